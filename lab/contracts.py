@@ -1,0 +1,174 @@
+"""What the rooms of the lab agree on: the campus as data, and the interface of a virtual machine's power.
+
+The Proxmox simulator turns API calls into `VmSpec` and calls a `Hypervisor`; the host room implements it with
+namespaces. Nothing here does any work, so every room can import it and tests can build campuses by hand.
+"""
+
+from collections.abc import Mapping as MappingType
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any, Protocol
+
+__all__ = [
+    "AgentSilent",
+    "Disk",
+    "HostFailed",
+    "Hypervisor",
+    "LabSpec",
+    "Mapping",
+    "Nic",
+    "PciDevice",
+    "PveNode",
+    "Storage",
+    "VmSpec",
+]
+
+
+class AgentSilent(Exception):
+    """The guest agent does not answer: the VM is off, still booting, or runs no agent."""
+
+
+class HostFailed(Exception):
+    """A VM could not be started or stopped; the text says what failed and is shown as the task's error."""
+
+
+@dataclass(frozen=True)
+class PciDevice:
+    """A PCI function of a Proxmox node, as `hardware/pci` shows it; ids are lower-case hex without `0x`."""
+
+    address: str
+    """Domain, bus, device, function: `0000:41:00.0`."""
+    vendor: str
+    """`10de` is NVIDIA."""
+    device: str
+    subsystem_vendor: str
+    subsystem_device: str
+    iommu_group: int
+    class_id: str
+    """Six hex digits: `030200` is a 3D controller, `030000` a VGA controller."""
+    name: str
+    """As `lspci` says it: `NVIDIA A100 40GB PCIe`."""
+
+
+@dataclass(frozen=True)
+class Storage:
+    """A datastore of a Proxmox node."""
+
+    name: str
+    type: str
+    """`dir`, `lvmthin`, `zfspool`, ..."""
+    content: tuple[str, ...]
+    """What it may hold: `images`, `iso`, `import`, `snippets`, ..."""
+    size_gib: int
+
+
+@dataclass(frozen=True)
+class PveNode:
+    """A Proxmox VE host and its hardware."""
+
+    name: str
+    address: str
+    cpus: int
+    memory_mib: int
+    pci: tuple[PciDevice, ...]
+    storages: tuple[Storage, ...]
+    bridges: tuple[str, ...]
+    disk_gib: int
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """A PCI resource mapping, set up once by the Proxmox administrator."""
+
+    name: str
+    node: str
+    devices: tuple[PciDevice, ...]
+
+
+@dataclass(frozen=True)
+class LabSpec:
+    """A whole campus: its network, its Proxmox nodes, and what their administrator sets up once."""
+
+    name: str
+    cidr: IPv4Network
+    gateway: IPv4Address
+    nodes: tuple[PveNode, ...]
+    mirror: IPv4Address
+    token_user: str
+    """Owner of the API token, with realm: `lyceum@pve`."""
+    pool: str
+    mappings: tuple[Mapping, ...]
+
+
+@dataclass(frozen=True)
+class Nic:
+    """A network card of a VM; addresses are what cloud-init gives the guest."""
+
+    mac: str
+    bridge: str
+    vlan: int | None
+    address: str | None
+    """With prefix length, `10.21.0.35/16`; None leaves the card without an address."""
+    gateway: str | None
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A disk of a VM."""
+
+    interface: str
+    """`scsi0`, `virtio1`, ..."""
+    size_gib: int
+    serial: str | None
+    boot: bool
+
+
+@dataclass(frozen=True)
+class VmSpec:
+    """A VM as its configuration stands at the moment of power-on."""
+
+    vmid: int
+    name: str
+    node: str
+    cores: int
+    memory_mib: int
+    nics: tuple[Nic, ...]
+    dns: tuple[str, ...]
+    search: str
+    user: str
+    """`ciuser` of cloud-init; empty when the VM has none."""
+    ssh_keys: tuple[str, ...]
+    disks: tuple[Disk, ...]
+    gpus: tuple[PciDevice, ...]
+    agent: bool
+    custom_user_data: str
+    """Content of the `cicustom` user snippet (`#cloud-config` YAML), or empty."""
+
+
+class Hypervisor(Protocol):
+    """Power and guest agent of the VMs of a campus."""
+
+    async def start(self, vm: VmSpec) -> None:
+        """Power the VM on and return once its init runs; raises `HostFailed`. A running VM is left alone."""
+        ...
+
+    async def stop(self, vmid: int, *, force: bool) -> None:
+        """Power off: at once when `force`, else units are stopped first. A stopped VM is left alone."""
+        ...
+
+    async def delete(self, vmid: int) -> None:
+        """Power off at once and remove the VM's disks."""
+        ...
+
+    def running(self, vmid: int) -> bool:
+        """Whether the VM is powered on."""
+        ...
+
+    async def agent(self, vmid: int, command: str, arguments: MappingType[str, str]) -> dict[str, Any]:
+        """Answer a guest-agent command (`ping`, `file-read`, `network-get-interfaces`, `get-host-name`).
+
+        Returns what Proxmox puts in `data.result` (`data` itself for `file-read`).
+        Raises `AgentSilent` when the agent does not answer, `KeyError` for an unknown command and
+        `FileNotFoundError` when `file-read` names no file.
+        """
+        ...

@@ -1,0 +1,149 @@
+"""What every part of the model is made of: one strict base class and the types people write."""
+
+import re
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv4Network
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+
+_UNITS_MIB = {"MiB": 1, "GiB": 1024, "TiB": 1024 * 1024}
+_SIZE = re.compile(r"(\d+)\s*(MiB|GiB|TiB)")
+_RANGE = re.compile(r"\[(\d+)-(\d+)\]")
+
+
+def _kebab(name: str) -> str:
+    return name.replace("_", "-")
+
+
+class Model(BaseModel):
+    """Base of all settings: unknown keys are errors, values never appear in error texts, nothing changes after loading."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        alias_generator=_kebab,
+        validate_by_name=True,
+        validate_by_alias=True,
+        use_attribute_docstrings=True,
+    )
+
+
+def _mib(value: object) -> object:
+    """Parses `64 GiB` into MiB; a bare number is refused, because nobody can tell its unit."""
+    if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
+        return int(match[1]) * _UNITS_MIB[match[2]]
+    raise ValueError("a size is a whole number with a unit: MiB, GiB or TiB, as in `64 GiB`")
+
+
+def size_text(mib: int) -> str:
+    """Writes a size in the largest unit that keeps it whole: 65536 -> `64 GiB`."""
+    for unit, factor in sorted(_UNITS_MIB.items(), key=lambda item: -item[1]):
+        if mib % factor == 0:
+            return f"{mib // factor} {unit}"
+    raise AssertionError("every whole number is divisible by one MiB")
+
+
+def _resolved_size(value: object) -> object:
+    return value if isinstance(value, int) and not isinstance(value, bool) else _mib(value)
+
+
+Size = Annotated[
+    int,
+    BeforeValidator(_resolved_size, json_schema_input_type=str),
+    Field(gt=0),
+    PlainSerializer(size_text, return_type=str),
+]
+"""A size, written `64 GiB`, held in MiB."""
+
+
+def _strict_cidr(value: object) -> object:
+    if isinstance(value, str):
+        try:
+            return IPv4Network(value)
+        except ValueError as error:
+            if "host bits set" in str(error):
+                raise ValueError(f"has host bits set; did you mean {IPv4Network(value, strict=False)}?") from None
+            raise
+    return value
+
+
+Cidr = Annotated[IPv4Network, BeforeValidator(_strict_cidr, json_schema_input_type=str)]
+
+DnsLabel = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+"""One label of a host name (RFC 1123)."""
+Domain = Annotated[str, Field(pattern=r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}$")]
+Mac = Annotated[str, AfterValidator(str.lower), Field(pattern=r"^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$")]
+PciAddress = Annotated[str, Field(pattern=r"^[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$")]
+"""Domain, bus, device and function, as `lspci -D` prints them: `0000:41:00.0`."""
+PciId = Annotated[str, Field(pattern=r"^[0-9a-f]{4}:[0-9a-f]{4}$")]
+"""Vendor and device, as `lspci -n` prints them: `10de:20f1`."""
+VmId = Annotated[int, Field(ge=100, le=999_999_999)]
+"""A Proxmox VMID; below 100 is reserved (pve-admin-guide, `qm`)."""
+
+
+def _address_range(value: object) -> object:
+    if isinstance(value, str):
+        first, _, last = value.partition("-")
+        return {"first": first.strip(), "last": (last or first).strip()}
+    return value
+
+
+class AddressRange(BaseModel):
+    """Addresses from first to last, both included; written `10.21.0.50-10.21.0.60` or as one address."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    first: IPv4Address
+    last: IPv4Address
+
+    def __contains__(self, address: IPv4Address) -> bool:
+        return self.first <= address <= self.last
+
+    def __iter__(self) -> Iterator[IPv4Address]:  # type: ignore[override]  # a range iterates over addresses, not fields
+        return (IPv4Address(n) for n in range(int(self.first), int(self.last) + 1))
+
+    def __str__(self) -> str:
+        return f"{self.first}-{self.last}"
+
+
+Addresses = Annotated[
+    AddressRange,
+    BeforeValidator(_address_range, json_schema_input_type=str),
+    PlainSerializer(str, return_type=str),
+]
+
+
+def expand(pattern: str) -> list[str]:
+    """Expands at most one range of a pattern: `ws-[01-40]` gives ws-01 to ws-40, zeros kept; no range gives the text itself.
+
+    Raises:
+        ValueError: the range is reversed, or there is more than one.
+    """
+    found = list(_RANGE.finditer(pattern))
+    if not found:
+        return [pattern]
+    if len(found) > 1:
+        raise ValueError(f"`{pattern}` has more than one [first-last] range")
+    low, high = found[0].groups()
+    if int(high) < int(low):
+        raise ValueError(f"`{pattern}`: {high} comes before {low}")
+    width = len(low) if low.startswith("0") else 0
+    head, tail = pattern[: found[0].start()], pattern[found[0].end() :]
+    return [f"{head}{n:0{width}d}{tail}" for n in range(int(low), int(high) + 1)]
+
+
+def zipped(pattern: str | None, count: int, what: str) -> list[Any]:
+    """Expands a pattern to `count` values; one value without a range is repeated.
+
+    Raises:
+        ValueError: the pattern gives a different number of values than `count`.
+    """
+    if pattern is None:
+        return [None] * count
+    values = expand(pattern)
+    if len(values) == 1:
+        return values * count
+    if len(values) != count:
+        raise ValueError(f"{what} `{pattern}` gives {len(values)} values for {count} names")
+    return values

@@ -1,0 +1,116 @@
+"""The one GPU model: what a card is, how it is shared, and what follows from that."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from config.base import Model, PciAddress, PciId
+
+
+class Sharing(StrEnum):
+    """How one card serves several users."""
+
+    EXCLUSIVE = "exclusive"
+    """One pod holds the whole card."""
+    MIG = "mig"
+    """Hardware slices with memory and fault isolation."""
+    TIME_SLICING = "time-slicing"
+    """Turns without isolation of memory or faults: for people who trust each other."""
+    MPS = "mps"
+    """Concurrent kernels with partitioned memory under one shared daemon."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """Facts of a GPU model.
+
+    Attributes:
+        id: PCI vendor and device.
+        product: Value of `nvidia.com/gpu.product`.
+        label: Value of the `gpu-model` node label (R23).
+        memory_gib: Memory on the card.
+        mig: MIG profile -> how many fit on one card; empty where the card has no MIG.
+        mig_needs_reboot: Entering MIG mode under passthrough needs a reboot (gpu-operator#1606).
+    """
+
+    id: str
+    product: str
+    label: str
+    memory_gib: int
+    mig: dict[str, int]
+    mig_needs_reboot: bool = False
+
+
+_A100_40 = {"1g.5gb": 7, "1g.10gb": 4, "2g.10gb": 3, "3g.20gb": 2, "4g.20gb": 1, "7g.40gb": 1}
+_HOPPER_80 = {"1g.10gb": 7, "1g.20gb": 4, "2g.20gb": 3, "3g.40gb": 2, "4g.40gb": 1, "7g.80gb": 1}
+
+CARDS: dict[str, Card] = {
+    "a100-40gb": Card("10de:20f1", "NVIDIA-A100-PCIE-40GB", "a100", 40, _A100_40, mig_needs_reboot=True),
+    "a100-80gb": Card("10de:20b5", "NVIDIA-A100-80GB-PCIe", "a100", 80, _HOPPER_80, mig_needs_reboot=True),
+    "a30": Card("10de:20b7", "NVIDIA-A30", "a30", 24, {"1g.6gb": 4, "2g.12gb": 2, "4g.24gb": 1}, mig_needs_reboot=True),
+    "h100-80gb": Card("10de:2331", "NVIDIA-H100-PCIe", "h100", 80, _HOPPER_80),
+    "l40s": Card("10de:26b9", "NVIDIA-L40S", "l40s", 48, {}),
+    "a40": Card("10de:2235", "NVIDIA-A40", "a40", 48, {}),
+    "rtx-a6000": Card("10de:2230", "NVIDIA-RTX-A6000", "rtx-a6000", 48, {}),
+    "rtx-4090": Card("10de:2684", "NVIDIA-GeForce-RTX-4090", "rtx4090", 24, {}),
+    "rtx-3090": Card("10de:2204", "NVIDIA-GeForce-RTX-3090", "rtx3090", 24, {}),
+    "t4": Card("10de:1eb8", "Tesla-T4", "t4", 16, {}),
+}
+"""Cards by the name people write. Ids: the PCI ID database; MIG: NVIDIA's MIG user guide, supported profiles."""
+
+
+class Gpu(Model):
+    """One card in a host."""
+
+    model: str = Field(json_schema_extra={"enum": [*sorted(CARDS)]})
+    """Which card it is."""
+    pci: PciAddress
+    """Where it sits: `0000:41:00.0`."""
+    iommu_group: int = Field(ge=0)
+    """Its IOMMU group on the host; the card must be alone in it."""
+    subsystem: PciId | None = None
+    """Subsystem vendor and device; Proxmox calls a mapping without it incomplete."""
+    sharing: Sharing = Sharing.EXCLUSIVE
+    """How the card is shared."""
+    layout: dict[str, int] = Field(default_factory=dict)
+    """With `mig`: profile -> slices of this card, as in `{1g.5gb: 7}`."""
+    replicas: int | None = Field(default=None, ge=2, le=48)
+    """With `time-slicing` or `mps`: how many pods share the card."""
+
+    @property
+    def card(self) -> Card:
+        """The card's facts."""
+        return CARDS[self.model]
+
+    @model_validator(mode="after")
+    def _sharing_fits_card(self) -> Self:
+        if self.model not in CARDS:
+            raise ValueError(f"unknown GPU model `{self.model}`; known: {', '.join(sorted(CARDS))}")
+        if self.sharing is Sharing.MIG:
+            self._check_layout()
+        elif self.layout:
+            raise ValueError(f"`layout` goes with `sharing: mig`, not with `{self.sharing}`")
+        if self.sharing in {Sharing.TIME_SLICING, Sharing.MPS} and self.replicas is None:
+            raise ValueError(f"`sharing: {self.sharing}` needs `replicas`: how many pods share the card")
+        if self.sharing in {Sharing.EXCLUSIVE, Sharing.MIG} and self.replicas is not None:
+            raise ValueError(f"`replicas` goes with `time-slicing` or `mps`, not with `{self.sharing}`")
+        return self
+
+    def _check_layout(self) -> None:
+        mig = self.card.mig
+        if not mig:
+            raise ValueError(f"{self.model} has no MIG; use `exclusive`, `time-slicing` or `mps`")
+        if not self.layout:
+            raise ValueError("`sharing: mig` needs `layout`: profile -> slices, as in `{1g.5gb: 7}`")
+        for profile, count in self.layout.items():
+            if profile not in mig:
+                raise ValueError(f"MIG profile {profile} is not on {self.model}; it has {', '.join(mig)}")
+            if not 1 <= count <= mig[profile]:
+                raise ValueError(f"{count} x {profile} do not fit on one {self.model}; at most {mig[profile]}")
+        # Every profile takes its leading number of the card's seven (A30: four) compute slices.
+        slices = max(int(profile.split("g.")[0]) for profile in mig)
+        asked = sum(int(profile.split("g.")[0]) * count for profile, count in self.layout.items())
+        if asked > slices:
+            raise ValueError(f"the layout asks for {asked} compute slices; {self.model} has {slices}")

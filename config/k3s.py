@@ -1,0 +1,36 @@
+"""The Kubernetes distribution."""
+
+from typing import Literal
+
+from pydantic import Field, HttpUrl
+
+from config import versions
+from config.base import Domain, Model
+
+
+class Snapshots(Model):
+    """etcd snapshots on the servers (R31)."""
+
+    schedule: str = Field(default="0 */6 * * *", pattern=r"^(\S+\s+){4}\S+$")
+    """Cron expression."""
+    keep: int = Field(default=5, ge=1)
+    """How many are kept on each server."""
+
+
+class K3s(Model):
+    """K3s and its API."""
+
+    version: str = Field(default=versions.K3S, pattern=r"^v\d+\.\d+\.\d+\+k3s\d+$")
+    """Release, as in `v1.36.4+k3s1`."""
+    binaries: HttpUrl = HttpUrl("https://github.com/k3s-io/k3s/releases/download")
+    """Where nodes download `<version>/k3s` and `<version>/sha256sum-amd64.txt`; a mirror of the same layout on closed sites."""
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    """Checksum of the binary; absent means the release's own checksum file, fetched over verified TLS."""
+    flannel: Literal["vxlan", "host-gw", "wireguard-native"] = "vxlan"
+    """Flannel's way between nodes (R5): `host-gw` is fastest on one network, `wireguard-native` encrypts."""
+    api_names: tuple[Domain, ...] = ()
+    """Further names in the API's certificate."""
+    snapshots: Snapshots = Snapshots()
+    """etcd snapshots."""
+    kube_vip: str = Field(default=versions.KUBE_VIP, pattern=r"^v\d+\.\d+\.\d+$")
+    """kube-vip, which holds the API address."""

@@ -1,0 +1,43 @@
+"""Reads a site file, and the stack's configuration; nothing else touches `pulumi.Config`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pulumi
+from ruamel.yaml import YAML
+
+from config.secrets import Secrets, load_secrets
+from config.site import STAGES, Site
+
+PROJECT = Path(__file__).resolve().parent.parent
+SITES = PROJECT / "config" / "sites"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """What the program works from.
+
+    Attributes:
+        site: The campus.
+        stage: How much of it is in service.
+        secrets: The stack's secrets.
+    """
+
+    site: Site
+    stage: str
+    secrets: Secrets
+
+
+def load_site(name: str) -> Site:
+    """Reads config/sites/<name>.yaml."""
+    return Site.model_validate(YAML(typ="safe").load(SITES / f"{name}.yaml"))
+
+
+def load() -> Settings:
+    """Reads the stack's `lyceum:site` and `lyceum:stage`, the site's file, and the secrets."""
+    config = pulumi.Config("lyceum")
+    site = load_site(config.require("site"))
+    stage = config.require("stage")
+    if stage not in STAGES:
+        raise ValueError(f"lyceum:stage `{stage}` is not one of {', '.join(STAGES)}")
+    return Settings(site=site, stage=stage, secrets=load_secrets(config, site))

@@ -1,0 +1,109 @@
+"""Secrets of a stack: two are given, everything else is derived from the seed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pulumi
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from config.site import Site
+
+GIVEN = {
+    "seed": "root secret of the stack, 64 hex digits; K3s tokens, SSH key and passwords are derived from it",
+    "proxmox-token": "API token of the Proxmox user, as in `lyceum@pve!lyceum=…`",
+}
+
+PREVIEW = {"seed": "00" * 32, "proxmox-token": "preview@pve!preview=00000000-0000-0000-0000-000000000000"}
+"""Stand-ins that let a preview run without any secret, as in a pull request."""
+
+
+class MissingSecretError(Exception):
+    """A secret that the site needs at its stage is not there."""
+
+
+def derive(seed: str, purpose: str, length: int = 32) -> bytes:
+    """Derives the secret for one purpose (RFC 5869); the same seed and purpose always give the same bytes."""
+    return HKDF(hashes.SHA256(), length, salt=None, info=f"lyceum/{purpose}".encode()).derive(bytes.fromhex(seed))
+
+
+def derived_text(seed: str, purpose: str) -> str:
+    """Derives a password or token: 64 hex digits."""
+    return derive(seed, purpose).hex()
+
+
+def ssh_key(seed: str) -> Ed25519PrivateKey:
+    """The key that Lyceum logs in to nodes with."""
+    return Ed25519PrivateKey.from_private_bytes(derive(seed, "ssh"))
+
+
+def ssh_private_pem(seed: str) -> str:
+    """PKCS#8, which has no random part: OpenSSH's own format would look changed at every run."""
+    return (
+        ssh_key(seed)
+        .private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        .decode()
+    )
+
+
+def ssh_public_line(seed: str) -> str:
+    """One line of authorized_keys."""
+    key = ssh_key(seed).public_key()
+    encoded = key.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
+    return f"{encoded} lyceum"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Secrets:
+    """Every secret of a stack, each a Pulumi secret.
+
+    Attributes:
+        seed: Root of the derived ones.
+        proxmox_token: Proxmox API token.
+    """
+
+    seed: pulumi.Output[str]
+    proxmox_token: pulumi.Output[str]
+
+    def derived(self, purpose: str) -> pulumi.Output[str]:
+        """A password or token for one purpose."""
+        return self.seed.apply(lambda seed: derived_text(seed, purpose))
+
+    @property
+    def ssh_private_key(self) -> pulumi.Output[str]:
+        """PEM of the key for the nodes."""
+        return self.seed.apply(ssh_private_pem)
+
+    @property
+    def ssh_public_key(self) -> pulumi.Output[str]:
+        """Its line for authorized_keys; not secret, and needed readable in the VM's configuration."""
+        return pulumi.Output.unsecret(self.seed.apply(ssh_public_line))
+
+
+def load_secrets(config: pulumi.Config, site: Site) -> Secrets:
+    """Reads the given secrets from the stack's configuration or from the files that the site names.
+
+    A preview may do without: it then shows the whole graph with the secret unknown.
+
+    Raises:
+        MissingSecretError: names every missing secret and the command that sets it.
+    """
+    found = {name: value for name in GIVEN if (value := _find(config, site, name)) is not None}
+    if missing := [name for name in GIVEN if name not in found]:
+        if not pulumi.runtime.is_dry_run():
+            lines = [f"  {name}: {GIVEN[name]}; set it with `./lyceum secrets set {name}`" for name in missing]
+            raise MissingSecretError("\n".join([f"{site.name} lacks {len(missing)} secret(s):", *lines]))
+        # Any seed gives the same graph, and nothing that is previewed is created.
+        found |= {name: pulumi.Output.secret(PREVIEW[name]) for name in missing}
+    return Secrets(seed=found["seed"], proxmox_token=found["proxmox-token"])
+
+
+def _find(config: pulumi.Config, site: Site, name: str) -> pulumi.Output[str] | None:
+    if value := config.get_secret(name):
+        return value
+    reference = site.secrets.get(name)
+    path = reference and Path(reference.file)
+    if path and path.exists():
+        return pulumi.Output.secret(path.read_text().strip())
+    return None

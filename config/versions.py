@@ -1,0 +1,49 @@
+"""Every version that Lyceum installs, pinned in one place. Source: each project's release notes, read 2026-08/09."""
+
+from dataclasses import dataclass
+
+K3S = "v1.36.4+k3s1"
+"""K3s stable channel since 2026-08-27; 1.37 is beyond Rancher 2.15, Rook 1.20 and GPU Operator 26.7."""
+KUBE_VIP = "v1.2.3"
+"""kube-vip: pinned above v1.2.0 because of kube-vip#1747."""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A Helm chart at one version.
+
+    Attributes:
+        name: Chart name, also its name in a mirror.
+        version: Chart version.
+        repo: Upstream repository; `oci://…` names the registry path without the chart.
+    """
+
+    name: str
+    version: str
+    repo: str
+
+
+CHARTS: dict[str, Chart] = {
+    chart.name: chart
+    for chart in (
+        Chart("metallb", "0.16.1", "https://metallb.github.io/metallb"),
+        Chart("cert-manager", "v1.21.1", "oci://quay.io/jetstack/charts"),
+        Chart("ingress-nginx", "4.15.1", "https://kubernetes.github.io/ingress-nginx"),
+        Chart("rook-ceph", "v1.20.6", "https://charts.rook.io/release"),
+        Chart("ceph-csi-drivers", "1.0.4", "https://ceph.github.io/ceph-csi-operator"),
+        Chart("rook-ceph-cluster", "v1.20.6", "https://charts.rook.io/release"),
+        Chart(
+            "csi-driver-nfs", "4.13.4", "https://raw.githubusercontent.com/kubernetes-csi/csi-driver-nfs/master/charts"
+        ),
+        Chart("gpu-operator", "v26.7.0", "https://helm.ngc.nvidia.com/nvidia"),
+        Chart("kueue", "0.19.2", "oci://registry.k8s.io/kueue/charts"),
+        Chart("kubeflow-trainer", "2.3.0", "oci://ghcr.io/kubeflow/charts"),
+        Chart("kserve-crd", "v0.20.0", "oci://ghcr.io/kserve/charts"),
+        Chart("kserve-resources", "v0.20.0", "oci://ghcr.io/kserve/charts"),
+        Chart("kserve-runtime-configs", "v0.20.0", "oci://ghcr.io/kserve/charts"),
+        Chart("kubeflow-pipelines", "2.17.0", "https://github.com/kubeflow/pipelines/manifests/kustomize"),
+        Chart("jupyterhub", "4.4.0", "https://hub.jupyter.org/helm-chart/"),
+        Chart("prometheus-operator-crds", "31.0.1", "oci://ghcr.io/prometheus-community/charts"),
+        Chart("kube-prometheus-stack", "88.5.3", "oci://ghcr.io/prometheus-community/charts"),
+    )
+}

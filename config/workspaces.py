@@ -1,0 +1,68 @@
+"""The places where people work."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from config.base import DnsLabel, Model, Size
+from config.platform import Layer
+
+
+class Profile(Model):
+    """What a user of JupyterHub may start. Absent profiles are made from the GPU model."""
+
+    name: DnsLabel
+    """Identity of the profile."""
+    title: str
+    """What the user reads."""
+    cores: int = Field(gt=0)
+    """Virtual CPUs."""
+    memory: Size
+    """Memory."""
+    gpu: str | None = None
+    """`whole`, or a MIG profile such as `1g.5gb`; absent means no GPU."""
+    gpus: int = Field(default=1, ge=1, le=16)
+    """How many of them."""
+    image: str
+    """Container image with its tag or digest."""
+    groups: tuple[str, ...] = ()
+    """Who sees it; empty means everyone who is admitted."""
+
+
+class JupyterHub(Layer):
+    """JupyterHub (R26)."""
+
+    host: DnsLabel = "jupyter"
+    """Host name under the site's domain."""
+    profiles: tuple[Profile, ...] = ()
+    """Own profiles; absent means those that follow from the GPU model."""
+    admin_groups: tuple[str, ...] = ("jupyter_admin",)
+    """Groups that administer the hub."""
+    allowed_groups: tuple[str, ...] = ()
+    """Groups that may log in; nobody is admitted without a rule."""
+    gpu_groups: tuple[str, ...] = ()
+    """Groups that see GPU profiles; empty means everyone who is admitted."""
+    home: Size = 10 * 1024
+    """Size of a home volume."""
+    authenticator: Literal["dummy", "oauth"] = "oauth"
+    """`dummy` is for the lab only: one shared password, no identity provider."""
+
+
+class Kubeflow(Model):
+    """The parts of Kubeflow that install and upgrade on their own (layers.md, section 3)."""
+
+    trainer: Layer = Layer()
+    """Distributed training."""
+    pipelines: Layer = Layer()
+    """Pipelines."""
+    kserve: Layer = Layer()
+    """Model serving."""
+
+
+class Workspaces(Model):
+    """Everything people log in to."""
+
+    jupyterhub: JupyterHub = JupyterHub()
+    """Notebooks."""
+    kubeflow: Kubeflow = Kubeflow()
+    """Training, pipelines, serving."""

@@ -2,15 +2,24 @@
 
 The Proxmox simulator turns API calls into `VmSpec` and calls a `Hypervisor`; the host room implements it with
 namespaces. Nothing here does any work, so every room can import it and tests can build campuses by hand.
+
+The campus daemon assembles the rooms through these factories (protocols at the end of this file):
+`lab.proxmox.create_app`, `lab.charts.create_app` and `lab.controllers.run`.
 """
 
+from collections.abc import Callable
 from collections.abc import Mapping as MappingType
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
 from typing import Any, Protocol
+
+from starlette.types import ASGIApp
 
 __all__ = [
     "AgentSilent",
+    "ChartsFactory",
+    "ControllersRun",
     "Disk",
     "HostFailed",
     "Hypervisor",
@@ -18,17 +27,18 @@ __all__ = [
     "Mapping",
     "Nic",
     "PciDevice",
+    "ProxmoxFactory",
     "PveNode",
     "Storage",
     "VmSpec",
 ]
 
 
-class AgentSilent(Exception):
+class AgentSilent(Exception):  # noqa: N818  # a state, read as one
     """The guest agent does not answer: the VM is off, still booting, or runs no agent."""
 
 
-class HostFailed(Exception):
+class HostFailed(Exception):  # noqa: N818  # a state, read as one
     """A VM could not be started or stopped; the text says what failed and is shown as the task's error."""
 
 
@@ -171,4 +181,33 @@ class Hypervisor(Protocol):
         Raises `AgentSilent` when the agent does not answer, `KeyError` for an unknown command and
         `FileNotFoundError` when `file-read` names no file.
         """
+        ...
+
+
+class ProxmoxFactory(Protocol):
+    """`lab.proxmox.create_app`: the Proxmox API of all nodes.
+
+    It keeps its state in `run`/pve/, logs requests to `run`/log/proxmox-requests.jsonl and writes
+    `run`/proxmox-token at its first start. Its lifespan start-up puts VMs with `onboot` into the background to boot,
+    as a node does after a power failure.
+    """
+
+    def __call__(self, spec: LabSpec, hypervisor: Hypervisor, run: Path) -> ASGIApp:
+        """Build the application; it is served with TLS on port 8006 of every node's address."""
+        ...
+
+
+class ChartsFactory(Protocol):
+    """`lab.charts.create_app`: the mirror of charts, K3s and images."""
+
+    def __call__(self, spec: LabSpec, run: Path, charts: Path | None) -> ASGIApp:
+        """Build the application; `charts` is a directory of real archives to serve instead of the stand-ins."""
+        ...
+
+
+class ControllersRun(Protocol):
+    """`lab.controllers.run`: stand-ins for the operators whose pods do not really run."""
+
+    async def __call__(self, spec: LabSpec, kubeconfig: Callable[[], str | None]) -> None:
+        """Run until cancelled; `kubeconfig` gives the admin's kubeconfig (YAML) once a cluster exists, else None."""
         ...

@@ -1,0 +1,1 @@
+"""K3s over SSH. Gives `ClusterAccess`."""

@@ -1,0 +1,133 @@
+"""The script for each node: `node.sh` followed by the files and calls for this node. Pure text."""
+
+import shlex
+from pathlib import Path
+
+from components.cluster import k3s_config
+from config.hosts import Node, Role
+from config.site import Site
+
+NODE_SH = (Path(__file__).parent / "node.sh").read_text()
+CA_FILE = "/etc/lyceum/ca.pem"
+VIP_MANIFEST = "/var/lib/rancher/k3s/server/manifests/kube-vip.yaml"
+_MARK = "LYCEUM_END_OF_FILE"
+INTERFACE = "LYCEUM_INTERFACE"
+"""Stands in kube-vip's manifest for the interface that holds the node's address; the node replaces it."""
+
+
+def run_as_root() -> str:
+    """The command that receives the script on its standard input, so that no secret is ever an argument."""
+    return "sudo -n bash -s"
+
+
+def _file(mode: str, path: str, content: str) -> str:
+    body = content if content.endswith("\n") else content + "\n"
+    return f"put {mode} {path} <<'{_MARK}'\n{body}{_MARK}\n"
+
+
+def _unit(kind: str) -> str:
+    """The unit as K3s's own installer lays it down (docs.k3s.io, install.sh), minus what a pinned binary does not need."""
+    return f"""[Unit]
+Description=Lightweight Kubernetes ({kind})
+Documentation=https://k3s.io
+Wants=network-online.target
+After=network-online.target
+
+[Install]
+WantedBy=multi-user.target
+
+[Service]
+Type=notify
+KillMode=process
+Delegate=yes
+LimitNOFILE=1048576
+LimitNPROC=infinity
+LimitCORE=infinity
+TasksMax=infinity
+TimeoutStartSec=0
+Restart=always
+RestartSec=5s
+ExecStartPre=-/sbin/modprobe br_netfilter
+ExecStartPre=-/sbin/modprobe overlay
+ExecStart=/usr/local/bin/k3s {kind}
+"""
+
+
+def unit_name(role: Role) -> str:
+    """K3s's own names."""
+    return "k3s" if role is Role.SERVER else "k3s-agent"
+
+
+def _prepare(site: Site, ca: str) -> list[str]:
+    trust = [_file("0644", CA_FILE, ca)] if ca else []
+    return [
+        NODE_SH,
+        "cloud_init_done\n",
+        *trust,
+        f"ca=({f'--cacert {CA_FILE}' if ca else ''})\n",
+        f"sysctls {shlex.join(f'{key}={value}' for key, value in k3s_config.SYSCTLS.items())}\n",
+        f"k3s_binary {shlex.join([site.k3s.version, str(site.k3s.binaries).rstrip('/'), site.k3s.sha256 or '-'])}\n",
+    ]
+
+
+def server_script(
+    node: Node, site: Site, *, founding: bool, token: str, agent_token: str, ca: str, known_ca: str = ""
+) -> str:
+    """The script that makes a K3s server.
+
+    Args:
+        node: The server.
+        site: Its campus.
+        founding: Whether it is the one that starts the cluster when none exists.
+        token: Server token: bare for the founder, `K10<CA hash>::server:…` for those that join.
+        agent_token: Token that agents join with.
+        ca: The campus's own CA as PEM, or empty.
+        known_ca: SHA-256 of the running cluster's CA, given when the founder itself was replaced.
+    """
+    url = k3s_config.api_url(site)
+    manifest = k3s_config.kube_vip(site, INTERFACE)
+    return "".join(
+        [
+            *_prepare(site, ca),
+            shlex.join(["founder", url, token, known_ca] if founding else ["joiner", url, token]) + "\n",
+            _file("0600", k3s_config.AGENT_TOKEN_FILE, agent_token),
+            _file("0600", k3s_config.PSA_FILE, k3s_config.admission()),
+            _file("0600", k3s_config.AUDIT_FILE, k3s_config.audit()),
+            _file("0600", "/etc/rancher/k3s/config.yaml", k3s_config.server_config(node, site)),
+            f"install -d -m 0700 {Path(k3s_config.AUDIT_LOG).parent}\n",
+            f"interface=$(ip -o -4 addr show | awk '$4 ~ /^{node.address}\\// {{ print $2 }}')\n",
+            # K3s watches its manifests: a new one is not a reason to restart, hence `place`.
+            f"sed \"s/{INTERFACE}/$interface/\" <<'{_MARK}' | place 0600 {VIP_MANIFEST} || true\n{manifest}{_MARK}\n",
+            _file("0644", "/etc/systemd/system/k3s.service", _unit("server")),
+            "service k3s\n",
+            f"wait_until 120 'the API at {url}' api_answers {url} || fail 'kube-vip does not hold {url}'\n",
+            "access\n" if founding else "",
+        ]
+    )
+
+
+def agent_script(node: Node, site: Site, *, token: str, ca: str) -> str:
+    """The script that makes a K3s agent; `token` is `K10<CA hash>::node:…`."""
+    return "".join(
+        [
+            *_prepare(site, ca),
+            shlex.join(["joiner", k3s_config.api_url(site), token]) + "\n",
+            _file("0600", "/etc/rancher/k3s/config.yaml", k3s_config.agent_config(node)),
+            _file("0644", "/etc/systemd/system/k3s-agent.service", _unit("agent")),
+            "service k3s-agent\n",
+        ]
+    )
+
+
+def members_script(nodes: tuple[Node, ...]) -> str:
+    """Run on the first server when all have joined: every node is Ready and has its role."""
+    workers = [node for node in nodes if node.role is not Role.SERVER]
+    return NODE_SH + "".join([*(f"member {node.name} {node.role.value}\n" for node in workers), *_servers_ready(nodes)])
+
+
+def _servers_ready(nodes: tuple[Node, ...]) -> list[str]:
+    names = [node.name for node in nodes if node.role is Role.SERVER]
+    return [
+        f"wait_until 300 'server {name} to be Ready' ready {name} || fail 'server {name} is not Ready'\n"
+        for name in names
+    ]

@@ -1,0 +1,122 @@
+"""A K3s cluster with several servers and any number of agents."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pulumi
+from pulumi_command import remote
+
+from components.base import Component
+from components.cluster import bootstrap
+from components.handles import ClusterAccess, Login, Machine
+from config.hosts import Role
+from config.site import Site
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class K3sArgs:
+    """What a cluster is made from.
+
+    Attributes:
+        site: The campus.
+        machines: Its members, servers first among equals in the order of the site's file.
+        login: How to log in to them.
+        token: Server token in the short form; secret, and the passphrase of every etcd snapshot.
+        agent_token: Token of the agents; secret.
+        ca: The campus's own CA as PEM, or empty.
+        known_ca: SHA-256 of the running cluster's CA; given only after the first server was replaced.
+    """
+
+    site: Site
+    machines: tuple[Machine, ...]
+    login: Login
+    token: pulumi.Output[str]
+    agent_token: pulumi.Output[str]
+    ca: str
+    known_ca: str
+
+
+class K3s(Component):
+    """K3s on the machines: servers one after the other, agents side by side.
+
+    Creates: one SSH command per machine, and one that gives roles and waits for all nodes.
+    Waits for: every node Ready, five minutes at most.
+    Secret: tokens and kubeconfig; they travel on standard input and output only.
+    """
+
+    TOKEN: ClassVar[str] = "lyceum:cluster:K3s"  # noqa: S105 - a type token
+    access: ClusterAccess
+    """The administrator's way in."""
+    ca: pulumi.Output[str]
+    """SHA-256 of the cluster's CA."""
+
+    def __init__(self, name: str, args: K3sArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, opts)
+        self._args = args
+        servers = [machine for machine in args.machines if machine.spec.role is Role.SERVER]
+        agents = [machine for machine in args.machines if machine.spec.role is not Role.SERVER]
+
+        founder = self._server(servers[0], args.token, after=[])
+        self.ca = pulumi.Output.unsecret(founder.stdout.apply(lambda text: text.partition("\n")[0]))
+        server_token = pulumi.Output.concat("K10", self.ca, "::server:", args.token)
+        joined = [founder]
+        for machine in servers[1:]:
+            # One at a time: etcd takes one learner at a time.
+            joined.append(self._server(machine, server_token, after=joined[-1:]))
+        agent_token = pulumi.Output.concat("K10", self.ca, "::node:", args.agent_token)
+        joined += [self._agent(machine, agent_token) for machine in agents]
+
+        nodes = tuple(machine.spec for machine in args.machines)
+        members = self._command(f"{name}-members", servers[0], bootstrap.members_script(nodes), after=joined)
+        url = f"https://{args.site.network.api_address}:6443"
+        kubeconfig = pulumi.Output.all(founder.stdout, members.id).apply(
+            lambda known: known[0].partition("\n")[2].replace("https://127.0.0.1:6443", url)
+        )
+        self.access = ClusterAccess(kubeconfig=pulumi.Output.secret(kubeconfig))
+        self.register_outputs({"ca": self.ca})
+
+    def _server(self, machine: Machine, token: pulumi.Output[str], after: list[remote.Command]) -> remote.Command:
+        args = self._args
+        script = pulumi.Output.all(token, args.agent_token).apply(
+            lambda known: bootstrap.server_script(
+                machine.spec,
+                args.site,
+                founding=not after,
+                token=known[0],
+                agent_token=known[1],
+                ca=args.ca,
+                known_ca=args.known_ca,
+            )
+        )
+        return self._command(f"{machine.spec.name}-k3s", machine, script, after)
+
+    def _agent(self, machine: Machine, token: pulumi.Output[str]) -> remote.Command:
+        args = self._args
+        script = token.apply(lambda known: bootstrap.agent_script(machine.spec, args.site, token=known, ca=args.ca))
+        return self._command(f"{machine.spec.name}-k3s", machine, script, after=[])
+
+    def _command(
+        self, name: str, machine: Machine, script: pulumi.Input[str], after: list[remote.Command]
+    ) -> remote.Command:
+        login = self._args.login
+        return remote.Command(
+            name,
+            connection=remote.ConnectionArgs(
+                host=str(machine.spec.address),
+                host_key=machine.host_key,
+                user=login.user,
+                private_key=login.private_key,
+                dial_error_limit=30,
+                per_dial_timeout=10,
+            ),
+            create=bootstrap.run_as_root(),
+            stdin=pulumi.Output.secret(script),
+            # Another host key is another machine: the old command tells nothing about it.
+            triggers=[machine.host_key],
+            logging=remote.Logging.STDERR,
+            opts=self.child(
+                depends_on=after,
+                additional_secret_outputs=["stdout"],
+                custom_timeouts=pulumi.CustomTimeouts(create="20m", update="20m"),
+            ),
+        )

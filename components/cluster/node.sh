@@ -1,0 +1,126 @@
+# Functions that bring one node to its wanted state; sent over SSH in front of the calls, run by root's bash.
+# Every step looks first and acts only on a difference, so that a second run changes and restarts nothing.
+set -euo pipefail
+umask 077
+pending=/run/lyceum-restart-k3s
+
+say() { printf '%s: %s\n' "$(hostname)" "$*" >&2; }
+fail() { say "$*"; exit 1; }
+
+# wait_until SECONDS WHAT COMMAND...: tries once a second; says every ten seconds what it waits for.
+wait_until() {
+    local limit=$1 what=$2 start=$SECONDS
+    shift 2
+    until "$@" >/dev/null 2>&1; do
+        ((SECONDS - start < limit)) || return 1
+        (((SECONDS - start) % 10)) || say "waiting for $what ($((SECONDS - start)) s of $limit s)"
+        sleep 1
+    done
+}
+
+# place MODE PATH < CONTENT: writes the file if it differs; true if it did.
+place() {
+    local mode=$1 path=$2 new
+    new=$(mktemp)
+    cat >"$new"
+    if cmp -s "$new" "$path"; then
+        rm -f "$new"
+        return 1
+    fi
+    install -D -m "$mode" "$new" "$path" || fail "cannot write $path: is the disk full? (df -h $(dirname "$path"))"
+    rm -f "$new"
+}
+
+# put MODE PATH < CONTENT: the same for what K3s reads at its start. The note of a due restart outlives a broken connection.
+put() { place "$@" && touch "$pending" || true; }
+
+cloud_init_done() {
+    command -v cloud-init >/dev/null || return 0
+    local state
+    state=$(timeout 300 cloud-init status --wait 2>&1) || fail "cloud-init did not finish well: $state; see /var/log/cloud-init-output.log"
+}
+
+# sysctls KEY=VALUE...: sets them now and at every boot.
+sysctls() {
+    if printf '%s\n' "$@" | place 0644 /etc/sysctl.d/90-lyceum.conf; then
+        sysctl -q --system >/dev/null || fail "sysctl refused a setting in /etc/sysctl.d/90-lyceum.conf"
+    fi
+}
+
+fetch() { curl --fail --silent --show-error --location --retry 5 --retry-all-errors --connect-timeout 10 "${ca[@]}" -o "$2" "$1"; }
+
+# k3s_binary VERSION BASE_URL SHA256|-: installs the binary after its checksum is verified; never runs an unverified one.
+k3s_binary() {
+    local version=$1 base=$2/${1/+/%2B} want=$3 new=/usr/local/bin/.k3s.new have
+    [[ -x /usr/local/bin/k3s && $(/usr/local/bin/k3s --version 2>/dev/null) == *"$version"* ]] && return
+    if [[ $want == - ]]; then
+        fetch "$base/sha256sum-amd64.txt" /run/lyceum-k3s.sha256 || fail "cannot fetch $base/sha256sum-amd64.txt"
+        want=$(awk '$2 == "k3s" { print $1 }' /run/lyceum-k3s.sha256)
+    fi
+    fetch "$base/k3s" "$new" || fail "cannot fetch $base/k3s"
+    have=$(sha256sum "$new" | cut -d' ' -f1)
+    if [[ $have != "$want" ]]; then
+        rm -f "$new"
+        fail "k3s $version has sha256 $have, expected $want: not installed. A truncated download or a changed mirror; check $base"
+    fi
+    chmod 0755 "$new"
+    touch "$pending"
+    mv -f "$new" /usr/local/bin/k3s
+}
+
+# service UNIT: starts K3s, restarts it if a restart is due, leaves it alone otherwise; returns when it is ready.
+service() {
+    local unit=$1 verb=restart
+    if ! systemctl -q is-active "$unit"; then verb=start; elif [[ ! -e $pending ]]; then return 0; fi
+    systemctl daemon-reload
+    systemctl -q enable "$unit"
+    say "systemctl $verb $unit"
+    timeout 300 systemctl "$verb" "$unit" || fail "$unit did not start; its last lines: $(journalctl -u "$unit" -n 20 --no-pager 2>&1)"
+    rm -f "$pending"
+}
+
+api_answers() { curl --silent --insecure --max-time 3 "$1/cacerts"; }
+
+# join LINE TOKEN: how K3s comes to its cluster.
+join() {
+    put 0600 /etc/rancher/k3s/config.yaml.d/10-join.yaml <<<"$1"
+    put 0600 /etc/rancher/k3s/token <<<"$2"
+}
+
+# founder URL TOKEN KNOWN_CA: keeps an existing etcd; never starts a second cluster beside one that answers at the API address.
+founder() {
+    local url=$1 token=$2 known_ca=$3
+    if [[ -d /var/lib/rancher/k3s/server/db/etcd ]]; then
+        return
+    elif ! api_answers "$url" >/dev/null; then
+        join 'cluster-init: true' "$token"
+    elif [[ -n $known_ca ]]; then
+        say "joins the cluster that answers at $url"
+        join "server: $url" "K10$known_ca::server:$token"
+    else
+        fail "something already answers at $url, and this machine has no etcd data. If it replaces a lost first server: ./lyceum node replace $(hostname). If the address belongs to another machine: change network.api-address"
+    fi
+}
+
+# joiner URL TOKEN
+joiner() {
+    wait_until 300 "the API at $1" api_answers "$1" || fail "the API at $1 did not answer within 300 s: is the first server up, does kube-vip hold the address?"
+    join "server: $1" "$2"
+}
+
+kubectl() { /usr/local/bin/k3s kubectl "$@"; }
+
+# access: prints the CA's hash (first line) and the administrator's kubeconfig (the rest).
+access() {
+    sha256sum /var/lib/rancher/k3s/server/tls/server-ca.crt | cut -d' ' -f1
+    cat /etc/rancher/k3s/k3s.yaml
+}
+
+ready() { [[ $(kubectl get node "$1" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}') == True ]]; }
+
+# member NODE ROLE: waits until the node is Ready and gives it its role label, which a kubelet may not give itself.
+member() {
+    wait_until 300 "node $1 to be Ready" ready "$1" ||
+        fail "node $1 is not Ready after 300 s: $(kubectl get node "$1" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].message}' 2>&1)"
+    kubectl label node "$1" --overwrite "node-role.kubernetes.io/$2=true" >/dev/null
+}

@@ -1,0 +1,1 @@
+"""Proxmox: images and virtual machines. Gives `Machine` handles."""

@@ -1,0 +1,104 @@
+"""All virtual machines of a site that are in service."""
+
+import shlex
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pulumi
+import pulumi_proxmoxve as px
+from pulumi_command import local
+
+from components.base import Component
+from components.handles import Machine
+from components.hosts.vm import virtual_machine
+from config.hosts import Mappings, Node
+from config.site import Site
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FleetArgs:
+    """What a fleet is made from.
+
+    Attributes:
+        site: The campus.
+        nodes: Machines that shall exist.
+        ssh_key: Line of authorized_keys for every machine.
+        proxmox_token: API token, secret.
+    """
+
+    site: Site
+    nodes: tuple[Node, ...]
+    ssh_key: pulumi.Input[str]
+    proxmox_token: pulumi.Input[str]
+
+
+class Fleet(Component):
+    """Virtual machines with their GPUs, booted and identified.
+
+    Creates: per Proxmox node the image; per machine the VM and, for members of the cluster, its SSH host key; a PCI
+    mapping per machine with GPUs where Lyceum manages them.
+    Waits for: each member's guest agent, at most five minutes.
+    Secret: the API token stays in the environment of the calls, never in an argument.
+    """
+
+    TOKEN: ClassVar[str] = "lyceum:hosts:Fleet"  # noqa: S105 - a type token
+    machines: tuple[Machine, ...]
+    """Members of the cluster, in the order of the site's file."""
+
+    def __init__(self, name: str, args: FleetArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, opts)
+        self._args = args
+        images = {host: self._image(host) for host in sorted({node.host for node in args.nodes})}
+        machines = []
+        for node in args.nodes:
+            mapping = [self._mapping(node)] if node.gpus and args.site.proxmox.mappings is Mappings.MANAGED else []
+            vm = virtual_machine(
+                node, args.site, images[node.host].stdout, args.ssh_key, self.child(depends_on=mapping)
+            )
+            if node.in_cluster:
+                machines.append(Machine(spec=node, host_key=self._host_key(node, vm)))
+        self.machines = tuple(machines)
+        self.register_outputs({"machines": [machine.spec.name for machine in machines]})
+
+    def _ask(self, name: str, question: str, *triggers: pulumi.Input[object]) -> local.Command:
+        proxmox = self._args.site.proxmox
+        return local.Command(
+            name,
+            create=f"python3 components/hosts/pve.py {question}",
+            environment={
+                "PVE_ENDPOINT": str(proxmox.endpoint),
+                "PVE_TOKEN": self._args.proxmox_token,
+                "PVE_CA": str(proxmox.ca_file or ""),
+            },
+            triggers=list(triggers) or None,
+            logging=local.Logging.STDERR,
+            opts=self.child(),
+        )
+
+    def _image(self, host: str) -> local.Command:
+        proxmox = self._args.site.proxmox
+        image = proxmox.image
+        arguments = [host, proxmox.image_storage, image.file_name, str(image.url), image.sha512 or ""]
+        return self._ask(f"{host}-image", shlex.join(["image", *filter(None, arguments)]))
+
+    def _host_key(self, node: Node, vm: px.VmLegacy) -> pulumi.Output[str]:
+        # The trigger makes a replaced VM's key be read anew: VMID and name stay the same.
+        return self._ask(f"{node.name}-host-key", f"host-key {node.host} {node.vm_id}", vm.vm_id).stdout
+
+    def _mapping(self, node: Node) -> px.hardware.mapping.Pci:
+        return px.hardware.mapping.Pci(
+            f"{node.name}-gpus",
+            name=node.mapping,
+            comment=f"GPUs of {node.name}",
+            maps=[
+                px.hardware.mapping.PciMapArgs(
+                    id=gpu.card.id,
+                    node=node.host,
+                    path=gpu.pci,
+                    iommu_group=gpu.iommu_group,
+                    subsystem_id=gpu.subsystem,
+                )
+                for gpu in node.gpus
+            ],
+            opts=self.child(),
+        )

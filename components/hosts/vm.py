@@ -1,0 +1,112 @@
+"""One virtual machine, with every option that decides whether it survives its next update (reference: Proxmox rules)."""
+
+import pulumi
+import pulumi_proxmoxve as px
+
+from config.base import size_text
+from config.hosts import Node, Role
+from config.site import Site
+
+MIB_PER_GIB = 1024
+USER = "lyceum"
+"""User that cloud-init makes; may use sudo without a password."""
+
+
+def gib(mib: int) -> int:
+    """Proxmox sizes disks in whole GiB."""
+    if mib % MIB_PER_GIB:
+        raise ValueError(f"a disk of {size_text(mib)} is not a whole number of GiB")
+    return mib // MIB_PER_GIB
+
+
+def disks(node: Node, storage: str, image: pulumi.Input[str]) -> list[px.VmLegacyDiskArgs]:
+    """The system disk, then scratch and Ceph disks; serials make /dev/disk/by-id stable."""
+    wanted = [("system", node.shape.disk), ("scratch", node.shape.scratch), ("ceph", node.shape.ceph)]
+    return [
+        px.VmLegacyDiskArgs(
+            interface=f"scsi{index}",
+            datastore_id=storage,
+            import_from=image if serial == "system" else None,
+            size=gib(size),
+            serial=serial,
+            iothread=True,
+            discard="on",
+            ssd=True,
+            file_format="raw",
+            backup=serial == "system",
+        )
+        for index, (serial, size) in enumerate((serial, size) for serial, size in wanted if size)
+    ]
+
+
+def virtual_machine(
+    node: Node, site: Site, image: pulumi.Input[str], ssh_key: pulumi.Input[str], opts: pulumi.ResourceOptions
+) -> px.VmLegacy:
+    """Declares one VM; it is started, and protected against every deletion that was not asked for by name.
+
+    Memory is pinned (no balloon) because passthrough pins it anyway; a change that needs a power cycle fails instead of
+    rebooting somebody's job. The default CD-ROM of the bridge would keep q35 from starting, hence `cdrom`.
+    """
+    storage = site.proxmox.vm_storage
+    volumes = disks(node, storage, image)
+    network = site.network
+    return px.VmLegacy(
+        f"{node.name}-vm",
+        node_name=node.host,
+        vm_id=node.vm_id,
+        name=node.name,
+        description=f"{site.title}: {node.role}. Made by Lyceum; change it there.",
+        pool_id=site.proxmox.pool,
+        tags=sorted({"lyceum", site.name, node.role.value}),
+        machine="q35",
+        bios="ovmf",
+        efi_disk=px.VmLegacyEfiDiskArgs(datastore_id=storage, type="4m", pre_enrolled_keys=False, file_format="raw"),
+        cdrom=px.VmLegacyCdromArgs(interface="ide0", file_id="none"),
+        boot_orders=["scsi0"],
+        operating_system=px.VmLegacyOperatingSystemArgs(type="l26"),
+        scsi_hardware="virtio-scsi-single",
+        serial_devices=[px.VmLegacySerialDeviceArgs(device="socket")],
+        vga=px.VmLegacyVgaArgs(type="virtio") if node.role is Role.DESKTOP else None,
+        cpu=px.VmLegacyCpuArgs(cores=node.shape.cores, type="host"),
+        memory=px.VmLegacyMemoryArgs(dedicated=node.shape.memory, floating=0),
+        agent=px.VmLegacyAgentArgs(enabled=True, wait_for_ip=px.VmLegacyAgentWaitForIpArgs(disabled=True)),
+        disks=volumes,
+        hostpcis=[
+            px.VmLegacyHostpciArgs(device=f"hostpci{index}", mapping=node.mapping, pcie=True, rombar=True)
+            for index, _ in enumerate(node.gpus)
+        ],
+        network_devices=[
+            px.VmLegacyNetworkDeviceArgs(
+                bridge=network.bridge, mac_address=node.mac.upper(), vlan_id=network.vlan, mtu=network.mtu
+            )
+        ],
+        initialization=px.VmLegacyInitializationArgs(
+            datastore_id=storage,
+            ip_configs=[
+                px.VmLegacyInitializationIpConfigArgs(
+                    ipv4=px.VmLegacyInitializationIpConfigIpv4Args(
+                        address=f"{node.address}/{network.cidr.prefixlen}", gateway=str(network.gateway)
+                    )
+                )
+            ],
+            dns=px.VmLegacyInitializationDnsArgs(
+                servers=[str(server) for server in network.dns], domain=network.search or site.domain
+            ),
+            user_account=px.VmLegacyInitializationUserAccountArgs(username=USER, keys=[ssh_key]),
+        ),
+        on_boot=True,
+        migrate=False,
+        stop_on_destroy=True,
+        reboot_after_update=False,
+        delete_unreferenced_disks_on_destroy=False,
+        opts=pulumi.ResourceOptions.merge(
+            opts,
+            pulumi.ResourceOptions(
+                protect=True,
+                delete_before_replace=True,
+                # Cloud-init runs once; `speed` shows a difference that is none (pulumi-proxmoxve#35).
+                ignore_changes=["initialization", *(f"disks[{index}].speed" for index, _ in enumerate(volumes))],
+                custom_timeouts=pulumi.CustomTimeouts(create="30m", update="30m", delete="15m"),
+            ),
+        ),
+    )

@@ -1,0 +1,149 @@
+"""Chart archives and the repository index: the same bytes every time, so that digests never change by themselves."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lab.charts.crds import definitions
+from lab.charts.entry import CatalogError, Entry, catalog
+from lab.charts.templates import condition, templates
+
+SOURCE = "lab.lyceum/source"
+"""Annotation of a chart in the index: ``stand-in``, or ``archive`` for one that was given as a file."""
+
+_EPOCH = "2026-01-01T00:00:00Z"
+"""Helm wants a time of creation; a fixed one keeps the index the same from start to start."""
+
+
+@dataclass(frozen=True)
+class Archive:
+    """One chart archive."""
+
+    chart: dict[str, Any]
+    """Its Chart.yaml."""
+    data: bytes
+    """The .tgz."""
+    source: str
+
+    @property
+    def name(self) -> str:
+        """The chart's name."""
+        return str(self.chart["name"])
+
+    @property
+    def file(self) -> str:
+        """The archive's file name, as Helm forms it."""
+        return f"{self.name}-{self.chart['version']}.tgz"
+
+
+def chart_files(entry: Entry) -> dict[str, str]:
+    """Path inside the chart -> text, of a stand-in."""
+    chart = {
+        "apiVersion": "v2",
+        "name": entry.name,
+        "version": entry.version,
+        "appVersion": entry.app_version,
+        "description": f"{entry.description} Stand-in of the embedded campus, not the upstream chart.",
+        "type": "application",
+        "annotations": {SOURCE: "stand-in"},
+    }
+    files = {"Chart.yaml": _dump(chart), "values.yaml": _dump(entry.values)}
+    files |= {f"templates/{name}": text for name, text in templates(entry).items()}
+    if entry.crds:
+        text = "---\n".join(_dump(item) for item in definitions(entry.crds))
+        if entry.crds.place == "crds":
+            files["crds/crds.yaml"] = text
+        else:
+            when = entry.crds.when
+            files["templates/crds.yaml"] = f"{{{{- if {condition(when)} }}}}\n{text}{{{{- end }}}}\n" if when else text
+    return files
+
+
+def pack(name: str, files: dict[str, str]) -> bytes:
+    """Packs a chart: entries sorted, times and owners zero."""
+    tar = io.BytesIO()
+    with tarfile.open(fileobj=tar, mode="w", format=tarfile.USTAR_FORMAT) as out:
+        for path, text in sorted(files.items()):
+            info = tarfile.TarInfo(f"{name}/{path}")
+            info.size, info.mode = len(text.encode()), 0o644
+            out.addfile(info, io.BytesIO(text.encode()))
+    return gzip.compress(tar.getvalue(), mtime=0)
+
+
+def stand_ins(entries: Iterable[Entry] | None = None) -> list[Archive]:
+    """The archives of the catalogue, or of the given entries."""
+    archives = []
+    for entry in catalog() if entries is None else entries:
+        files = chart_files(entry)
+        archives.append(Archive(yaml.safe_load(files["Chart.yaml"]), pack(entry.name, files), "stand-in"))
+    return archives
+
+
+def read_archive(path: Path) -> Archive:
+    """Reads a chart archive made by ``helm package``.
+
+    Raises:
+        CatalogError: The file is no chart archive.
+    """
+    data = path.read_bytes()
+    try:
+        with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+            # The chart's own Chart.yaml sits one level down; deeper ones belong to its dependencies.
+            member = next(name for name in tar.getnames() if name.count("/") == 1 and name.endswith("/Chart.yaml"))
+            stream = tar.extractfile(member)
+            chart = yaml.safe_load(stream.read()) if stream else None
+    except (tarfile.TarError, StopIteration, yaml.YAMLError, OSError) as error:
+        raise CatalogError(
+            f"{path}: no Helm chart archive ({str(error) or 'it holds no <chart>/Chart.yaml'})"
+        ) from error
+    if not isinstance(chart, dict) or not {"name", "version"} <= chart.keys():
+        raise CatalogError(f"{path}: its Chart.yaml has no name and version; pack it with `helm package`")
+    return Archive(chart, data, "archive")
+
+
+def collect(directory: Path | None) -> list[Archive]:
+    """Everything the mirror serves.
+
+    Args:
+        directory: Real archives (``*.tgz``). Each replaces the stand-in of its name; other stand-ins stay.
+
+    Raises:
+        CatalogError: The directory holds no archive, or a file that is none.
+    """
+    given = [read_archive(path) for path in sorted(directory.glob("*.tgz"))] if directory else []
+    if directory and not given:
+        raise CatalogError(f"{directory}: holds no *.tgz; put chart archives there (`helm pull <chart> --version <v>`)")
+    replaced = {archive.name for archive in given}
+    return [archive for archive in stand_ins() if archive.name not in replaced] + given
+
+
+def index(archives: Iterable[Archive]) -> str:
+    """The repository's ``index.yaml``; addresses are relative to it."""
+    entries: dict[str, list[dict[str, Any]]] = {}
+    for archive in archives:
+        digest = hashlib.sha256(archive.data).hexdigest()
+        annotations = {**(archive.chart.get("annotations") or {}), SOURCE: archive.source}
+        item = {
+            **archive.chart,
+            "annotations": annotations,
+            "urls": [archive.file],
+            "digest": digest,
+            "created": _EPOCH,
+        }
+        entries.setdefault(archive.name, []).append(item)
+    return _dump({"apiVersion": "v1", "entries": entries, "generated": _EPOCH})
+
+
+def _dump(data: Any) -> str:
+    # JSON turns dates and tuples of a foreign Chart.yaml into plain text and lists first.
+    return yaml.safe_dump(json.loads(json.dumps(data, default=str)), sort_keys=False, width=120, allow_unicode=True)

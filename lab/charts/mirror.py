@@ -1,0 +1,131 @@
+"""The campus mirror: charts, the K3s launcher and machine images over HTTP.
+
+Layout, as Lyceum expects it of any mirror: ``/charts/index.yaml`` and its archives,
+``/k3s/<version>/{k3s,sha256sum-amd64.txt}``, ``/images/<file>``. The campus daemon serves it over TLS.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import struct
+import time
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from lab.charts.archive import collect, index
+from lab.contracts import LabSpec
+from lab.k3s import checksums, launcher
+
+LOG = "mirror-requests.jsonl"
+
+K3S_VERSION = re.compile(r"v\d+\.\d+\.\d+\+k3s\d+")
+
+
+def image_bytes(name: str) -> bytes:
+    """A placeholder of a VM image: a qcow2 header and the file's name, the same bytes for the same name.
+
+    The header (version 3, 64 KiB clusters, 4 GiB virtual size) lets a tool that looks at the file's type recognise it.
+    """
+    header = struct.pack(">4sIQIIQIIQQIIQQQQII", b"QFI\xfb", 3, 0, 0, 16, 4 << 30, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 104)
+    return header + f"Lyceum lab: placeholder of the image {name}\n".encode()
+
+
+def image_checksum(name: str) -> str:
+    """The SHA-512 (hex) that a site's image entry names for a placeholder."""
+    return hashlib.sha512(image_bytes(name)).hexdigest()
+
+
+def create_app(spec: LabSpec, run: Path, charts: Path | None = None) -> Starlette:  # noqa: ARG001  # the contract's
+    """Builds the mirror.
+
+    Args:
+        spec: The campus; the mirror offers the same on each.
+        run: The lab's run directory; requests are logged to ``log/mirror-requests.jsonl`` there.
+        charts: Directory of real chart archives that replace stand-ins of the same name.
+
+    Raises:
+        CatalogError: The catalogue or `charts` holds something that is no chart.
+    """
+    archives = collect(charts)
+    files = {archive.file: archive.data for archive in archives}
+    listing = index(archives)
+
+    def not_found(what: str, name: str, known: list[str]) -> Response:
+        return PlainTextResponse(f"no {what} '{name}' in this mirror; it holds: {', '.join(known)}\n", 404)
+
+    async def chart(request: Request) -> Response:
+        name = request.path_params["file"]
+        if name == "index.yaml":
+            return Response(listing, media_type="application/yaml")
+        data = files.get(name)
+        return Response(data, media_type="application/gzip") if data else not_found("chart", name, sorted(files))
+
+    async def k3s(request: Request) -> Response:
+        version, name = request.path_params["version"], request.path_params["file"]
+        if not K3S_VERSION.fullmatch(version):
+            return not_found("K3s version", version, ["every version of the form v1.36.4+k3s1"])
+        if name == "k3s":
+            return Response(launcher(version), media_type="application/octet-stream")
+        if name == "sha256sum-amd64.txt":
+            return PlainTextResponse(checksums(version))
+        return not_found("K3s file", name, ["k3s", "sha256sum-amd64.txt"])
+
+    async def image(request: Request) -> Response:
+        return Response(image_bytes(request.path_params["file"]), media_type="application/octet-stream")
+
+    async def root(_: Request) -> Response:
+        return JSONResponse({"charts": {archive.file: archive.source for archive in archives}})
+
+    app = Starlette(
+        routes=[
+            Route("/", root),
+            Route("/charts/{file}", chart),
+            Route("/k3s/{version}/{file}", k3s),
+            Route("/images/{file}", image),
+        ]
+    )
+    app.add_middleware(RequestLog, path=run / "log" / LOG)
+    return app
+
+
+class RequestLog:
+    """Writes one JSON line a request: time (Unix seconds), method, path, status, bytes, milliseconds."""
+
+    def __init__(self, app: ASGIApp, path: Path) -> None:
+        self._app = app
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes the request on and counts what is sent back."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started, status, size = time.monotonic(), 500, 0
+
+        async def counted(message: Message) -> None:
+            nonlocal status, size
+            status = message.get("status", status)
+            size += len(message.get("body", b""))
+            await send(message)
+
+        try:
+            await self._app(scope, receive, counted)
+        finally:
+            record = {
+                "time": round(time.time(), 3),
+                "method": scope["method"],
+                "path": scope["path"],
+                "status": status,
+                "bytes": size,
+                "ms": round((time.monotonic() - started) * 1000, 1),
+            }
+            with self._path.open("a") as log:
+                log.write(json.dumps(record) + "\n")

@@ -7,9 +7,11 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
+MOST = 1000
+"""Longest range that a pattern may have: beyond it is a typing error, not a campus."""
 _UNITS_MIB = {"MiB": 1, "GiB": 1024, "TiB": 1024 * 1024}
 _SIZE = re.compile(r"(\d+)\s*(MiB|GiB|TiB)")
-_RANGE = re.compile(r"\[(\d+)-(\d+)\]")
+_RANGE = re.compile(r"\[(\d{1,9})-(\d{1,9})\]")
 
 
 def _kebab(name: str) -> str:
@@ -59,14 +61,14 @@ Size = Annotated[
 
 
 def _strict_cidr(value: object) -> object:
-    if isinstance(value, str):
-        try:
-            return IPv4Network(value)
-        except ValueError as error:
-            if "host bits set" in str(error):
-                raise ValueError(f"has host bits set; did you mean {IPv4Network(value, strict=False)}?") from None
-            raise
-    return value
+    if not isinstance(value, str):
+        return value
+    try:
+        return IPv4Network(value)
+    except ValueError as error:
+        if "host bits set" in str(error):
+            raise ValueError(f"has host bits set; did you mean {IPv4Network(value, strict=False)}?") from None
+        raise ValueError("is not an IPv4 network; write it as in `10.21.0.0/16`") from None
 
 
 Cidr = Annotated[IPv4Network, BeforeValidator(_strict_cidr, json_schema_input_type=str)]
@@ -83,11 +85,30 @@ VmId = Annotated[int, Field(ge=100, le=999_999_999)]
 """A Proxmox VMID; below 100 is reserved (pve-admin-guide, `qm`)."""
 
 
+Hostname = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$")]
+"""A host name, qualified or not, or an address."""
+Email = Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")]
+Duration = Annotated[str, Field(pattern=r"^[1-9]\d*[smhdwy]$")]
+"""A whole number with a unit, as Prometheus writes it: `30s`, `15d`."""
+Cron = Annotated[str, Field(pattern=r"^(\S+\s+){4}\S+$")]
+"""Minute, hour, day of the month, month, day of the week."""
+ImageReference = Annotated[
+    str, Field(pattern=r"^[a-z0-9][a-z0-9./_:-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}|@sha256:[0-9a-f]{64})$")
+]
+"""A container image with its tag or digest."""
+
+
 def _address_range(value: object) -> object:
-    if isinstance(value, str):
-        first, _, last = value.partition("-")
-        return {"first": first.strip(), "last": (last or first).strip()}
-    return value
+    if not isinstance(value, str):
+        return value
+    first, _, last = value.partition("-")
+    try:
+        low, high = IPv4Address(first.strip()), IPv4Address((last or first).strip())
+    except ValueError:
+        raise ValueError("is neither an address nor a range; write `10.0.0.50` or `10.0.0.50-10.0.0.60`") from None
+    if high < low:
+        raise ValueError(f"ends before it starts; did you mean {high}-{low}?")
+    return {"first": low, "last": high}
 
 
 class AddressRange(BaseModel):
@@ -118,7 +139,7 @@ def expand(pattern: str) -> list[str]:
     """Expands at most one range of a pattern: `ws-[01-40]` gives ws-01 to ws-40, zeros kept; no range gives the text itself.
 
     Raises:
-        ValueError: the range is reversed, or there is more than one.
+        ValueError: the range is reversed or too long, or there is more than one.
     """
     found = list(_RANGE.finditer(pattern))
     if not found:
@@ -128,6 +149,8 @@ def expand(pattern: str) -> list[str]:
     low, high = found[0].groups()
     if int(high) < int(low):
         raise ValueError(f"`{pattern}`: {high} comes before {low}")
+    if int(high) - int(low) >= MOST:
+        raise ValueError(f"`{pattern}` stands for more than {MOST} names")
     width = len(low) if low.startswith("0") else 0
     head, tail = pattern[: found[0].start()], pattern[found[0].end() :]
     return [f"{head}{n:0{width}d}{tail}" for n in range(int(low), int(high) + 1)]

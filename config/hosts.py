@@ -3,10 +3,11 @@
 from enum import StrEnum
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field, HttpUrl
 
-from config.base import DnsLabel, Mac, Model, Size, VmId
+from config.base import DnsLabel, Mac, Model, PciAddress, PciId, Size, VmId
 from config.gpus import Gpu
 
 
@@ -64,6 +65,54 @@ class Proxmox(Model):
     """Who creates the PCI mappings of the GPUs."""
 
 
+class DeviceKind(StrEnum):
+    """What a passed-through card other than a GPU is."""
+
+    INFINIBAND = "infiniband"
+    """A host channel adapter (R19, R37)."""
+    ROCE = "roce"
+    """An Ethernet adapter with RDMA (R19)."""
+    FPGA = "fpga"
+    """A programmable accelerator (R37)."""
+
+
+class Device(Model):
+    """A card other than a GPU that is given to a virtual machine as a whole."""
+
+    kind: DeviceKind
+    """What it is; becomes the node label `lyceum.io/<kind>`."""
+    id: PciId
+    """PCI vendor and device, as `lspci -n` prints them."""
+    pci: PciAddress
+    """Where it sits: `0000:81:00.0`."""
+    iommu_group: int = Field(ge=0)
+    """Its IOMMU group on the host; the card must be alone in it."""
+    subsystem: PciId | None = None
+    """Subsystem vendor and device."""
+
+
+class PowerControl(StrEnum):
+    """How a bare machine is switched on from afar (R41)."""
+
+    NONE = "none"
+    """By hand; it is never switched off."""
+    WAKE_ON_LAN = "wake-on-lan"
+    """A magic packet to its MAC address."""
+    IPMI = "ipmi"
+    """Its management controller; the password is the secret `ipmi-password`."""
+
+
+class Shift(StrEnum):
+    """When a virtual machine runs (R10, R11)."""
+
+    ALWAYS = "always"
+    """Day and night."""
+    OWNERS = "owners"
+    """While the calendar gives the machines to their owners."""
+    CLUSTER = "cluster"
+    """While the calendar gives the machines to the cluster."""
+
+
 class HostGroup(Model):
     """One bare machine, or as many alike as the range in its name says."""
 
@@ -77,10 +126,29 @@ class HostGroup(Model):
     """Memory the hypervisor keeps for itself."""
     disk: Size = 1024 * 1024
     """What the VM storage holds."""
+    thin: bool = False
+    """The VM storage is thin and somebody watches it: disks may add up to more than `disk`."""
     address: str | None = None
     """The machine's own address, or a pattern; taken as reserved."""
     gpus: tuple[Gpu, ...] = ()
     """Cards in it."""
+    devices: tuple[Device, ...] = ()
+    """Other cards that virtual machines may get: InfiniBand, FPGA (R19, R37)."""
+    power: PowerControl = PowerControl.NONE
+    """How it is switched on from afar (R41)."""
+    mac: str | None = None
+    """MAC address of its network card, or a pattern; needed for `wake-on-lan`."""
+    bmc: str | None = None
+    """Address of its management controller, or a pattern; needed for `ipmi`."""
+
+
+class Desktops(Model):
+    """The graphical machines that students land on (R8)."""
+
+    image: Image | None = None
+    """Their image, with a desktop in it; the node image if absent."""
+    autologin: bool = True
+    """Show the desktop when the machine is switched on; the student never sees the hypervisor."""
 
 
 class Shape(Model):
@@ -96,6 +164,15 @@ class Shape(Model):
     """A second, fast local disk that nobody backs up (R18, R26)."""
     ceph: Size | None = None
     """A raw disk given to Ceph as an OSD."""
+
+
+Taint = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9]([A-Za-z0-9./_-]{0,251}[A-Za-z0-9])?(=[A-Za-z0-9._-]{0,63})?:(NoSchedule|PreferNoSchedule|NoExecute)$"
+    ),
+]
+"""A node taint: `nvidia.com/gpu=true:NoSchedule` (R41)."""
 
 
 class NodeGroup(Model):
@@ -117,9 +194,13 @@ class NodeGroup(Model):
     """VMID of the first machine; following ones count up. Derived from the address if absent."""
     gpus: tuple[int, ...] | None = None
     """Which of the host's cards it gets, counted from 0; absent on a worker means all of them."""
+    devices: tuple[int, ...] | None = None
+    """Which of the host's other cards it gets, counted from 0; absent on a worker means all of them."""
+    shift: Shift = Shift.ALWAYS
+    """When it runs; two machines of opposite shifts may share a card and memory (R10, R11)."""
     labels: dict[str, str] = Field(default_factory=dict)
     """Node labels besides the derived ones; given at the first registration."""
-    taints: tuple[str, ...] = ()
+    taints: tuple[Taint, ...] = ()
     """Node taints, as in `nvidia.com/gpu=true:NoSchedule`; given at the first registration."""
 
 
@@ -131,8 +212,13 @@ class Host(Model):
     memory: Size
     reserve: Size
     disk: Size
+    thin: bool
     address: IPv4Address | None
     gpus: tuple[Gpu, ...]
+    devices: tuple[Device, ...]
+    power: PowerControl
+    mac: Mac | None
+    bmc: IPv4Address | None
 
 
 class Node(Model):
@@ -146,6 +232,8 @@ class Node(Model):
     vm_id: VmId
     shape: Shape
     gpus: tuple[Gpu, ...]
+    devices: tuple[Device, ...] = ()
+    shift: Shift = Shift.ALWAYS
     labels: dict[str, str]
     taints: tuple[str, ...]
 

@@ -5,13 +5,13 @@ from typing import Literal
 from pydantic import Field, HttpUrl
 
 from config import versions
-from config.base import Domain, Model
+from config.base import Cron, Domain, Model
 
 
 class Snapshots(Model):
     """etcd snapshots on the servers (R31)."""
 
-    schedule: str = Field(default="0 */6 * * *", pattern=r"^(\S+\s+){4}\S+$")
+    schedule: Cron = "0 */6 * * *"
     """Cron expression."""
     keep: int = Field(default=5, ge=1)
     """How many are kept on each server."""
@@ -34,3 +34,7 @@ class K3s(Model):
     """etcd snapshots."""
     kube_vip: str = Field(default=versions.KUBE_VIP, pattern=r"^v\d+\.\d+\.\d+$")
     """kube-vip, which holds the API address."""
+    mirrors: dict[str, HttpUrl] = Field(default_factory=dict)
+    """Registry -> mirror of it, as in `{docker.io: "https://mirror.campus.example"}` (R14)."""
+    embedded_registry: bool = False
+    """Nodes hand each other the images that they have; only among nodes that trust each other alike."""

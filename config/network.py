@@ -2,9 +2,18 @@
 
 from ipaddress import IPv4Address, IPv4Network
 
-from pydantic import Field
+from pydantic import Field, HttpUrl
 
-from config.base import Addresses, Cidr, DnsLabel, Domain, Model
+from config.base import Addresses, Cidr, DnsLabel, Domain, Hostname, Model
+
+
+class Proxy(Model):
+    """The campus's way to the web, where there is no direct one."""
+
+    url: HttpUrl
+    """The proxy: `http://proxy.campus.example:3128/`. It takes no log-in; one that does belongs on a local relay."""
+    bypass: tuple[str, ...] = ()
+    """Names and networks that are reached directly, besides the site's own."""
 
 
 class Network(Model):
@@ -36,3 +45,7 @@ class Network(Model):
     """Pod addresses (R21)."""
     services: Cidr = IPv4Network("10.43.0.0/16")
     """Service addresses (R21)."""
+    ntp: tuple[Hostname, ...] = ()
+    """Time servers; absent means those of the image. etcd and TLS need clocks that agree (R22)."""
+    proxy: Proxy | None = None
+    """Web proxy of the nodes."""

@@ -3,16 +3,23 @@
 from enum import StrEnum
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, HttpUrl
 
-from config.base import Model, Size
+from config.base import DnsLabel, Duration, Email, Hostname, Model, Size
+from config.layer import Layer
+from config.services import (
+    Backup,
+    Costs,
+    HighThroughput,
+    Logging,
+    Notifications,
+    Power,
+    Rancher,
+    Registry,
+    Tunnel,
+)
 
-
-class Layer(Model):
-    """A layer that can be switched off."""
-
-    enabled: bool = True
-    """Whether it is installed."""
+__all__ = ["Layer", "Platform"]
 
 
 class Issuer(StrEnum):
@@ -32,9 +39,11 @@ class Certificates(Layer):
     issuer: Issuer = Issuer.INTERNAL
     """Who signs."""
     certificate_file: Path | None = None
-    """With `files`: the wildcard certificate with its chain, PEM."""
-    acme_email: str | None = Field(default=None, pattern=r"^[^@\s]+@[^@\s]+$")
+    """With `files`: the wildcard certificate with its chain, PEM; its key is the secret `certificate-key`."""
+    acme_email: Email | None = None
     """With `acme`: whom the CA may write to."""
+    acme_server: HttpUrl = HttpUrl("https://acme-v02.api.letsencrypt.org/directory")
+    """With `acme`: the server's directory."""
 
 
 class Ingress(Layer):
@@ -64,9 +73,9 @@ class Ceph(Layer):
 class Nfs(Model):
     """An NFS export of the campus (R26)."""
 
-    server: str
+    server: Hostname
     """Host name or address."""
-    share: str = Field(pattern=r"^/")
+    share: str = Field(pattern=r"^/\S*$")
     """Exported path."""
 
 
@@ -77,6 +86,8 @@ class Storage(Model):
     """Replicated storage on our own disks."""
     nfs: Nfs | None = None
     """Homes on the campus NFS, as storage class `nfs-client`."""
+    datasets: Nfs | None = None
+    """Data that everybody reads, mounted as `/datasets` (R26, R39)."""
 
 
 class GpuOperator(Layer):
@@ -88,15 +99,58 @@ class GpuOperator(Layer):
     """Use precompiled drivers: no compiler and no package mirror needed on the nodes."""
 
 
+class WorkloadPriority(Model):
+    """An order of precedence for jobs (R36)."""
+
+    name: DnsLabel
+    """Its name."""
+    value: int = Field(ge=-1_000_000, le=1_000_000)
+    """The higher goes first, and may displace the lower."""
+
+
+class Queue(Model):
+    """A share of the cluster that jobs wait for (R36)."""
+
+    name: DnsLabel
+    """Its name."""
+    tenants: tuple[DnsLabel, ...] = Field(min_length=1)
+    """Who may use it."""
+    cores: int | None = Field(default=None, gt=0)
+    """Virtual CPUs; absent means what the tenants' quotas allow."""
+    memory: Size | None = None
+    """Memory; absent means what the tenants' quotas allow."""
+    gpus: dict[str, int] = Field(default_factory=dict)
+    """GPUs by kind: `{rtx-4090: 10}`; together the queues never promise more than there is."""
+    borrow: bool = True
+    """Whether it may use what other queues leave idle."""
+
+
+class Queues(Layer):
+    """Kueue: gang scheduling, priorities, preemption (R7, R36)."""
+
+    queues: tuple[Queue, ...] = ()
+    """Shares; absent means one queue over everything."""
+    priorities: tuple[WorkloadPriority, ...] = (
+        WorkloadPriority(name="interactive", value=1000),
+        WorkloadPriority(name="batch", value=100),
+        WorkloadPriority(name="idle", value=-100),
+    )
+    """Orders of precedence, the highest first."""
+    preemption: bool = True
+    """Whether a job may displace one of lower priority."""
+
+
 class Monitoring(Layer):
     """Prometheus, Alertmanager, Grafana (R29)."""
 
-    retention: str = Field(default="15d", pattern=r"^\d+[hdwy]$")
+    retention: Duration = "15d"
     """How long metrics are kept."""
     storage: Size = 50 * 1024
     """Volume of Prometheus."""
-    scrape_interval: str = Field(default="30s", pattern=r"^\d+[sm]$")
-    """R29."""
+    scrape_interval: Duration = "30s"
+    """How often values are read (R29)."""
+    notifications: Notifications = Notifications()
+    """Who is told when something breaks (R20, R34)."""
 
 
 class Platform(Model):
@@ -112,7 +166,23 @@ class Platform(Model):
     """Volumes."""
     gpu_operator: GpuOperator = GpuOperator()
     """Drivers, device plugin, MIG, time-slicing."""
-    queues: Layer = Layer()
-    """Kueue (R36)."""
+    queues: Queues = Queues()
+    """Who computes when."""
     monitoring: Monitoring = Monitoring()
     """Metrics and dashboards."""
+    logging: Logging = Logging()
+    """Logs of every node and pod (R13)."""
+    backup: Backup = Backup()
+    """What survives a fire (R31, R34)."""
+    registry: Registry = Registry()
+    """Container images of the site's own (R14)."""
+    tunnel: Tunnel = Tunnel()
+    """Access from anywhere (R17)."""
+    rancher: Rancher = Rancher()
+    """Graphical management and GitOps (R6, R32)."""
+    high_throughput: HighThroughput = HighThroughput()
+    """RDMA between nodes (R19, R43)."""
+    power: Power = Power()
+    """Machines that sleep when nobody needs them (R41)."""
+    costs: Costs = Costs()
+    """Record of use (R34, R40)."""

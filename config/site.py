@@ -1,23 +1,28 @@
 """A campus: one file, checked as a whole, resolved to hosts and nodes."""
 
+from dataclasses import replace
 from functools import cached_property
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Self
+from typing import TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from config.base import DnsLabel, Domain, Model, expand, zipped
-from config.gpus import Gpu
-from config.hosts import Host, HostGroup, Node, NodeGroup, Proxmox, Role, Shape
+from config.calendar import Calendar
+from config.hosts import Desktops, Host, HostGroup, Node, NodeGroup, Proxmox, Role, Shape
+from config.identity import Identity
 from config.k3s import K3s
 from config.network import Network
 from config.platform import Platform
+from config.tenants import Tenant
+from config.versions import CHARTS, Chart
 from config.workspaces import Workspaces
 
 ALL = "all"
 STAGES: dict[str, int | None] = {"alpha": 2, "alpha2": 4, "beta": 4, "beta2": 8, ALL: None}
 """Stage -> GPU workers in service (R12); None means all of them."""
+_Card = TypeVar("_Card")
 VMID_BASE = 100_000
 """Derived VMIDs are this plus the address's place in the site's network, so they are unique and never move."""
 
@@ -30,7 +35,11 @@ class SecretFile(Model):
 
 
 class Site(Model):
-    """One campus."""
+    """One campus.
+
+    The fields are checked one by one here, and against each other in `config.rules`; only `config.check` and what builds
+    on it give a site whose names resolve and whose addresses are unique.
+    """
 
     name: DnsLabel
     """Identity of the site."""
@@ -56,6 +65,16 @@ class Site(Model):
     """The layers."""
     workspaces: Workspaces = Workspaces()
     """Where people work."""
+    desktops: Desktops = Desktops()
+    """The graphical machines of nodes with role `desktop` (R8)."""
+    identity: Identity = Identity()
+    """Who people are, and their roles (R15, R17, R26)."""
+    tenants: tuple[Tenant, ...] = ()
+    """People and teams: a namespace each, with quotas (R16, R44)."""
+    calendar: Calendar | None = None
+    """When the machines belong to their owners, and when to the cluster (R10, R11)."""
+    versions: dict[str, str] = Field(default_factory=dict)
+    """Charts held at another version than Lyceum's own: chart -> version."""
     charts: str = Field(default="upstream", pattern=r"^(upstream|https://\S+|oci://\S+)$")
     """Where charts come from: `upstream`, or the URL of a mirror."""
     ca_file: Path | None = None
@@ -70,15 +89,22 @@ class Site(Model):
         for group in self.hosts:
             names = expand(group.name)
             addresses = zipped(group.address, len(names), "address")
-            for name, address in zip(names, addresses, strict=True):
+            macs = zipped(group.mac, len(names), "mac")
+            bmcs = zipped(group.bmc, len(names), "bmc")
+            for name, address, mac, bmc in zip(names, addresses, macs, bmcs, strict=True):
                 found[name] = Host(
                     name=name,
                     cpus=group.cpus,
                     memory=group.memory,
                     reserve=group.reserve,
                     disk=group.disk,
+                    thin=group.thin,
                     address=address and IPv4Address(address),
                     gpus=group.gpus,
+                    devices=group.devices,
+                    power=group.power,
+                    mac=mac,
+                    bmc=bmc and IPv4Address(bmc),
                 )
         return found
 
@@ -101,21 +127,22 @@ class Site(Model):
                 mac=mac or derived_mac(address),
                 vm_id=group.vm_id + n if group.vm_id is not None else self._derived_vm_id(address),
                 shape=self.shapes[group.shape],
-                gpus=self._gpus(group, host),
+                gpus=_picked(group.role, group.gpus, self.bare[host].gpus),
+                devices=_picked(group.role, group.devices, self.bare[host].devices),
+                shift=group.shift,
                 labels=group.labels,
                 taints=group.taints,
             )
             for n, (name, host, address, mac) in enumerate(zip(names, hosts, addresses, macs, strict=True))
         ]
 
-    def _gpus(self, group: NodeGroup, host: str) -> tuple[Gpu, ...]:
-        cards = self.bare[host].gpus
-        if group.gpus is None:
-            return cards if group.role is Role.WORKER else ()
-        return tuple(cards[index] for index in group.gpus)
-
     def _derived_vm_id(self, address: IPv4Address) -> int:
         return VMID_BASE + int(address) - int(self.network.cidr.network_address)
+
+    def chart(self, name: str) -> Chart:
+        """A chart at the version that this site holds it at."""
+        pinned = CHARTS[name]
+        return replace(pinned, version=self.versions.get(name, pinned.version))
 
     def in_service(self, stage: str) -> tuple[Node, ...]:
         """Nodes that exist at a stage: GPU workers up to its number, and whatever stands on a host in service.
@@ -135,20 +162,12 @@ class Site(Model):
 
         return tuple(node for node in self.machines if exists(node))
 
-    @model_validator(mode="after")
-    def _resolves(self) -> Self:
-        """Names that point somewhere must point at something; the rest of the rules are in `config.rules`."""
-        for group in self.nodes:
-            if group.shape not in self.shapes:
-                raise ValueError(f"nodes `{group.name}`: shape `{group.shape}` is not one of {', '.join(self.shapes)}")
-            for host in expand(group.host):
-                if host not in self.bare:
-                    raise ValueError(f"nodes `{group.name}`: host `{host}` is not among the hosts")
-                if missing := [i for i in group.gpus or () if i >= len(self.bare[host].gpus)]:
-                    raise ValueError(
-                        f"nodes `{group.name}`: GPU {missing[0]} is not on {host}, which has {len(self.bare[host].gpus)}"
-                    )
-        return self
+
+def _picked(role: Role, chosen: tuple[int, ...] | None, cards: tuple[_Card, ...]) -> tuple[_Card, ...]:
+    """The chosen cards of a host; a worker that does not choose gets all, any other machine none."""
+    if chosen is None:
+        return cards if role is Role.WORKER else ()
+    return tuple(cards[index] for index in chosen)
 
 
 def derived_mac(address: IPv4Address) -> str:

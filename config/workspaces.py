@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from config.base import DnsLabel, Model, Size
-from config.platform import Layer
+from config.base import DnsLabel, ImageReference, Model, Size
+from config.layer import Layer
 
 
 class Profile(Model):
@@ -23,10 +23,12 @@ class Profile(Model):
     """`whole`, or a MIG profile such as `1g.5gb`; absent means no GPU."""
     gpus: int = Field(default=1, ge=1, le=16)
     """How many of them."""
-    image: str
+    image: ImageReference
     """Container image with its tag or digest."""
     groups: tuple[str, ...] = ()
     """Who sees it; empty means everyone who is admitted."""
+    default: bool = False
+    """Chosen when nobody chooses; without one it is the first."""
 
 
 class JupyterHub(Layer):
@@ -44,6 +46,14 @@ class JupyterHub(Layer):
     """Groups that see GPU profiles; empty means everyone who is admitted."""
     home: Size = 10 * 1024
     """Size of a home volume."""
+    database: Size = 10 * 1024
+    """Volume of the hub's PostgreSQL."""
+    schedulers: int = Field(default=2, ge=0, le=5)
+    """User schedulers; 0 leaves notebooks to the cluster's own."""
+    idle: int = Field(default=60, ge=5)
+    """Minutes without use before a notebook server is stopped."""
+    test_host: DnsLabel | None = None
+    """Host name of a second hub on which changes are tried first (R25); absent means there is none."""
     authenticator: Literal["dummy", "oauth"] = "oauth"
     """`dummy` is for the lab only: one shared password, no identity provider."""
 
@@ -59,6 +69,23 @@ class Kubeflow(Model):
     """Model serving."""
 
 
+class Triton(Layer):
+    """Triton Inference Server (R42)."""
+
+    enabled: bool = False
+    """Whether it is installed."""
+    host: DnsLabel = "triton"
+    """Host name under the site's domain."""
+    models: Size = 100 * 1024
+    """Volume of the model repository."""
+    gpu: str | None = None
+    """Kind of GPU that each replica holds, as in `a100-40gb/1g.5gb`; absent means it runs on CPUs."""
+    replicas: int = Field(default=1, ge=1)
+    """Replicas that always run."""
+    max_replicas: int = Field(default=1, ge=1)
+    """Up to how many it scales with its load (R41)."""
+
+
 class Workspaces(Model):
     """Everything people log in to."""
 
@@ -66,3 +93,5 @@ class Workspaces(Model):
     """Notebooks."""
     kubeflow: Kubeflow = Kubeflow()
     """Training, pipelines, serving."""
+    triton: Triton = Triton()
+    """Serving of trained models."""

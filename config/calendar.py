@@ -1,0 +1,94 @@
+"""When the bare machines belong to their owners, and when to the cluster."""
+
+import datetime as dt
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from config.base import DnsLabel, Model
+
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+MINUTES_A_DAY = 24 * 60
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # ZoneInfoNotFoundError is a KeyError; a directory's name is an OSError
+        raise ValueError("is not a time zone; write it as in `Europe/Vienna` (IANA)") from None
+    return name
+
+
+def _days(value: object) -> object:
+    """Reads `mon-fri`, `sat`, or a list of both; ranges may wrap around the week's end."""
+    days: list[str] = []
+    for item in value if isinstance(value, list) else [value]:
+        first, dash, last = str(item).lower().partition("-")
+        if first not in DAYS or (dash and last not in DAYS):
+            raise ValueError(f"`{item}` is no day; write `mon-fri`, `sat` or a list of {', '.join(DAYS)}")
+        start = DAYS.index(first)
+        length = (DAYS.index(last) - start) % 7 + 1 if dash else 1
+        days += [DAYS[(start + n) % 7] for n in range(length)]
+    return tuple(dict.fromkeys(days))
+
+
+ClockTime = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$|^24:00$")]
+"""A time of day, `08:00` to `24:00`."""
+Days = Annotated[tuple[str, ...], BeforeValidator(_days, json_schema_input_type=str | list[str]), Field(min_length=1)]
+"""Days of the week: `mon-fri`, `sat`, or a list."""
+
+
+class User(StrEnum):
+    """To whom the machines belong."""
+
+    OWNERS = "owners"
+    """The people whose machines they are: players, the class in the room."""
+    CLUSTER = "cluster"
+    """Everybody's batch work."""
+
+
+class Period(Model):
+    """A stretch of the week."""
+
+    name: DnsLabel
+    """What people call it: `day`, `night`, `weekend`."""
+    days: Days
+    """The days on which it starts."""
+    start: ClockTime
+    """When it starts."""
+    end: ClockTime
+    """When it ends; an earlier time than `start` is on the next day."""
+    use: User
+    """To whom the machines belong."""
+
+    def minutes(self) -> Iterator[tuple[int, int]]:
+        """Stretches within a week as minutes from Monday 00:00, end excluded; Sunday night wraps to Monday."""
+        start, end = _minute(self.start), _minute(self.end)
+        length = (end - start) % MINUTES_A_DAY or MINUTES_A_DAY
+        for day in self.days:
+            first = DAYS.index(day) * MINUTES_A_DAY + start
+            last, week = first + length, 7 * MINUTES_A_DAY
+            yield first, min(last, week)
+            if last > week:
+                yield 0, last - week
+
+
+def _minute(time: str) -> int:
+    hour, minute = time.split(":")
+    return int(hour) * 60 + int(minute)
+
+
+class Calendar(Model):
+    """Who has the machines when (R10, R11)."""
+
+    time_zone: Annotated[str, AfterValidator(_zone)]
+    """IANA name: `Europe/Vienna`."""
+    periods: tuple[Period, ...] = Field(min_length=1)
+    """The week; whatever no period covers belongs to the owners, who come first."""
+    notice: int = Field(default=15, ge=1, le=240)
+    """Minutes between the signal to save and the end of the workloads."""
+    closed: tuple[dt.date, ...] = ()
+    """Days on which the owners are away and the cluster has the machines all day: holidays."""

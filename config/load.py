@@ -21,11 +21,13 @@ class Settings:
         site: The campus.
         stage: How much of it is in service.
         secrets: The stack's secrets.
+        known_ca: SHA-256 of the running cluster's CA (`lyceum:cluster-ca`), set when the first server was replaced.
     """
 
     site: Site
     stage: str
     secrets: Secrets
+    known_ca: str
 
 
 def load_site(name: str) -> Site:
@@ -40,4 +42,4 @@ def load() -> Settings:
     stage = config.require("stage")
     if stage not in STAGES:
         raise ValueError(f"lyceum:stage `{stage}` is not one of {', '.join(STAGES)}")
-    return Settings(site=site, stage=stage, secrets=load_secrets(config, site))
+    return Settings(site=site, stage=stage, secrets=load_secrets(config, site), known_ca=config.get("cluster-ca") or "")

@@ -20,6 +20,11 @@ def run_as_root() -> str:
     return "sudo -n bash -s"
 
 
+def _whole(parts: list[str]) -> str:
+    """Braces make bash read to the end before it runs anything: a script cut short does nothing at all."""
+    return "".join(["{\n", NODE_SH, *parts, "exit\n} </dev/null\n"])
+
+
 def _file(mode: str, path: str, content: str) -> str:
     body = content if content.endswith("\n") else content + "\n"
     return f"put {mode} {path} <<'{_MARK}'\n{body}{_MARK}\n"
@@ -61,7 +66,6 @@ def unit_name(role: Role) -> str:
 def _prepare(site: Site, ca: str) -> list[str]:
     trust = [_file("0644", CA_FILE, ca)] if ca else []
     return [
-        NODE_SH,
         "cloud_init_done\n",
         *trust,
         f"ca=({f'--cacert {CA_FILE}' if ca else ''})\n",
@@ -86,7 +90,7 @@ def server_script(
     """
     url = k3s_config.api_url(site)
     manifest = k3s_config.kube_vip(site, INTERFACE)
-    return "".join(
+    return _whole(
         [
             *_prepare(site, ca),
             shlex.join(["founder", url, token, known_ca] if founding else ["joiner", url, token]) + "\n",
@@ -108,7 +112,7 @@ def server_script(
 
 def agent_script(node: Node, site: Site, *, token: str, ca: str) -> str:
     """The script that makes a K3s agent; `token` is `K10<CA hash>::node:…`."""
-    return "".join(
+    return _whole(
         [
             *_prepare(site, ca),
             shlex.join(["joiner", k3s_config.api_url(site), token]) + "\n",
@@ -122,7 +126,7 @@ def agent_script(node: Node, site: Site, *, token: str, ca: str) -> str:
 def members_script(nodes: tuple[Node, ...]) -> str:
     """Run on the first server when all have joined: every node is Ready and has its role."""
     workers = [node for node in nodes if node.role is not Role.SERVER]
-    return NODE_SH + "".join([*(f"member {node.name} {node.role.value}\n" for node in workers), *_servers_ready(nodes)])
+    return _whole([*(f"member {node.name} {node.role.value}\n" for node in workers), *_servers_ready(nodes)])
 
 
 def _servers_ready(nodes: tuple[Node, ...]) -> list[str]:

@@ -97,6 +97,8 @@ def virtual_machine(
         on_boot=True,
         migrate=False,
         stop_on_destroy=True,
+        timeout_create=1800,
+        timeout_stop_vm=300,
         reboot_after_update=False,
         delete_unreferenced_disks_on_destroy=False,
         opts=pulumi.ResourceOptions.merge(
@@ -106,7 +108,6 @@ def virtual_machine(
                 delete_before_replace=True,
                 # Cloud-init runs once; `speed` shows a difference that is none (pulumi-proxmoxve#35).
                 ignore_changes=["initialization", *(f"disks[{index}].speed" for index, _ in enumerate(volumes))],
-                custom_timeouts=pulumi.CustomTimeouts(create="30m", update="30m", delete="15m"),
             ),
         ),
     )

@@ -1,0 +1,56 @@
+"""A campus becomes a cluster: machines, Kubernetes, the platform, the places where people work."""
+
+from pathlib import Path
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+import pulumi_proxmoxve as proxmoxve
+
+from components.cluster.k3s import K3s, K3sArgs
+from components.handles import Login
+from components.hosts.fleet import Fleet, FleetArgs
+from components.hosts.vm import USER
+from components.platform.ingress import address
+from components.platform.platform import Platform, PlatformArgs
+from components.workspaces.workspaces import Workspaces, WorkspacesArgs
+from config.load import load
+
+settings = load()
+site, secrets = settings.site, settings.secrets
+nodes = site.in_service(settings.stage)
+members = tuple(node for node in nodes if node.in_cluster)
+
+proxmox = proxmoxve.Provider("proxmox", endpoint=str(site.proxmox.endpoint), api_token=secrets.proxmox_token)
+fleet = Fleet(
+    "fleet",
+    FleetArgs(site=site, nodes=nodes, ssh_key=secrets.ssh_public_key, proxmox_token=secrets.proxmox_token),
+    pulumi.ResourceOptions(providers=[proxmox]),
+)
+k3s = K3s(
+    "k3s",
+    K3sArgs(
+        site=site,
+        machines=fleet.machines,
+        login=Login(user=USER, private_key=secrets.ssh_private_key),
+        token=secrets.derived("k3s-token"),
+        agent_token=secrets.derived("k3s-agent-token"),
+        ca=Path(site.ca_file).read_text() if site.ca_file and Path(site.ca_file).exists() else "",
+        known_ca=settings.known_ca,
+    ),
+)
+cluster = pulumi.ResourceOptions(providers=[kubernetes.Provider("kubernetes", kubeconfig=k3s.access.kubeconfig)])
+platform = Platform(
+    "platform", PlatformArgs(site=site, nodes=members, grafana_password=secrets.derived("grafana-admin")), cluster
+)
+Workspaces(
+    "workspaces",
+    WorkspacesArgs(site=site, nodes=members, after=platform.ready, hub_password=secrets.derived("hub-password")),
+    cluster,
+)
+
+pulumi.export("site", site.name)
+pulumi.export("stage", settings.stage)
+pulumi.export("api", f"https://{site.network.api_address}:6443")
+pulumi.export("ingress", address(site))
+pulumi.export("kubeconfig", k3s.access.kubeconfig)
+pulumi.export("cluster_ca", k3s.ca)

@@ -1,0 +1,89 @@
+"""cert-manager and the issuer that everything uses (R25)."""
+
+from typing import ClassVar
+
+import pulumi
+
+from components.layer import Layer, LayerArgs, PodSecurity
+from config.platform import Issuer
+from config.site import Site
+
+ISSUER = "campus"
+"""Name of the ClusterIssuer, whatever stands behind it."""
+_CA = "campus-ca"
+
+
+class Certificates(Layer):
+    """cert-manager with one ClusterIssuer.
+
+    Creates: namespace, release, the ClusterIssuer `campus`; for the internal CA also its root certificate.
+    Waits for: the chart's start-up check, then the issuer's Ready condition.
+    """
+
+    TOKEN: ClassVar[str] = "lyceum:platform:Certificates"  # noqa: S105 - a type token
+    issuer: pulumi.Resource
+    """What an Ingress with TLS needs to exist."""
+
+    def __init__(self, name: str, args: LayerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, args, opts)
+        namespace = self.namespace("cert-manager", PodSecurity.RESTRICTED)
+        release = self.release("cert-manager", namespace, values(self.site))
+        before: pulumi.Resource = release
+        if self.site.platform.certificates.issuer is Issuer.INTERNAL:
+            before = self._root(release)
+        self.issuer = self.custom(
+            ISSUER,
+            "ClusterIssuer",
+            "cert-manager.io/v1",
+            issuer_spec(self.site),
+            after=[before],
+            wait_for="condition=Ready",
+        )
+        self.register_outputs({})
+
+    def _root(self, release: pulumi.Resource) -> pulumi.Resource:
+        self_signed = self.custom(
+            "self-signed",
+            "ClusterIssuer",
+            "cert-manager.io/v1",
+            {"selfSigned": {}},
+            after=[release],
+            wait_for="condition=Ready",
+        )
+        return self.custom(
+            _CA,
+            "Certificate",
+            "cert-manager.io/v1",
+            {
+                "isCA": True,
+                "commonName": f"{self.site.title} CA",
+                "secretName": _CA,
+                "duration": "87600h",
+                "privateKey": {"algorithm": "ECDSA", "size": 256},
+                "issuerRef": {"name": "self-signed", "kind": "ClusterIssuer", "group": "cert-manager.io"},
+            },
+            after=[self_signed],
+            namespace="cert-manager",
+            wait_for="condition=Ready",
+        )
+
+
+def values(site: Site) -> dict[str, object]:
+    """Chart values; definitions stay when the release goes, or every certificate would go with it."""
+    monitored = {"servicemonitor": {"enabled": site.platform.monitoring.enabled}}
+    return {"crds": {"enabled": True, "keep": True}, "prometheus": {"enabled": True, **monitored}}
+
+
+def issuer_spec(site: Site) -> dict[str, object]:
+    """Spec of the ClusterIssuer for the way the site gets its certificates."""
+    certificates = site.platform.certificates
+    if certificates.issuer is Issuer.ACME:
+        return {
+            "acme": {
+                "server": "https://acme-v02.api.letsencrypt.org/directory",
+                "email": certificates.acme_email,
+                "privateKeySecretRef": {"name": "acme-account"},
+                "solvers": [{"http01": {"ingress": {"ingressClassName": "nginx"}}}],
+            }
+        }
+    return {"ca": {"secretName": _CA}}

@@ -1,0 +1,91 @@
+"""The GPU Operator, and each node's sharing (R27, R28)."""
+
+from typing import ClassVar
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from components import gpu_resources
+from components.layer import Layer, LayerArgs, PodSecurity, Values
+from config.hosts import Node
+from config.site import Site
+
+
+class Gpus(Layer):
+    """Drivers, device plugin, MIG and time-slicing.
+
+    Creates: namespace, release, a wait for the operator's policy, and per node with shared cards its labels.
+    Waits for: ClusterPolicy ready, then each node's MIG state `success`. A MIG label that is there before the driver
+    makes the device plugin hand out whole cards (gpu-operator#2670), so labels come last.
+    """
+
+    TOKEN: ClassVar[str] = "lyceum:platform:Gpus"  # noqa: S105 - a type token
+    ready: tuple[pulumi.Resource, ...]
+    """What a pod with a GPU needs."""
+
+    def __init__(self, name: str, args: LayerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, args, opts)
+        namespace = self.namespace("gpu-operator", PodSecurity.PRIVILEGED)
+        release = self.release("gpu-operator", namespace, values(self.site, self.nodes), timeout=1800)
+        policy = k8s.apiextensions.CustomResourcePatch(
+            "cluster-policy-ready",
+            api_version="nvidia.com/v1",
+            kind="ClusterPolicy",
+            metadata={
+                "name": "cluster-policy",
+                "annotations": {
+                    "pulumi.com/waitFor": "jsonpath={.status.state}=ready",
+                    "pulumi.com/patchForce": "true",
+                },
+            },
+            opts=self.child(depends_on=[release], custom_timeouts=pulumi.CustomTimeouts(create="30m", update="30m")),
+        )
+        labelled = [self._labels(node, policy) for node in self.nodes if gpu_resources.node_gpu_labels(node)]
+        self.ready = (policy, *labelled)
+        self.register_outputs({})
+
+    def _labels(self, node: Node, policy: pulumi.Resource) -> k8s.core.v1.NodePatch:
+        annotations = {"pulumi.com/patchForce": "true"}
+        if gpu_resources.mig_profile(node):
+            annotations["pulumi.com/waitFor"] = r"jsonpath={.metadata.labels.nvidia\.com/mig\.config\.state}=success"
+        return k8s.core.v1.NodePatch(
+            f"{node.name}-gpu-sharing",
+            metadata={"name": node.name, "labels": gpu_resources.node_gpu_labels(node), "annotations": annotations},
+            opts=self.child(depends_on=[policy], custom_timeouts=pulumi.CustomTimeouts(create="30m", update="30m")),
+        )
+
+
+def values(site: Site, nodes: tuple[Node, ...]) -> Values:
+    """Chart values. With NRI the operator touches neither containerd's configuration nor RuntimeClasses of K3s."""
+    operator = site.platform.gpu_operator
+    cards = [gpu for node in gpu_resources.gpu_nodes(nodes) for gpu in node.gpus]
+    reboot = any(gpu.card.mig_needs_reboot and gpu.layout for gpu in cards)
+    driver: Values = {"enabled": True, "usePrecompiled": operator.precompiled, "kernelModuleType": "auto"}
+    if operator.driver:
+        driver["version"] = operator.driver
+    return {
+        "cdi": {"enabled": True, "nriPluginEnabled": True},
+        "driver": driver,
+        "toolkit": {"enabled": True},
+        "mig": {"strategy": "mixed"},
+        "migManager": {
+            # A100 and A30 enter MIG mode only with a reboot when they are passed through (gpu-operator#1606).
+            "env": [{"name": "WITH_REBOOT", "value": "true"}] if reboot else [],
+            "config": {
+                "create": True,
+                "name": "lyceum-mig",
+                "default": gpu_resources.ALL_DISABLED,
+                "data": {"config.yaml": gpu_resources.mig_config(nodes)},
+            },
+        },
+        "devicePlugin": {
+            "config": {
+                "create": True,
+                "name": "lyceum-device-plugin",
+                "default": "default",
+                "data": gpu_resources.plugin_configs(nodes),
+            }
+        },
+        "dcgmExporter": {"enabled": True, "serviceMonitor": {"enabled": site.platform.monitoring.enabled}},
+        "nfd": {"enabled": True},
+    }

@@ -1,0 +1,58 @@
+"""ingress-nginx: the way in (R24)."""
+
+from typing import Any, ClassVar
+
+import pulumi
+
+from components.layer import Layer, LayerArgs, PodSecurity
+from config.site import Site
+
+CLASS = "nginx"
+
+
+class Ingress(Layer):
+    """ingress-nginx as a DaemonSet on the workers, at one address of the pool.
+
+    Creates: namespace, release.
+    Waits for: the controllers and the Service's address.
+    """
+
+    TOKEN: ClassVar[str] = "lyceum:platform:Ingress"  # noqa: S105 - a type token
+    ready: pulumi.Resource
+    """What an Ingress needs to be served."""
+
+    def __init__(self, name: str, args: LayerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, args, opts)
+        namespace = self.namespace("ingress-nginx", PodSecurity.BASELINE)
+        self.ready = self.release("ingress-nginx", namespace, values(self.site))
+        self.register_outputs({})
+
+
+def address(site: Site) -> str:
+    """The ingress's address: given, or the first of MetalLB's pool."""
+    return str(site.network.ingress_address or site.network.load_balancers.first)
+
+
+def values(site: Site) -> dict[str, Any]:
+    """Chart values. `Local` keeps the clients' addresses, which needs a controller on every worker."""
+    return {
+        "controller": {
+            "kind": "DaemonSet",
+            "service": {
+                "type": "LoadBalancer",
+                "externalTrafficPolicy": "Local",
+                "annotations": {"metallb.io/loadBalancerIPs": address(site)},
+            },
+            "ingressClassResource": {"name": CLASS, "default": True},
+            # Snippets let whoever may write an Ingress read every Secret (CVE-2021-25742).
+            "allowSnippetAnnotations": False,
+            # Notebooks upload data sets; the size is theirs to choose.
+            "config": {"proxy-body-size": "0"},
+            "metrics": {
+                "enabled": True,
+                "serviceMonitor": {"enabled": site.platform.monitoring.enabled},
+            },
+            # Otherwise a hook Job makes the certificate, and a lost Job blocks every later Ingress (ingress-nginx#5401).
+            "admissionWebhooks": {"certManager": {"enabled": site.platform.certificates.enabled}},
+        }
+    }

@@ -1,0 +1,127 @@
+"""Prometheus, Alertmanager and Grafana (R29)."""
+
+from typing import Any, ClassVar
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from components.layer import Layer, LayerArgs, PodSecurity, Values
+from components.platform import dashboards
+from components.platform.certificates import ISSUER
+from components.platform.ingress import CLASS
+from components.platform.storage import default_class
+from config.base import size_text
+from config.hosts import Node, Role
+from config.site import Site
+
+NAMESPACE = "monitoring"
+
+
+class MonitoringTypes(Layer):
+    """The kinds of the Prometheus operator, before everything that wants to be watched.
+
+    Creates: namespace, release. Without them charts leave out their ServiceMonitors without a word.
+    """
+
+    TOKEN: ClassVar[str] = "lyceum:platform:MonitoringTypes"  # noqa: S105 - a type token
+    ready: pulumi.Resource
+    """What a ServiceMonitor needs to exist."""
+    namespace_resource: k8s.core.v1.Namespace
+
+    def __init__(self, name: str, args: LayerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, args, opts)
+        # node-exporter reads the host, hence the level.
+        self.namespace_resource = self.namespace(NAMESPACE, PodSecurity.PRIVILEGED)
+        self.ready = self.release("prometheus-operator-crds", self.namespace_resource, {})
+        self.register_outputs({})
+
+
+class Monitoring(Layer):
+    """Metrics, alerts and dashboards.
+
+    Creates: Grafana's password, dashboards, release.
+    Waits for: the workloads, and what they store on.
+    Secret: Grafana's password.
+    """
+
+    TOKEN: ClassVar[str] = "lyceum:platform:Monitoring"  # noqa: S105 - a type token
+    ready: pulumi.Resource
+
+    def __init__(
+        self,
+        name: str,
+        args: LayerArgs,
+        namespace: k8s.core.v1.Namespace,
+        grafana_password: pulumi.Input[str],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__(name, args, opts)
+        in_namespace = namespace.metadata.name
+        login = k8s.core.v1.Secret(
+            "grafana-login",
+            metadata={"name": "grafana-login", "namespace": in_namespace},
+            string_data={"admin-user": "admin", "admin-password": grafana_password},
+            opts=self.child(depends_on=self._after),
+        )
+        boards = k8s.core.v1.ConfigMap(
+            "dashboards",
+            metadata={"name": "lyceum-dashboards", "namespace": in_namespace, "labels": {"grafana_dashboard": "1"}},
+            data=dashboards.files(),
+            opts=self.child(depends_on=self._after),
+        )
+        self.ready = self.release(
+            "kube-prometheus-stack", namespace, values(self.site, self.nodes), after=[login, boards], timeout=900
+        )
+        self.register_outputs({})
+
+
+def _open_selectors() -> Values:
+    """Watch every monitor in the cluster, not only those of this release."""
+    kinds = ("serviceMonitor", "podMonitor", "rule", "probe", "scrapeConfig")
+    return {f"{kind}SelectorNilUsesHelmValues": False for kind in kinds}
+
+
+def values(site: Site, nodes: tuple[Node, ...]) -> Values:
+    """Chart values for K3s, whose components share one process: watched one by one they would be counted thrice."""
+    monitoring = site.platform.monitoring
+    servers = [str(node.address) for node in nodes if node.role is Role.SERVER]
+    host = f"grafana.{site.domain}"
+
+    def volume(size: str) -> dict[str, Any]:
+        request = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}}
+        return {"volumeClaimTemplate": {"spec": {"storageClassName": default_class(site), **request}}}
+
+    return {
+        "crds": {"enabled": False},
+        "kubeControllerManager": {"enabled": False},
+        "kubeScheduler": {"enabled": False},
+        "kubeProxy": {"enabled": False},
+        "kubeEtcd": {"enabled": True, "endpoints": servers, "service": {"port": 2381, "targetPort": 2381}},
+        "prometheus": {
+            "prometheusSpec": {
+                **_open_selectors(),
+                "retention": monitoring.retention,
+                "scrapeInterval": monitoring.scrape_interval,
+                "storageSpec": volume(_kubernetes_size(monitoring.storage)),
+            }
+        },
+        "alertmanager": {"alertmanagerSpec": {"storage": volume("2Gi")}},
+        "grafana": {
+            "admin": {"existingSecret": "grafana-login", "userKey": "admin-user", "passwordKey": "admin-password"},
+            "sidecar": {"dashboards": {"enabled": True, "label": "grafana_dashboard", "labelValue": "1"}},
+            "ingress": {
+                "enabled": site.platform.ingress.enabled,
+                "ingressClassName": CLASS,
+                "hosts": [host],
+                "annotations": {"cert-manager.io/cluster-issuer": ISSUER},
+                "tls": [{"secretName": "grafana-tls", "hosts": [host]}],
+            },
+        },
+        "prometheusOperator": {
+            "admissionWebhooks": {"certManager": {"enabled": site.platform.certificates.enabled}},
+        },
+    }
+
+
+def _kubernetes_size(mib: int) -> str:
+    return size_text(mib).replace(" ", "").removesuffix("B")

@@ -1,0 +1,108 @@
+"""Kueue: who gets which GPU when (R36)."""
+
+from typing import Any, ClassVar
+
+import pulumi
+import yaml
+
+from components import gpu_resources
+from components.layer import Layer, LayerArgs, PodSecurity, Values
+from config.base import size_text
+from config.hosts import Node, Role
+from config.site import Site
+
+QUEUE = "campus"
+"""Name of the ClusterQueue, and of the LocalQueue in `default`."""
+API = "kueue.x-k8s.io/v1beta2"
+UNMANAGED = ("kube-system", "kueue-system", "rook-ceph", "gpu-operator", "metallb-system", "cert-manager", "monitoring")
+"""Namespaces whose pods never wait in a queue."""
+
+
+class Queues(Layer):
+    """Kueue with one queue over everything that is in service.
+
+    Creates: namespace, release, a ResourceFlavor per kind of node, a ClusterQueue, a LocalQueue.
+    Waits for: the controller, whose webhooks check the rest.
+    """
+
+    TOKEN: ClassVar[str] = "lyceum:platform:Queues"  # noqa: S105 - a type token
+    ready: pulumi.Resource
+    """What a queued job needs."""
+
+    def __init__(self, name: str, args: LayerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, args, opts)
+        namespace = self.namespace("kueue-system", PodSecurity.RESTRICTED)
+        release = self.release("kueue", namespace, values(self.site))
+        groups = flavors(self.nodes)
+        flavor_resources = [
+            self.custom(flavor, "ResourceFlavor", API, {"nodeLabels": labels(flavor)}, after=[release])
+            for flavor in groups
+        ]
+        queue = self.custom(QUEUE, "ClusterQueue", API, cluster_queue(groups), after=flavor_resources)
+        self.ready = self.custom(QUEUE, "LocalQueue", API, {"clusterQueue": QUEUE}, after=[queue], namespace="default")
+        self.register_outputs({})
+
+
+def values(site: Site) -> Values:
+    """Chart values; the controller's configuration is one text in this chart."""
+    configuration = {
+        "apiVersion": "config.kueue.x-k8s.io/v1beta2",
+        "kind": "Configuration",
+        "health": {"healthProbeBindAddress": ":8081"},
+        "metrics": {"bindAddress": ":8443"},
+        "webhook": {"port": 9443},
+        "leaderElection": {"leaderElect": True, "resourceName": "c1f6bfd2.kueue.x-k8s.io"},
+        "managedJobsNamespaceSelector": {
+            "matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": list(UNMANAGED)}]
+        },
+        "integrations": {"frameworks": ["batch/job", "jobset.x-k8s.io/jobset", "trainer.kubeflow.org/trainjob", "pod"]},
+        # A job whose pods do not all start gives its GPUs back instead of holding them for ever.
+        "waitForPodsReady": {"timeout": "30m"},
+    }
+    return {
+        "enablePrometheus": site.platform.monitoring.enabled,
+        "managerConfig": {"controllerManagerConfigYaml": yaml.safe_dump(configuration, sort_keys=False)},
+    }
+
+
+def labels(flavor: str) -> dict[str, str]:
+    """Node labels of a flavor: the GPU model, or none for machines without."""
+    return {} if flavor == "cpu" else {"gpu-model": flavor}
+
+
+def flavors(nodes: tuple[Node, ...]) -> dict[str, list[Node]]:
+    """Nodes that may run jobs, by GPU model; machines without one are `cpu`, offered first so that GPUs stay free."""
+    groups: dict[str, list[Node]] = {}
+    for node in sorted(nodes, key=lambda node: bool(node.gpus)):
+        if node.role is Role.WORKER:
+            groups.setdefault(node.gpus[0].card.label if node.gpus else "cpu", []).append(node)
+    return groups
+
+
+def cluster_queue(groups: dict[str, list[Node]]) -> dict[str, Any]:
+    """A queue whose quota is what the nodes have: nothing waits while something is free, nothing is promised twice."""
+    resources = ["cpu", "memory", *gpu_resources.offered(node for nodes in groups.values() for node in nodes)]
+
+    def quota(nodes: list[Node], resource: str) -> int | str:
+        if resource == "cpu":
+            return sum(node.shape.cores for node in nodes)
+        if resource == "memory":
+            return size_text(sum(node.shape.memory for node in nodes)).replace(" ", "").removesuffix("B")
+        return gpu_resources.offered(nodes).get(resource, 0)
+
+    return {
+        "namespaceSelector": {},
+        "resourceGroups": [
+            {
+                "coveredResources": resources,
+                "flavors": [
+                    {
+                        "name": flavor,
+                        "resources": [{"name": name, "nominalQuota": str(quota(nodes, name))} for name in resources],
+                    }
+                    for flavor, nodes in groups.items()
+                ],
+            }
+        ],
+        "preemption": {"withinClusterQueue": "LowerPriority"},
+    }

@@ -1,0 +1,150 @@
+"""Volumes: Rook-Ceph on our own disks (R4), and the campus NFS (R26)."""
+
+from typing import Any, ClassVar
+
+import pulumi
+
+from components.layer import Layer, LayerArgs, PodSecurity, Values
+from config.hosts import Node
+from config.site import Site
+
+NAMESPACE = "rook-ceph"
+CEPH_DISK = "/dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_ceph"
+"""QEMU names a SCSI disk after its serial, which hosts/vm.py sets."""
+BLOCK, SHARED, NFS = "ceph-block", "ceph-filesystem", "nfs-client"
+"""Storage classes: one pod at a time, many pods at a time, the campus's own server."""
+
+
+class Storage(Layer):
+    """Storage classes of the site.
+
+    Creates: for Ceph a namespace and three releases in their order (rook-ceph, ceph-csi-drivers, rook-ceph-cluster);
+    for NFS a namespace and one release.
+    Waits for: each release's workloads.
+    """
+
+    TOKEN: ClassVar[str] = "lyceum:platform:Storage"  # noqa: S105 - a type token
+    ready: tuple[pulumi.Resource, ...]
+    """What a volume needs to be bound."""
+
+    def __init__(self, name: str, args: LayerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, args, opts)
+        storage = self.site.platform.storage
+        ready: list[pulumi.Resource] = []
+        if storage.ceph.enabled:
+            ready.append(self._ceph())
+        if storage.nfs:
+            namespace = self.namespace("nfs-csi", PodSecurity.PRIVILEGED)
+            ready.append(self.release("csi-driver-nfs", namespace, nfs_values(self.site)))
+        self.ready = tuple(ready)
+        self.register_outputs({})
+
+    def _ceph(self) -> pulumi.Resource:
+        namespace = self.namespace(NAMESPACE, PodSecurity.PRIVILEGED)
+        operator = self.release("rook-ceph", namespace, operator_values(self.site))
+        # Without the drivers' own release no volume is ever mounted (Rook 1.20).
+        drivers = self.release("ceph-csi-drivers", namespace, driver_values(), after=[operator])
+        return self.release(
+            "rook-ceph-cluster", namespace, cluster_values(self.site, self.nodes), after=[drivers], timeout=1800
+        )
+
+
+def default_class(site: Site) -> str:
+    """Class that a volume gets when nobody names one."""
+    storage = site.platform.storage
+    return BLOCK if storage.ceph.enabled else NFS if storage.nfs else "local-path"
+
+
+def operator_values(site: Site) -> Values:
+    """Values of the Rook operator. `crds.enabled` must never become false: the cluster would be destroyed with them."""
+    return {
+        "crds": {"enabled": True},
+        "csi": {"installCsiOperator": True},
+        "monitoring": {"enabled": site.platform.monitoring.enabled},
+    }
+
+
+def driver_values() -> Values:
+    """Values of the CSI drivers; their names carry the operator's namespace, as Rook expects them."""
+    return {
+        "operatorConfig": {
+            "namespace": NAMESPACE,
+            "driverSpecDefaults": {
+                "imageSet": {"name": "rook-csi-operator-image-set-configmap"},
+                "nodePlugin": {"kubeletDirPath": "/var/lib/kubelet", "priorityClassName": "system-node-critical"},
+                "controllerPlugin": {"priorityClassName": "system-cluster-critical"},
+            },
+        },
+        "drivers": {
+            "rbd": {"name": f"{NAMESPACE}.rbd.csi.ceph.com", "enabled": True},
+            "cephfs": {"name": f"{NAMESPACE}.cephfs.csi.ceph.com", "enabled": True},
+            "nfs": {"enabled": False},
+        },
+    }
+
+
+def _storage_class(name: str, *, default: bool) -> dict[str, Any]:
+    return {
+        "enabled": True,
+        "name": name,
+        "isDefault": default,
+        "reclaimPolicy": "Delete",
+        "allowVolumeExpansion": True,
+    }
+
+
+def cluster_values(site: Site, nodes: tuple[Node, ...]) -> Values:
+    """Values of the Ceph cluster: exactly our disks on exactly our nodes, never "all devices"."""
+    ceph = site.platform.storage.ceph
+    replicated = {
+        "failureDomain": "host",
+        "replicated": {"size": ceph.pool.replicas, "requireSafeReplicaSize": ceph.pool.replicas > 2},
+    }
+    filesystem = {
+        "name": SHARED,
+        "spec": {
+            "metadataPool": replicated,
+            "dataPools": [{"name": "data0", **replicated}],
+            "metadataServer": {"activeCount": 1, "activeStandby": True},
+        },
+        "storageClass": _storage_class(SHARED, default=False) | {"pool": "data0"},
+    }
+    return {
+        "operatorNamespace": NAMESPACE,
+        "toolbox": {"enabled": True},
+        "monitoring": {"enabled": site.platform.monitoring.enabled},
+        "cephClusterSpec": {
+            "mon": {"count": ceph.monitors, "allowMultiplePerNode": False},
+            "mgr": {"count": 2},
+            "network": {"connections": {"requireMsgr2": True}},
+            "storage": {
+                "useAllNodes": False,
+                "useAllDevices": False,
+                "nodes": [{"name": node.name, "devices": [{"name": CEPH_DISK}]} for node in nodes if node.shape.ceph],
+            },
+            # Monitors keep quorum with the servers; disks are on the workers.
+            "placement": {
+                "mon": {"tolerations": [{"key": "node-role.kubernetes.io/control-plane", "operator": "Exists"}]}
+            },
+        },
+        "cephBlockPools": [{"name": BLOCK, "spec": replicated, "storageClass": _storage_class(BLOCK, default=True)}],
+        "cephFileSystems": [filesystem] if ceph.filesystem else [],
+        "cephObjectStores": [],
+    }
+
+
+def nfs_values(site: Site) -> Values:
+    """Values of the NFS driver with one class on the campus's export; a claim gets its own directory."""
+    nfs = site.platform.storage.nfs
+    if nfs is None:
+        raise ValueError("the site has no NFS export")
+    return {
+        "storageClasses": [
+            {
+                "name": NFS,
+                "parameters": {"server": nfs.server, "share": nfs.share},
+                "reclaimPolicy": "Retain",
+                "mountOptions": ["nfsvers=4.1"],
+            }
+        ]
+    }

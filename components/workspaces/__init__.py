@@ -1,0 +1,1 @@
+"""Where people work: notebooks, training, pipelines, serving."""

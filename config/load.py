@@ -1,16 +1,14 @@
 """Reads a site file, and the stack's configuration; nothing else touches `pulumi.Config`."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import pulumi
-from ruamel.yaml import YAML
 
+from config.check import PROJECT, SITES, SiteError, check
 from config.secrets import Secrets, load_secrets
 from config.site import STAGES, Site
 
-PROJECT = Path(__file__).resolve().parent.parent
-SITES = PROJECT / "config" / "sites"
+__all__ = ["PROJECT", "SITES", "Settings", "load", "load_site"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,8 +29,15 @@ class Settings:
 
 
 def load_site(name: str) -> Site:
-    """Reads config/sites/<name>.yaml."""
-    return Site.model_validate(YAML(typ="safe").load(SITES / f"{name}.yaml"))
+    """Reads and checks config/sites/<name>.yaml.
+
+    Raises:
+        SiteError: the file has mistakes; the text tells all of them.
+    """
+    checked = check(SITES / f"{name}.yaml")
+    if checked.site is None:
+        raise SiteError(checked.problems)
+    return checked.site
 
 
 def load() -> Settings:

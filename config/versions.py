@@ -47,3 +47,31 @@ CHARTS: dict[str, Chart] = {
         Chart("kube-prometheus-stack", "88.5.3", "oci://ghcr.io/prometheus-community/charts"),
     )
 }
+
+
+@dataclass(frozen=True)
+class Support:
+    """Kubernetes minors that a part supports.
+
+    Attributes:
+        part: Chart, or name of the part.
+        first: First supported minor of Kubernetes 1.
+        last: Last supported minor.
+        source: Where it is said.
+    """
+
+    part: str
+    first: int
+    last: int
+    source: str
+
+
+SUPPORT: tuple[Support, ...] = (
+    Support("rook-ceph", 31, 36, "Rook 1.20 prerequisites"),
+    Support("gpu-operator", 33, 36, "GPU Operator 26.7 platform support, K3s"),
+    Support("kubeflow-trainer", 31, 99, "Trainer 2.3 installation"),
+    Support("rancher", 34, 36, "Rancher 2.15 chart: kubeVersion < 1.37.0-0; Fleet 0.16: >= 1.34"),
+)
+"""What each part says about Kubernetes; read 2026-08. A part that says nothing is not listed."""
+LEAST_METALLB = {36: (0, 16)}
+"""Kubernetes minor -> least MetalLB: older CRDs are invalid there (metallb#3035)."""

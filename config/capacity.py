@@ -1,0 +1,84 @@
+"""What the machines of a site offer: GPUs by kind, and the largest machine of each. Pure; follows from `gpus` alone.
+
+A kind is a card's model (`rtx-4090`), a slice of it (`a100-40gb/1g.5gb`), or a turn on it (`rtx-4090/shared`).
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from config.gpus import Sharing
+from config.hosts import Node, Role
+
+SHARED = "shared"
+
+
+def kinds(node: Node) -> Counter[str]:
+    """GPUs that pods can ask for on a node, by kind."""
+    offered: Counter[str] = Counter()
+    for gpu in node.gpus:
+        if gpu.sharing is Sharing.MIG:
+            for profile, count in gpu.layout.items():
+                offered[f"{gpu.model}/{profile}"] += count
+        elif gpu.sharing is Sharing.EXCLUSIVE:
+            offered[gpu.model] += 1
+        else:
+            offered[f"{gpu.model}/{SHARED}"] += gpu.replicas or 1
+    return offered
+
+
+def resource(kind: str) -> str:
+    """The Kubernetes resource of a kind, as the device plugin names it with MIG strategy `mixed`."""
+    _, _, part = kind.partition("/")
+    return f"nvidia.com/mig-{part}" if part and part != SHARED else "nvidia.com/gpu"
+
+
+def offered(nodes: Iterable[Node]) -> Counter[str]:
+    """GPUs by kind on the workers among these nodes."""
+    total: Counter[str] = Counter()
+    for node in nodes:
+        if node.role is Role.WORKER:
+            total += kinds(node)
+    return total
+
+
+@dataclass(frozen=True, slots=True)
+class Largest:
+    """The most that one worker offers at once.
+
+    Attributes:
+        cores: Virtual CPUs.
+        memory: MiB.
+        gpus: GPUs of the kind that was asked for.
+    """
+
+    cores: int
+    memory: int
+    gpus: int
+
+
+def fits(nodes: Iterable[Node], *, cores: int, memory: int, kind: str | None, gpus: int) -> bool:
+    """Whether one worker, empty, could hold a pod of this size; kind `whole` is any card that is not shared."""
+    return any(
+        node.shape.cores >= cores and node.shape.memory >= memory and (kind is None or _of_kind(node, kind) >= gpus)
+        for node in nodes
+        if node.role is Role.WORKER
+    )
+
+
+def most(nodes: Iterable[Node], kind: str | None) -> Largest:
+    """The largest worker that has the kind, number by number; zeros if none has it."""
+    having = [node for node in nodes if node.role is Role.WORKER and (kind is None or _of_kind(node, kind))]
+    return Largest(
+        cores=max((node.shape.cores for node in having), default=0),
+        memory=max((node.shape.memory for node in having), default=0),
+        gpus=max((_of_kind(node, kind) for node in having if kind), default=0),
+    )
+
+
+def _of_kind(node: Node, kind: str) -> int:
+    """GPUs of a kind on a node; a bare MIG profile or `whole` means that of any model."""
+    offers = kinds(node)
+    if kind == "whole":
+        return sum(count for name, count in offers.items() if "/" not in name)
+    return sum(count for name, count in offers.items() if kind in {name, name.partition("/")[2]})

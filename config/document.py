@@ -1,0 +1,142 @@
+"""A YAML file as plain data that remembers on which line each value stands."""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
+from ruamel.yaml.error import MarkedYAMLError
+
+Place = tuple[str | int, ...]
+MOST = 50_000
+"""Values in a file; more is an accident, or aliases that multiply."""
+DEEPEST = 30
+
+
+class UnreadableError(Exception):
+    """A file that is no YAML document of the kind we read.
+
+    Attributes:
+        rule: What is wrong.
+        remedy: What to do.
+        line: Where, from 1, if known.
+    """
+
+    def __init__(self, rule: str, remedy: str, line: int | None = None) -> None:
+        super().__init__(f"{rule}; {remedy}")
+        self.rule, self.remedy, self.line = rule, remedy, line
+
+
+@dataclass(frozen=True)
+class Document:
+    """A mapping read from a file.
+
+    Attributes:
+        data: Plain dicts, lists and scalars.
+        lines: Place of each key and list item -> line, from 1.
+    """
+
+    data: dict[str, Any]
+    lines: dict[Place, int] = field(default_factory=dict)
+
+    def line(self, path: Place) -> int | None:
+        """The line of a place, or of the closest place above it that the file has."""
+        for length in range(len(path), 0, -1):
+            if found := self.lines.get(path[:length]):
+                return found
+        return 1 if self.lines else None
+
+    def value(self, path: Place) -> object:
+        """The value at a place; None where the file has none."""
+        value: Any = self.data
+        for key in path:
+            inside = isinstance(value, list) and isinstance(key, int) and -1 < key < len(value)
+            if not inside and not (isinstance(value, dict) and key in value):
+                return None
+            value = value[key]
+        return value
+
+    def has(self, path: Place) -> bool:
+        """Whether the file says something at this place."""
+        return path in self.lines
+
+
+def read(path: Path) -> Document:
+    """Reads a file.
+
+    Raises:
+        UnreadableError: it is not there, not text, not YAML, or not a mapping.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UnreadableError("does not exist", "`./lyceum init` writes a first one") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UnreadableError(f"cannot be read: {type(error).__name__}", "it must be a text file in UTF-8") from None
+    return parse(text)
+
+
+def parse(text: str) -> Document:
+    """Parses YAML 1.2.
+
+    Raises:
+        UnreadableError: it is no YAML, or no mapping.
+    """
+    try:
+        data = YAML().load(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else None
+        raise UnreadableError(*_syntax(error), line) from None
+    except RecursionError:
+        raise UnreadableError("is nested too deeply", f"at most {DEEPEST} levels") from None
+    except Exception as error:  # noqa: BLE001 - the parser answers odd input with any exception; none may reach people
+        raise UnreadableError(f"is no YAML: {type(error).__name__}", "check what was typed last") from None
+    if not isinstance(data, CommentedMap):
+        remedy = "it starts with `name: …`; see docs/reference/site.md"
+        raise UnreadableError("is empty" if data is None else "is no mapping of settings", remedy)
+    document = Document(data={}, lines={})
+    document.data.update(_plain(data, (), document.lines))
+    return document
+
+
+def _syntax(error: MarkedYAMLError) -> tuple[str, str]:
+    problem = error.problem or "a syntax error"
+    if match := re.match(r'found duplicate key "?([^"]*?)"? with value', problem):
+        return f"has the key `{match[1]}` twice", "keep one of them"
+    if "found character '\\t'" in problem:
+        return "is indented with a tab", "indent with spaces"
+    if "found undefined alias" in problem:
+        return f"is no YAML: {problem}", "define the anchor before it is used"
+    return f"is no YAML: {problem}", "check the indentation, and quote text that holds `: `, `[`, `{` or `#`"
+
+
+def _plain(value: Any, path: Place, lines: dict[Place, int]) -> Any:
+    if len(path) > DEEPEST:
+        raise UnreadableError("is nested too deeply", f"at most {DEEPEST} levels", lines.get(path[:DEEPEST]))
+    if len(lines) > MOST:
+        raise UnreadableError(f"has more than {MOST} values", "aliases multiply what they name: write it out")
+    if isinstance(value, CommentedMap):
+        plain: dict[str, Any] = {}
+        for key, item in value.items():
+            name = key if isinstance(key, str) else str(key)
+            lines[*path, name] = _line(value.lc.data, key, lines.get(path, 1))
+            plain[name] = _plain(item, (*path, name), lines)
+        return plain
+    if isinstance(value, CommentedSeq):
+        items = []
+        for index, item in enumerate(value):
+            lines[*path, index] = _line(value.lc.data, index, lines.get(path, 1))
+            items.append(_plain(item, (*path, index), lines))
+        return items
+    if isinstance(value, TaggedScalar):
+        raise UnreadableError(f"has the tag `{value.tag.value}`", "tags mean nothing here: remove it", lines.get(path))
+    return value
+
+
+def _line(marks: dict[Any, list[int]] | None, key: object, above: int) -> int:
+    """Line of a key; what came in by a merge key has no mark of its own."""
+    mark = (marks or {}).get(key)
+    return mark[0] + 1 if mark else above

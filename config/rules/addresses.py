@@ -1,0 +1,168 @@
+"""Addresses: nothing of ours takes what somebody else has, and everything is where it can be reached (R35)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+
+from config.base import AddressRange, expand
+from config.rules.finding import Finding, Path
+from config.site import Site
+
+OWN = "choose an address that is free"
+MOST_IDS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Somebody has an address.
+
+    Attributes:
+        owner: Who, as people say it.
+        path: Where the file says so.
+        campus: True for what the campus has (gateway, name servers): those may be one machine.
+    """
+
+    owner: str
+    path: Path
+    campus: bool = False
+
+
+def claims(site: Site) -> Iterator[tuple[IPv4Address, Claim]]:
+    """Every address that somebody has, in the order in which the first one is right."""
+    network = site.network
+    yield network.gateway, Claim("the gateway", ("network", "gateway"), campus=True)
+    for index, server in enumerate(network.dns):
+        yield server, Claim("a name server", ("network", "dns", index), campus=True)
+    for url, path in (
+        (site.proxmox.image.url, ("proxmox", "image", "url")),
+        (site.k3s.binaries, ("k3s", "binaries")),
+    ):
+        if address := _literal(url.host):
+            yield address, Claim("a mirror", path, campus=True)
+    yield network.api_address, Claim("the Kubernetes API", ("network", "api-address"))
+    for index, host in enumerate(site.hosts):
+        for field, what in (("address", ""), ("bmc", "the management controller of ")):
+            pattern = getattr(host, field)
+            for name, text in zip(expand(host.name), expand(pattern) if pattern else [], strict=False):
+                yield IPv4Address(text), Claim(f"{what}{name}", ("hosts", index, field))
+    for index, node in enumerate(site.nodes):
+        for name, text in zip(expand(node.name), expand(node.address), strict=True):
+            yield IPv4Address(text), Claim(name, ("nodes", index, "address"))
+
+
+def _literal(host: str | None) -> IPv4Address | None:
+    try:
+        return IPv4Address(host or "")
+    except ValueError:
+        return None
+
+
+def unique(site: Site) -> Iterator[Finding]:
+    """No address belongs to two."""
+    taken: dict[IPv4Address, Claim] = {}
+    for address, claim in claims(site):
+        other = taken.setdefault(address, claim)
+        if other is not claim and not (other.campus and claim.campus):
+            rule = f"of {claim.owner} is also the address of {other.owner}"
+            yield Finding(claim.path, rule, OWN, str(address))
+
+
+def in_network(site: Site) -> Iterator[Finding]:
+    """The gateway, the API and MetalLB answer ARP, so they are in the nodes' network, and not its first or last."""
+    network = site.network
+    fixed: list[tuple[Path, IPv4Address]] = [
+        (("network", "gateway"), network.gateway),
+        (("network", "api-address"), network.api_address),
+        (("network", "load-balancers"), network.load_balancers.first),
+        (("network", "load-balancers"), network.load_balancers.last),
+    ]
+    machines = [(claim.path, address) for address, claim in claims(site) if claim.path[0] in {"nodes", "hosts"}]
+    for path, address in fixed:
+        if address not in network.cidr:
+            rule = f"is outside network.cidr {network.cidr}"
+            yield Finding(path, rule, "choose an address within it", str(address))
+            break
+    for path, address in [*fixed, *machines]:
+        if address in {network.cidr.network_address, network.cidr.broadcast_address}:
+            yield Finding(path, f"is the first or last of {network.cidr}, which no machine has", OWN, str(address))
+
+
+def pools(site: Site) -> Iterator[Finding]:
+    """MetalLB's addresses and the campus's reserved ranges hold no address that somebody has."""
+    network = site.network
+    ranges: list[tuple[Path, AddressRange, str, bool]] = [
+        (("network", "load-balancers"), network.load_balancers, "is for Services, but also holds", True),
+        *(
+            (("network", "reserved", index), reserved, "is reserved by the campus, but also holds", False)
+            for index, reserved in enumerate(network.reserved)
+        ),
+    ]
+    found = list(claims(site))
+    for path, pool, rule, campus_too in ranges:
+        held = [
+            f"{address} ({claim.owner})"
+            for address, claim in found
+            if address in pool and (campus_too or not (claim.campus or claim.path[0] == "hosts"))
+        ]
+        if held:
+            shown = ", ".join(held[:3]) + (f" and {len(held) - 3} more" if len(held) > 3 else "")
+            yield Finding(path, f"{rule} {shown}", "move one of them")
+    for index, reserved in enumerate(network.reserved):
+        if reserved.first <= network.load_balancers.last and network.load_balancers.first <= reserved.last:
+            rule = f"overlaps network.load-balancers {network.load_balancers}"
+            yield Finding(("network", "reserved", index), rule, "move one of them")
+    if network.ingress_address and network.ingress_address not in network.load_balancers:
+        rule = f"is not one of network.load-balancers {network.load_balancers}"
+        yield Finding(("network", "ingress-address"), rule, "choose one of them")
+
+
+def overlaps(site: Site) -> Iterator[Finding]:
+    """Pods, Services and the campus have networks of their own."""
+    network = site.network
+    mine = (("pods", network.pods), ("services", network.services))
+    for field, cidr in mine:
+        outside = [("the network of the nodes", network.cidr), *_campus(site)]
+        if field == "services":
+            outside.append(("network.pods", network.pods))
+        for owner, other in outside:
+            if cidr.overlaps(other):
+                default = {"pods": "10.42.0.0/16", "services": "10.43.0.0/16"}[field]
+                yield Finding(("network", field), f"overlaps {owner} {other}", f"try {default} or another free network")
+                break
+    for field, cidr, most in (("pods", network.pods, 22), ("services", network.services, 24)):
+        if cidr.prefixlen > most:
+            yield Finding(("network", field), "is too small", f"take a /{most} or larger")
+
+
+def _campus(site: Site) -> list[tuple[str, IPv4Network]]:
+    return [("the name server", IPv4Network(server)) for server in site.network.dns]
+
+
+def hardware_addresses(site: Site) -> Iterator[Finding]:
+    """MAC addresses are unique, and those of single machines; so are VMIDs."""
+    macs: dict[str, str] = {}
+    for index, host in enumerate(site.hosts):
+        for name, mac in zip(expand(host.name), expand(host.mac) if host.mac else [], strict=False):
+            yield from _mac(macs, mac.lower(), name, ("hosts", index, "mac"))
+    machines = iter(site.machines)
+    ids: dict[int, str] = {}
+    addresses: set[IPv4Address] = set()
+    for index, group in enumerate(site.nodes):
+        for node, _ in zip(machines, expand(group.name), strict=False):
+            if node.address in addresses:
+                continue  # told by `unique`; what is derived from the address repeats it
+            addresses.add(node.address)
+            yield from _mac(macs, node.mac, node.name, ("nodes", index, "mac"))
+            other = ids.setdefault(node.vm_id, node.name)
+            if other != node.name:
+                free = next(number for number in range(node.vm_id, node.vm_id + MOST_IDS) if number not in ids)
+                rule = f"of {node.name} is also the VMID of {other}"
+                yield Finding(("nodes", index, "vm-id"), rule, f"give each its own; free: {free}", node.vm_id)
+
+
+def _mac(taken: dict[str, str], mac: str, name: str, path: Path) -> Iterator[Finding]:
+    other = taken.setdefault(mac, name)
+    if other != name:
+        yield Finding(path, f"of {name} is also the MAC address of {other}", "give each machine its own", mac)
+    if int(mac[:2], 16) & 1:
+        yield Finding(path, "is a group address", "take one whose first byte is even, as in `02:…`", mac)

@@ -1,0 +1,83 @@
+"""GPUs and other passed-through cards: each belongs to one virtual machine at a time."""
+
+from collections.abc import Iterator
+
+from config.base import expand
+from config.gpus import Gpu, Sharing
+from config.hosts import Device, Node, Role, Shift
+from config.rules.finding import Finding, Path
+from config.site import Site
+
+
+def slots(site: Site) -> Iterator[Finding]:
+    """Within a host every card has its own PCI address and is alone in its IOMMU group."""
+    for index, host in enumerate(site.hosts):
+        places: dict[str, str] = {}
+        groups: dict[int, str] = {}
+        cards: list[tuple[str, int, Gpu | Device]] = [
+            *(("gpus", place, gpu) for place, gpu in enumerate(host.gpus)),
+            *(("devices", place, device) for place, device in enumerate(host.devices)),
+        ]
+        for field, place, card in cards:
+            path: Path = ("hosts", index, field, place)
+            mine = f"{field}[{place}]"
+            other = places.setdefault(card.pci, mine)
+            if other != mine:
+                yield Finding((*path, "pci"), f"is also the place of {other}", "run `lspci -D` on the host", card.pci)
+            elif (held := groups.setdefault(card.iommu_group, mine)) != mine:
+                remedy = "a group is passed through as a whole: use another slot, or enable ACS in the BIOS"
+                yield Finding((*path, "iommu-group"), f"also holds {held}", remedy)
+
+
+def owners(site: Site) -> Iterator[Finding]:
+    """A card is given to one machine; two may take turns only with opposite shifts."""
+    taken: dict[tuple[str, str], list[Node]] = {}
+    machines = iter(site.machines)
+    for index, group in enumerate(site.nodes):
+        for node, _ in zip(machines, expand(group.name), strict=False):
+            for field, cards in (("gpus", node.gpus), ("devices", node.devices)):
+                for card in cards:
+                    others = taken.setdefault((node.host, card.pci), [])
+                    if other := next((held for held in others if not take_turns(held, node)), None):
+                        rule = f"of {node.host} is given to {other.name} and {node.name}"
+                        remedy = (
+                            "each card belongs to one machine; list other cards in `gpus`, or let shifts take turns"
+                        )
+                        yield Finding(("nodes", index, field), rule, remedy, card.pci)
+                    others.append(node)
+
+
+def take_turns(one: Node, two: Node) -> bool:
+    """Whether two machines never run at the same time."""
+    return {one.shift, two.shift} == {Shift.OWNERS, Shift.CLUSTER}
+
+
+def holders(site: Site) -> Iterator[Finding]:
+    """Only workers and desktops hold cards, and one machine's cards are alike."""
+    for index, group in enumerate(site.nodes):
+        if group.role not in {Role.WORKER, Role.DESKTOP} and group.gpus:
+            rule = f"gives GPUs to a machine of role {group.role}"
+            yield Finding(("nodes", index, "gpus"), rule, "give them to a worker or a desktop", None)
+    seen: set[int] = set()
+    machines = iter(site.machines)
+    for index, group in enumerate(site.nodes):
+        for node, _ in zip(machines, expand(group.name), strict=False):
+            if index not in seen and (problem := _mixture(node.gpus)):
+                seen.add(index)
+                yield Finding(("nodes", index, "gpus"), f"of {node.name} {problem[0]}", problem[1], None)
+
+
+def _mixture(gpus: tuple[Gpu, ...]) -> tuple[str, str] | None:
+    models = sorted({gpu.model for gpu in gpus})
+    if len(models) > 1:
+        return f"mix {' and '.join(models)}", "labels and quotas name one model a machine: split it in two"
+    ways = {gpu.sharing for gpu in gpus}
+    if len(ways) > 1 and ways != {Sharing.EXCLUSIVE, Sharing.MIG}:
+        return f"mix {' and '.join(sorted(ways))}", "the device plugin shares a whole node one way: choose one"
+    replicas = sorted({gpu.replicas for gpu in gpus if gpu.replicas})
+    if len(replicas) > 1:
+        return (
+            f"have {' and '.join(map(str, replicas))} replicas",
+            "the device plugin takes one number a node: choose one",
+        )
+    return None

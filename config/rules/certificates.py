@@ -1,0 +1,58 @@
+"""Certificates: whoever signs them must be able to."""
+
+from collections.abc import Iterator
+
+from config.platform import Issuer
+from config.rules.finding import Finding
+from config.site import Site
+
+PRIVATE = ("local", "internal", "lan", "home", "corp", "test", "localhost", "invalid", "example", "arpa", "intranet")
+"""Top-level names that no public CA signs (RFC 6761, RFC 6762, ICANN on .internal)."""
+WHERE = ("platform", "certificates")
+
+
+def issuer(site: Site) -> Iterator[Finding]:
+    """What each issuer needs, and what goes only with another."""
+    certificates = site.platform.certificates
+    kind = certificates.issuer
+    if kind is Issuer.FILES and certificates.certificate_file is None:
+        yield Finding(
+            (*WHERE, "certificate-file"), "is missing, but `issuer: files` reads it", "name the PEM file", None
+        )
+    if kind is not Issuer.FILES and certificates.certificate_file is not None:
+        remedy = "say `issuer: files`, or remove it"
+        yield Finding((*WHERE, "certificate-file"), f"is not read with `issuer: {kind}`", remedy)
+    if kind is Issuer.ACME and certificates.acme_email is None:
+        rule = "is missing, but `issuer: acme` needs it"
+        yield Finding((*WHERE, "acme-email"), rule, "name whom the CA may write to", None)
+    if kind is not Issuer.ACME and certificates.acme_email is not None:
+        remedy = "say `issuer: acme`, or remove it"
+        yield Finding((*WHERE, "acme-email"), f"is not used with `issuer: {kind}`", remedy)
+    if kind is Issuer.ACME and site.domain.rsplit(".", 1)[-1] in PRIVATE:
+        remedy = "take a public domain, or `issuer: internal`"
+        yield Finding(("domain",), "is private: no public CA signs names in it", remedy)
+
+
+def layers(site: Site) -> Iterator[Finding]:
+    """A layer that is on has what it stands on."""
+    platform, workspaces = site.platform, site.workspaces
+    pages = {
+        ("workspaces", "jupyterhub"): workspaces.jupyterhub.enabled,
+        ("workspaces", "triton"): workspaces.triton.enabled,
+        ("platform", "rancher"): platform.rancher.enabled,
+        ("platform", "registry"): platform.registry.enabled,
+        ("identity", "authentik"): site.identity.authentik.enabled,
+    }
+    for path, enabled in pages.items():
+        if enabled and not platform.ingress.enabled:
+            yield Finding(path, "is a page, but platform.ingress is off", "switch the ingress on", None)
+    if platform.ingress.enabled and not platform.metallb.enabled:
+        remedy = "switch metallb on"
+        yield Finding(("platform", "ingress"), "gets its address from platform.metallb, which is off", remedy, None)
+    if platform.ingress.enabled and not platform.certificates.enabled:
+        remedy = "switch certificates on"
+        yield Finding(("platform", "ingress"), "gets its TLS from platform.certificates, which is off", remedy, None)
+    kserve = workspaces.kubeflow.kserve
+    if kserve.enabled and not platform.certificates.enabled:
+        remedy = "switch certificates on"
+        yield Finding(("workspaces", "kubeflow", "kserve"), "needs cert-manager for its webhooks", remedy, None)

@@ -1,0 +1,42 @@
+"""The Kubernetes cluster: servers, quorum, roles."""
+
+from collections.abc import Iterator
+
+from config.base import expand
+from config.hosts import Role, Shift
+from config.rules.finding import Finding
+from config.site import Site
+
+QUORATE = (1, 3, 5)
+"""Sizes of etcd that survive as much as they can; even numbers survive no more than one fewer (etcd FAQ)."""
+
+
+def servers(site: Site) -> Iterator[Finding]:
+    """One, three or five servers, on at all hours."""
+    count = sum(len(expand(group.name)) for group in site.nodes if group.role is Role.SERVER)
+    if count == 0:
+        yield Finding(("nodes",), "has no machine with `role: server`", "add three", None)
+    elif count not in QUORATE:
+        rule = f"has {count} servers; etcd needs 1, 3 or 5"
+        yield Finding(("nodes",), rule, f"make it {count - 1 if count % 2 == 0 else 5}, or one more", None)
+    for index, group in enumerate(site.nodes):
+        if group.role in {Role.SERVER, Role.STORAGE} and group.shift is not Shift.ALWAYS:
+            what = "its vote in etcd" if group.role is Role.SERVER else "copies of data"
+            yield Finding(("nodes", index, "shift"), f"takes away {what}", "a server or storage machine runs always")
+
+
+def workers(site: Site) -> Iterator[Finding]:
+    """Somebody must run what people submit, and storage machines need something to store on."""
+    if not any(group.role is Role.WORKER for group in site.nodes):
+        yield Finding(("nodes",), "has no machine with `role: worker`", "add one", None)
+    for index, group in enumerate(site.nodes):
+        if group.role is Role.STORAGE and not site.shapes[group.shape].ceph:
+            rule = "has no `ceph` disk, but the machine has role storage"
+            yield Finding(("nodes", index, "shape"), rule, "give the shape a `ceph` disk")
+
+
+def shifts(site: Site) -> Iterator[Finding]:
+    """Machines that take turns need a calendar that says when."""
+    for index, group in enumerate(site.nodes):
+        if group.shift is not Shift.ALWAYS and site.calendar is None:
+            yield Finding(("nodes", index, "shift"), "needs `calendar`, which says when", "add `calendar`")

@@ -1,0 +1,34 @@
+"""The calendar: at every minute of the week it is clear who has the machines."""
+
+from collections.abc import Iterator
+
+from config.calendar import DAYS, MINUTES_A_DAY, User
+from config.rules.finding import Finding
+from config.site import Site
+
+
+def calendar(site: Site) -> Iterator[Finding]:
+    """Periods have names of their own, do not overlap, and give the cluster some time."""
+    if site.calendar is None:
+        return
+    names: dict[str, int] = {}
+    taken: list[tuple[int, int, str]] = []
+    for index, period in enumerate(site.calendar.periods):
+        path = ("calendar", "periods", index)
+        if names.setdefault(period.name, index) != index:
+            yield Finding((*path, "name"), f"is also the name of periods[{names[period.name]}]", "give each its own")
+        for start, end in period.minutes():
+            clash = next((held for held in taken if held[0] < end and start < held[1] and held[2] != period.name), None)
+            if clash:
+                rule = f"overlaps {clash[2]} on {_moment(max(start, clash[0]))}"
+                yield Finding(path, rule, "let one end when the other starts", period.name)
+                break
+        taken += [(start, end, period.name) for start, end in period.minutes()]
+    if all(period.use is User.OWNERS for period in site.calendar.periods):
+        remedy = "add a period with `use: cluster`; what no period covers belongs to the owners"
+        yield Finding(("calendar", "periods"), "never give the machines to the cluster", remedy, None)
+
+
+def _moment(minute: int) -> str:
+    day, rest = divmod(minute, MINUTES_A_DAY)
+    return f"{DAYS[day]} {rest // 60:02d}:{rest % 60:02d}"

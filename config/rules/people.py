@@ -1,0 +1,111 @@
+"""Log-in, roles and tenants."""
+
+from collections.abc import Iterator
+
+from config.base import expand
+from config.capacity import SHARED, offered
+from config.hosts import Role
+from config.rules.finding import Finding
+from config.rules.nearest import did_you_mean
+from config.site import Site
+
+HUB = ("workspaces", "jupyterhub")
+TAKEN = frozenset(
+    {
+        *(
+            "default",
+            "kube-system",
+            "kube-public",
+            "kube-node-lease",
+            "metallb-system",
+            "cert-manager",
+            "ingress-nginx",
+        ),
+        *("rook-ceph", "gpu-operator", "network-operator", "kueue-system", "kubeflow", "kubeflow-system", "kserve"),
+        *("monitoring", "logging", "jupyterhub", "authentik", "cattle-system", "fleet-system", "velero", "registry"),
+        *("triton", "opencost"),
+    }
+)
+"""Namespaces of Kubernetes and of Lyceum's layers."""
+
+
+def login(site: Site) -> Iterator[Finding]:
+    """Somebody can log in, and only people whom a provider vouches for."""
+    hub = site.workspaces.jupyterhub
+    if hub.enabled and hub.authenticator == "oauth" and not site.identity.present:
+        remedy = "add `identity.oidc`, or switch `identity.authentik` on"
+        yield Finding((*HUB, "authenticator"), "needs an identity provider", remedy, hub.authenticator)
+    if hub.enabled and hub.authenticator == "dummy" and not site.simulated:
+        rule = "lets everybody in with one password; it is for the embedded campus only"
+        yield Finding((*HUB, "authenticator"), rule, "take `oauth`")
+    if hub.enabled and not hub.allowed_groups:
+        yield Finding((*HUB, "allowed-groups"), "admits nobody", "name the groups that may log in", None)
+    if hub.enabled and not hub.admin_groups:
+        yield Finding((*HUB, "admin-groups"), "is empty: nobody could administer", "name a group")
+    for role in ("admins", "operators"):
+        if not getattr(site.identity.roles, role):
+            yield Finding(("identity", "roles", role), "is empty: nobody could administer", "name a group")
+    platform = site.platform
+    if platform.tunnel.enabled and not site.identity.present:
+        remedy = "add `identity.oidc`, or switch `identity.authentik` on"
+        yield Finding(("platform", "tunnel"), "opens pages to the world without single sign-on", remedy, None)
+
+
+def tenants(site: Site) -> Iterator[Finding]:
+    """Tenants have names of their own, GPUs that exist, nodes that nobody else has."""
+    names: dict[str, int] = {}
+    nodes = {node.name: node for node in site.machines}
+    dedicated: dict[str, str] = {}
+    for index, tenant in enumerate(site.tenants):
+        if tenant.name in TAKEN:
+            rule = "is a namespace of the platform"
+            yield Finding(("tenants", index, "name"), rule, "choose another name")
+        elif names.setdefault(tenant.name, index) != index:
+            rule = f"is also the name of tenants[{names[tenant.name]}]"
+            yield Finding(("tenants", index, "name"), rule, "give each its own")
+        for place, pattern in enumerate(tenant.dedicated):
+            path = ("tenants", index, "dedicated", place)
+            try:
+                wanted = expand(pattern)
+            except ValueError:
+                yield Finding(path, "is no name or pattern", "write `gpu-[01-04]`")
+                continue
+            for name in wanted:
+                if name not in nodes or nodes[name].role is not Role.WORKER:
+                    workers = [node.name for node in nodes.values() if node.role is Role.WORKER]
+                    yield Finding(path, "is none of the workers", did_you_mean(name, workers), name)
+                    break
+                if (other := dedicated.setdefault(name, tenant.name)) != tenant.name:
+                    yield Finding(path, f"is already dedicated to {other}", "dedicate each node once", name)
+                    break
+
+
+def quotas(site: Site) -> Iterator[Finding]:
+    """Quotas name GPUs that exist, and no more than there are; a shared card serves one tenant."""
+    there = offered(site.machines)
+    sharing: dict[str, str] = {}
+    for index, tenant in enumerate(site.tenants):
+        for kind, count in tenant.quota.gpus.items():
+            path = ("tenants", index, "quota", "gpus", kind)
+            if kind not in there:
+                yield Finding(path, "is a kind of GPU that no node has", did_you_mean(kind, there), kind)
+            elif count < 0 or count > there[kind]:
+                rule = f"is not between 0 and the {there[kind]} that exist"
+                yield Finding(path, rule, "ask for what there is")
+            elif kind.endswith(f"/{SHARED}") and (other := sharing.setdefault(kind, tenant.name)) != tenant.name:
+                rule = f"has no memory isolation, and {other} and {tenant.name} would share it"
+                yield Finding(path, rule, "give it to one of them, or take `mig` or `exclusive`", kind)
+        yield from _beyond(site, index)
+
+
+def _beyond(site: Site, index: int) -> Iterator[Finding]:
+    quota = site.tenants[index].quota
+    workers = [node for node in site.machines if node.role is Role.WORKER]
+    cores = sum(node.shape.cores for node in workers)
+    memory = sum(node.shape.memory for node in workers)
+    if quota.cores and quota.cores > cores:
+        path = ("tenants", index, "quota", "cores")
+        yield Finding(path, f"is more than the {cores} that all workers have", "ask for what there is")
+    if quota.memory and quota.memory > memory:
+        path = ("tenants", index, "quota", "memory")
+        yield Finding(path, f"is more than the {memory // 1024} GiB that all workers have", "ask for what there is")

@@ -1,0 +1,52 @@
+"""What must not stand in a site file at all: secrets, and blanks that somebody meant to fill in."""
+
+import re
+from collections.abc import Iterator
+
+from config.document import Document, Place
+from config.rules.finding import Finding
+
+_KEY = re.compile(
+    r"(^|[-_])(password|passwd|passphrase|token|secret|secrets|api-?key|access-?key|private-?key|credentials?|webhook)$",
+    re.IGNORECASE,
+)
+_VALUE = re.compile(
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----"
+    r"|[^\s=@!]+@[a-z]+![^\s=]+=[0-9a-f]{8}-[0-9a-f]{4}"  # a Proxmox API token
+    r"|\bAKIA[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{30,}|\bgithub_pat_\w{30,}|\bglpat-[\w-]{20,}"
+    r"|\bhvs\.[\w-]{20,}|\bxox[abprs]-[\w-]{10,}|hooks\.slack\.com/services/\S+"
+    r"|\bK10[0-9a-f]{64}::\S+|\beyJ[\w-]{10,}\.eyJ[\w-]{10,}"
+    r"|://[^/\s:@]+:[^/\s@]+@"  # a URL with a password
+)
+_BLANK = re.compile(
+    r"CHANGE[-_ ]?ME|\bTODO\b|\bFIXME\b|\bXXX+\b|<[a-z][a-z0-9 _-]*>|\bREPLACE[-_ ](ME|THIS)\b", re.IGNORECASE
+)
+ENOUGH = 64
+"""Hex digits that nobody types as a name: the seed, or a token."""
+
+
+def looks_secret(text: str) -> bool:
+    """Whether a text has the form of a known kind of secret."""
+    return bool(_VALUE.search(text) or (len(text) == ENOUGH and re.fullmatch(r"[0-9a-f]+", text)))
+
+
+def plain_text(document: Document) -> Iterator[Finding]:
+    """Secrets in plain text and blanks left in, wherever they stand."""
+    for path in document.lines:
+        value = document.value(path)
+        key = str(path[-1])
+        if isinstance(value, str) and _is_secret(path, key, value):
+            remedy = "remove it, make a new one, and give it with `./lyceum secrets set`"
+            yield Finding(path, "holds a secret in plain text", remedy, None)
+        elif isinstance(value, str) and _BLANK.search(value):
+            yield Finding(path, "is a blank that somebody meant to fill in", "fill it in")
+        elif key == "insecure" and value is True:
+            remedy = "name the CA in `proxmox.ca-file`; there is no way to skip verification"
+            yield Finding(path, "would skip the verification of TLS", remedy)
+
+
+def _is_secret(path: Place, key: str, value: str) -> bool:
+    if path[-1] == "sha256":
+        return False
+    named = bool(_KEY.search(key)) and path[0] != "secrets" and bool(value)
+    return named or looks_secret(value)

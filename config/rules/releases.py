@@ -1,0 +1,53 @@
+"""Versions: what is installed together must support each other."""
+
+import re
+from collections.abc import Iterator
+
+from config.rules.finding import Finding
+from config.rules.nearest import did_you_mean
+from config.site import Site
+from config.versions import CHARTS, LEAST_METALLB, SUPPORT
+
+_VERSION = re.compile(r"v?\d+\.\d+\.\d+([-+][0-9A-Za-z.+-]+)?")
+
+
+def kubernetes_minor(version: str) -> int:
+    """`v1.36.4+k3s1` -> 36."""
+    return int(version.split(".")[1])
+
+
+def matrix(site: Site) -> Iterator[Finding]:
+    """The Kubernetes minor lies within what every installed part supports."""
+    minor = kubernetes_minor(site.k3s.version)
+    platform = site.platform
+    installed = {
+        "rook-ceph": platform.storage.ceph.enabled,
+        "gpu-operator": platform.gpu_operator.enabled,
+        "kubeflow-trainer": site.workspaces.kubeflow.trainer.enabled,
+        "rancher": platform.rancher.enabled,
+    }
+    for support in SUPPORT:
+        if installed[support.part] and not support.first <= minor <= support.last:
+            wanted = f"1.{support.first} to 1.{support.last}"
+            rule = f"is Kubernetes 1.{minor}; {support.part} needs {wanted} ({support.source})"
+            yield Finding(("k3s", "version"), rule, f"pin K3s, or switch {support.part} off", site.k3s.version)
+    least = LEAST_METALLB.get(minor)
+    held = site.versions.get("metallb")
+    if platform.metallb.enabled and least and held and _VERSION.fullmatch(held) and _pair(held) < least:
+        rule = f"is too old for Kubernetes 1.{minor}"
+        yield Finding(("versions", "metallb"), rule, f"take {least[0]}.{least[1]} or newer")
+
+
+def _pair(version: str) -> tuple[int, int]:
+    major, minor, *_ = version.removeprefix("v").split(".")
+    return int(major), int(minor)
+
+
+def held(site: Site) -> Iterator[Finding]:
+    """Charts that are held at a version exist, and the version is one."""
+    for chart, version in site.versions.items():
+        if chart not in CHARTS:
+            yield Finding(("versions", chart), "is none of the charts", did_you_mean(chart, CHARTS), chart)
+        elif not _VERSION.fullmatch(version):
+            example = CHARTS[chart].version
+            yield Finding(("versions", chart), "is no version", f"write it as in `{example}`")

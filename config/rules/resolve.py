@@ -1,0 +1,110 @@
+"""Names and patterns: everything must expand, fit together and point at something that exists."""
+
+import re
+from collections.abc import Generator, Iterator
+from ipaddress import IPv4Address
+
+from config.base import expand
+from config.hosts import HostGroup, NodeGroup
+from config.rules.finding import Finding, Path
+from config.rules.nearest import did_you_mean
+from config.site import Site
+
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_MAC = re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}", re.IGNORECASE)
+NAME_REMEDY = "use a-z, 0-9 and -, at most 63 characters, with a letter or digit at both ends"
+
+
+def patterns(site: Site) -> Iterator[Finding]:
+    """Patterns of hosts and nodes expand to as many valid values as there are names."""
+    for index, host in enumerate(site.hosts):
+        yield from _group(("hosts", index), host, addresses=("address", "bmc"))
+    for index, node in enumerate(site.nodes):
+        yield from _group(("nodes", index), node, addresses=("address",))
+
+
+def _group(path: Path, group: HostGroup | NodeGroup, *, addresses: tuple[str, ...]) -> Iterator[Finding]:
+    names = yield from _expanded((*path, "name"), group.name)
+    if names is None:
+        return
+    for name in names:
+        if not _LABEL.fullmatch(name):
+            yield Finding((*path, "name"), "is no host name", NAME_REMEDY, name)
+            break
+        if name == "localhost":
+            yield Finding((*path, "name"), "is reserved", "choose another name", name)
+    for field in (*addresses, "mac", *(["host"] if isinstance(group, NodeGroup) else [])):
+        pattern = getattr(group, field)
+        if pattern is None:
+            continue
+        values = yield from _expanded((*path, field), pattern)
+        if values is None:
+            continue
+        if len(values) not in {1, len(names)}:
+            rule = f"gives {len(values)} values for the {len(names)} names of `{group.name}`"
+            yield Finding((*path, field), rule, "make both ranges equally long")
+        elif len(values) == 1 and len(names) > 1 and field != "host":
+            rule = f"is one {field} for the {len(names)} names of `{group.name}`"
+            yield Finding((*path, field), rule, "give a range, as in `[1-3]`")
+        elif bad := next((value for value in values if not _valid(field, value)), None):
+            example = {"mac": "02:00:00:00:00:01", "host": "pve-1"}.get(field, "10.21.0.35")
+            yield Finding((*path, field), f"is no {_NOUN.get(field, 'address')}", f"write it as in `{example}`", bad)
+
+
+_NOUN = {"mac": "MAC address", "host": "host name"}
+
+
+def _valid(field: str, value: str) -> bool:
+    if field == "mac":
+        return _MAC.fullmatch(value) is not None
+    if field == "host":
+        return _LABEL.fullmatch(value) is not None
+    try:
+        IPv4Address(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _expanded(path: Path, pattern: str) -> Generator[Finding, None, list[str] | None]:
+    try:
+        return expand(pattern)
+    except ValueError as error:
+        yield Finding(path, str(error).split("` ", 1)[-1].removeprefix(f"`{pattern}`: "), "write `name-[01-40]`")
+        return None
+
+
+def references(site: Site) -> Iterator[Finding]:
+    """Shapes, hosts and cards that nodes name exist; needs patterns that expand."""
+    hosts = {name: group for group in site.hosts for name in expand(group.name)}
+    for index, group in enumerate(site.nodes):
+        path: Path = ("nodes", index)
+        if group.shape not in site.shapes:
+            yield Finding((*path, "shape"), "is none of the shapes", did_you_mean(group.shape, site.shapes))
+        for name in expand(group.host):
+            if name not in hosts:
+                yield Finding((*path, "host"), "is none of the hosts", did_you_mean(name, hosts), name)
+                break
+            yield from _cards(path, "gpus", "GPU", group.gpus, (name, len(hosts[name].gpus)))
+            yield from _cards(path, "devices", "device", group.devices, (name, len(hosts[name].devices)))
+
+
+def _cards(
+    path: Path, field: str, what: str, chosen: tuple[int, ...] | None, host: tuple[str, int]
+) -> Iterator[Finding]:
+    name, present = host
+    for place, index in enumerate(chosen or ()):
+        if not 0 <= index < present:
+            remedy = f"choose from 0 to {present - 1}" if present else f"list its {field} at the host"
+            yield Finding((*path, field, place), f"is no {what} of {name}, which has {present}", remedy)
+
+
+def inside(site: Site) -> Iterator[Finding]:
+    """Every machine's address lies in the site's network; VMIDs are derived from its place there."""
+    for index, group in enumerate(site.nodes):
+        names, addresses = expand(group.name), expand(group.address)
+        for name, text in zip(names, addresses, strict=True):
+            if IPv4Address(text) not in site.network.cidr:
+                rule = f"of {name} is outside network.cidr {site.network.cidr}"
+                yield Finding(("nodes", index, "address"), rule, "choose an address within it", text)
+                break

@@ -1,0 +1,87 @@
+"""What hosts have and machines ask for."""
+
+from collections.abc import Iterator
+
+from config.base import expand, size_text
+from config.hosts import Host, Node, Shift
+from config.rules.finding import Finding
+from config.site import Site
+
+MIB_PER_GIB = 1024
+
+
+def machines_fit(site: Site) -> Iterator[Finding]:
+    """Processors, memory and disks of the machines on a host; memory counts by shift, because turns are taken."""
+    place = _places(site)
+    for host in site.bare.values():
+        nodes = [node for node in site.machines if node.host == host.name]
+        for node in nodes:
+            if node.shape.cores > host.cpus:
+                rule = f"of {node.name} has {node.shape.cores} cores; {host.name} has {host.cpus} threads"
+                yield Finding((*place[node.name], "shape"), rule, "take a smaller shape")
+        yield from _memory(host, nodes, place)
+        yield from _disks(host, nodes, place)
+
+
+Places = dict[str, tuple[str | int, ...]]
+
+
+def _places(site: Site) -> Places:
+    return {name: ("nodes", index) for index, group in enumerate(site.nodes) for name in expand(group.name)}
+
+
+def _memory(host: Host, nodes: list[Node], place: Places) -> Iterator[Finding]:
+    free = host.memory - host.reserve
+    for shift in (Shift.OWNERS, Shift.CLUSTER):
+        running = [node for node in nodes if node.shift in {Shift.ALWAYS, shift}]
+        asked = sum(node.shape.memory for node in running)
+        if asked > free:
+            largest = max(running, key=lambda node: node.shape.memory)
+            rule = (
+                f"of {largest.name} is the largest on {host.name}, where machines ask for {size_text(asked)} and"
+                f" {size_text(max(free, 0)) if free > 0 else 'nothing'} is free"
+            )
+            remedy = (
+                f"{host.name} has {size_text(host.memory)} and keeps {size_text(host.reserve)}: make a shape smaller"
+            )
+            yield Finding((*place[largest.name], "shape"), rule, remedy)
+            return
+
+
+def _disks(host: Host, nodes: list[Node], place: Places) -> Iterator[Finding]:
+    total = 0
+    for node in nodes:
+        disks = [size for size in (node.shape.disk, node.shape.scratch, node.shape.ceph) if size]
+        total += sum(disks)
+        if max(disks) > host.disk:
+            rule = f"of {node.name} has a disk of {size_text(max(disks))}; {host.name} has {size_text(host.disk)}"
+            yield Finding((*place[node.name], "shape"), rule, "take a smaller shape")
+            return
+    if total > host.disk and not host.thin:
+        rule = f"ends disks of {size_text(total)} on {host.name}, which has {size_text(host.disk)}"
+        remedy = "make a shape smaller, or say `thin: true` at the host if its storage is thin and watched"
+        yield Finding((*place[nodes[-1].name], "shape"), rule, remedy)
+
+
+def whole_gibibytes(site: Site) -> Iterator[Finding]:
+    """Proxmox sizes disks in whole GiB."""
+    for name, shape in site.shapes.items():
+        for field in ("disk", "scratch", "ceph"):
+            size = getattr(shape, field)
+            if size and size % MIB_PER_GIB:
+                yield Finding(("shapes", name, field), "is not a whole number of GiB", "Proxmox sizes disks in GiB")
+
+
+def shapes_used(site: Site) -> Iterator[Finding]:
+    """A shape that no machine has is usually a slip of the pen."""
+    used = {group.shape for group in site.nodes}
+    for name in site.shapes:
+        if name not in used:
+            yield Finding(("shapes", name), "is the shape of no machine", "remove it, or use it", None)
+
+
+def hosts_alive(site: Site) -> Iterator[Finding]:
+    """The hypervisor keeps less than the host has."""
+    for index, group in enumerate(site.hosts):
+        if group.reserve >= group.memory:
+            yield Finding(("hosts", index, "reserve"), f"is not below memory {size_text(group.memory)}", "keep less")

@@ -1,0 +1,44 @@
+"""Storage: copies need machines to lie on."""
+
+from collections.abc import Iterator
+
+from config.hosts import Node
+from config.rules.finding import Finding
+from config.site import Site
+
+CEPH = ("platform", "storage", "ceph")
+
+
+def ceph_nodes(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
+    """Machines that hold an OSD: Ceph's failure domains."""
+    return tuple(node for node in nodes if node.in_cluster and node.shape.ceph)
+
+
+def ceph(site: Site) -> Iterator[Finding]:
+    """Replicas have enough machines, one copy is a decision, monitors can vote."""
+    settings = site.platform.storage.ceph
+    if not settings.enabled:
+        return
+    machines = ceph_nodes(site.machines)
+    if not machines:
+        remedy = "give a shape `ceph: 500 GiB`, or say `enabled: false`"
+        yield Finding(CEPH, "is on, but no machine's shape has a `ceph` disk", remedy, None)
+    elif settings.pool.replicas > len(machines):
+        rule = f"is more than the {len(machines)} machines with a `ceph` disk: never healthy"
+        yield Finding((*CEPH, "pool", "replicas"), rule, f"at most {len(machines)}", settings.pool.replicas)
+    if settings.pool.replicas == 1 and not settings.pool.accept_data_loss:
+        rule = "keeps one copy: one broken disk loses data"
+        yield Finding((*CEPH, "pool", "replicas"), rule, "keep 3, or say `accept-data-loss: true`")
+    members = sum(node.in_cluster for node in site.machines)
+    if settings.monitors % 2 == 0:
+        yield Finding((*CEPH, "monitors"), "is even: no more survives than with one fewer", "take 1, 3 or 5")
+    elif settings.monitors > members:
+        yield Finding((*CEPH, "monitors"), f"is more than the {members} nodes", f"at most {members}")
+
+
+def network_storage(site: Site) -> Iterator[Finding]:
+    """Somewhere to put homes."""
+    storage, hub = site.platform.storage, site.workspaces.jupyterhub
+    if hub.enabled and not storage.ceph.enabled and storage.nfs is None:
+        remedy = "switch `ceph` on or add `nfs`: on a node's own disk a home is lost with the node"
+        yield Finding(("platform", "storage"), "has no place for the homes of JupyterHub", remedy, None)

@@ -1,0 +1,54 @@
+"""The model as a tree: which settings exist at a place, and what they are."""
+
+import types
+from collections.abc import Mapping
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from config.base import Model
+
+Place = tuple[str | int, ...]
+
+
+def fields(model: type[Model]) -> Mapping[str, FieldInfo]:
+    """Settings of a model by the name people write."""
+    return {info.alias or name: info for name, info in model.model_fields.items()}
+
+
+def inner(annotation: Any) -> Any:
+    """What a list, mapping or optional holds; the annotation itself if it is none of them."""
+    while True:
+        origin, arguments = get_origin(annotation), get_args(annotation)
+        if origin is Annotated:
+            annotation = arguments[0]
+        elif origin in {Union, types.UnionType}:
+            annotation = next(argument for argument in arguments if argument is not type(None))
+        else:
+            return annotation
+
+
+def model_at(root: type[Model], place: Place) -> type[Model] | None:
+    """The model whose settings stand below a place, or None where there is none."""
+    annotation: Any = root
+    for key in place:
+        annotation = inner(annotation)
+        if isinstance(annotation, type) and issubclass(annotation, Model):
+            info = fields(annotation).get(str(key))
+            if info is None:
+                return None
+            annotation = info.annotation
+        elif get_origin(annotation) in {tuple, list, dict}:
+            annotation = get_args(annotation)[1 if get_origin(annotation) is dict else 0]
+        else:
+            return None
+    annotation = inner(annotation)
+    return annotation if isinstance(annotation, type) and issubclass(annotation, Model) else None
+
+
+def field_at(root: type[Model], place: Place) -> FieldInfo | None:
+    """The setting at a place, or None."""
+    while place and isinstance(place[-1], int):
+        place = place[:-1]
+    above = model_at(root, place[:-1]) if place else None
+    return fields(above).get(str(place[-1])) if above else None

@@ -1,0 +1,145 @@
+"""Runs the Pulumi engine on a stack, alone, and leaves nothing of it behind."""
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+from ops.console import FAILED, console, fail
+from ops.stack import PROJECT, STATE, Stack
+
+PARALLEL = 32
+"""Operations at once; most of them wait. The engine's default, four a core, is for work (performance.md)."""
+State = dict[str, Any]
+
+
+class Engine:
+    """The engine on one stack."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+
+    def run(self, *arguments: str, lock: IO[str] | None = None) -> int:
+        """Runs `pulumi` on the terminal; returns its exit code.
+
+        The lock's descriptor goes along to the engine and its plugins, so it stays locked until the last of them ends.
+        """
+        keep = [lock.fileno()] if lock else []
+        for descriptor in keep:
+            os.set_inheritable(descriptor, True)
+        process = subprocess.Popen(self._command(arguments), cwd=PROJECT, env=self.stack.environment, pass_fds=keep)
+        while True:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:
+                # The terminal sent it to the engine too: once lets steps end, twice stops at once.
+                console.print("[yellow]stopping after the running steps; press again to stop at once[/]")
+
+    def ask(self, *arguments: str) -> str:
+        """Runs `pulumi` and returns what it prints."""
+        done = subprocess.run(
+            self._command(arguments),
+            cwd=PROJECT,
+            env=self.stack.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            fail(f"pulumi {' '.join(arguments)}: {done.stderr.strip() or done.stdout.strip()}", FAILED)
+        return done.stdout
+
+    def _command(self, arguments: tuple[str, ...]) -> list[str]:
+        return ["pulumi", *arguments, "--stack", self.stack.name]
+
+    def init(self) -> None:
+        """Makes the stack in the backend if it is not there."""
+        if url := self.stack.environment["PULUMI_BACKEND_URL"].removeprefix("file://"):
+            Path(url).mkdir(parents=True, exist_ok=True)
+        known = subprocess.run(
+            ["pulumi", "stack", "ls", "--json"],
+            cwd=PROJECT,
+            env=self.stack.environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        if self.stack.name not in {entry["name"] for entry in json.loads(known.stdout)}:
+            self.ask("stack", "init")
+
+    def export(self, *, secrets: bool = False) -> State:
+        """The stack's state."""
+        shown = ["--show-secrets"] if secrets else []
+        state: State = json.loads(self.ask("stack", "export", *shown))
+        return state
+
+    def replace_state(self, state: State) -> None:
+        """Writes a state back, as `pulumi stack import` does."""
+        subprocess.run(
+            self._command(("stack", "import", "--force")),
+            cwd=PROJECT,
+            env=self.stack.environment,
+            input=json.dumps(state),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+
+    @contextmanager
+    def alone(self) -> Iterator[IO[str]]:
+        """Holds the stack for one operation; ends what an engine that was killed has left running."""
+        path = STATE / "locks" / f"{self.stack.name}.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a+") as lock:
+            if not _taken(lock):
+                lock.seek(0)
+                holder = lock.read().strip()
+                if holder and Path(f"/proc/{holder}").exists():
+                    fail(
+                        f"another operation on `{self.stack.name}` is under way (process {holder}); wait for it, or end "
+                        f"it with `kill -INT {holder}` and run this again"
+                    )
+                _end_leftovers(path, lock)
+            lock.seek(0)
+            lock.truncate()
+            lock.write(str(os.getpid()))
+            lock.flush()
+            yield lock
+
+
+def _taken(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _holders(path: Path) -> list[int]:
+    """Processes that have the lock file open, this one left out."""
+    found = []
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit() and int(process.name) != os.getpid():
+            with suppress(OSError):
+                if any(entry.samefile(path) for entry in (process / "fd").iterdir()):
+                    found.append(int(process.name))
+    return found
+
+
+def _end_leftovers(path: Path, lock: IO[str]) -> None:
+    """Plugins outlive an engine that was killed; what they still do would collide with the next run."""
+    console.print("[yellow]an earlier run was killed; ending what it left behind[/]")
+    for pid in _holders(path):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    for _ in range(100):
+        if _taken(lock):
+            return
+        time.sleep(0.1)
+    fail(f"processes {_holders(path)} hold {path} and do not end; end them and run this again")

@@ -1,0 +1,98 @@
+"""The cluster's API, with the administrator's certificate."""
+
+import base64
+import ssl
+import tempfile
+from typing import TYPE_CHECKING, Any, Self
+
+import httpx
+import yaml
+
+if TYPE_CHECKING:
+    from ops.engine import Engine
+
+Object = dict[str, Any]
+
+
+class Kube:
+    """A small client: JSON in, JSON out."""
+
+    def __init__(self, kubeconfig: str) -> None:
+        config = yaml.safe_load(kubeconfig)
+        cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
+        authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
+        context = ssl.create_default_context(cadata=authority)
+        with tempfile.NamedTemporaryFile() as file:  # the ssl module reads certificates from files only
+            for part in ("client-certificate-data", "client-key-data"):
+                file.write(base64.b64decode(user[part]))
+            file.flush()
+            context.load_cert_chain(file.name)
+        self._http = httpx.Client(base_url=cluster["server"], verify=context, timeout=30)
+
+    @classmethod
+    def of(cls, engine: "Engine") -> Self | None:
+        """The cluster of a stack, or None while it has none that answers."""
+        kubeconfig = kubeconfig_of(engine)
+        if not kubeconfig:
+            return None
+        kube = cls(kubeconfig)
+        return kube if kube.ready() else None
+
+    def ready(self) -> bool:
+        """Whether the API answers."""
+        try:
+            return self._http.get("/readyz").status_code == httpx.codes.OK
+        except httpx.HTTPError:
+            return False
+
+    def get(self, path: str, **parameters: str) -> Object:
+        """One object or list."""
+        answer = self._http.get(path, params=parameters)
+        answer.raise_for_status()
+        found: Object = answer.json()
+        return found
+
+    def items(self, path: str, **parameters: str) -> list[Object]:
+        """The objects of a list; empty where the kind does not exist."""
+        answer = self._http.get(path, params=parameters)
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return []
+        answer.raise_for_status()
+        found: list[Object] = answer.json()["items"]
+        return found
+
+    def delete(self, path: str) -> bool:
+        """Deletes an object; False where it was not there."""
+        answer = self._http.delete(path)
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return False
+        answer.raise_for_status()
+        return True
+
+    def patch(self, path: str, change: Object) -> Object:
+        """Merges a change into an object."""
+        answer = self._http.patch(path, json=change, headers={"Content-Type": "application/merge-patch+json"})
+        answer.raise_for_status()
+        found: Object = answer.json()
+        return found
+
+    def post(self, path: str, body: Object) -> httpx.Response:
+        """Creates an object; the caller judges the answer."""
+        return self._http.post(path, json=body)
+
+
+def kubeconfig_of(engine: "Engine") -> str:
+    """The kubeconfig out of a stack's state, also where the run that made the cluster never finished; else empty."""
+    for resource in engine.export(secrets=True)["deployment"].get("resources", []):
+        if resource["type"] == "pulumi:pulumi:Stack" and (value := resource.get("outputs", {}).get("kubeconfig")):
+            return _plain(value)
+        if resource["type"] == "pulumi:providers:kubernetes" and (value := resource["inputs"].get("kubeconfig")):
+            return _plain(value)
+    return ""
+
+
+def _plain(value: Any) -> str:
+    """A secret of an exported state is an envelope around its JSON text."""
+    if isinstance(value, dict):
+        return str(yaml.safe_load(value["plaintext"]))
+    return str(value)

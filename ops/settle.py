@@ -1,0 +1,111 @@
+"""After a run that was killed: makes the stack's state and the campus agree again, before anything new begins.
+
+The engine notes every operation before it starts, so what may exist without being known is exactly its pending
+operations. A VM that was being created is taken back, since nobody was ever given it; a Helm release that was being
+installed loses its records, and the next install adopts its objects. Everything else is idempotent.
+"""
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+from components.hosts.pve import Pve, PveError, wait_for
+from ops.console import console, fail
+from ops.engine import Engine, State
+from ops.kube import Kube
+from ops.stack import PROJECT
+
+VM = "proxmoxve:index/vmLegacy:VmLegacy"
+RELEASE = "kubernetes:helm.sh/v3:Release"
+HELM_UNFINISHED = {"pending-install", "pending-upgrade", "pending-rollback"}
+
+
+def settle(engine: Engine) -> None:
+    """Releases a dead run's lock and deals with its pending operations; does nothing after a run that ended well."""
+    _release_lock(engine)
+    state = engine.export()
+    pending = state["deployment"].get("pending_operations") or []
+    if not pending:
+        return
+    console.print(f"[yellow]an earlier run was killed during {len(pending)} operation(s); settling them[/]")
+    for operation in pending:
+        _settle_one(engine, operation)
+    state["deployment"]["pending_operations"] = []
+    engine.replace_state(state)
+
+
+def _release_lock(engine: Engine) -> None:
+    """The file backend's lock names its process; that of a dead process on this machine means nothing."""
+    backend = engine.stack.environment["PULUMI_BACKEND_URL"]
+    if not backend.startswith("file://"):
+        return
+    locks = Path(backend.removeprefix("file://")) / ".pulumi" / "locks"
+    for lock in locks.glob(f"**/{engine.stack.name}/*.json"):
+        holder = json.loads(lock.read_text())
+        if holder["hostname"] != socket.gethostname() or Path(f"/proc/{holder['pid']}").exists():
+            fail(
+                f"`{engine.stack.name}` is locked by {holder['username']} on {holder['hostname']}, process {holder['pid']}, "
+                f"since {holder['timestamp']}. If that run is dead: pulumi cancel --stack {engine.stack.name}"
+            )
+        lock.unlink()
+
+
+def _settle_one(engine: Engine, operation: dict[str, Any]) -> None:
+    resource, kind = operation["resource"], operation["type"]
+    name = resource["urn"].rsplit("::", 1)[1]
+    if resource["type"] == VM and kind == "creating":
+        _take_back_vm(engine, resource["inputs"])
+    elif resource["type"] == RELEASE:
+        _forget_helm(engine, resource["inputs"], everything=kind == "creating")
+    console.print(f"  settled: {kind} {name}")
+
+
+def proxmox(engine: Engine) -> Pve:
+    """The stack's Proxmox, with the stack's token."""
+    settings = engine.stack.site.proxmox
+    ca = str(PROJECT / settings.ca_file) if settings.ca_file else None
+    return Pve(str(settings.endpoint), engine.stack.secret("proxmox-token"), ca)
+
+
+def _take_back_vm(engine: Engine, inputs: State) -> None:
+    pve, vm_id, node, name = proxmox(engine), int(inputs["vmId"]), inputs["nodeName"], inputs["name"]
+    known = {vm["vmid"]: vm for vm in pve.call("GET", "cluster/resources", type="vm")}
+    if vm_id not in known:
+        return
+    path = f"nodes/{node}/qemu/{vm_id}"
+    config = pve.call("GET", f"{path}/config")
+    if config.get("name") != name or "lyceum" not in str(config.get("tags", "")).split(";"):
+        fail(
+            f"VM {vm_id} on {node} is `{config.get('name')}` with tags `{config.get('tags', '')}`, not our `{name}`: "
+            f"it is left alone. Give {name} another vm-id, or delete that VM yourself"
+        )
+    _power_off(pve, path)
+    pve.call("DELETE", path, purge="1", **{"destroy-unreferenced-disks": "1"})
+    wait_for(f"VM {vm_id} to be gone", 120, lambda: "gone" if _is_gone(pve, path) else None)
+
+
+def _power_off(pve: Pve, path: str) -> None:
+    if pve.call("GET", f"{path}/status/current")["status"] == "running":
+        pve.call("POST", f"{path}/status/stop")
+    status = f"{path}/status/current"
+    wait_for(f"{path} to stop", 120, lambda: "yes" if pve.call("GET", status)["status"] == "stopped" else None)
+
+
+def _is_gone(pve: Pve, path: str) -> bool:
+    try:
+        pve.call("GET", f"{path}/status/current")
+    except PveError as error:
+        return "does not exist" in str(error)
+    return False
+
+
+def _forget_helm(engine: Engine, inputs: State, *, everything: bool) -> None:
+    """Removes Helm's own records of a release: all of a first install, the unfinished one of an upgrade."""
+    kube = Kube.of(engine)
+    if kube is None:
+        return
+    namespace, name = inputs["namespace"], inputs["name"]
+    for record in kube.items(f"/api/v1/namespaces/{namespace}/secrets", labelSelector=f"owner=helm,name={name}"):
+        if everything or record["metadata"]["labels"]["status"] in HELM_UNFINISHED:
+            kube.delete(f"/api/v1/namespaces/{namespace}/secrets/{record['metadata']['name']}")

@@ -1,0 +1,125 @@
+"""A stack: a site at a stage, with the environment in which the engine works on it."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from config.load import load_site
+from config.site import STAGES, Site
+from ops.console import USAGE, fail
+
+PROJECT = Path(__file__).resolve().parent.parent
+STATE = PROJECT / ".lyceum"
+LAB_PASSPHRASE = "lyceum-lab"  # noqa: S105 - the embedded campus has nothing to protect
+PUBLIC_CAS = (Path("/etc/ssl/certs/ca-certificates.crt"), Path("/etc/pki/tls/certs/ca-bundle.crt"))
+INSIDE = "LYCEUM_INSIDE_CAMPUS"
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One `Pulumi.<name>.yaml`.
+
+    Attributes:
+        name: Name of the stack.
+    """
+
+    name: str
+
+    @property
+    def file(self) -> Path:
+        """Its configuration."""
+        return PROJECT / f"Pulumi.{self.name}.yaml"
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The plain part of its configuration, without the `lyceum:` prefix."""
+        if not self.file.exists():
+            known = ", ".join(sorted(path.name.split(".")[1] for path in PROJECT.glob("Pulumi.*.yaml")))
+            fail(f"there is no stack `{self.name}` ({self.file.name}); there are: {known}", USAGE)
+        data = YAML(typ="safe").load(self.file) or {}
+        return {key.removeprefix("lyceum:"): value for key, value in (data.get("config") or {}).items()}
+
+    @cached_property
+    def site(self) -> Site:
+        """Its campus."""
+        return load_site(self.settings["site"])
+
+    @property
+    def stage(self) -> str:
+        """How much of the campus is in service."""
+        stage = str(self.settings["stage"])
+        if stage not in STAGES:
+            fail(f"{self.file.name}: lyceum:stage `{stage}` is not one of {', '.join(STAGES)}", USAGE)
+        return stage
+
+    def set_stage(self, stage: str) -> None:
+        """Writes another stage, keeping comments."""
+        yaml = YAML()
+        data = yaml.load(self.file)
+        data["config"]["lyceum:stage"] = stage
+        yaml.dump(data, self.file)
+        self.__dict__.pop("settings", None)
+
+    @cached_property
+    def environment(self) -> dict[str, str]:
+        """Environment of the engine: our toolchain, a state of our own, the campus's CA beside the public ones."""
+        environment = dict(os.environ)
+        binaries = [PROJECT / ".toolchain" / "bin", PROJECT / ".venv" / "bin"]
+        environment["PATH"] = os.pathsep.join([*map(str, binaries), environment.get("PATH", os.defpath)])
+        environment.setdefault("PULUMI_BACKEND_URL", (STATE / "state").as_uri())
+        environment |= {"PULUMI_SKIP_UPDATE_CHECK": "true", "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true"}
+        if self.site.simulated and not environment.keys() & {
+            "PULUMI_CONFIG_PASSPHRASE",
+            "PULUMI_CONFIG_PASSPHRASE_FILE",
+        }:
+            environment["PULUMI_CONFIG_PASSPHRASE"] = LAB_PASSPHRASE
+        if bundle := self._trust():
+            environment["SSL_CERT_FILE"] = str(bundle)
+        return environment
+
+    def _trust(self) -> Path | None:
+        """The Proxmox provider knows only the system's CAs; this adds the campus's for it alone."""
+        own = self.site.proxmox.ca_file
+        path = PROJECT / own if own else None
+        if path is None or not path.exists():
+            return None
+        public = next((file.read_text() for file in PUBLIC_CAS if file.exists()), "")
+        bundle = STATE / "trust" / f"{self.site.name}.pem"
+        bundle.parent.mkdir(parents=True, exist_ok=True)
+        bundle.write_text(public + path.read_text())
+        return bundle
+
+    def enter(self) -> None:
+        """Goes on inside the campus's network where the campus is the embedded one; does nothing otherwise."""
+        if not self.site.simulated or os.environ.get(INSIDE):
+            return
+        from lab import campus  # noqa: PLC0415 - only the embedded campus needs the lab
+
+        prefix = campus.enter()
+        command = [*prefix, sys.executable, "-m", "ops", *sys.argv[1:]]
+        os.execvpe(command[0], command, os.environ | {INSIDE: "1"})  # noqa: S606 - the same command, elsewhere
+
+    def secret(self, name: str) -> str:
+        """A given secret in clear: from the file that the site names, or out of the stack's configuration."""
+        reference = self.site.secrets.get(name)
+        if reference and (PROJECT / reference.file).exists():
+            return (PROJECT / reference.file).read_text().strip()
+        found = subprocess.run(
+            ["pulumi", "config", "get", f"lyceum:{name}", "--stack", self.name],
+            cwd=PROJECT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if found.returncode:
+            fail(
+                f"{self.name} lacks the secret `{name}`; set it with `./lyceum secrets set {name} --stack {self.name}`"
+            )
+        return found.stdout.strip()

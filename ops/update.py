@@ -1,0 +1,100 @@
+"""`lyceum preview`, `up` and `destroy`: the engine, with a campus's safety around it."""
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from ops.console import REFUSED, USAGE, console, fail, step
+from ops.engine import PARALLEL, Engine
+from ops.removal import Removal, existing, removals, unprotected
+from ops.settle import settle
+from ops.stack import Stack
+
+StackName = Annotated[str, typer.Argument(help="The stack: `dev` for Pulumi.dev.yaml.")]
+Stage = Annotated[str | None, typer.Option(help="Put another stage in service, and write it to the stack's file.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+def preview(stack: StackName, *, diff: Annotated[bool, typer.Option(help="Show every changed value.")] = False) -> None:
+    """Shows what `up` would do; changes nothing."""
+    engine = _begin(stack)
+    raise typer.Exit(engine.run("preview", f"--parallel={PARALLEL}", *(["--diff"] if diff else [])))
+
+
+def up(
+    stack: StackName,
+    *,
+    stage: Stage = None,
+    remove: Annotated[
+        list[str] | None, typer.Option(help="The explicit word: a machine that may be removed. Repeat it for each.")
+    ] = None,
+    yes: Yes = False,
+) -> None:
+    """Brings the campus to what its files say; finishes what an interrupted run began."""
+    engine = _begin(stack)
+    if stage and stage != engine.stack.stage:
+        engine.stack.set_stage(stage)
+    with engine.alone() as lock:
+        settle(engine)
+        _allow_removal(engine, set(remove or ()))
+        arguments = ["up", f"--parallel={PARALLEL}", *(["--yes", "--skip-preview"] if yes else [])]
+        raise typer.Exit(engine.run(*arguments, lock=lock))
+
+
+def destroy(
+    stack: StackName,
+    *,
+    yes_destroy: Annotated[str, typer.Option(metavar="SITE", help="The explicit word: the name of the site.")] = "",
+) -> None:
+    """Takes everything away: machines, their disks, and what people stored on them."""
+    engine = _begin(stack)
+    site = engine.stack.site
+    with engine.alone() as lock:
+        settle(engine)
+        state = engine.export()
+        machines = existing(state)
+        if yes_destroy != site.name:
+            _show([Removal(name, urn, "everything on it") for name, urn in sorted(machines.items())])
+            fail(
+                f"this deletes {len(machines)} machines of {site.title}; if that is meant: --yes-destroy {site.name}",
+                REFUSED,
+            )
+        resources = state["deployment"].get("resources") or []
+        engine.replace_state(unprotected(state, {resource["urn"] for resource in resources}))
+        arguments = ["destroy", "--yes", "--skip-preview", f"--parallel={PARALLEL}"]
+        raise typer.Exit(engine.run(*arguments, lock=lock))
+
+
+def _begin(name: str) -> Engine:
+    stack = Stack(name)
+    stack.enter()
+    engine = Engine(stack)
+    engine.init()
+    return engine
+
+
+def _allow_removal(engine: Engine, words: set[str]) -> None:
+    """Refuses to remove a machine that was not named, before anything is touched."""
+    state = engine.export()
+    stack = engine.stack
+    going = removals(state, stack.site, stack.site.in_service(stack.stage))
+    if unknown := words - {removal.name for removal in going}:
+        fail(f"--remove {' '.join(sorted(unknown))}: not to be removed at stage {stack.stage}", USAGE)
+    if missing := [removal for removal in going if removal.name not in words]:
+        _show(going)
+        needed = " ".join(f"--remove {removal.name}" for removal in missing)
+        fail(
+            f"stage {stack.stage} has no place for {len(missing)} existing machine(s); to remove them add: {needed}",
+            REFUSED,
+        )
+    if going:
+        with step(f"{len(going)} machine(s) may be removed"):
+            engine.replace_state(unprotected(state, {removal.urn for removal in going}))
+
+
+def _show(going: list[Removal]) -> None:
+    table = Table("machine", "holds", title="would be removed")
+    for removal in going:
+        table.add_row(removal.name, removal.holds)
+    console.print(table)

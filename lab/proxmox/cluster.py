@@ -1,0 +1,82 @@
+"""What the handlers of the API work on: the campus, its state, and the parts that act on it."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lab.contracts import Hypervisor, LabSpec, PveNode
+from lab.proxmox.errors import ApiError, missing
+from lab.proxmox.faults import Faults
+from lab.proxmox.fetch import Fetcher
+from lab.proxmox.locks import Locks
+from lab.proxmox.privileges import Access
+from lab.proxmox.state import State, Vm, save
+from lab.proxmox.tasks import TaskBoard
+from lab.proxmox.volumes import Volumes
+
+__all__ = ["Cluster"]
+
+
+@dataclass
+class Cluster:
+    """The simulated Proxmox VE cluster."""
+
+    spec: LabSpec
+    hypervisor: Hypervisor
+    state: State
+    state_file: Path
+    access: Access
+    volumes: Volumes
+    tasks: TaskBoard
+    locks: Locks
+    faults: Faults
+    fetcher: Fetcher
+    started: float
+    """When the nodes came up, seconds since the epoch."""
+    starting: set[int] = field(default_factory=set)
+    """VMs between the decision to start them and the hypervisor's answer; their devices and memory are taken."""
+
+    def save(self) -> None:
+        """Write the state down."""
+        save(self.state, self.state_file)
+
+    def node(self, name: str) -> PveNode:
+        """A node by name; raises `ApiError` when it does not exist or does not answer."""
+        found = next((node for node in self.spec.nodes if node.name == name), None)
+        if found is None:
+            raise ApiError(500, f"hostname lookup '{name}' failed - failed to get address info for: {name}")
+        if name in self.faults.conditions.offline:
+            raise ApiError(595, f"Connection to node '{name}' failed: No route to host")
+        return found
+
+    def vm(self, node: str, vmid: int) -> Vm:
+        """A VM of a node; raises `ApiError` that clients read as "gone"."""
+        found = self.state.vms.get(vmid)
+        if found is None or found.node != node:
+            raise missing(f"Configuration file 'nodes/{node}/qemu-server/{vmid}.conf'")
+        return found
+
+    def unlocked_vm(self, node: str, vmid: int) -> Vm:
+        """A VM that no task owns; raises `ApiError` otherwise."""
+        found = self.vm(node, vmid)
+        if found.lock:
+            raise ApiError(500, f"VM is locked ({found.lock})")
+        return found
+
+    def running(self, vmid: int) -> bool:
+        """Whether the machine is on; one that its own guest switched off is not."""
+        return self.hypervisor.running(vmid)
+
+    def occupants(self, node: str, besides: int) -> Iterator[tuple[int, Vm]]:
+        """The VMs that take memory and devices of a node now, but for one."""
+        for vmid, vm in self.state.vms.items():
+            if vm.node == node and vmid != besides and (vmid in self.starting or self.running(vmid)):
+                yield vmid, vm
+
+    @staticmethod
+    def digest(vm: Vm) -> str:
+        """The configuration's SHA-1, as Proxmox VE guards concurrent edits."""
+        text = json.dumps(vm.config, sort_keys=True)
+        return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()

@@ -1,0 +1,84 @@
+"""A hypervisor without machines, for tests of whatever talks to the API."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from lab.contracts import AgentSilent, HostFailed, VmSpec
+
+__all__ = ["FakeHypervisor"]
+
+
+class FakeHypervisor:
+    """Remembers what it was told and answers as a booted guest would.
+
+    Attributes:
+        machines: Specifications of the VMs that run, by number.
+        events: `start 100`, `stop 100`, `kill 100`, `delete 100`, in order.
+        files: Content that `file-read` returns, by path.
+        broken: Numbers of VMs whose start fails.
+    """
+
+    def __init__(self) -> None:
+        self.machines: dict[int, VmSpec] = {}
+        self.events: list[str] = []
+        self.files: dict[str, str] = {}
+        self.broken: set[int] = set()
+
+    async def start(self, vm: VmSpec) -> None:
+        """See `Hypervisor`."""
+        if vm.vmid in self.broken:
+            raise HostFailed(f"VM {vm.vmid} does not boot: told so by the test")
+        self.events.append(f"start {vm.vmid}")
+        self.machines[vm.vmid] = vm
+
+    async def stop(self, vmid: int, *, force: bool) -> None:
+        """See `Hypervisor`."""
+        self.events.append(f"{'kill' if force else 'stop'} {vmid}")
+        self.machines.pop(vmid, None)
+
+    async def delete(self, vmid: int) -> None:
+        """See `Hypervisor`."""
+        self.events.append(f"delete {vmid}")
+        self.machines.pop(vmid, None)
+
+    def running(self, vmid: int) -> bool:
+        """See `Hypervisor`."""
+        return vmid in self.machines
+
+    async def agent(self, vmid: int, command: str, arguments: Mapping[str, str]) -> Any:
+        """See `Hypervisor`."""
+        if vmid not in self.machines:
+            raise AgentSilent
+        machine = self.machines[vmid]
+        match command:
+            case "ping":
+                return {}
+            case "get-host-name":
+                return {"host-name": machine.name}
+            case "file-read":
+                if arguments["file"] not in self.files:
+                    raise FileNotFoundError(arguments["file"])
+                return {"content": self.files[arguments["file"]]}
+            case "network-get-interfaces":
+                return _interfaces(machine)  # a list, as the agent itself answers
+            case _:
+                raise KeyError(command)
+
+
+def _interfaces(machine: VmSpec) -> list[dict[str, Any]]:
+    cards = [("lo", "00:00:00:00:00:00", "127.0.0.1/8")]
+    cards += [(f"eth{number}", nic.mac, nic.address) for number, nic in enumerate(machine.nics) if nic.address]
+    return [
+        {
+            "name": name,
+            "hardware-address": mac,
+            "ip-addresses": [
+                {
+                    "ip-address": address.partition("/")[0],
+                    "ip-address-type": "ipv4",
+                    "prefix": int(address.partition("/")[2]),
+                }
+            ],
+        }
+        for name, mac, address in cards
+    ]

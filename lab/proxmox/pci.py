@@ -1,0 +1,180 @@
+"""PCI devices of the nodes, resource mappings, and which device a starting VM gets. Pure functions."""
+
+from collections.abc import Iterable, Mapping
+
+from lab.contracts import PciDevice, PveNode
+from lab.proxmox import propstring
+from lab.proxmox.errors import ApiError
+
+__all__ = ["assign", "check_mapping", "devices_at", "entry_of", "group_conflict", "listing"]
+
+_DEFAULT_BLACKLIST = "05;06;0b"
+"""Classes that `hardware/pci` leaves out unless asked: memory controllers, bridges, processors."""
+
+_VENDORS = {
+    "10de": "NVIDIA Corporation",
+    "1002": "Advanced Micro Devices, Inc. [AMD/ATI]",
+    "1022": "Advanced Micro Devices, Inc. [AMD]",
+    "144d": "Samsung Electronics Co Ltd",
+    "15b3": "Mellanox Technologies",
+    "8086": "Intel Corporation",
+    "14e4": "Broadcom Inc. and subsidiaries",
+}
+"""Names as `lspci` has them, for the vendors that campuses' machines hold."""
+
+
+def listing(node: PveNode, blacklist: str | None, *, verbose: bool) -> list[dict[str, str | int]]:
+    """The answer of `hardware/pci`.
+
+    Args:
+        node: The host.
+        blacklist: Class prefixes to leave out, separated by commas or semicolons; None for Proxmox VE's default.
+        verbose: Whether vendor, device and group are shown beside the address.
+    """
+    hidden = tuple(propstring.split_list(_DEFAULT_BLACKLIST if blacklist is None else blacklist))
+    shown = [device for device in node.pci if not (hidden and device.class_id.startswith(hidden))]
+    return [_describe(device) if verbose else {"id": device.address} for device in shown]
+
+
+def _describe(device: PciDevice) -> dict[str, str | int]:
+    described: dict[str, str | int] = {
+        "id": device.address,
+        "class": f"0x{device.class_id}",
+        "vendor": f"0x{device.vendor}",
+        "device": f"0x{device.device}",
+        "device_name": device.name,
+        "subsystem_vendor": f"0x{device.subsystem_vendor}",
+        "subsystem_device": f"0x{device.subsystem_device}",
+        "iommugroup": device.iommu_group,
+    }
+    for key in ("vendor", "subsystem_vendor"):
+        if name := _VENDORS.get(getattr(device, key)):
+            described[f"{key}_name"] = name
+    return described
+
+
+def entry_of(node: str, device: PciDevice) -> str:
+    """The mapping entry of a device, as an administrator sends it."""
+    return propstring.join(
+        "",
+        {
+            "id": f"{device.vendor}:{device.device}",
+            "iommugroup": str(device.iommu_group),
+            "node": node,
+            "path": device.address,
+            "subsystem-id": f"{device.subsystem_vendor}:{device.subsystem_device}",
+        },
+    )
+
+
+def devices_at(node: PveNode, path: str) -> tuple[PciDevice, ...]:
+    """The functions that a path names: `0000:41:00.0` one, `0000:41:00` all of the slot, several by semicolons."""
+    wanted = path.split(";")
+    return tuple(
+        device
+        for device in node.pci
+        if any(device.address == one or device.address.startswith(one + ".") for one in wanted)
+    )
+
+
+def check_mapping(node: PveNode, entry: str) -> str | None:
+    """Why an entry no longer fits the hardware, in one sentence; None when it does."""
+    _value, options = propstring.parse(entry)
+    path = options.get("path", "")
+    devices = devices_at(node, path)
+    if not devices:
+        return f"pci device '{path}' not found"
+    first = devices[0]
+    actual = {
+        "id": f"{first.vendor}:{first.device}",
+        "iommugroup": str(first.iommu_group),
+        "subsystem-id": f"{first.subsystem_vendor}:{first.subsystem_device}",
+    }
+    for key, value in actual.items():
+        configured = options.get(key)
+        # Subsystem ids may be left out; the group is part of every entry of Proxmox VE 8 and later.
+        if configured is None and key != "iommugroup":
+            continue
+        if configured != value:
+            return f"'{key}' does not match for '{path}' ({value} != {configured or 'not set'})"
+    return None
+
+
+def assign(
+    node: PveNode,
+    wanted: Mapping[int, str],
+    mappings: Mapping[str, Iterable[str]],
+    held: Mapping[str, int],
+) -> list[PciDevice]:
+    """Choose the devices of a VM that starts.
+
+    Args:
+        node: Where it starts.
+        wanted: Number of the `hostpciN` option to its text.
+        mappings: Mapping name to entries.
+        held: Address to number of the running VM that has it.
+
+    Returns:
+        Devices in the order of the options.
+
+    Raises:
+        ApiError: No mapping, hardware that changed, or no free device; the message names the holder.
+    """
+    chosen: list[PciDevice] = []
+    taken = {address: f"already in use by VMID '{holder}'" for address, holder in held.items()}
+    for number, text in wanted.items():
+        host, options = propstring.parse(text, default_key="host")
+        if name := options.get("mapping"):
+            alternatives, label = _alternatives(node, name, mappings), f"PCI device mapping '{name}'"
+        else:
+            alternatives, label = [host], f"PCI device '{host}'"
+        devices = _pick(node, f"{label}: could not find a free device for 'hostpci{number}'", alternatives, taken)
+        taken |= {device.address: "given to this VM already" for device in devices}
+        chosen += devices
+    return chosen
+
+
+def _alternatives(node: PveNode, name: str, mappings: Mapping[str, Iterable[str]]) -> list[str]:
+    entries = [propstring.parse(entry)[1] | {"": entry} for entry in mappings.get(name, ())]
+    local = [entry for entry in entries if entry.get("node") == node.name]
+    if not local:
+        raise ApiError(500, f"PCI device mapping not found for '{name}'")
+    for entry in local:
+        if complaint := check_mapping(node, entry[""]):
+            raise ApiError(500, f"PCI device mapping invalid (hardware probably changed): {complaint}")
+    return [entry["path"] for entry in local]
+
+
+def _pick(node: PveNode, failure: str, alternatives: list[str], taken: Mapping[str, str]) -> tuple[PciDevice, ...]:
+    """The devices of the first alternative of which none is taken."""
+    busy: list[str] = []
+    for path in alternatives:
+        devices = devices_at(node, path)
+        if not devices:
+            raise ApiError(500, f"no PCI device found for '{path}'")
+        conflicts = [device.address for device in devices if device.address in taken]
+        if not conflicts:
+            return devices
+        busy += [f"PCI device '{address}' {taken[address]}" for address in conflicts]
+    raise ApiError(500, f"{failure}: {'; '.join(busy)}")
+
+
+def group_conflict(node: PveNode, devices: Iterable[PciDevice]) -> str | None:
+    """Why VFIO would refuse the devices: something else of their IOMMU group stays with the host or another VM.
+
+    Bridges do not count, nor do further functions of the same card (its audio or USB controller), which nothing on a
+    headless node claims.
+    """
+    given = tuple(devices)
+    addresses = {device.address for device in given}
+    slots = {device.address.rpartition(".")[0] for device in given}
+    groups = {device.iommu_group: device for device in given if device.iommu_group >= 0}
+    for other in node.pci:
+        mine = other.address in addresses or other.address.rpartition(".")[0] in slots
+        if other.iommu_group in groups and not mine and not other.class_id.startswith("06"):
+            device = groups[other.iommu_group]
+            return (
+                f"vfio {device.address}: group {device.iommu_group} is not viable: "
+                f"it also holds {other.address} ({other.name})"
+            )
+    return None

@@ -1,0 +1,119 @@
+"""Power of VMs: from a configuration to a machine that the hypervisor runs, and back."""
+
+import time
+
+from lab.contracts import PciDevice
+from lab.proxmox import bootcheck, pci, vmconfig, vmspec
+from lab.proxmox.cluster import Cluster
+from lab.proxmox.errors import ApiError, missing
+from lab.proxmox.state import Vm
+from lab.proxmox.volumes import split_volume
+
+__all__ = ["destroy", "reset", "shutdown", "start", "stop"]
+
+
+async def start(cluster: Cluster, vmid: int) -> None:
+    """Check what QEMU would check, give the VM its devices, and boot it.
+
+    Raises:
+        ApiError: It would not start on a real node; the text is QEMU's or Proxmox VE's.
+        HostFailed: The hypervisor could not boot it.
+    """
+    vm = cluster.state.vms.get(vmid)
+    if vm is None:
+        raise missing(f"Configuration file 'qemu-server/{vmid}.conf'")
+    if cluster.running(vmid):
+        raise ApiError(500, f"VM {vmid} already running")
+    node = cluster.node(vm.node)
+    if complaint := bootcheck.refusal(
+        node, vm.config, [other.config for _id, other in cluster.occupants(node.name, vmid)]
+    ):
+        raise ApiError(500, complaint)
+    devices = _devices(cluster, vmid, vm)
+    machine = vmspec.build(vmid, vm.node, vm.config, devices, _user_data(cluster, vm))
+    vm.devices = [device.address for device in devices]
+    cluster.starting.add(vmid)
+    try:
+        await cluster.hypervisor.start(machine)
+    except BaseException:
+        vm.devices = []
+        raise
+    finally:
+        cluster.starting.discard(vmid)
+    vm.active, vm.powered, vm.started = dict(vm.config), True, time.time()
+
+
+async def stop(cluster: Cluster, vmid: int) -> None:
+    """Cut the power. A VM that is off stays off."""
+    await cluster.hypervisor.stop(vmid, force=True)
+    _switched_off(cluster, vmid)
+
+
+async def shutdown(cluster: Cluster, vmid: int) -> None:
+    """Let the guest shut itself down."""
+    await cluster.hypervisor.stop(vmid, force=False)
+    _switched_off(cluster, vmid)
+
+
+async def reset(cluster: Cluster, vmid: int) -> None:
+    """Press the reset button: the machine boots again as it was started, pending changes stay pending."""
+    vm = cluster.state.vms[vmid]
+    running_config = vm.active or vm.config
+    node = cluster.node(vm.node)
+    devices = [device for device in node.pci if device.address in vm.devices]
+    await cluster.hypervisor.stop(vmid, force=True)
+    await cluster.hypervisor.start(vmspec.build(vmid, vm.node, running_config, devices, _user_data(cluster, vm)))
+    vm.started = time.time()
+
+
+async def destroy(cluster: Cluster, vmid: int, *, unreferenced: bool, purge: bool) -> None:
+    """Remove a VM with its disks and every trace in pools, access lists and, with `purge`, HA.
+
+    Args:
+        cluster: The cluster.
+        vmid: The VM; it must be off.
+        unreferenced: Whether disks that carry its number but are not in its configuration go too.
+        purge: Whether HA resources and rules forget it.
+    """
+    vm = cluster.state.vms[vmid]
+    await cluster.hypervisor.delete(vmid)
+    for text in vmconfig.drives(vm.config).values():
+        volume = vmconfig.volume_of(text)
+        if volume and f"-{vmid}-" in volume:  # an ISO or another VM's disk stays
+            cluster.volumes.free(vm.node, volume)
+    if unreferenced:
+        cluster.volumes.free_all(vmid)
+    del cluster.state.vms[vmid]
+    for pool in cluster.state.pools.values():
+        pool.vms = [member for member in pool.vms if member != vmid]
+    cluster.state.acl = [entry for entry in cluster.state.acl if entry.path != f"/vms/{vmid}"]
+    if purge:
+        cluster.state.ha_resources.pop(f"vm:{vmid}", None)
+
+
+def _switched_off(cluster: Cluster, vmid: int) -> None:
+    if vm := cluster.state.vms.get(vmid):
+        vm.active, vm.powered, vm.devices = None, False, []
+
+
+def _devices(cluster: Cluster, vmid: int, vm: Vm) -> list[PciDevice]:
+    node = cluster.node(vm.node)
+    held = {address: other for other, holder in cluster.occupants(node.name, vmid) for address in holder.devices}
+    mappings = {name: mapping.map for name, mapping in cluster.state.mappings.items()}
+    devices = pci.assign(node, vmconfig.numbered(vm.config, "hostpci"), mappings, held)
+    if conflict := pci.group_conflict(node, devices):
+        raise ApiError(500, f"start failed: QEMU exited with code 1: {conflict}")
+    return devices
+
+
+def _user_data(cluster: Cluster, vm: Vm) -> str:
+    """Content of the user-data snippet; a configuration that names one that is gone does not start."""
+    snippet = vmspec.snippet_of(vm.config)
+    if snippet is None:
+        return ""
+    storage, name = split_volume(snippet)
+    directory = cluster.volumes.path(cluster.volumes.storage(vm.node, storage))
+    file = directory / name if directory else None
+    if file is None or not file.is_file():
+        raise missing(f"volume '{snippet}'")
+    return file.read_text()

@@ -1,0 +1,107 @@
+"""What the administrator of a Proxmox VE cluster sets up once for Lyceum, as a list of API calls.
+
+The privileges are the least that the program needs: nothing on `/`, nothing that reaches another tenant's VMs. They are
+granted to the user and to its privilege-separated token, because such a token holds what both hold.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lab.contracts import LabSpec
+from lab.proxmox import pci
+
+__all__ = ["ROLES", "TOKEN_NAME", "SetupCall", "setup_calls", "token_call"]
+
+TOKEN_NAME = "lyceum"  # noqa: S105  # the name of the token, not its secret
+"""Second part of `lyceum@pve!lyceum`."""
+
+ROLES: Mapping[str, tuple[str, ...]] = {
+    "Lyceum": (
+        "Pool.Audit",
+        "VM.Allocate",
+        "VM.Audit",
+        "VM.Config.CDROM",
+        "VM.Config.CPU",
+        "VM.Config.Cloudinit",
+        "VM.Config.Disk",
+        "VM.Config.HWType",
+        "VM.Config.Memory",
+        "VM.Config.Network",
+        "VM.Config.Options",
+        "VM.GuestAgent.Audit",
+        "VM.GuestAgent.FileRead",
+        "VM.PowerMgmt",
+    ),
+    "LyceumDisks": ("Datastore.AllocateSpace", "Datastore.Audit"),
+    "LyceumImages": ("Datastore.AllocateTemplate", "Datastore.Audit"),
+    "LyceumNode": ("Sys.AccessNetwork", "Sys.Audit"),
+    "LyceumBridge": ("SDN.Use",),
+    "LyceumDevice": ("Mapping.Audit", "Mapping.Use"),
+}
+"""One role for each kind of path, so that a privilege is held only where it means something."""
+
+
+@dataclass(frozen=True)
+class SetupCall:
+    """One call of the set-up."""
+
+    method: str
+    path: str
+    params: Mapping[str, str | tuple[str, ...]]
+    """Tuples are sent as repeated parameters."""
+    update: "SetupCall | None" = None
+    """What to do instead when the call answers that the thing already exists; None: nothing."""
+
+
+def token_call(spec: LabSpec) -> SetupCall:
+    """The call that mints the token; its answer holds the secret, once."""
+    return SetupCall("POST", f"access/users/{spec.token_user}/token/{TOKEN_NAME}", {"privsep": "1"})
+
+
+def setup_calls(spec: LabSpec) -> tuple[SetupCall, ...]:
+    """Everything but the token, in order; user and token must exist before the last calls, which grant.
+
+    Args:
+        spec: The campus; pool, user, storages, bridges and devices are taken from it.
+    """
+    calls = [
+        SetupCall("POST", "pools", {"poolid": spec.pool, "comment": "Machines made by Lyceum"}),
+        SetupCall("POST", "access/users", {"userid": spec.token_user, "comment": "Lyceum"}),
+    ]
+    for role, privileges in ROLES.items():
+        sent = {"privs": ",".join(privileges)}
+        replace = SetupCall("PUT", f"access/roles/{role}", sent)
+        calls.append(SetupCall("POST", "access/roles", {"roleid": role, **sent}, update=replace))
+    for mapping in spec.mappings:
+        entries = {"map": tuple(pci.entry_of(mapping.node, device) for device in mapping.devices)}
+        replace = SetupCall("PUT", f"cluster/mapping/pci/{mapping.name}", entries)
+        calls.append(SetupCall("POST", "cluster/mapping/pci", {"id": mapping.name, **entries}, update=replace))
+    return (*calls, *grant_calls(spec))
+
+
+def grant_calls(spec: LabSpec) -> tuple[SetupCall, ...]:
+    """The access control list, for the user and for the token."""
+    token = f"{spec.token_user}!{TOKEN_NAME}"
+    return tuple(
+        SetupCall(
+            "PUT",
+            "access/acl",
+            {"path": path, "roles": role, "users": spec.token_user, "tokens": token, "propagate": "1"},
+        )
+        for path, role in grants(spec)
+    )
+
+
+def grants(spec: LabSpec) -> tuple[tuple[str, str], ...]:
+    """Path and role of every grant, each once, in order."""
+    found = [(f"/pool/{spec.pool}", "Lyceum")]
+    for node in spec.nodes:
+        found.append((f"/nodes/{node.name}", "LyceumNode"))
+        for storage in node.storages:
+            if "images" in storage.content:
+                found.append((f"/storage/{storage.name}", "LyceumDisks"))
+            if {"import", "iso"} & set(storage.content):
+                found.append((f"/storage/{storage.name}", "LyceumImages"))
+        found += [(f"/sdn/zones/localnetwork/{bridge}", "LyceumBridge") for bridge in node.bridges]
+    found += [(f"/mapping/pci/{mapping.name}", "LyceumDevice") for mapping in spec.mappings]
+    return tuple(dict.fromkeys(found))

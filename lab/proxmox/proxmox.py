@@ -1,0 +1,314 @@
+"""The simulated Proxmox VE cluster as an ASGI application."""
+
+import asyncio
+import os
+import secrets
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from lab.contracts import Hypervisor, LabSpec, PveNode
+from lab.proxmox import power, prepare, wire
+from lab.proxmox.auth import Auth
+from lab.proxmox.call import ROOT, Call, Identity, TaskFault
+from lab.proxmox.cluster import Cluster
+from lab.proxmox.errors import ApiError
+from lab.proxmox.faults import Faults
+from lab.proxmox.fetch import Fetcher, HttpFetcher
+from lab.proxmox.locks import Locks
+from lab.proxmox.permissions import RULES, WORLD, check
+from lab.proxmox.privileges import Access
+from lab.proxmox.requestlog import RequestLog
+from lab.proxmox.router import Router
+from lab.proxmox.routes import TABLES
+from lab.proxmox.state import NodeState, State, TaskRecord, User, load
+from lab.proxmox.tasks import TaskBoard, Timing
+from lab.proxmox.volumes import Volumes
+
+__all__ = ["Proxmox", "create_app"]
+
+DROP = "lyceum.drop"
+"""Name of the ASGI extension by which `serve` lets the application close a connection without an answer."""
+
+_NOBODY = Identity("")
+
+
+class Proxmox:
+    """The cluster behind its API; itself the ASGI application, with a lifespan.
+
+    Files under `run`: `proxmox-token` (`user@realm!name=uuid`) and `root-password`, both for their owner only,
+    `pve/state.json`, `log/proxmox-requests.jsonl`.
+
+    Args:
+        spec: The campus.
+        hypervisor: Boots and stops the machines.
+        run: Directory of the campus.
+        timing: Durations of tasks; by default none.
+        fetcher: How nodes download; by default over HTTP, trusting `run`/ca.pem.
+    """
+
+    def __init__(
+        self,
+        spec: LabSpec,
+        hypervisor: Hypervisor,
+        run: Path,
+        *,
+        timing: Timing | None = None,
+        fetcher: Fetcher | None = None,
+    ) -> None:
+        timing = timing or Timing()
+        directory = run / "pve"
+        directory.mkdir(parents=True, exist_ok=True)
+        state = load(directory / "state.json") or State()
+        _reconcile(state, spec)
+        self.faults = Faults()
+        """Injected faults and conditions."""
+        self.root_password = _secret_file(run / "root-password", lambda: secrets.token_urlsafe(18))
+        self.cluster = Cluster(
+            spec=spec,
+            hypervisor=hypervisor,
+            state=state,
+            state_file=directory / "state.json",
+            access=Access(state),
+            volumes=Volumes(spec, state, self.faults.conditions, directory / "storage"),
+            tasks=TaskBoard(state, timing, self._save),
+            locks=Locks(timing.lock_timeout),
+            faults=self.faults,
+            fetcher=fetcher or HttpFetcher(run / "ca.pem"),
+            started=time.time(),
+        )
+        self._run = run
+        self._auth = Auth(state, self.root_password)
+        self._router = Router(TABLES)
+        self._log = RequestLog(run / "log" / "proxmox-requests.jsonl")
+        self._users = 0
+        self.app = Starlette(
+            routes=[Route("/{path:path}", self._answer, methods=["GET", "POST", "PUT", "DELETE"])],
+            lifespan=self._lifespan,
+        )
+        """The application."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection's request or the lifespan."""
+        await self.app(scope, receive, send)
+
+    @asynccontextmanager
+    async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+        # Served on several addresses: the first server opens, the last one closes.
+        self._users += 1
+        if self._users == 1:
+            await self.open()
+        try:
+            yield
+        finally:
+            self._users -= 1
+            if self._users == 0:
+                await self.close()
+
+    async def open(self) -> None:
+        """Do the administrator's set-up where it is missing and let VMs with `onboot` boot in the background."""
+        await self._set_up()
+        for vmid, vm in self.cluster.state.vms.items():
+            if vm.config.get("onboot") == 1 and not vm.config.get("template") and not self.cluster.running(vmid):
+                self._boot(vmid, vm.node)
+        self._save()
+
+    async def close(self) -> None:
+        """Interrupt running tasks and write the state down; the machines are the hypervisor's."""
+        await self.cluster.tasks.close()
+        self._save()
+        self._log.close()
+
+    async def call(self, method: str, path: str, params: Mapping[str, str | tuple[str, ...]] | None = None) -> Any:
+        """Call the API as root@pam, past HTTP, log and faults; raises `ApiError`.
+
+        Args:
+            method: `GET`, `POST`, `PUT`, `DELETE`.
+            path: Below `/api2/json/`.
+            params: Parameters; tuples are repeated ones.
+        """
+        sent = {name: [value] if isinstance(value, str) else list(value) for name, value in (params or {}).items()}
+        return await self._invoke(Call(ROOT, method, path, sent))
+
+    async def _set_up(self) -> None:
+        spec = self.cluster.spec
+        calls = prepare.setup_calls(spec)
+        grants = len(prepare.grant_calls(spec))
+        for call in calls[:-grants]:
+            await self._ensure(call)
+        await self._ensure_token(spec)
+        for call in calls[-grants:]:
+            await self._ensure(call)
+
+    async def _ensure(self, setup: prepare.SetupCall) -> None:
+        try:
+            await self.call(setup.method, setup.path, setup.params)
+        except ApiError as refusal:
+            if "already exists" not in refusal.message:
+                raise
+            if setup.update:
+                await self._ensure(setup.update)
+
+    async def _ensure_token(self, spec: LabSpec) -> None:
+        file = self._run / "proxmox-token"
+        minted = prepare.token_call(spec)
+        exists = prepare.TOKEN_NAME in self.cluster.state.users[spec.token_user].tokens
+        if exists and file.exists():
+            return
+        if exists:  # the secret is lost, and the API shows it only once
+            await self.call("DELETE", minted.path)
+        answer = await self.call(minted.method, minted.path, minted.params)
+        file.unlink(missing_ok=True)
+        _secret_file(file, lambda: f"{answer['full-tokenid']}={answer['value']}")
+
+    def _boot(self, vmid: int, node: str) -> None:
+        async def work(_record: TaskRecord) -> None:
+            async with self.cluster.locks.vm(vmid):
+                await power.start(self.cluster, vmid)
+
+        self.cluster.tasks.start(node, "qmstart", str(vmid), Call(ROOT, "POST", ""), work)
+
+    def _save(self) -> None:
+        self.cluster.save()
+
+    async def _answer(self, request: Request) -> Response:
+        began = time.monotonic()
+        call = Call(_NOBODY, request.method, wire.api_path(request.scope["raw_path"]))
+        outcome, status, drop = "", 200, False
+        try:
+            call.params, call.upload = await wire.parameters(request)
+            if (call.method, call.path) == ("POST", "access/ticket"):
+                data: Any = self._auth.sign_in(call.required("username"), call.required("password"))
+                return wire.success(data)
+            call.identity = self._auth.identify(request)
+            drop = await self._misfortune(call)
+            data = await self._invoke(call)
+            outcome = data if isinstance(data, str) and data.startswith("UPID:") else ""
+            response = wire.success(data)
+        except ApiError as refusal:
+            outcome, status = _reason(refusal), refusal.status
+            response = wire.failure(refusal)
+        finally:
+            self._log.write(call, 0 if drop else status, began, outcome)
+        return _Dropped() if drop else response
+
+    async def _misfortune(self, call: Call) -> bool:
+        """Apply the faults that hit this call; returns whether its answer is to be lost."""
+        drop = False
+        for fault in self.faults.hits(f"{call.method} {call.path}"):
+            match fault.kind:
+                case "status":
+                    raise ApiError(fault.status, fault.message)
+                case "agent":
+                    if "/agent/" in call.path:
+                        raise ApiError(500, "QEMU guest agent is not running")
+                case "delay":
+                    await asyncio.sleep(fault.seconds)
+                case "task":
+                    call.task_fault = TaskFault(fault.message, fault.done)
+                case "drop":
+                    drop = True
+        return drop
+
+    async def _invoke(self, call: Call) -> Any:
+        route, call.names = self._router.find(call.method, call.path)
+        rule = RULES[route.method, route.pattern]
+        check(rule, call, self.cluster.access)
+        if "node" in call.names:
+            self.cluster.node(call.node)
+        changes = call.method != "GET" and rule is not WORLD
+        if changes and not self.faults.conditions.quorate:
+            raise ApiError(500, "cluster not ready - no quorum?")
+        data = await route.handler(self.cluster, call)
+        if changes:
+            self._save()
+        return data
+
+
+def create_app(
+    spec: LabSpec,
+    hypervisor: Hypervisor,
+    run: Path,
+    *,
+    timing: Timing | None = None,
+    fetcher: Fetcher | None = None,
+) -> Proxmox:
+    """Build the Proxmox VE API of a campus; arguments as of `Proxmox`."""
+    return Proxmox(spec, hypervisor, run, timing=timing, fetcher=fetcher)
+
+
+class _Dropped(Response):
+    """Closes the connection without an answer: what was asked for is done, but the client never hears."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        drop = scope.get("extensions", {}).get(DROP)
+        if drop is None:
+            # Another server: announce more than is sent, then stop. Servers cut such a connection.
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4096")]})
+            return
+        drop()
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+
+def _reason(refusal: ApiError) -> str:
+    return "; ".join([refusal.message, *(f"{name}: {text}" for name, text in refusal.errors.items())])
+
+
+def _secret_file(path: Path, make: Any) -> str:
+    """Content of a file that only its owner reads; written first when it is missing."""
+    if not path.exists():
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(make())
+    return path.read_text()
+
+
+def _reconcile(state: State, spec: LabSpec) -> None:
+    """Make a state that was loaded fit a campus that starts: nodes there, nothing running, nothing half made."""
+    state.users.setdefault("root@pam", User())
+    for node in spec.nodes:
+        state.nodes.setdefault(node.name, _fresh_node(node, spec))
+    for vmid, vm in list(state.vms.items()):
+        vm.active, vm.devices = None, []
+        if vm.lock in ("create", "clone"):
+            # The task died with the campus. A real node would keep the lock until `qm unlock`; here nobody could.
+            del state.vms[vmid]
+            state.volumes = {key: volume for key, volume in state.volumes.items() if volume.vmid != vmid}
+        vm.lock = None
+
+
+def _fresh_node(node: PveNode, spec: LabSpec) -> NodeState:
+    """A node as its installer leaves it: one bridge with its address, the network card below."""
+    network: dict[str, dict[str, str | int]] = {
+        "eno1": {"iface": "eno1", "type": "eth", "active": 1, "exists": 1, "method": "manual", "method6": "manual"}
+    }
+    for number, bridge in enumerate(node.bridges):
+        network[bridge] = {
+            "iface": bridge,
+            "type": "bridge",
+            "active": 1,
+            "autostart": 1,
+            "bridge_ports": "eno1" if number == 0 else "",
+            "bridge_vlan_aware": 1,
+            "method": "static" if number == 0 else "manual",
+            "method6": "manual",
+        }
+        if number == 0:
+            network[bridge] |= {
+                "address": node.address,
+                "netmask": str(spec.cidr.prefixlen),
+                "cidr": f"{node.address}/{spec.cidr.prefixlen}",
+                "gateway": str(spec.gateway),
+            }
+    for priority, interface in enumerate(network.values(), start=2):
+        interface["priority"] = priority
+    return NodeState(dns={"search": "lab", "dns1": str(spec.gateway)}, network=network)

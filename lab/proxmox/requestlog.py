@@ -1,0 +1,68 @@
+"""The request log: one JSON line a call, without secrets."""
+
+import json
+import re
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lab.proxmox.call import Call
+
+__all__ = ["RequestLog", "redact"]
+
+_SECRET = re.compile(r"pass|secret|token$|^keys$|private", re.IGNORECASE)
+_URL_LOGIN = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+_URL_QUERY = re.compile(r"(?<=://)([^?\s]+)\?\S+")
+
+
+def redact(params: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """Parameters fit to be written down: secrets starred, logins and queries of URLs cut."""
+
+    def shown(name: str, value: str) -> str:
+        if _SECRET.search(name):
+            return "***"
+        return _URL_QUERY.sub(r"\1?***", _URL_LOGIN.sub("***", value))
+
+    return {
+        name: shown(name, values[0]) if len(values) == 1 else [shown(name, value) for value in values]
+        for name, values in params.items()
+    }
+
+
+class RequestLog:
+    """Appends to the log file.
+
+    Args:
+        path: `RUN/log/proxmox-requests.jsonl`; its directory is made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Line buffered: a killed campus leaves every finished call in the file.
+        self._file = path.open("a", buffering=1, encoding="utf-8")
+
+    def write(self, call: Call, status: int, began: float, outcome: str) -> None:
+        """Add a line.
+
+        Args:
+            call: What was asked.
+            status: HTTP status of the answer; 0 when the connection was dropped.
+            began: `time.monotonic()` at the start of the call.
+            outcome: UPID of the task it started, message of the error, or empty.
+        """
+        line = {
+            "time": round(time.time(), 3),
+            "user": call.identity.name,
+            "method": call.method,
+            "path": call.path,
+            "params": redact(call.params),
+            "status": status,
+            "ms": round((time.monotonic() - began) * 1000, 1),
+            "outcome": outcome,
+        }
+        self._file.write(json.dumps(line, separators=(",", ":")) + "\n")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()

@@ -1,0 +1,76 @@
+"""Routes: which handler answers which method and path."""
+
+import re
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+from lab.proxmox.call import Call
+from lab.proxmox.cluster import Cluster
+from lab.proxmox.errors import ApiError
+
+__all__ = ["Handler", "Route", "Router", "Table"]
+
+Handler = Callable[[Cluster, Call], Awaitable[Any]]
+
+
+@dataclass(frozen=True)
+class Route:
+    """One handler and where it stands."""
+
+    method: str
+    pattern: str
+    """Such as `nodes/{node}/qemu/{vmid}/config`; a placeholder matches one still encoded segment."""
+    handler: Handler
+    expression: re.Pattern[str]
+
+
+class Table:
+    """Routes of one area, collected by decorators."""
+
+    def __init__(self) -> None:
+        self.routes: list[Route] = []
+
+    def get(self, pattern: str) -> Callable[[Handler], Handler]:
+        """Register a handler of GET."""
+        return self._register("GET", pattern)
+
+    def post(self, pattern: str) -> Callable[[Handler], Handler]:
+        """Register a handler of POST."""
+        return self._register("POST", pattern)
+
+    def put(self, pattern: str) -> Callable[[Handler], Handler]:
+        """Register a handler of PUT."""
+        return self._register("PUT", pattern)
+
+    def delete(self, pattern: str) -> Callable[[Handler], Handler]:
+        """Register a handler of DELETE."""
+        return self._register("DELETE", pattern)
+
+    def _register(self, method: str, pattern: str) -> Callable[[Handler], Handler]:
+        expression = re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", pattern))
+
+        def register(handler: Handler) -> Handler:
+            self.routes.append(Route(method, pattern, handler, expression))
+            return handler
+
+        return register
+
+
+class Router:
+    """Finds the route of a call."""
+
+    def __init__(self, tables: Iterable[Table]) -> None:
+        self.routes = tuple(route for table in tables for route in table.routes)
+
+    def find(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
+        """The route and the decoded values of its placeholders.
+
+        Raises:
+            ApiError: 501 naming method and path, so that a call the simulator does not know fails loudly.
+        """
+        for route in self.routes:
+            if route.method == method and (match := route.expression.fullmatch(path)):
+                return route, {name: unquote(value) for name, value in match.groupdict().items()}
+        raise ApiError(501, f"Method '{method} /{path}' not implemented")

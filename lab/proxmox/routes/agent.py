@@ -1,0 +1,60 @@
+"""`nodes/N/qemu/ID/agent`: questions to the guest."""
+
+from typing import Any
+
+from lab.contracts import AgentSilent
+from lab.proxmox import vmspec
+from lab.proxmox.call import Call
+from lab.proxmox.cluster import Cluster
+from lab.proxmox.errors import ApiError
+from lab.proxmox.router import Table
+
+table = Table()
+
+_AGENT = "nodes/{node}/qemu/{vmid}/agent"
+
+SILENT = ApiError(500, "QEMU guest agent is not running")
+"""What Proxmox VE says while the guest boots, and when no agent is installed."""
+
+
+async def _ask(cluster: Cluster, call: Call, command: str, arguments: dict[str, str] | None = None) -> Any:
+    vm = cluster.vm(call.node, call.vmid)
+    if not vmspec.agent_enabled(vm.active or vm.config):
+        raise ApiError(500, "No QEMU guest agent configured")
+    if not cluster.running(call.vmid):
+        raise ApiError(500, f"VM {call.vmid} is not running")
+    try:
+        return await cluster.hypervisor.agent(call.vmid, command, arguments or {})
+    except AgentSilent:
+        raise SILENT from None
+
+
+@table.post(_AGENT + "/ping")
+async def ping(cluster: Cluster, call: Call) -> dict[str, Any]:
+    """Whether the agent answers."""
+    return {"result": await _ask(cluster, call, "ping")}
+
+
+@table.get(_AGENT + "/network-get-interfaces")
+async def interfaces(cluster: Cluster, call: Call) -> dict[str, Any]:
+    """The guest's network interfaces with their addresses."""
+    return {"result": await _ask(cluster, call, "network-get-interfaces")}
+
+
+@table.get(_AGENT + "/get-host-name")
+async def host_name(cluster: Cluster, call: Call) -> dict[str, Any]:
+    """The guest's host name."""
+    return {"result": await _ask(cluster, call, "get-host-name")}
+
+
+@table.get(_AGENT + "/file-read")
+async def file_read(cluster: Cluster, call: Call) -> dict[str, Any]:
+    """Content of a file in the guest."""
+    file = call.required("file")
+    try:
+        answer = await _ask(cluster, call, "file-read", {"file": file})
+    except FileNotFoundError:
+        raise ApiError(
+            500, f"Agent error: failed to open file '{file}' (mode: 'r'): No such file or directory"
+        ) from None
+    return dict(answer)

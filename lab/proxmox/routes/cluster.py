@@ -1,0 +1,201 @@
+"""`version` and `cluster/...` but for mappings and HA."""
+
+import re
+import time
+from typing import Any
+
+from lab.proxmox import propstring, vmspec
+from lab.proxmox.call import Call
+from lab.proxmox.cluster import Cluster
+from lab.proxmox.errors import bad_parameter
+from lab.proxmox.propstring import MIB
+from lab.proxmox.router import Table
+from lab.proxmox.routes.storage import storage_figures, visible_storages
+
+table = Table()
+
+VERSION = {"version": "9.0.10", "release": "9.0", "repoid": "deb1ca707ec72a89", "console": "html5"}
+"""What the simulator claims to be; privileges follow Proxmox VE 9."""
+
+_LOWEST_VMID, _HIGHEST_VMID = 100, 999_999_999
+
+
+@table.get("version")
+async def version(_cluster: Cluster, _call: Call) -> dict[str, str]:
+    """Version of the API."""
+    return VERSION
+
+
+@table.get("cluster/status")
+async def status(cluster: Cluster, _call: Call) -> list[dict[str, Any]]:
+    """Quorum and members."""
+    conditions = cluster.faults.conditions
+    nodes = cluster.spec.nodes
+    members = [
+        {
+            "type": "node",
+            "id": f"node/{node.name}",
+            "name": node.name,
+            "ip": node.address,
+            "nodeid": number,
+            "online": int(node.name not in conditions.offline),
+            "local": int(number == 1),
+            "level": "",
+        }
+        for number, node in enumerate(nodes, start=1)
+    ]
+    head = {
+        "type": "cluster",
+        "id": "cluster",
+        "name": cluster.spec.name,
+        "nodes": len(nodes),
+        "quorate": int(conditions.quorate),
+        "version": len(nodes),
+    }
+    return [head, *members]
+
+
+@table.get("cluster/resources")
+async def resources(cluster: Cluster, call: Call) -> list[dict[str, Any]]:
+    """Everything in the cluster that the caller may see; `type` selects `vm`, `node`, `storage` or `pool`."""
+    kinds = {"vm": _vms, "node": nodes, "storage": _storages, "pool": _pools}
+    wanted = call.text("type")
+    if wanted and wanted not in (*kinds, "sdn"):
+        raise bad_parameter("type", f"value '{wanted}' does not have a value in the enumeration 'vm, storage, node'")
+    listers = [lister for kind, lister in kinds.items() if wanted in ("", kind)]
+    return [entry for lister in listers for entry in lister(cluster, call)]
+
+
+def _vms(cluster: Cluster, call: Call) -> list[dict[str, Any]]:
+    return [
+        vm_entry(cluster, vmid) | {"id": f"qemu/{vmid}", "type": "qemu"}
+        for vmid in sorted(cluster.state.vms)
+        if cluster.access.has(call.identity, f"/vms/{vmid}", "VM.Audit")
+    ]
+
+
+def vm_entry(cluster: Cluster, vmid: int) -> dict[str, Any]:
+    """What lists of VMs show of one."""
+    vm = cluster.state.vms[vmid]
+    running = cluster.running(vmid)
+    entry: dict[str, Any] = {
+        "vmid": vmid,
+        "node": vm.node,
+        "name": vm.config.get("name", f"VM {vmid}"),
+        "status": "running" if running else "stopped",
+        "template": vm.config.get("template", 0),
+        "maxcpu": int(vm.config.get("cores", 1)) * int(vm.config.get("sockets", 1)),
+        "maxmem": vmspec.memory_mib(vm.config) * MIB,
+        "maxdisk": 0,
+        "mem": vmspec.memory_mib(vm.config) * MIB if running else 0,
+        "cpu": 0.01 if running else 0.0,
+        "disk": 0,
+        "uptime": int(time.time() - vm.started) if running else 0,
+    }
+    if tags := vm.config.get("tags"):
+        entry["tags"] = tags
+    if vm.lock:
+        entry["lock"] = vm.lock
+    if pool := cluster.state.pool_of(vmid):
+        entry["pool"] = pool
+    return entry
+
+
+def nodes(cluster: Cluster, call: Call) -> list[dict[str, Any]]:
+    """The nodes; figures only where the caller may audit them."""
+    entries = []
+    for node in cluster.spec.nodes:
+        online = node.name not in cluster.faults.conditions.offline
+        entry: dict[str, Any] = {
+            "id": f"node/{node.name}",
+            "type": "node",
+            "node": node.name,
+            "status": "online" if online else "offline",
+            "level": "",
+        }
+        if online and cluster.access.has(call.identity, f"/nodes/{node.name}", "Sys.Audit"):
+            entry |= {
+                "cpu": 0.02,
+                "maxcpu": node.cpus,
+                "mem": memory_used(cluster, node.name) * MIB,
+                "maxmem": node.memory_mib * MIB,
+                "maxdisk": node.disk_gib * propstring.GIB,
+                "uptime": int(time.time() - cluster.started),
+            }
+        entries.append(entry)
+    return entries
+
+
+def memory_used(cluster: Cluster, node: str) -> int:
+    """MiB that a node and its running VMs occupy; the node itself takes about 2 GiB."""
+    return 2048 + sum(vmspec.memory_mib(vm.config) for _vmid, vm in cluster.occupants(node, besides=0))
+
+
+def _storages(cluster: Cluster, call: Call) -> list[dict[str, Any]]:
+    entries = []
+    for node in cluster.spec.nodes:
+        for storage in visible_storages(cluster, call, node.name):
+            figures = storage_figures(cluster, node.name, storage)
+            entries.append(
+                {
+                    "id": f"storage/{node.name}/{storage.name}",
+                    "type": "storage",
+                    "storage": storage.name,
+                    "node": node.name,
+                    "status": "available",
+                    "plugintype": storage.type,
+                    "shared": figures["shared"],
+                    "disk": figures["used"],
+                    "maxdisk": figures["total"],
+                }
+            )
+    return entries
+
+
+def _pools(cluster: Cluster, call: Call) -> list[dict[str, Any]]:
+    return [
+        {"id": f"/pool/{name}", "type": "pool", "pool": name}
+        for name in sorted(cluster.state.pools)
+        if cluster.access.has(call.identity, f"/pool/{name}", "Pool.Audit")
+    ]
+
+
+@table.get("cluster/nextid")
+async def next_id(cluster: Cluster, call: Call) -> str:
+    """The lowest free VM number, or with `vmid` that one if it is free."""
+    if call.has("vmid"):
+        vmid = call.number("vmid", call.text("vmid"))
+        if vmid in cluster.state.vms:
+            raise bad_parameter("vmid", f"VM {vmid} already exists")
+        return str(vmid)
+    return str(next(vmid for vmid in range(_LOWEST_VMID, _HIGHEST_VMID) if vmid not in cluster.state.vms))
+
+
+_STRUCTURED = frozenset({"crs", "ha", "tag-style", "migration", "webauthn", "next-id", "notify", "user-tag-access"})
+"""Cluster options that are sent as property strings and read back as objects."""
+
+
+@table.get("cluster/options")
+async def read_options(cluster: Cluster, call: Call) -> dict[str, Any]:
+    """The datacenter options; without Sys.Audit on `/` only what a user interface needs."""
+    shown: dict[str, Any] = {}
+    everything = cluster.access.has(call.identity, "/", "Sys.Audit")
+    for key, value in cluster.state.options.items():
+        if not everything and key not in ("console", "tag-style", "keyboard", "language"):
+            continue
+        if key in _STRUCTURED:
+            _value, fields = propstring.parse(value, default_key="")
+            shown[key] = {name: int(text) if re.fullmatch(r"\d+", text) else text for name, text in fields.items()}
+        elif key == "registered-tags":
+            shown[key] = propstring.split_list(value)
+        else:
+            shown[key] = int(value) if key == "max_workers" else value
+    return shown
+
+
+@table.put("cluster/options")
+async def update_options(cluster: Cluster, call: Call) -> None:
+    """Change datacenter options."""
+    for key in call.items("delete"):
+        cluster.state.options.pop(key, None)
+    cluster.state.options |= {key: value for key, value in call.plain().items() if key not in ("delete", "digest")}

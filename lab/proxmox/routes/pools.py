@@ -1,0 +1,100 @@
+"""`pools`: the fence around a site's VMs."""
+
+from typing import Any
+
+from lab.proxmox.call import Call
+from lab.proxmox.cluster import Cluster
+from lab.proxmox.errors import ApiError, denied, missing
+from lab.proxmox.router import Table
+from lab.proxmox.routes.cluster import vm_entry
+from lab.proxmox.state import Pool
+
+table = Table()
+
+
+@table.get("pools")
+async def read_pools(cluster: Cluster, call: Call) -> list[dict[str, Any]]:
+    """The pools that the caller may see, or the one named with its members."""
+    if not call.has("poolid"):
+        return [
+            {"poolid": name, "comment": pool.comment}
+            for name, pool in sorted(cluster.state.pools.items())
+            if cluster.access.has(call.identity, f"/pool/{name}", "Pool.Audit")
+        ]
+    name = call.text("poolid")
+    cluster.access.require(call.identity, f"/pool/{name}", "Pool.Audit")
+    return [{"poolid": name, "comment": _pool(cluster, call).comment, "members": _members(cluster, call)}]
+
+
+def _members(cluster: Cluster, call: Call) -> list[dict[str, Any]]:
+    pool = _pool(cluster, call)
+    vms = [
+        vm_entry(cluster, vmid) | {"id": f"qemu/{vmid}", "type": "qemu"}
+        for vmid in sorted(pool.vms)
+        if vmid in cluster.state.vms
+    ]
+    storages = [
+        {"id": f"storage/{node.name}/{name}", "type": "storage", "storage": name, "node": node.name}
+        for name in pool.storages
+        for node in cluster.spec.nodes
+        if any(storage.name == name for storage in node.storages)
+    ]
+    return vms + storages
+
+
+@table.post("pools")
+async def create_pool(cluster: Cluster, call: Call) -> None:
+    """Add a pool."""
+    name = call.required("poolid")
+    if name in cluster.state.pools:
+        raise ApiError(500, f"create pool failed: pool '{name}' already exists")
+    cluster.state.pools[name] = Pool(comment=call.text("comment"))
+
+
+@table.put("pools")
+async def update_pool(cluster: Cluster, call: Call) -> None:
+    """Change the comment, add members, or with `delete` remove them."""
+    pool = _pool(cluster, call)
+    if call.has("comment"):
+        pool.comment = call.text("comment")
+    for vmid in (call.number("vms", item) for item in call.items("vms")):
+        if not cluster.access.may_grant(call.identity, f"/vms/{vmid}"):
+            raise denied(f"/vms/{vmid}, Permissions.Modify|VM.Allocate")
+        _move_vm(cluster, call, pool, vmid)
+    for storage in call.items("storage"):
+        if not cluster.access.may_grant(call.identity, f"/storage/{storage}"):
+            raise denied(f"/storage/{storage}, Permissions.Modify|Datastore.Allocate")
+        pool.storages = [name for name in pool.storages if name != storage]
+        pool.storages += [] if call.flag("delete") else [storage]
+
+
+def _move_vm(cluster: Cluster, call: Call, pool: Pool, vmid: int) -> None:
+    if call.flag("delete"):
+        if vmid not in pool.vms:
+            raise ApiError(500, f"update pool failed: VM {vmid} is not a pool member")
+        pool.vms.remove(vmid)
+        return
+    if vmid not in cluster.state.vms:
+        raise missing(f"VM {vmid}")
+    other = cluster.state.pool_of(vmid)
+    if other is not None and not call.flag("allow-move"):
+        raise ApiError(500, f"update pool failed: VM {vmid} belongs already to pool '{other}'")
+    if other is not None:
+        cluster.state.pools[other].vms.remove(vmid)
+    pool.vms.append(vmid)
+
+
+@table.delete("pools")
+async def delete_pool(cluster: Cluster, call: Call) -> None:
+    """Remove an empty pool."""
+    pool = _pool(cluster, call)
+    if pool.vms or pool.storages:
+        raise ApiError(500, f"delete pool failed: pool '{call.text('poolid')}' is not empty")
+    del cluster.state.pools[call.text("poolid")]
+
+
+def _pool(cluster: Cluster, call: Call) -> Pool:
+    name = call.required("poolid")
+    if name not in cluster.state.pools:
+        raise missing(f"pool '{name}'")
+    return cluster.state.pools[name]

@@ -1,0 +1,177 @@
+"""Everything that the simulated cluster remembers, and its file.
+
+One JSON document, replaced atomically, so that a campus killed at any moment finds a whole state when it starts again.
+Secrets are kept as SHA-256 digests only.
+"""
+
+import os
+import time
+from pathlib import Path
+
+from pydantic import BaseModel, Field
+
+__all__ = [
+    "AclEntry",
+    "Group",
+    "NodeState",
+    "PciMapping",
+    "Pool",
+    "State",
+    "TaskRecord",
+    "Token",
+    "User",
+    "Vm",
+    "Volume",
+    "load",
+    "save",
+]
+
+Config = dict[str, str | int]
+
+
+class Volume(BaseModel):
+    """A disk image or file on a storage."""
+
+    content: str
+    format: str
+    size: int
+    """Bytes that the volume presents."""
+    written: int
+    """Bytes that it occupies; thin storages count only these."""
+    created: int = Field(default_factory=lambda: int(time.time()))
+    vmid: int | None = None
+
+
+class Vm(BaseModel):
+    """A virtual machine."""
+
+    node: str
+    config: Config
+    """As `GET config` returns it: pending changes included."""
+    active: Config | None = None
+    """The configuration that the running machine was started with, None while it is off."""
+    lock: str | None = None
+    """`create`, `clone`, ... while a task owns the configuration."""
+    powered: bool = False
+    """Whether it was last asked to run; the hypervisor knows whether it does."""
+    devices: list[str] = Field(default_factory=list)
+    """PCI addresses reserved while it runs."""
+    started: float = 0
+    """Time of power-on, seconds since the epoch."""
+
+
+class Token(BaseModel):
+    """An API token of a user."""
+
+    digest: str
+    privsep: bool = True
+    expire: int = 0
+    comment: str = ""
+
+
+class User(BaseModel):
+    """An account; the password of a `pve` user is kept as digest."""
+
+    digest: str = ""
+    enable: bool = True
+    expire: int = 0
+    groups: list[str] = Field(default_factory=list)
+    tokens: dict[str, Token] = Field(default_factory=dict)
+    details: dict[str, str] = Field(default_factory=dict)
+    """`comment`, `email`, `firstname`, `lastname`, `keys`."""
+
+
+class Group(BaseModel):
+    """A group of users; membership is kept with the users."""
+
+    comment: str = ""
+
+
+class AclEntry(BaseModel):
+    """One role on one path for one user, group or token."""
+
+    path: str
+    type: str
+    ugid: str
+    roleid: str
+    propagate: bool = True
+
+
+class Pool(BaseModel):
+    """A resource pool."""
+
+    comment: str = ""
+    vms: list[int] = Field(default_factory=list)
+    storages: list[str] = Field(default_factory=list)
+
+
+class PciMapping(BaseModel):
+    """A PCI resource mapping; entries are property strings as the API takes them."""
+
+    map: list[str]
+    description: str = ""
+    mdev: bool = False
+
+
+class TaskRecord(BaseModel):
+    """A task, running or finished."""
+
+    upid: str
+    node: str
+    type: str
+    id: str
+    user: str
+    pid: int
+    pstart: int
+    starttime: int
+    endtime: int | None = None
+    exitstatus: str | None = None
+    """None while it runs."""
+    log: list[str] = Field(default_factory=list)
+
+
+class NodeState(BaseModel):
+    """What an administrator sets on one node."""
+
+    timezone: str = "UTC"
+    dns: dict[str, str] = Field(default_factory=dict)
+    hosts: str = "127.0.0.1 localhost\n"
+    network: dict[str, dict[str, str | int]] = Field(default_factory=dict)
+
+
+class State(BaseModel):
+    """The cluster."""
+
+    vms: dict[int, Vm] = Field(default_factory=dict)
+    volumes: dict[str, Volume] = Field(default_factory=dict)
+    """By `<node>/<storage>:<name>`; the node is `-` on shared storages."""
+    pools: dict[str, Pool] = Field(default_factory=dict)
+    mappings: dict[str, PciMapping] = Field(default_factory=dict)
+    users: dict[str, User] = Field(default_factory=dict)
+    groups: dict[str, Group] = Field(default_factory=dict)
+    roles: dict[str, list[str]] = Field(default_factory=dict)
+    """Custom roles only; the built-in ones are in `privileges.BUILTIN_ROLES`."""
+    acl: list[AclEntry] = Field(default_factory=list)
+    ha_resources: dict[str, dict[str, str]] = Field(default_factory=dict)
+    ha_rules: dict[str, dict[str, str]] = Field(default_factory=dict)
+    options: dict[str, str] = Field(default_factory=dict)
+    nodes: dict[str, NodeState] = Field(default_factory=dict)
+    tasks: dict[str, TaskRecord] = Field(default_factory=dict)
+
+    def pool_of(self, vmid: int) -> str | None:
+        """The pool that holds a VM."""
+        return next((name for name, pool in self.pools.items() if vmid in pool.vms), None)
+
+
+def load(path: Path) -> State | None:
+    """Read a state file; None when there is none yet."""
+    return State.model_validate_json(path.read_bytes()) if path.exists() else None
+
+
+def save(state: State, path: Path) -> None:
+    """Replace the state file atomically; readable by its owner only."""
+    partial = path.with_suffix(".partial")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(state.model_dump_json())
+    partial.replace(path)

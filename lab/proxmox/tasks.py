@@ -1,0 +1,152 @@
+"""Tasks: the work behind a UPID, its duration, its log, its end."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+from lab.contracts import HostFailed
+from lab.proxmox.call import Call, Identity
+from lab.proxmox.errors import ApiError, bad_parameter
+from lab.proxmox.state import State, TaskRecord
+
+__all__ = ["TaskBoard", "Timing", "Work"]
+
+Work = Callable[[TaskRecord], Awaitable[None]]
+"""What a task does; it may append to the record's log and raises `ApiError` or `HostFailed` to fail."""
+
+_KEPT = 500
+"""Finished tasks remembered; more than a whole demonstration makes."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long things take, in seconds; all zero in unit tests."""
+
+    durations: Mapping[str, float] = field(default_factory=dict)
+    """By task type (`qmcreate`, `qmstart`, `resize`, `download`, ...); a type not named takes no time of its own."""
+    lock_timeout: float = 10
+    """Wait for a VM's or a storage's lock, then refuse. Proxmox VE waits ten seconds."""
+    serial_storage: bool = False
+    """Whether allocations on one storage wait for each other, as on slow shared storages."""
+    linger: float = 0.3
+    """A status call waits this long for a running task. Clients poll each second; this spares them most of one."""
+
+
+class TaskBoard:
+    """Starts tasks and answers for them.
+
+    Args:
+        state: Where records are kept, so that a client can still ask after the campus was restarted.
+        timing: Durations.
+        changed: Called when a task has ended, to save the state.
+    """
+
+    def __init__(self, state: State, timing: Timing, changed: Callable[[], None]) -> None:
+        self._state = state
+        self._timing = timing
+        self._changed = changed
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._last_pid = max((record.pid for record in state.tasks.values()), default=1000)
+        for record in state.tasks.values():
+            if record.exitstatus is None:  # it died with the campus
+                record.exitstatus, record.endtime = "unexpected status", int(time.time())
+
+    def start(  # noqa: PLR0917  # a task has six parts
+        self,
+        node: str,
+        kind: str,
+        subject: str,
+        call: Call,
+        work: Work,
+        give_up: Callable[[], None] | None = None,
+    ) -> str:
+        """Begin a task and return its UPID.
+
+        Args:
+            node: Where it runs.
+            kind: Proxmox VE's task type, such as `qmcreate`.
+            subject: What it is about, often the VM's number; may be empty.
+            call: The call that asked; its injected task fault applies.
+            work: The effect, run after the type's duration.
+            give_up: Takes back what the call reserved, when the task ends without having run `work`.
+        """
+        self._last_pid += 1
+        pid, now = self._last_pid, int(time.time())
+        # pstart is the process's start in clock ticks on a real node; any number that grows will do.
+        pstart = pid * 7
+        user = call.identity.name
+        upid = f"UPID:{node}:{pid:08X}:{pstart:08X}:{now:08X}:{kind}:{subject.replace(':', '-')}:{user}:"
+        record = TaskRecord(
+            upid=upid, node=node, type=kind, id=subject, user=user, pid=pid, pstart=pstart, starttime=now
+        )
+        self._state.tasks[upid] = record
+        self._forget_old()
+        self._running[upid] = asyncio.create_task(self._run(record, call, work, give_up), name=upid)
+        return upid
+
+    async def status(self, upid: str, who: Identity, *, may_audit: bool) -> dict[str, str | int]:
+        """The task's status as the API shows it; raises `ApiError` 400 for an unknown task."""
+        record = self.find(upid, who, may_audit=may_audit)
+        if running := self._running.get(upid):
+            await asyncio.wait({running}, timeout=self._timing.linger)
+        shown: dict[str, str | int] = record.model_dump(exclude={"log", "endtime", "exitstatus"})
+        if record.exitstatus is None:
+            return {**shown, "status": "running"}
+        return {**shown, "status": "stopped", "exitstatus": record.exitstatus}
+
+    def find(self, upid: str, who: Identity, *, may_audit: bool) -> TaskRecord:
+        """A record, if it exists and `who` may see it: own tasks, those of own tokens, all for auditors."""
+        record = self._state.tasks.get(upid)
+        if record is None:
+            raise bad_parameter("upid", "no such task")
+        own = record.user == who.name or (who.token is None and record.user.startswith(who.user + "!"))
+        if not own and not may_audit:
+            raise ApiError(403, f"Permission check failed (/nodes/{record.node}, Sys.Audit)")
+        return record
+
+    def stop(self, upid: str) -> None:
+        """Interrupt a running task."""
+        if running := self._running.get(upid):
+            running.cancel()
+
+    async def settle(self) -> None:
+        """Wait until nothing runs any more."""
+        while self._running:
+            await asyncio.wait(set(self._running.values()))
+
+    async def close(self) -> None:
+        """Interrupt everything."""
+        for running in list(self._running.values()):
+            running.cancel()
+        await self.settle()
+
+    async def _run(self, record: TaskRecord, call: Call, work: Work, give_up: Callable[[], None] | None) -> None:
+        fault, begun = call.task_fault, False
+        try:
+            await asyncio.sleep(self._timing.durations.get(record.type, 0))
+            if fault is None or fault.done:
+                begun = True
+                await work(record)
+            record.exitstatus = fault.message if fault else "OK"
+        except (ApiError, HostFailed) as failure:
+            record.exitstatus = str(failure)
+        except asyncio.CancelledError:
+            record.exitstatus = "interrupted by signal"
+        except Exception as failure:
+            # A defect of the simulator: the client sees a failed task, the event loop's handler the traceback.
+            record.exitstatus = f"internal error: {failure!r}"
+            raise
+        finally:
+            if give_up and not begun:
+                give_up()
+            failed = record.exitstatus != "OK"
+            record.log.append(f"TASK ERROR: {record.exitstatus}" if failed else "TASK OK")
+            record.endtime = int(time.time())
+            self._running.pop(record.upid, None)
+            self._changed()
+
+    def _forget_old(self) -> None:
+        finished = [upid for upid, record in self._state.tasks.items() if record.exitstatus is not None]
+        for upid in finished[:-_KEPT]:
+            del self._state.tasks[upid]

@@ -1,0 +1,86 @@
+"""HTTP as Proxmox VE speaks it: from a request to a `Call`, from a result to an answer."""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+from starlette.datastructures import UploadFile
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from lab.proxmox.call import Upload
+from lab.proxmox.errors import ApiError
+
+__all__ = ["BASE", "api_path", "failure", "parameters", "presented_ticket", "presented_token", "success"]
+
+BASE = "/api2/json"
+
+
+def api_path(raw_path: bytes) -> str:
+    """The path below `/api2/json/`, still percent-encoded.
+
+    The provider sends slashes at the end (`qemu/100/?purge=1`) and volume identifiers with `%2F`; so the raw path is
+    split first and decoded later, piece by piece.
+    """
+    path = raw_path.decode("ascii", "replace").partition("?")[0]
+    return path.removeprefix(BASE).strip("/")
+
+
+async def parameters(request: Request) -> tuple[dict[str, list[str]], Upload | None]:
+    """Query and form parameters, repeated ones as lists, and an uploaded file if there is one."""
+    found: dict[str, list[str]] = {}
+    _collect(found, request.query_params.multi_items())
+    if request.headers.get("content-type", "").startswith("multipart/"):
+        return await _multipart(request, found)
+    body = (await request.body()).decode("utf-8", "replace")
+    _collect(found, parse_qsl(body, keep_blank_values=True))
+    return found, None
+
+
+async def _multipart(request: Request, found: dict[str, list[str]]) -> tuple[dict[str, list[str]], Upload | None]:
+    upload = None
+    async with request.form() as form:
+        for name, value in form.multi_items():
+            if isinstance(value, UploadFile):
+                digests = {"sha256": hashlib.sha256(), "sha512": hashlib.sha512()}
+                size = 0
+                while chunk := await value.read(1 << 20):
+                    size += len(chunk)
+                    for digest in digests.values():
+                        digest.update(chunk)
+                upload = Upload(value.filename or "", size, {key: one.hexdigest() for key, one in digests.items()})
+            else:
+                found.setdefault(name, []).append(value)
+    return found, upload
+
+
+def _collect(into: dict[str, list[str]], pairs: Iterable[tuple[str, str]]) -> None:
+    for name, value in pairs:
+        into.setdefault(name, []).append(value)
+
+
+def presented_token(request: Request) -> tuple[str, str, str] | None:
+    """User, token name and secret of `Authorization: PVEAPIToken=USER@REALM!ID=SECRET`."""
+    match = re.fullmatch(r"PVEAPIToken[= ](\S+?)!([\w.-]+)[=:]([\w-]+)", request.headers.get("authorization", ""))
+    return (match[1], match[2], match[3]) if match else None
+
+
+def presented_ticket(request: Request) -> str | None:
+    """The ticket of the `PVEAuthCookie`."""
+    cookie = request.cookies.get("PVEAuthCookie")
+    return unquote(cookie) if cookie else None
+
+
+def success(data: Any) -> JSONResponse:
+    """The envelope of a result."""
+    return JSONResponse({"data": data})
+
+
+def failure(error: ApiError) -> JSONResponse:
+    """The envelope of a refusal."""
+    body: dict[str, Any] = {"data": None, "message": error.message + "\n"}
+    if error.errors:
+        body["errors"] = error.errors
+    return JSONResponse(body, error.status)

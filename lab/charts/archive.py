@@ -1,7 +1,5 @@
 """Chart archives and the repository index: the same bytes every time, so that digests never change by themselves."""
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import io

@@ -4,8 +4,6 @@ The schema accepts everything; whether a custom resource fits the real definitio
 read upstream's own files.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from lab.charts.entry import Crds

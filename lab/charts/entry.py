@@ -5,11 +5,9 @@ resources, the names and kinds of its workloads, and the few values that decide 
 how to write one.
 """
 
-from __future__ import annotations
-
 import functools
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -98,7 +96,7 @@ class Entry(_Strict):
     """File name -> Helm template text, for what the short forms cannot say."""
 
     @model_validator(mode="after")
-    def _paths_exist(self) -> Entry:
+    def _paths_exist(self) -> Self:
         """Refuses a path that the entry's own values do not hold: it would be nil at render time."""
         items: tuple[Workload | Service, ...] = (*self.workloads, *self.services)
         for item in items:

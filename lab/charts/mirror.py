@@ -4,8 +4,6 @@ Layout, as Lyceum expects it of any mirror: ``/charts/index.yaml`` and its archi
 ``/k3s/<version>/{k3s,sha256sum-amd64.txt}``, ``/images/<file>``. The campus daemon serves it over TLS.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

@@ -4,8 +4,6 @@ Objects are built as plain data whose leaves may be `Expr`, a Go template expres
 JSON, which is YAML too. So a value that the user sets passes through with ``toJson`` and needs no indentation.
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from typing import Any

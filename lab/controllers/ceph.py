@@ -1,0 +1,179 @@
+"""A Ceph cluster, as Rook and the Ceph CSI operator make one: daemons as Deployments, and the state of each resource."""
+
+from collections.abc import Iterator
+
+from lab.controllers.changes import Change, condition, ensure, made
+from lab.controllers.pods import available, workload
+from lab.controllers.world import Object, World, labels, name, namespace, path
+
+__all__ = ["decide"]
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+CSI_IMAGE = "quay.io/cephcsi/cephcsi:v3.17.0"
+
+
+def decide(world: World) -> Iterator[Change]:
+    """Runs the daemons of each cluster and the drivers that are asked for, and reports when they are ready."""
+    if world.workload("Deployment", "ceph-csi-controller-manager"):
+        for driver in world.all("Driver"):
+            yield from _driver(world, driver)
+    if world.workload("Deployment", "rook-ceph-operator") is None:
+        return
+    for cluster in world.all("CephCluster"):
+        yield from _cluster(world, cluster)
+
+
+def _driver(world: World, driver: Object) -> Iterator[Change]:
+    """The two halves of a CSI driver, and its registration."""
+    called, within = name(driver), namespace(driver)
+    for kind, half, replicas in (("Deployment", "ctrlplugin", 1), ("DaemonSet", "nodeplugin", None)):
+        own = path(driver, "spec", "controllerPlugin" if half == "ctrlplugin" else "nodePlugin", default={})
+        pod = {"tolerations": own["tolerations"]} if own.get("tolerations") else {}
+        selector = {"app": f"{called}-{half}"}
+        count = own.get("replicas", 1) if replicas else None
+        yield from made(
+            world, workload(kind, (within, f"{called}-{half}"), driver, CSI_IMAGE, selector, replicas=count, pod=pod)
+        )
+    registration = {"apiVersion": "storage.k8s.io/v1", "kind": "CSIDriver", "metadata": {"name": called}}
+    yield from made(world, {**registration, "spec": {"attachRequired": ".nfs." not in called, "fsGroupPolicy": "File"}})
+
+
+def _cluster(world: World, cluster: Object) -> Iterator[Change]:
+    hosts = _osd_hosts(world, cluster)
+    daemons = [*_monitors(cluster), *_osds(cluster, hosts)]
+    for daemon in daemons:
+        yield from made(world, daemon)
+    waiting = [name(item) for item in daemons if not available(world.get("Deployment", name(item), namespace(item)))]
+    running = not waiting
+    phase, message = (
+        ("Ready", "Cluster created successfully")
+        if running
+        else ("Progressing", f"Configuring Ceph: waiting for {waiting[0]}")
+    )
+    status: Object = {
+        "phase": phase,
+        "state": "Created" if running else "Creating",
+        "message": message,
+        "observedGeneration": path(cluster, "metadata", "generation", default=0),
+        "conditions": condition(
+            cluster, world, "Ready", (running, "ClusterCreated" if running else "ClusterProgressing", message)
+        ),
+        "version": {"image": path(cluster, "spec", "cephVersion", "image", default="")},
+        "storage": {"osd": {"storeType": {"bluestore": len(hosts)}}},
+    }
+    if running:
+        details = _complaints(world, cluster, hosts)
+        status["ceph"] = {"health": "HEALTH_WARN" if details else "HEALTH_OK", "details": details or None}
+    yield from ensure(cluster, {"status": status}, "status")
+    for kind in ("CephBlockPool", "CephFilesystemSubVolumeGroup"):
+        for item in world.all(kind):
+            if namespace(item) == namespace(cluster):
+                yield from ensure(item, {"status": {"phase": phase}}, "status")
+    yield from _services(world, cluster, running=running)
+
+
+def _services(world: World, cluster: Object, *, running: bool) -> Iterator[Change]:
+    """Metadata servers of file systems and gateways of object stores, once the cluster runs."""
+    within = namespace(cluster)
+    for kind, daemon, resources, count in (
+        ("CephFilesystem", "mds", ("metadataServer", "resources"), ("metadataServer", "activeCount")),
+        ("CephObjectStore", "rgw", ("gateway", "resources"), ("gateway", "instances")),
+    ):
+        for item in world.all(kind):
+            if namespace(item) != within:
+                continue
+            instances = int(path(item, "spec", *count, default=1))
+            if path(item, "spec", "metadataServer", "activeStandby", default=False):
+                instances *= 2
+            # Each metadata server is a Deployment of its own; the gateways of a store share one.
+            letters, replicas = (LETTERS[:instances], 1) if daemon == "mds" else ("a", instances)
+            wanted = [
+                _daemon(
+                    cluster, daemon, f"{name(item)}-{letter}", cause=item, replicas=replicas,
+                    resources=path(item, "spec", *resources), placement=path(item, "spec", count[0], "placement", default={}),
+                )
+                for letter in letters
+            ]  # fmt: skip
+            for deployment in wanted if running else ():
+                yield from made(world, deployment)
+            done = running and all(available(world.get("Deployment", name(part), within)) for part in wanted)
+            status: Object = {"phase": "Ready" if done else "Progressing"}
+            if daemon == "rgw":
+                port = path(item, "spec", "gateway", "port", default=80)
+                status["info"] = {"endpoint": f"http://rook-ceph-rgw-{name(item)}.{within}.svc:{port}"}
+            yield from ensure(item, {"status": status}, "status")
+
+
+def _monitors(cluster: Object) -> Iterator[Object]:
+    for daemon, default in (("mon", 3), ("mgr", 2)):
+        for letter in LETTERS[: path(cluster, "spec", daemon, "count", default=default)]:
+            spread = not path(cluster, "spec", daemon, "allowMultiplePerNode", default=False)
+            yield _daemon(cluster, daemon, letter, spread=spread)
+
+
+def _osds(cluster: Object, hosts: list[str]) -> Iterator[Object]:
+    for number, host in enumerate(hosts):
+        yield _daemon(cluster, "osd", str(number), selector={"kubernetes.io/hostname": host})
+
+
+def _daemon(
+    cluster: Object,
+    daemon: str,
+    instance: str,
+    *,
+    cause: Object | None = None,
+    replicas: int = 1,
+    spread: bool = False,
+    selector: dict[str, str] | None = None,
+    resources: Object | None = None,
+    placement: Object | None = None,
+) -> Object:
+    placed = {
+        **path(cluster, "spec", "placement", "all", default={}),
+        **path(cluster, "spec", "placement", daemon, default={}),
+    }
+    placed |= placement or {}
+    marks = {"app": f"rook-ceph-{daemon}", f"ceph-{daemon}-instance": instance}
+    pod: Object = {}
+    if placed.get("tolerations"):
+        pod["tolerations"] = placed["tolerations"]
+    affinity = {part: placed[part] for part in ("nodeAffinity", "podAffinity", "podAntiAffinity") if part in placed}
+    if spread:
+        term = {"labelSelector": {"matchLabels": {"app": marks["app"]}}, "topologyKey": "kubernetes.io/hostname"}
+        affinity["podAntiAffinity"] = {"requiredDuringSchedulingIgnoredDuringExecution": [term]}
+    if affinity:
+        pod["affinity"] = affinity
+    if selector:
+        pod["nodeSelector"] = selector
+    image = path(cluster, "spec", "cephVersion", "image", default="quay.io/ceph/ceph")
+    own = resources or path(cluster, "spec", "resources", daemon)
+    at = (namespace(cluster), f"rook-ceph-{daemon}-{instance}")
+    return workload("Deployment", at, cause or cluster, image, marks, replicas=replicas, resources=own, pod=pod)
+
+
+def _osd_hosts(world: World, cluster: Object) -> list[str]:
+    """Host name of each OSD: one a listed device; one a node that takes any pod where every device may be used."""
+    storage = path(cluster, "spec", "storage", default={})
+    known = {labels(node).get("kubernetes.io/hostname", name(node)): node for node in world.all("Node")}
+    if storage.get("useAllNodes"):
+        free = [host for host, node in known.items() if not _tainted(node)]
+        return free if storage.get("useAllDevices") or storage.get("deviceFilter") else []
+    everywhere = 1 if storage.get("useAllDevices") else len(storage.get("devices") or [])
+    listed = [(node["name"], len(node.get("devices") or []) or everywhere) for node in storage.get("nodes") or []]
+    return [host for host, count in listed if host in known for _ in range(count)]
+
+
+def _tainted(node: Object) -> bool:
+    return any(taint["effect"] in ("NoSchedule", "NoExecute") for taint in path(node, "spec", "taints", default=[]))
+
+
+def _complaints(world: World, cluster: Object, hosts: list[str]) -> Object:
+    """Ceph's health checks that follow from the number of OSDs and hosts."""
+    pools = [item for item in world.all("CephBlockPool") if namespace(item) == namespace(cluster)]
+    size = max((int(path(pool, "spec", "replicated", "size", default=3)) for pool in pools), default=0)
+    if not hosts:
+        return {"TOO_FEW_OSDS": {"message": "OSD count 0 < osd_pool_default_size 3", "severity": "HEALTH_WARN"}}
+    if size > len(set(hosts)):
+        message = f"Degraded data redundancy: a pool wants {size} copies on different hosts, and {len(set(hosts))} hosts have OSDs"
+        return {"PG_DEGRADED": {"message": message, "severity": "HEALTH_WARN"}}
+    return {}

@@ -1,0 +1,190 @@
+"""Issuers and certificates, as cert-manager's controller and its ingress-shim handle them; the certificates are real."""
+
+import base64
+import hashlib
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from cryptography import x509
+
+from lab.controllers.changes import Change, Create, Patch, Verdict, condition, ensure, note, owner, stamp
+from lab.controllers.issuing import Authority, Issued, Request, duration, issue, read_authority
+from lab.controllers.world import Object, World, annotations, name, namespace, path
+
+__all__ = ["decide"]
+
+ISSUED_FOR = "lab.lyceum/issued-for"
+"""Annotation of a Secret: digest of the request and of the authority that its certificate answers."""
+
+Issue = Callable[[Request, Authority | None, datetime], Issued]
+
+
+def decide(world: World, make: Issue = issue) -> Iterator[Change]:
+    """Readies issuers, makes Certificates for annotated Ingresses, and signs what is missing, changed or ending."""
+    controller = world.operator(name="cert-manager", component="controller")
+    if controller is None:
+        return
+    for issuer in (*world.all("Issuer"), *world.all("ClusterIssuer")):
+        yield from _issuer(world, issuer, namespace(controller))
+    for ingress in world.all("Ingress"):
+        yield from _shim(world, ingress)
+    for certificate in world.all("Certificate"):
+        yield from _certificate(world, certificate, namespace(controller), make)
+
+
+def _issuer(world: World, issuer: Object, home: str) -> Iterator[Change]:
+    spec = issuer["spec"]
+    if "selfSigned" in spec:
+        verdict = (True, "IsReady", "")
+    elif "ca" in spec:
+        called = path(issuer, "spec", "ca", "secretName", default="")
+        found = _authority(world, called, namespace(issuer) or home)
+        if found:
+            verdict = (True, "KeyPairVerified", "Signing CA verified")
+        else:
+            verdict = (
+                False,
+                "ErrGetKeyPair",
+                f'Error getting keypair for CA issuer: secret "{called}" not found or no CA',
+            )
+    else:
+        kind = next(iter(spec), "none")
+        verdict = (False, "NotInTheLab", f"An issuer of kind {kind} asks somebody outside, where the lab has no way to")
+    yield from ensure(issuer, {"status": {"conditions": condition(issuer, world, "Ready", verdict)}}, "status")
+
+
+def _shim(world: World, ingress: Object) -> Iterator[Change]:
+    """A Certificate for each TLS entry of an Ingress that names an issuer."""
+    given = annotations(ingress)
+    cluster, local = given.get("cert-manager.io/cluster-issuer"), given.get("cert-manager.io/issuer")
+    if not (cluster or local) or not world.serves("Certificate"):
+        return
+    reference = {"kind": "ClusterIssuer", "name": cluster} if cluster else {"kind": "Issuer", "name": local}
+    for entry in path(ingress, "spec", "tls", default=[]):
+        called = entry.get("secretName")
+        if not called or not entry.get("hosts"):
+            continue
+        spec = {
+            "dnsNames": entry["hosts"],
+            "secretName": called,
+            "issuerRef": {"group": "cert-manager.io", **reference},
+        }
+        there = world.get("Certificate", called, namespace(ingress))
+        if there is None:
+            metadata = {"name": called, "namespace": namespace(ingress), "ownerReferences": owner(ingress)}
+            yield Create(
+                {"apiVersion": "cert-manager.io/v1", "kind": "Certificate", "metadata": metadata, "spec": spec}
+            )
+        elif path(there, "metadata", "ownerReferences"):
+            yield from ensure(there, {"spec": spec})
+
+
+def _certificate(world: World, certificate: Object, home: str, make: Issue) -> Iterator[Change]:
+    within, called = namespace(certificate), certificate["spec"]["secretName"]
+    reference = certificate["spec"]["issuerRef"]
+    kind = reference.get("kind", "Issuer")
+    issuer = world.get(kind, reference["name"], within if kind == "Issuer" else "")
+    if issuer is None or not _is_ready(issuer):
+        why = f'Referenced "{kind}" not found or not ready: {reference["name"]}'
+        yield from _report(world, certificate, (False, "DoesNotExist", why))
+        return
+    authority = None
+    if "ca" in issuer["spec"]:
+        authority = _authority(world, issuer["spec"]["ca"]["secretName"], namespace(issuer) or home)
+    request = _request(certificate)
+    digest = _digest(request, authority)
+    secret = world.get("Secret", called, within)
+    current = _current(secret, digest)
+    if current is None or world.now >= _renewal(current, request):
+        issued = make(request, authority, world.now)
+        yield _store(certificate, secret, issued, digest)
+        yield note(certificate, "Issuing", "The certificate has been successfully issued")
+        current = issued.certificate
+    times = {
+        "notBefore": stamp(current.not_valid_before_utc),
+        "notAfter": stamp(current.not_valid_after_utc),
+        "renewalTime": stamp(_renewal(current, request)),
+    }
+    verdict = (True, "Ready", "Certificate is up to date and has not expired")
+    yield from _report(world, certificate, verdict, times)
+
+
+def _report(
+    world: World, certificate: Object, verdict: Verdict, times: dict[str, str] | None = None
+) -> Iterator[Change]:
+    conditions = condition(certificate, world, "Ready", verdict)
+    yield from ensure(certificate, {"status": {"conditions": conditions, **(times or {})}}, "status")
+
+
+def _is_ready(issuer: Object) -> bool:
+    conditions = path(issuer, "status", "conditions", default=[])
+    return any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)
+
+
+def _request(certificate: Object) -> Request:
+    spec: dict[str, Any] = certificate["spec"]
+    lifetime = duration(spec.get("duration") or "2160h")
+    # Upstream renews after two thirds of the lifetime unless told otherwise.
+    before = duration(spec["renewBefore"]) if spec.get("renewBefore") else lifetime / 3
+    key = spec.get("privateKey") or {}
+    return Request(
+        common_name=spec.get("commonName") or "",
+        dns_names=tuple(spec.get("dnsNames") or ()),
+        ip_addresses=tuple(spec.get("ipAddresses") or ()),
+        is_ca=bool(spec.get("isCA")),
+        lifetime=lifetime,
+        renew_before=before,
+        algorithm=key.get("algorithm") or "RSA",
+        size=key.get("size"),
+    )
+
+
+def _renewal(current: x509.Certificate, request: Request) -> datetime:
+    return current.not_valid_after_utc - min(request.renew_before, request.lifetime - timedelta(seconds=1))
+
+
+def _digest(request: Request, authority: Authority | None) -> str:
+    signer = authority.fingerprint if authority else ""
+    return hashlib.sha256(f"{request}{signer}".encode()).hexdigest()[:16]
+
+
+def _authority(world: World, called: str, within: str) -> Authority | None:
+    secret = world.get("Secret", called, within)
+    data = (secret or {}).get("data") or {}
+    if not {"tls.crt", "tls.key"} <= data.keys():
+        return None
+    return read_authority(base64.b64decode(data["tls.crt"]), base64.b64decode(data["tls.key"]))
+
+
+def _current(secret: Object | None, digest: str) -> x509.Certificate | None:
+    """The certificate in the Secret, if it answers this very request."""
+    if secret is None or annotations(secret).get(ISSUED_FOR) != digest or not path(secret, "data", "tls.crt"):
+        return None
+    return x509.load_pem_x509_certificate(base64.b64decode(secret["data"]["tls.crt"]))
+
+
+def _store(certificate: Object, there: Object | None, issued: Issued, digest: str) -> Change:
+    reference = certificate["spec"]["issuerRef"]
+    template = certificate["spec"].get("secretTemplate") or {}
+    metadata = {
+        "name": certificate["spec"]["secretName"],
+        "namespace": namespace(certificate),
+        "labels": {"controller.cert-manager.io/fao": "true", **(template.get("labels") or {})},
+        "annotations": {
+            **(template.get("annotations") or {}),
+            "cert-manager.io/certificate-name": name(certificate),
+            "cert-manager.io/issuer-name": reference["name"],
+            "cert-manager.io/issuer-kind": reference.get("kind", "Issuer"),
+            "cert-manager.io/common-name": certificate["spec"].get("commonName") or "",
+            "cert-manager.io/alt-names": ",".join(certificate["spec"].get("dnsNames") or ()),
+            ISSUED_FOR: digest,
+        },
+    }
+    files = {"tls.crt": issued.chain, "tls.key": issued.key, "ca.crt": issued.authority}
+    data = {file: base64.b64encode(content).decode() for file, content in files.items()}
+    if there is None:
+        return Create(
+            {"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "metadata": metadata, "data": data}
+        )
+    return Patch("Secret", namespace(there), name(there), {"metadata": metadata, "data": data})

@@ -1,0 +1,27 @@
+"""Labels of nodes, as node feature discovery finds them."""
+
+import json
+from collections.abc import Iterator
+
+from lab.controllers.changes import Change, ensure
+from lab.controllers.gpu.cards import GPUS
+from lab.controllers.world import World, annotations, name, path, ready
+
+__all__ = ["decide"]
+
+PREFIX = "feature.node.kubernetes.io"
+
+
+def decide(world: World) -> Iterator[Change]:
+    """Labels every node once a worker of node feature discovery is ready."""
+    workers = [item for item in world.all("DaemonSet") if name(item).endswith("node-feature-discovery-worker")]
+    if not any(ready(worker) for worker in workers):
+        return
+    for node in world.all("Node"):
+        found = {
+            f"{PREFIX}/kernel-version.full": path(node, "status", "nodeInfo", "kernelVersion", default=""),
+            f"{PREFIX}/system-os_release.ID": "ubuntu",
+        }
+        for device in json.loads(annotations(node).get(GPUS, "[]")):
+            found[f"{PREFIX}/pci-{device['vendor']}.present"] = "true"
+        yield from ensure(node, {"metadata": {"labels": found}})

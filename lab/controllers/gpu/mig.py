@@ -1,0 +1,71 @@
+"""MIG layouts: what a named configuration makes of a node's cards."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+
+from lab.controllers.gpu.cards import Card
+
+__all__ = ["LayoutError", "Slices", "layout"]
+
+Slices = dict[str, int]
+"""MIG profile -> number of devices on one card; empty for a card that stays whole."""
+
+
+class LayoutError(ValueError):
+    """The configuration is unknown or does not fit the cards; the text says why."""
+
+
+def layout(called: str, text: str | None, cards: Sequence[Card]) -> list[Slices]:
+    """What each card becomes.
+
+    Args:
+        called: Name of the configuration, the value of ``nvidia.com/mig.config``.
+        text: ``config.yaml`` in mig-parted's format, or None for the one that mig-manager makes from the hardware:
+            ``all-disabled``, ``all-enabled`` and ``all-<profile>``.
+        cards: The node's cards.
+
+    Raises:
+        LayoutError: mig-manager would report ``failed``.
+    """
+    if text is None:
+        return [_from_hardware(called, card) for card in cards]
+    configurations: dict[str, list[dict[str, Any]]] = (yaml.safe_load(text) or {}).get("mig-configs") or {}
+    if called not in configurations:
+        raise LayoutError(f"no MIG configuration '{called}'; there are {', '.join(sorted(configurations))}")
+    result: list[Slices] = [{} for _ in cards]
+    for rule in configurations[called]:
+        for at, card in enumerate(cards):
+            if _meant(rule, at, card):
+                result[at] = _checked(dict(rule.get("mig-devices") or {}), card) if rule.get("mig-enabled") else {}
+    return result
+
+
+def _meant(rule: dict[str, Any], at: int, card: Card) -> bool:
+    filters = rule.get("device-filter") or [card.id]
+    filters = [filters] if isinstance(filters, str) else filters
+    if card.id.lower() not in [item.lower() for item in filters]:
+        return False
+    return rule["devices"] == "all" or at in rule["devices"]
+
+
+def _from_hardware(called: str, card: Card) -> Slices:
+    wanted = called.removeprefix("all-")
+    if wanted in ("disabled", "enabled") or not card.mig:
+        return {}
+    if wanted not in card.mig:
+        raise LayoutError(f"no MIG configuration '{called}' for {card.product}; it has profiles {', '.join(card.mig)}")
+    return {wanted: card.mig[wanted]}
+
+
+def _checked(slices: Slices, card: Card) -> Slices:
+    if slices and not card.mig:
+        raise LayoutError(f"{card.product} has no MIG")
+    for profile, count in slices.items():
+        if count > card.mig.get(profile, 0):
+            raise LayoutError(f"{count} x {profile} do not fit on {card.product}; at most {card.mig.get(profile, 0)}")
+    asked = sum(int(profile.split("g.")[0]) * count for profile, count in slices.items())
+    if asked > card.slices:
+        raise LayoutError(f"{slices} asks for {asked} compute slices of {card.product}, which has {card.slices}")
+    return slices

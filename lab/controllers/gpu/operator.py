@@ -1,0 +1,154 @@
+"""The GPU Operator: its DaemonSets, the labels by which they find their nodes, and the state of the ClusterPolicy."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lab.controllers.changes import Change, condition, ensure, made, owner
+from lab.controllers.gpu.cards import NVIDIA, cards
+from lab.controllers.pods import available, service, workload
+from lab.controllers.world import Object, World, labels, namespace, path, ready
+
+__all__ = ["decide", "gpu_nodes", "plugin_ready", "policy"]
+
+PRESENT = f"feature.node.kubernetes.io/pci-{NVIDIA}.present"
+
+
+@dataclass(frozen=True)
+class Operand:
+    """One DaemonSet of the operator."""
+
+    daemonset: str
+    deploy: str
+    """Last part of the node label ``nvidia.com/gpu.deploy.<...>`` that selects its nodes."""
+    switch: str | None
+    """Section of the ClusterPolicy whose ``enabled`` decides; None for always."""
+    image: str
+    """Section of the ClusterPolicy that names repository, image and version."""
+
+
+OPERANDS = (
+    Operand("nvidia-driver-daemonset", "driver", "driver", "driver"),
+    Operand("nvidia-container-toolkit-daemonset", "container-toolkit", "toolkit", "toolkit"),
+    Operand("nvidia-operator-validator", "operator-validator", None, "validator"),
+    Operand("nvidia-device-plugin-daemonset", "device-plugin", "devicePlugin", "devicePlugin"),
+    Operand("gpu-feature-discovery", "gpu-feature-discovery", "gfd", "gfd"),
+    Operand("nvidia-mig-manager", "mig-manager", "migManager", "migManager"),
+    Operand("nvidia-dcgm-exporter", "dcgm-exporter", "dcgmExporter", "dcgmExporter"),
+)
+
+
+def policy(world: World) -> tuple[Object, str] | None:
+    """The ClusterPolicy and the operator's namespace, if there is an operator to heed it."""
+    running = world.operator(component="gpu-operator")
+    found = world.all("ClusterPolicy")
+    return (found[0], namespace(running)) if running and found else None
+
+
+def gpu_nodes(world: World) -> list[Object]:
+    """Nodes on which node feature discovery has found an NVIDIA card."""
+    return [node for node in world.all("Node") if labels(node).get(PRESENT) == "true"]
+
+
+def decide(world: World) -> Iterator[Change]:
+    """Deploys what the ClusterPolicy asks for and says when all of it is ready."""
+    found = policy(world)
+    if found is None:
+        return
+    cluster_policy, home = found
+    spec = cluster_policy["spec"]
+    wanted = [operand for operand in OPERANDS if operand.switch is None or _enabled(spec, operand.switch)]
+    nodes = gpu_nodes(world)
+    for node in nodes:
+        yield from ensure(node, {"metadata": {"labels": _deploy_labels(node, spec, wanted)}})
+    for operand in wanted if nodes else ():
+        yield from made(world, _daemonset(operand, spec, cluster_policy, home))
+    if _enabled(spec, "dcgmExporter"):
+        yield from _metrics(world, cluster_policy, home)
+    # With the NRI plugin nobody names a runtime class; without it, pods that want a GPU do.
+    if not path(spec, "cdi", "nriPluginEnabled", default=False):
+        metadata = {"name": "nvidia", "ownerReferences": owner(cluster_policy)}
+        runtime = {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": metadata, "handler": "nvidia"}
+        yield from made(world, runtime)
+    yield from _state(world, cluster_policy, home, wanted)
+
+
+def _enabled(spec: Object, switch: str) -> bool:
+    return bool(path(spec, switch, "enabled", default=True))
+
+
+def _deploy_labels(node: Object, spec: Object, wanted: list[Operand]) -> dict[str, str]:
+    found = {"nvidia.com/gpu.present": "true"}
+    capable = any(card.mig for card in cards(node))
+    for operand in wanted:
+        if operand.deploy != "mig-manager" or capable:
+            found[f"nvidia.com/gpu.deploy.{operand.deploy}"] = "true"
+    default = path(spec, "migManager", "config", "default", default="")
+    if capable and default and _enabled(spec, "migManager") and "nvidia.com/mig.config" not in labels(node):
+        found["nvidia.com/mig.config"] = default
+    return found
+
+
+def _daemonset(operand: Operand, spec: Object, cluster_policy: Object, home: str) -> Object:
+    section, common = spec.get(operand.image) or {}, spec.get("daemonsets") or {}
+    image = f"{section.get('repository', 'nvcr.io/nvidia')}/{section.get('image', 'gpu-operator')}"
+    pod: Object = {"nodeSelector": {f"nvidia.com/gpu.deploy.{operand.deploy}": "true"}}
+    pod |= {step: common[step] for step in ("tolerations", "priorityClassName") if common.get(step)}
+    marks = {"app": operand.daemonset}
+    return workload(
+        "DaemonSet",
+        (home, operand.daemonset),
+        cluster_policy,
+        f"{image}:{section.get('version', 'v26.7.0')}",
+        marks,
+        replicas=None,
+        resources=section.get("resources"),
+        pod=pod,
+    )
+
+
+def _metrics(world: World, cluster_policy: Object, home: str) -> Iterator[Change]:
+    """The exporter's Service, and a ServiceMonitor where somebody could read it."""
+    marks = {"app": "nvidia-dcgm-exporter"}
+    yield from made(world, service("nvidia-dcgm-exporter", home, cluster_policy, marks, {"gpu-metrics": 9400}))
+    asked = path(cluster_policy, "spec", "dcgmExporter", "serviceMonitor", "enabled", default=False)
+    if asked and world.serves("ServiceMonitor"):
+        metadata = {
+            "name": "nvidia-dcgm-exporter",
+            "namespace": home,
+            "labels": marks,
+            "ownerReferences": owner(cluster_policy),
+        }
+        spec = {"selector": {"matchLabels": marks}, "endpoints": [{"port": "gpu-metrics", "path": "/metrics"}]}
+        monitor = {
+            "apiVersion": "monitoring.coreos.com/v1",
+            "kind": "ServiceMonitor",
+            "metadata": metadata,
+            "spec": spec,
+        }
+        yield from made(world, monitor)
+
+
+def _state(world: World, cluster_policy: Object, home: str, wanted: list[Operand]) -> Iterator[Change]:
+    """Upstream's three cases: no node features known, no GPU in the cluster, and all operands ready."""
+    features = any(
+        label.startswith("feature.node.kubernetes.io/") for node in world.all("Node") for label in labels(node)
+    )
+    sets = [(operand.daemonset, world.get("DaemonSet", operand.daemonset, home)) for operand in wanted]
+    waiting = [called for called, item in sets if not available(item)]
+    if not features:
+        verdict = (False, "NFDLabelsMissing", "No NFD labels found")
+    elif not gpu_nodes(world):
+        verdict = (True, "NoGPUNodes", "No GPU node found, watching for new nodes to join the cluster")
+    elif waiting:
+        verdict = (False, "OperandNotReady", f"ClusterPolicy is not ready, states not ready: {waiting}")
+    else:
+        verdict = (True, "Reconciled", "ClusterPolicy is ready as all resources have been successfully reconciled")
+    conditions = condition(cluster_policy, world, "Ready", verdict)
+    status = {"state": "ready" if verdict[0] else "notReady", "namespace": home, "conditions": conditions}
+    yield from ensure(cluster_policy, {"status": status}, "status")
+
+
+def plugin_ready(world: World, home: str) -> bool:
+    """Whether the device plugin runs, so that cards are advertised."""
+    item = world.get("DaemonSet", "nvidia-device-plugin-daemonset", home)
+    return item is not None and ready(item)

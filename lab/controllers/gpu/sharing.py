@@ -1,0 +1,193 @@
+"""What a node offers: MIG devices, shared or whole cards, and the labels that say so.
+
+Plays mig-manager, the device plugin and GPU feature discovery for each node that the operator has labelled.
+"""
+
+from collections import Counter
+from collections.abc import Generator, Iterator
+from datetime import datetime, timedelta
+
+import yaml
+
+from lab.controllers.changes import Change, ensure, note, stamp
+from lab.controllers.gpu.cards import Card, cards
+from lab.controllers.gpu.mig import LayoutError, Slices, layout
+from lab.controllers.gpu.operator import gpu_nodes, plugin_ready, policy
+from lab.controllers.world import Object, World, annotations, labels, path
+
+__all__ = ["decide"]
+
+WHOLE = "nvidia.com/gpu"
+
+MIG_CONFIG = "nvidia.com/mig.config"
+MIG_STATE = "nvidia.com/mig.config.state"
+PLUGIN_CONFIG = "nvidia.com/device-plugin.config"
+
+APPLIED = "lab.lyceum/mig-applied"
+"""Node annotation: the MIG configuration in force, ``<name> <text of the layout>``."""
+BEGUN = "lab.lyceum/mig-begun"
+"""Node annotation: since when a change is pending."""
+
+MIG_SECONDS = 1.0
+"""How long a change of layout is pending; on hardware half a minute or more."""
+
+
+def decide(world: World) -> Iterator[Change]:
+    """Applies each node's sharing, and advertises the result once the device plugin runs."""
+    found = policy(world)
+    ready = gpu_nodes(world) if found and plugin_ready(world, found[1]) else []
+    for node in world.all("Node"):
+        if found and node in ready:
+            yield from _node(world, node, found[0]["spec"], found[1])
+        else:
+            yield from _advertise(node, {})
+
+
+def _node(world: World, node: Object, spec: Object, home: str) -> Iterator[Change]:
+    present = cards(node)
+    settled: list[Slices] = [{} for _ in present]
+    if any(card.mig for card in present) and path(spec, "migManager", "enabled", default=True):
+        try:
+            settled = layout(labels(node).get(MIG_CONFIG, "all-disabled"), _mig_text(world, spec, home), present)
+        except LayoutError as error:
+            yield note(node, "MIGConfigFailed", str(error), warning=True)
+            yield from ensure(node, {"metadata": {"labels": {MIG_STATE: "failed"}}})
+            return
+        changing = yield from _change_layout(world, node, settled)
+        if changing:
+            yield from _advertise(node, {})
+            return
+    strategy = path(spec, "mig", "strategy", default="single")
+    offered = _devices(settled, strategy)
+    try:
+        rule = _plugin_rule(world, node, spec, home)
+    except KeyError as error:
+        yield note(node, "DevicePluginConfigMissing", f"specified config {error} does not exist", warning=True)
+        yield from _advertise(node, dict.fromkeys(offered, 0))
+        return
+    shared = _shared(offered, rule)
+    yield from _advertise(node, shared)
+    if path(spec, "gfd", "enabled", default=True):
+        found = _feature_labels(present, settled, strategy, rule) | {"nvidia.com/mig.strategy": strategy}
+        yield from ensure(node, {"metadata": {"labels": _with_removals(node, found)}})
+
+
+def _mig_text(world: World, spec: Object, home: str) -> str | None:
+    """The configuration file of mig-manager; None when it makes its own."""
+    called = path(spec, "migManager", "config", "name", default="")
+    found = world.get("ConfigMap", called, home) if called else None
+    return str(path(found, "data", "config.yaml", default="")) if found else None
+
+
+def _change_layout(world: World, node: Object, settled: list[Slices]) -> Generator[Change, None, bool]:
+    """Yields the changes of a node on its way to a layout; returns whether it still is on its way."""
+    wanted = f"{labels(node).get(MIG_CONFIG, 'all-disabled')} {settled}"
+    if annotations(node).get(APPLIED) == wanted:
+        yield from ensure(node, {"metadata": {"labels": {MIG_STATE: "success"}}})
+        return False
+    begun = annotations(node).get(BEGUN)
+    if begun is None:
+        body = {"labels": {MIG_STATE: "pending"}, "annotations": {BEGUN: stamp(world.now)}}
+        yield from ensure(node, {"metadata": body})
+        return True
+    if world.now - datetime.fromisoformat(begun) < timedelta(seconds=MIG_SECONDS):
+        return True
+    done: Object = {"labels": {MIG_STATE: "success"}, "annotations": {BEGUN: None, APPLIED: wanted}}
+    yield from ensure(node, {"metadata": done})
+    return True
+
+
+def _devices(settled: list[Slices], strategy: str) -> dict[str, int]:
+    """Resource -> number of devices, before sharing."""
+    whole = sum(1 for slices in settled if not slices)
+    found: Counter[str] = Counter()
+    if strategy == "mixed":
+        for slices in settled:
+            for profile, count in slices.items():
+                found[f"nvidia.com/mig-{profile}"] += count
+        found[WHOLE] = whole
+    elif strategy == "single":
+        kinds = {profile for slices in settled for profile in slices}
+        # Upstream's rule: all cards alike, or nothing is offered.
+        uniform = not kinds or (len(kinds) == 1 and whole == 0)
+        found[WHOLE] = (sum(sum(slices.values()) for slices in settled) or whole) if uniform else 0
+    else:
+        found[WHOLE] = len(settled)
+    return {resource: count for resource, count in found.items() if count or resource == WHOLE}
+
+
+def _plugin_rule(world: World, node: Object, spec: Object, home: str) -> Object:
+    """The ``sharing`` section that holds for the node.
+
+    Raises:
+        KeyError: The node names a configuration that the release did not bring.
+    """
+    config = path(spec, "devicePlugin", "config", default={})
+    called = labels(node).get(PLUGIN_CONFIG) or config.get("default") or ""
+    if not config.get("name") or not called:
+        return {}
+    data = path(world.get("ConfigMap", config["name"], home) or {}, "data", default={})
+    return dict((yaml.safe_load(data[called]) or {}).get("sharing") or {})
+
+
+def _strategy(rule: Object) -> tuple[str, Object]:
+    for step, called in (("timeSlicing", "time-slicing"), ("mps", "mps")):
+        if rule.get(step):
+            return called, rule[step]
+    return "none", {}
+
+
+def _shared(offered: dict[str, int], rule: Object) -> dict[str, int]:
+    _, sharing = _strategy(rule)
+    result = dict(offered)
+    for item in sharing.get("resources") or ():
+        resource = item["name"]
+        if resource in result:
+            renamed = item.get("rename") or (f"{resource}.shared" if sharing.get("renameByDefault") else resource)
+            result[renamed] = result.pop(resource) * int(item["replicas"])
+    return result
+
+
+def _feature_labels(present: list[Card], settled: list[Slices], strategy: str, rule: Object) -> dict[str, str]:
+    """The labels of GPU feature discovery; the first card speaks for all, as upstream has it."""
+    sharing, section = _strategy(rule)
+    replicas = {item["name"]: int(item["replicas"]) for item in section.get("resources") or ()}
+    renamed = bool(section.get("renameByDefault"))
+    first, profiles = present[0], sorted({profile for slices in settled for profile in slices})
+    product, count = first.product, len(present)
+    if strategy == "single" and profiles:
+        product, count = f"{product}-MIG-{profiles[0]}", sum(sum(slices.values()) for slices in settled)
+    # A shared resource that keeps its name says so in the product instead.
+    if WHOLE in replicas and not renamed:
+        product = f"{product}-SHARED"
+    found = {
+        "nvidia.com/gpu.product": product,
+        "nvidia.com/gpu.count": str(count),
+        "nvidia.com/gpu.memory": str(first.memory_mib),
+        "nvidia.com/gpu.replicas": str(replicas.get(WHOLE, 1) if count else 0),
+        "nvidia.com/gpu.sharing-strategy": sharing,
+        "nvidia.com/mig.capable": "true" if any(card.mig for card in present) else "false",
+        "nvidia.com/mps.capable": "true" if sharing == "mps" else "false",
+    }
+    if strategy == "mixed":
+        for profile in profiles:
+            number = sum(slices.get(profile, 0) for slices in settled)
+            found[f"nvidia.com/mig-{profile}.count"] = str(number)
+            found[f"nvidia.com/mig-{profile}.product"] = f"{first.product}-MIG-{profile}"
+            found[f"nvidia.com/mig-{profile}.replicas"] = str(replicas.get(f"nvidia.com/mig-{profile}", 1))
+    return found
+
+
+def _with_removals(node: Object, found: dict[str, str]) -> dict[str, str | None]:
+    """Labels of a former MIG layout go."""
+    stale = {label: None for label in labels(node) if label.startswith("nvidia.com/mig-") and label not in found}
+    return {**stale, **found}
+
+
+def _advertise(node: Object, offered: dict[str, int]) -> Iterator[Change]:
+    """Sets the node's NVIDIA resources to exactly these."""
+    there = path(node, "status", "capacity", default={})
+    stale = {resource: None for resource in there if resource.startswith("nvidia.com/") and resource not in offered}
+    wanted = {**stale, **{resource: str(count) for resource, count in offered.items()}}
+    if wanted:
+        yield from ensure(node, {"status": {"capacity": wanted, "allocatable": wanted}}, "status")

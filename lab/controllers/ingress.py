@@ -1,0 +1,39 @@
+"""Addresses in the status of Ingresses, as an ingress controller publishes those of its own Service."""
+
+from collections.abc import Iterator
+
+from lab.controllers.changes import Change, ensure
+from lab.controllers.world import Object, World, annotations, labels, name, path
+
+__all__ = ["decide"]
+
+CONTROLLERS = {"k8s.io/ingress-nginx": ("ingress-nginx", "traefik"), "traefik.io/ingress-controller": ("traefik",)}
+"""Controller of an IngressClass -> names of the charts that serve it; Traefik can stand in for ingress-nginx."""
+
+
+def decide(world: World) -> Iterator[Change]:
+    """Publishes the address of each running controller in the Ingresses of its classes."""
+    classes = {name(item): item for item in world.all("IngressClass")}
+    default = next((item for item in classes.values() if _is_default(item)), None)
+    for ingress in world.all("Ingress"):
+        called = path(ingress, "spec", "ingressClassName")
+        class_ = classes.get(called) if called else default
+        published = _published(world, class_) if class_ else None
+        if published:
+            yield from ensure(ingress, {"status": {"loadBalancer": {"ingress": published}}}, "status")
+
+
+def _is_default(class_: Object) -> bool:
+    return annotations(class_).get("ingressclass.kubernetes.io/is-default-class") == "true"
+
+
+def _published(world: World, class_: Object) -> list[Object] | None:
+    for chart in CONTROLLERS.get(path(class_, "spec", "controller", default=""), ()):
+        controller = world.operator(name=chart, component="controller") or world.operator(name=chart)
+        if controller is None:
+            continue
+        for service in world.all("Service"):
+            addresses = path(service, "status", "loadBalancer", "ingress", default=[])
+            if labels(service).get("app.kubernetes.io/name") == chart and addresses:
+                return [{"ip": item["ip"]} for item in addresses if "ip" in item]
+    return None

@@ -1,0 +1,84 @@
+"""The kinds that the stand-ins watch or write, and their places in the API."""
+
+from dataclasses import dataclass
+
+__all__ = ["KINDS", "Kind", "crd_name"]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Where a kind lives in the API."""
+
+    group: str
+    """API group; empty for the core group."""
+    version: str
+    plural: str
+    namespaced: bool = True
+    custom: bool = False
+    """Whether it exists only once its custom resource definition is installed."""
+    selector: str = ""
+    """Field selector of the watch, where some objects are of no interest."""
+    watched: bool = True
+
+    @property
+    def api_version(self) -> str:
+        """As objects carry it."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def path(self, namespace: str | None = None, name: str | None = None) -> str:
+        """The URL path of a collection, or of one object."""
+        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        middle = f"/namespaces/{namespace}" if namespace and self.namespaced else ""
+        return f"{root}{middle}/{self.plural}{f'/{name}' if name else ''}"
+
+
+def crd_name(kind: Kind) -> str:
+    """The name of the definition that a custom kind waits for."""
+    return f"{kind.plural}.{kind.group}"
+
+
+def _custom(group: str, version: str, plural: str, *, namespaced: bool = True) -> Kind:
+    return Kind(group, version, plural, namespaced, custom=True)
+
+
+_CEPH, _CERTS, _KUEUE, _MONITORING = "ceph.rook.io", "cert-manager.io", "kueue.x-k8s.io", "monitoring.coreos.com"
+
+KINDS: dict[str, Kind] = {
+    "ConfigMap": Kind("", "v1", "configmaps"),
+    "Event": Kind("", "v1", "events", watched=False),
+    "Node": Kind("", "v1", "nodes", namespaced=False),
+    "PersistentVolume": Kind("", "v1", "persistentvolumes", namespaced=False),
+    "PersistentVolumeClaim": Kind("", "v1", "persistentvolumeclaims"),
+    # Helm keeps whole releases in Secrets; nobody here reads them.
+    "Secret": Kind("", "v1", "secrets", selector="type!=helm.sh/release.v1"),
+    "Service": Kind("", "v1", "services"),
+    "DaemonSet": Kind("apps", "v1", "daemonsets"),
+    "Deployment": Kind("apps", "v1", "deployments"),
+    "StatefulSet": Kind("apps", "v1", "statefulsets"),
+    "Ingress": Kind("networking.k8s.io", "v1", "ingresses"),
+    "IngressClass": Kind("networking.k8s.io", "v1", "ingressclasses", namespaced=False),
+    "CSIDriver": Kind("storage.k8s.io", "v1", "csidrivers", namespaced=False),
+    "StorageClass": Kind("storage.k8s.io", "v1", "storageclasses", namespaced=False),
+    "VolumeAttachment": Kind("storage.k8s.io", "v1", "volumeattachments", namespaced=False),
+    "RuntimeClass": Kind("node.k8s.io", "v1", "runtimeclasses", namespaced=False),
+    "CustomResourceDefinition": Kind("apiextensions.k8s.io", "v1", "customresourcedefinitions", namespaced=False),
+    "IPAddressPool": _custom("metallb.io", "v1beta1", "ipaddresspools"),
+    "L2Advertisement": _custom("metallb.io", "v1beta1", "l2advertisements"),
+    "BGPAdvertisement": _custom("metallb.io", "v1beta1", "bgpadvertisements"),
+    "Issuer": _custom(_CERTS, "v1", "issuers"),
+    "ClusterIssuer": _custom(_CERTS, "v1", "clusterissuers", namespaced=False),
+    "Certificate": _custom(_CERTS, "v1", "certificates"),
+    "ClusterPolicy": _custom("nvidia.com", "v1", "clusterpolicies", namespaced=False),
+    "CephCluster": _custom(_CEPH, "v1", "cephclusters"),
+    "CephBlockPool": _custom(_CEPH, "v1", "cephblockpools"),
+    "CephFilesystem": _custom(_CEPH, "v1", "cephfilesystems"),
+    "CephFilesystemSubVolumeGroup": _custom(_CEPH, "v1", "cephfilesystemsubvolumegroups"),
+    "CephObjectStore": _custom(_CEPH, "v1", "cephobjectstores"),
+    "Driver": _custom("csi.ceph.io", "v1", "drivers"),
+    "ResourceFlavor": _custom(_KUEUE, "v1beta2", "resourceflavors", namespaced=False),
+    "ClusterQueue": _custom(_KUEUE, "v1beta2", "clusterqueues", namespaced=False),
+    "LocalQueue": _custom(_KUEUE, "v1beta2", "localqueues"),
+    "Prometheus": _custom(_MONITORING, "v1", "prometheuses"),
+    "Alertmanager": _custom(_MONITORING, "v1", "alertmanagers"),
+    "ServiceMonitor": _custom(_MONITORING, "v1", "servicemonitors"),
+}

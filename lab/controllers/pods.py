@@ -1,0 +1,71 @@
+"""Workloads that an operator makes from its custom resources."""
+
+from typing import Any
+
+from lab.controllers.changes import owner
+from lab.controllers.world import Object, namespace, path
+
+__all__ = ["available", "service", "workload"]
+
+
+def workload(
+    kind: str,
+    at: tuple[str, str],
+    cause: Object,
+    image: str,
+    pod_labels: dict[str, str],
+    *,
+    replicas: int | None = 1,
+    resources: Object | None = None,
+    pod: Object | None = None,
+    spec: Object | None = None,
+) -> Object:
+    """A Deployment, DaemonSet or StatefulSet.
+
+    Args:
+        kind: Its kind.
+        at: Its namespace and name.
+        cause: The custom resource from which it is made and with which it ends.
+        image: Its one container's image.
+        pod_labels: Labels of the object, its selector and its pods.
+        replicas: None for a DaemonSet.
+        resources: Requests and limits of the container.
+        pod: Further fields of the pod, e.g. nodeSelector.
+        spec: Further fields of the workload's spec.
+    """
+    within, called = at
+    container: dict[str, Any] = {"name": "main", "image": image, "resources": resources or {}}
+    body: Object = {
+        "selector": {"matchLabels": pod_labels},
+        "template": {"metadata": {"labels": pod_labels}, "spec": {"containers": [container], **(pod or {})}},
+        **({} if replicas is None else {"replicas": replicas}),
+        **(spec or {}),
+    }
+    metadata: Object = {"name": called, "namespace": within, "labels": pod_labels}
+    # An owner outside the namespace is allowed only when it belongs to the whole cluster.
+    if namespace(cause) in ("", within):
+        metadata["ownerReferences"] = owner(cause)
+    return {"apiVersion": "apps/v1", "kind": kind, "metadata": metadata, "spec": body}
+
+
+def service(called: str, within: str, cause: Object, selector: dict[str, str], ports: dict[str, int]) -> Object:
+    """A headless Service of a workload's pods."""
+    listed = [{"name": port, "port": number} for port, number in ports.items()]
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": called, "namespace": within, "labels": selector, "ownerReferences": owner(cause)},
+        "spec": {"clusterIP": "None", "selector": selector, "ports": listed},
+    }
+
+
+def available(node: Object | None) -> bool:
+    """Whether all pods that a workload wants are ready, as its own controller has last seen."""
+    if node is None or path(node, "status", "observedGeneration", default=0) < path(
+        node, "metadata", "generation", default=0
+    ):
+        return False
+    if node["kind"] == "DaemonSet":
+        wanted = path(node, "status", "desiredNumberScheduled", default=0)
+        return bool(path(node, "status", "numberReady", default=0) >= wanted)
+    return bool(path(node, "status", "readyReplicas", default=0) >= path(node, "spec", "replicas", default=1))

@@ -1,0 +1,162 @@
+"""Keeps a snapshot of the cluster by watching, lets the stand-ins decide on it, and carries out what they want."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+
+import httpx
+
+from lab.controllers.changes import Change, Note
+from lab.controllers.client import Client, Expired
+from lab.controllers.kinds import KINDS, crd_name
+from lab.controllers.world import Object, World, key, path, uid
+
+__all__ = ["Decide", "run_with"]
+
+log = logging.getLogger("lab.controllers")
+
+Decide = Callable[[World], Iterable[Change]]
+
+SETTLE_SECONDS = 0.1
+"""How long to gather changes before deciding: a release brings dozens of objects at once."""
+
+TICK_SECONDS = 1.0
+"""Deciding at least this often lets time itself be a reason (a certificate ends, a MIG change takes a second)."""
+
+RETRY_SECONDS = 1.0
+"""Pause after a failure of the API server; in the lab it is back within seconds."""
+
+
+async def run_with(stand_ins: Sequence[Decide], kubeconfig: Callable[[], str | None]) -> None:
+    """Runs until cancelled, over any number of API servers' ends and returns.
+
+    Args:
+        stand_ins: Functions from the cluster's objects to changes.
+        kubeconfig: The admin's kubeconfig, or None while there is no cluster. Asked again after each failure.
+    """
+    while True:
+        text = kubeconfig()
+        if text:
+            with contextlib.suppress(httpx.HTTPError, OSError):
+                await _Session(stand_ins, text).run(kubeconfig)
+        await asyncio.sleep(RETRY_SECONDS)
+
+
+class _Session:
+    """The work with one API server, until it fails."""
+
+    def __init__(self, stand_ins: Sequence[Decide], kubeconfig: str) -> None:
+        self._stand_ins = stand_ins
+        self._kubeconfig = kubeconfig
+        self._client = Client(kubeconfig)
+        self._world = World()
+        self._watches: dict[str, asyncio.Task[None]] = {}
+        self._changed = asyncio.Event()
+        self._noted: set[tuple[str, str, str]] = set()
+
+    async def run(self, kubeconfig: Callable[[], str | None]) -> None:
+        """Works until a watch fails or the kubeconfig is no longer the current one."""
+        try:
+            for kind, place in KINDS.items():
+                if place.watched and not place.custom:
+                    self._watches[kind] = asyncio.create_task(self._watch(kind))
+            while kubeconfig() == self._kubeconfig:
+                self._raise_failures()
+                self._follow_definitions()
+                if all(kind in self._world.objects for kind in self._watches):
+                    await self._decide()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._changed.wait(), TICK_SECONDS)
+                    await asyncio.sleep(SETTLE_SECONDS)
+                self._changed.clear()
+        finally:
+            for task in self._watches.values():
+                task.cancel()
+            await asyncio.gather(*self._watches.values(), return_exceptions=True)
+            await self._client.close()
+
+    def _raise_failures(self) -> None:
+        for task in self._watches.values():
+            if task.done() and not task.cancelled() and (error := task.exception()):
+                raise error
+
+    def _follow_definitions(self) -> None:
+        """Begins and ends the watches of custom kinds as their definitions come and go."""
+        known = self._world.objects.get("CustomResourceDefinition", {})
+        for kind, place in KINDS.items():
+            if not (place.custom and place.watched):
+                continue
+            served = _established(known.get(("", crd_name(place))))
+            if served and kind not in self._watches:
+                self._watches[kind] = asyncio.create_task(self._watch(kind))
+            elif not served and kind in self._watches:
+                self._watches.pop(kind).cancel()
+                self._world.objects.pop(kind, None)
+
+    async def _watch(self, kind: str) -> None:
+        while True:
+            try:
+                items, version = await self._client.list(kind)
+            except httpx.HTTPStatusError as error:
+                # A definition that was just established may need a moment until its kind is served.
+                if error.response.status_code != httpx.codes.NOT_FOUND:
+                    raise
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            self._world.objects[kind] = {key(item): item for item in items}
+            self._changed.set()
+            with contextlib.suppress(Expired):
+                while True:
+                    async for event, item in self._client.watch(kind, version):
+                        version = item["metadata"]["resourceVersion"]
+                        self._see(kind, event, item)
+
+    def _see(self, kind: str, event: str, item: Object) -> None:
+        store = self._world.objects.get(kind)
+        if event == "BOOKMARK" or store is None:
+            return
+        seen = store.get(key(item))
+        if seen is not None and _version(seen) > _version(item):
+            return  # an event on its way while the answer to our own write was already here
+        if event == "DELETED":
+            store.pop(key(item), None)
+        else:
+            store[key(item)] = item
+        self._changed.set()
+
+    async def _decide(self) -> None:
+        self._world.now = datetime.now(UTC)
+        for decide in self._stand_ins:
+            try:
+                for change in list(decide(self._world)):
+                    await self._apply(change)
+            except httpx.HTTPStatusError as error:
+                log.warning("%s: %s %s", decide.__module__, error, error.response.text[:300])
+            except (httpx.HTTPError, OSError):
+                raise
+            except Exception:
+                # One stand-in's mistake must not stop the others, nor the campus.
+                log.exception("%s failed", decide.__module__)
+
+    async def _apply(self, change: Change) -> None:
+        if isinstance(change, Note):
+            noted = (uid(change.about), change.reason, change.message)
+            if noted in self._noted:
+                return
+            self._noted.add(noted)
+        item = await self._client.apply(change, self._world)
+        if item is not None:
+            log.info("%s %s/%s", type(change).__name__.lower(), item["kind"], "/".join(filter(None, key(item))))
+            # Known at once, so that the next decision does not ask for it again.
+            self._see(item["kind"], "MODIFIED", item)
+
+
+def _version(item: Object) -> int:
+    return int(item["metadata"]["resourceVersion"])
+
+
+def _established(definition: Object | None) -> bool:
+    conditions = path(definition or {}, "status", "conditions", default=[])
+    return any(item["type"] == "Established" and item["status"] == "True" for item in conditions)

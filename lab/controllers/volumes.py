@@ -1,0 +1,93 @@
+"""Volumes for claims, as CSI provisioners make them, and attachments as their attachers confirm them."""
+
+from collections.abc import Iterator
+
+from lab.controllers.changes import Change, Create, Delete, ensure
+from lab.controllers.world import Object, World, annotations, key, name, namespace, path, uid
+
+__all__ = ["decide"]
+
+PROVISIONER = "volume.kubernetes.io/storage-provisioner"
+SELECTED_NODE = "volume.kubernetes.io/selected-node"
+PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"
+
+LOCAL_PATH = "rancher.io/local-path"
+
+
+def decide(world: World) -> Iterator[Change]:
+    """Makes a volume for each claim that Kubernetes hands to a provisioner, and removes those that are released."""
+    for claim in world.all("PersistentVolumeClaim"):
+        provisioner = annotations(claim).get(PROVISIONER, "")
+        class_ = world.get("StorageClass", path(claim, "spec", "storageClassName", default=""))
+        if path(claim, "spec", "volumeName") or class_ is None or not _serves(world, provisioner, class_):
+            continue
+        waits = class_.get("volumeBindingMode") == "WaitForFirstConsumer"
+        if not (waits and SELECTED_NODE not in annotations(claim)):
+            volume = _volume(claim, class_, provisioner)
+            if world.get("PersistentVolume", name(volume)) is None:
+                yield Create(volume)
+    for volume in world.all("PersistentVolume"):
+        released = path(volume, "status", "phase") == "Released"
+        ours = _known(annotations(volume).get(PROVISIONED_BY, ""))
+        if released and ours and path(volume, "spec", "persistentVolumeReclaimPolicy") == "Delete":
+            yield Delete("PersistentVolume", "", name(volume))
+    for attachment in world.all("VolumeAttachment"):
+        if _known(path(attachment, "spec", "attacher", default="")):
+            yield from ensure(attachment, {"status": {"attached": True}}, "status")
+
+
+def _known(provisioner: str) -> bool:
+    return provisioner == LOCAL_PATH or provisioner.endswith((".csi.ceph.com", "nfs.csi.k8s.io"))
+
+
+def _serves(world: World, provisioner: str, class_: Object) -> bool:
+    """Whether what would provision is running, and what it provisions from is there."""
+    if provisioner == LOCAL_PATH:
+        return world.workload("Deployment", "local-path-provisioner") is not None
+    if provisioner == "nfs.csi.k8s.io":
+        return world.operator(name="csi-driver-nfs") is not None
+    if not provisioner.endswith(".csi.ceph.com") or world.workload("Deployment", f"{provisioner}-ctrlplugin") is None:
+        return False
+    parameters = class_.get("parameters") or {}
+    within = parameters.get("clusterID", "")
+    if "fsName" in parameters:
+        source = world.get("CephFilesystem", parameters["fsName"], within)
+    else:
+        source = world.get("CephBlockPool", parameters.get("pool", ""), within)
+    return source is not None and path(source, "status", "phase") == "Ready"
+
+
+def _volume(claim: Object, class_: Object, provisioner: str) -> Object:
+    called = f"pvc-{uid(claim)}"
+    spec: Object = {
+        "accessModes": path(claim, "spec", "accessModes"),
+        "capacity": {"storage": path(claim, "spec", "resources", "requests", "storage")},
+        "claimRef": {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "namespace": namespace(claim),
+            "name": name(claim),
+            "uid": uid(claim),
+        },
+        "persistentVolumeReclaimPolicy": class_.get("reclaimPolicy", "Delete"),
+        "storageClassName": name(class_),
+        "volumeMode": path(claim, "spec", "volumeMode", default="Filesystem"),
+    }
+    if provisioner == LOCAL_PATH:
+        directory = "_".join((called, *key(claim)))
+        spec["hostPath"] = {"path": f"/var/lib/rancher/k3s/storage/{directory}", "type": "DirectoryOrCreate"}
+        node = {
+            "key": "kubernetes.io/hostname",
+            "operator": "In",
+            "values": [annotations(claim).get(SELECTED_NODE, "")],
+        }
+        spec["nodeAffinity"] = {"required": {"nodeSelectorTerms": [{"matchExpressions": [node]}]}}
+    else:
+        attributes = {step: value for step, value in (class_.get("parameters") or {}).items() if "/" not in step}
+        spec["csi"] = {"driver": provisioner, "volumeHandle": called, "volumeAttributes": attributes}
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": called, "annotations": {PROVISIONED_BY: provisioner}},
+        "spec": spec,
+    }

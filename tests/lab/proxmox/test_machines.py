@@ -1,11 +1,15 @@
 """A VM's life through the API: made, changed, switched, removed."""
 
+from typing import Any
+
 import pytest
+
+from tests.lab.proxmox.campus import Campus, Refused, image_call
 
 pytestmark = pytest.mark.anyio
 
 QEMU = "nodes/pve1/qemu"
-GPU_VM = {
+GPU_VM: dict[str, Any] = {
     "bios": "ovmf",
     "machine": "q35",
     "cpu": "host",
@@ -30,13 +34,13 @@ GPU_VM = {
 }
 
 
-async def with_image(campus, image):
-    assert await campus.token.task("POST", "nodes/pve1/storage/local/download-url", **image) == "OK"
+async def with_image(campus: Campus) -> None:
+    assert await campus.token.task("POST", "nodes/pve1/storage/local/download-url", **image_call()) == "OK"
 
 
-async def test_a_created_vm_reads_back_normalised(campus, image):
+async def test_a_created_vm_reads_back_normalised(campus: Campus) -> None:
     """The provider compares what it reads with what it sent; every other spelling is a change in every plan."""
-    await with_image(campus, image)
+    await with_image(campus)
     await campus.token.vm(**GPU_VM)
 
     config = await campus.token.get(f"{QEMU}/100/config")
@@ -51,8 +55,8 @@ async def test_a_created_vm_reads_back_normalised(campus, image):
     assert config["memory"] == "16384"
 
 
-async def test_a_started_vm_reaches_the_hypervisor_with_everything_its_guest_needs(campus, image):
-    await with_image(campus, image)
+async def test_a_started_vm_reaches_the_hypervisor_with_everything_its_guest_needs(campus: Campus) -> None:
+    await with_image(campus)
     await campus.token.vm(**GPU_VM)
 
     assert await campus.token.task("PUT", f"{QEMU}/100/resize", disk="scsi0", size="500G") == "OK"
@@ -76,7 +80,7 @@ async def test_a_started_vm_reaches_the_hypervisor_with_everything_its_guest_nee
     assert status["status"] == "running"
 
 
-async def test_shutdown_is_gentle_and_stop_is_not(campus):
+async def test_shutdown_is_gentle_and_stop_is_not(campus: Campus) -> None:
     await campus.token.vm()
     for action in ("start", "shutdown", "start", "stop"):
         assert await campus.token.task("POST", f"{QEMU}/100/status/{action}") == "OK"
@@ -84,7 +88,7 @@ async def test_shutdown_is_gentle_and_stop_is_not(campus):
     assert campus.hypervisor.events == ["start 100", "stop 100", "start 100", "kill 100"]
 
 
-async def test_memory_changes_wait_for_a_restart_and_tags_do_not(campus):
+async def test_memory_changes_wait_for_a_restart_and_tags_do_not(campus: Campus) -> None:
     await campus.token.vm()
     await campus.token.task("POST", f"{QEMU}/100/status/start")
 
@@ -101,7 +105,7 @@ async def test_memory_changes_wait_for_a_restart_and_tags_do_not(campus):
     assert campus.hypervisor.machines[100].memory_mib == 8192
 
 
-async def test_a_disk_grows_while_the_machine_runs_and_never_shrinks(campus):
+async def test_a_disk_grows_while_the_machine_runs_and_never_shrinks(campus: Campus) -> None:
     await campus.token.vm(scsi0="local-lvm:32")
     await campus.token.task("POST", f"{QEMU}/100/status/start")
 
@@ -111,7 +115,7 @@ async def test_a_disk_grows_while_the_machine_runs_and_never_shrinks(campus):
     assert shrink == "shrinking disks is not supported"
 
 
-async def test_a_removed_disk_stays_as_unused_until_it_is_removed_again(campus):
+async def test_a_removed_disk_stays_as_unused_until_it_is_removed_again(campus: Campus) -> None:
     await campus.token.vm(scsi0="local-lvm:32", scsi1="local-lvm:100")
 
     await campus.token.put(f"{QEMU}/100/config", delete="scsi1")
@@ -122,7 +126,7 @@ async def test_a_removed_disk_stays_as_unused_until_it_is_removed_again(campus):
     assert "pve1/local-lvm:vm-100-disk-1" not in campus.px.cluster.state.volumes
 
 
-async def test_a_destroyed_vm_leaves_nothing(campus):
+async def test_a_destroyed_vm_leaves_nothing(campus: Campus) -> None:
     await campus.token.vm(scsi0="local-lvm:32", ide2="local-lvm:cloudinit")
 
     assert await campus.token.task("DELETE", f"{QEMU}/100/", purge=1, destroy__unreferenced__disks=1) == "OK"
@@ -132,30 +136,30 @@ async def test_a_destroyed_vm_leaves_nothing(campus):
     assert campus.hypervisor.events == ["delete 100"]
 
 
-async def test_a_running_vm_is_not_destroyed(campus, refused):
+async def test_a_running_vm_is_not_destroyed(campus: Campus) -> None:
     await campus.token.vm()
     await campus.token.task("POST", f"{QEMU}/100/status/start")
 
-    with pytest.raises(refused, match="500 VM 100 is running - destroy failed"):
+    with pytest.raises(Refused, match="500 VM 100 is running - destroy failed"):
         await campus.token.delete(f"{QEMU}/100")
 
 
-async def test_a_protected_vm_keeps_itself_and_its_disks(campus, refused):
+async def test_a_protected_vm_keeps_itself_and_its_disks(campus: Campus) -> None:
     await campus.token.vm(scsi0="local-lvm:32", protection=1)
 
-    with pytest.raises(refused, match="can't remove VM 100 - protection mode enabled"):
+    with pytest.raises(Refused, match="can't remove VM 100 - protection mode enabled"):
         await campus.token.delete(f"{QEMU}/100")
-    with pytest.raises(refused, match="can't remove drive 'scsi0' - protection mode enabled"):
+    with pytest.raises(Refused, match="can't remove drive 'scsi0' - protection mode enabled"):
         await campus.token.put(f"{QEMU}/100/config", delete="scsi0")
 
 
-async def test_a_number_is_taken_once(campus, refused):
+async def test_a_number_is_taken_once(campus: Campus) -> None:
     await campus.token.vm()
-    with pytest.raises(refused, match="unable to create VM 100 - VM 100 already exists on node 'pve1'"):
+    with pytest.raises(Refused, match="unable to create VM 100 - VM 100 already exists on node 'pve1'"):
         await campus.token.post("nodes/pve2/qemu", vmid=100, pool="lyceum")
 
 
-async def test_a_creation_that_fails_leaves_no_half_vm(campus):
+async def test_a_creation_that_fails_leaves_no_half_vm(campus: Campus) -> None:
     exit_status = await campus.token.task(
         "POST",
         QEMU,
@@ -170,13 +174,13 @@ async def test_a_creation_that_fails_leaves_no_half_vm(campus):
     assert campus.px.cluster.state.volumes == {}, "the first disk must not stay behind"
 
 
-async def test_the_default_cdrom_of_the_provider_stops_a_q35_machine(campus):
+async def test_the_default_cdrom_of_the_provider_stops_a_q35_machine(campus: Campus) -> None:
     """Pulumi's bridge adds ide3 unless told otherwise; q35 has no such unit (bpg issue 420)."""
     await campus.token.vm(machine="q35", ide3="none,media=cdrom")
     assert "Can't create IDE unit 3" in await campus.token.task("POST", f"{QEMU}/100/status/start")
 
 
-async def test_a_gpu_in_use_is_refused_and_the_error_names_its_holder(campus):
+async def test_a_gpu_in_use_is_refused_and_the_error_names_its_holder(campus: Campus) -> None:
     for vmid in (100, 101):
         await campus.token.vm(vmid, machine="q35", hostpci0="mapping=a100-0,pcie=1")
     assert await campus.token.task("POST", f"{QEMU}/100/status/start") == "OK"
@@ -189,7 +193,7 @@ async def test_a_gpu_in_use_is_refused_and_the_error_names_its_holder(campus):
     assert await campus.token.task("POST", f"{QEMU}/101/status/start") == "OK", "a stopped VM gives its device back"
 
 
-async def test_memory_beyond_what_the_host_has_free_is_refused(campus):
+async def test_memory_beyond_what_the_host_has_free_is_refused(campus: Campus) -> None:
     await campus.token.vm(100, memory="40960")
     await campus.token.vm(101, memory="40960")
     assert await campus.token.task("POST", f"{QEMU}/100/status/start") == "OK"
@@ -200,7 +204,7 @@ async def test_memory_beyond_what_the_host_has_free_is_refused(campus):
     assert "needs 40960 MiB, node 'pve1' has 23552 MiB free" in refusal
 
 
-async def test_a_guest_that_switches_itself_off_shows_as_stopped(campus):
+async def test_a_guest_that_switches_itself_off_shows_as_stopped(campus: Campus) -> None:
     await campus.token.vm(machine="q35", hostpci0="mapping=a100-0,pcie=1")
     await campus.token.task("POST", f"{QEMU}/100/status/start")
 
@@ -211,7 +215,7 @@ async def test_a_guest_that_switches_itself_off_shows_as_stopped(campus):
     assert await campus.token.task("POST", f"{QEMU}/101/status/start") == "OK", "its device is free"
 
 
-async def test_a_machine_that_does_not_boot_fails_its_task_and_holds_nothing(campus):
+async def test_a_machine_that_does_not_boot_fails_its_task_and_holds_nothing(campus: Campus) -> None:
     await campus.token.vm(machine="q35", hostpci0="mapping=a100-0,pcie=1")
     campus.hypervisor.broken.add(100)
 
@@ -219,9 +223,9 @@ async def test_a_machine_that_does_not_boot_fails_its_task_and_holds_nothing(cam
     assert campus.px.cluster.state.vms[100].devices == []
 
 
-async def test_the_agent_answers_for_a_running_guest_only(campus, refused):
+async def test_the_agent_answers_for_a_running_guest_only(campus: Campus) -> None:
     await campus.token.vm(agent="1", net0="virtio=BC:24:11:00:00:01,bridge=vmbr0", ipconfig0="ip=10.21.0.38/16")
-    with pytest.raises(refused, match="VM 100 is not running"):
+    with pytest.raises(Refused, match="VM 100 is not running"):
         await campus.token.post(f"{QEMU}/100/agent/ping")
 
     await campus.token.task("POST", f"{QEMU}/100/status/start")
@@ -232,19 +236,19 @@ async def test_the_agent_answers_for_a_running_guest_only(campus, refused):
     assert cards[1]["ip-addresses"][0]["ip-address"] == "10.21.0.38"
     key = await campus.token.get(f"{QEMU}/100/agent/file-read", file="/etc/ssh/ssh_host_ed25519_key.pub")
     assert key == {"content": "ssh-ed25519 AAAA host\n"}
-    with pytest.raises(refused, match="No such file or directory"):
+    with pytest.raises(Refused, match="No such file or directory"):
         await campus.token.get(f"{QEMU}/100/agent/file-read", file="/nothing")
 
 
-async def test_a_vm_without_an_agent_is_not_asked(campus, refused):
+async def test_a_vm_without_an_agent_is_not_asked(campus: Campus) -> None:
     await campus.token.vm()
     await campus.token.task("POST", f"{QEMU}/100/status/start")
-    with pytest.raises(refused, match="No QEMU guest agent configured"):
+    with pytest.raises(Refused, match="No QEMU guest agent configured"):
         await campus.token.post(f"{QEMU}/100/agent/ping")
 
 
-async def test_a_full_storage_refuses_an_import_and_says_what_it_lacks(campus, image):
-    await with_image(campus, image)
+async def test_a_full_storage_refuses_an_import_and_says_what_it_lacks(campus: Campus) -> None:
+    await with_image(campus)
     campus.px.faults.conditions.ballast = {"pve1/local-lvm": 499}
 
     refusal = await campus.token.task(
@@ -255,7 +259,7 @@ async def test_a_full_storage_refuses_an_import_and_says_what_it_lacks(campus, i
     assert campus.px.cluster.state.vms == {}
 
 
-async def test_a_clone_has_its_own_disks_and_address(campus):
+async def test_a_clone_has_its_own_disks_and_address(campus: Campus) -> None:
     root = await campus.root()
     await root.vm(scsi0="local-lvm:8", net0="virtio,bridge=vmbr0")
 
@@ -267,11 +271,11 @@ async def test_a_clone_has_its_own_disks_and_address(campus):
     assert copy["name"] == "copy"
 
 
-async def test_a_vm_with_a_gpu_does_not_migrate_while_it_runs(campus, refused):
+async def test_a_vm_with_a_gpu_does_not_migrate_while_it_runs(campus: Campus) -> None:
     root = await campus.root()
     await root.vm(machine="q35", hostpci0="mapping=a100-0,pcie=1", scsi0="local-lvm:8")
     await root.task("POST", f"{QEMU}/100/status/start")
-    with pytest.raises(refused, match="local devices: hostpci0"):
+    with pytest.raises(Refused, match="local devices: hostpci0"):
         await root.post(f"{QEMU}/100/migrate", target="pve2", online=1)
 
     await root.task("POST", f"{QEMU}/100/status/stop")

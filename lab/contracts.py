@@ -174,7 +174,7 @@ class Hypervisor(Protocol):
         """Whether the VM is powered on."""
         ...
 
-    async def agent(self, vmid: int, command: str, arguments: MappingType[str, str]) -> dict[str, Any]:
+    async def agent(self, vmid: int, command: str, arguments: MappingType[str, str]) -> Any:
         """Answer a guest-agent command (`ping`, `file-read`, `network-get-interfaces`, `get-host-name`).
 
         Returns what Proxmox puts in `data.result` (`data` itself for `file-read`).

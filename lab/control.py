@@ -1,0 +1,63 @@
+"""The daemon's control socket: one JSON line asks, one answers. Only the lab's owner can open it."""
+
+import asyncio
+import contextlib
+import json
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+Handler = Callable[..., Awaitable[Any]]
+
+
+class ControlError(Exception):
+    """The daemon refused or failed; the text is its own."""
+
+
+class NotRunning(Exception):  # noqa: N818  # a state
+    """Nobody listens: the lab is down."""
+
+
+async def serve(path: Path, handlers: dict[str, Handler]) -> asyncio.Server:
+    """Answer `{"do": name, "with": {...}}` with what the handler of that name returns."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            asked = json.loads(await reader.readline())
+            try:
+                result = {"ok": await handlers[asked["do"]](**asked["with"])}
+            except Exception as error:  # noqa: BLE001  # the caller is the one to know
+                result = {"error": f"{error}" or repr(error)}
+            writer.write(json.dumps(result).encode() + b"\n")
+            await writer.drain()
+        writer.close()
+
+    path.unlink(missing_ok=True)
+    server = await asyncio.start_unix_server(answer, path, limit=1 << 20)
+    path.chmod(0o600)
+    return server
+
+
+def call(path: Path, do: str, *, timeout: float = 60.0, **arguments: Any) -> Any:
+    """Ask the daemon and wait for its answer.
+
+    Raises:
+        NotRunning: nobody listens at `path`.
+        ControlError: the daemon refused.
+    """
+    with socket.socket(socket.AF_UNIX) as channel:
+        channel.settimeout(timeout)
+        try:
+            channel.connect(str(path))
+        except (FileNotFoundError, ConnectionRefusedError):
+            raise NotRunning(f"the lab is down: nobody listens at {path}") from None
+        channel.sendall(json.dumps({"do": do, "with": arguments}).encode() + b"\n")
+        with channel.makefile("rb") as answers:
+            line = answers.readline()
+    if not line:
+        raise NotRunning("the lab went down while it was asked")
+    result = json.loads(line)
+    if "error" in result:
+        raise ControlError(result["error"])
+    return result["ok"]

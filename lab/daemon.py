@@ -1,0 +1,193 @@
+"""The campus daemon: the first processes of a campus, in its own namespaces.
+
+PID 1 only waits: when its child, the daemon proper, ends, PID 1 ends, and with it the kernel removes every process,
+mount and network of the campus. Whoever kills either of them takes the whole campus down and nothing else.
+"""
+
+import asyncio
+import contextlib
+import functools
+import importlib
+import json
+import logging
+import os
+import secrets
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from starlette.types import ASGIApp
+
+from lab import certificates, control, network
+from lab.host import syscalls
+from lab.host.faults import Faults
+from lab.host.hypervisor import NamespaceHypervisor
+from lab.host.image import build
+from lab.host.launch import Launch
+from lab.report import Report, kubeconfig
+from lab.rundir import PROJECT, RunDir
+from lab.spec import Wish, load_wish
+
+log = logging.getLogger("lab.daemon")
+
+
+class Campus:
+    """Everything that runs in the daemon's process."""
+
+    def __init__(self, run: RunDir, wish: Wish) -> None:
+        self._run = run
+        self._wish = wish
+
+    async def live(self) -> None:
+        """Bring the campus up, say so, and stay until something of it fails."""
+        begun = time.monotonic()
+        spec, run = self._wish.spec, self._run
+        with step("VM image and disks"):
+            options, disks = prepare_disks(run)
+            image = build(run.image, PROJECT)
+        with step("network"):
+            await network.ip(network.campus_lines(spec))
+        with step("certificates"):
+            self._certify()
+        launch = Launch()
+        hypervisor = NamespaceHypervisor(spec, run.hosts, image, launch, options=options)
+        # Without the launcher nobody would start VMs any more, or notice their end.
+        await launch.open(on_exit=hypervisor.ended, on_loss=lambda: os._exit(1))
+        report = Report(run, spec, hypervisor, disks=disks)
+        run.status.write_text(json.dumps(report.facts(), indent=1))
+        async with asyncio.TaskGroup() as group:
+            with step("Proxmox API, mirror"):
+                await self._serve(group, hypervisor)
+            controllers = importlib.import_module("lab.controllers")
+            group.create_task(controllers.run(spec, functools.partial(kubeconfig, hypervisor)))
+            await control.serve(run.control, Faults(hypervisor).handlers() | report.handlers())
+            say(f"ready in {time.monotonic() - begun:.1f} s")
+            hush()
+
+    def _certify(self) -> None:
+        run, spec = self._run, self._wish.spec
+        certificates.ensure_authority(run.ca, run.ca_key, spec.name)
+        if not run.seed.exists():
+            run.seed.touch(mode=0o600)
+            run.seed.write_text(secrets.token_hex(32))
+        served = [node.address for node in spec.nodes] + [str(spec.mirror)]
+        names = [node.name for node in spec.nodes] + ["mirror"]
+        certificates.issue((run.ca, run.ca_key), names, served, run.path / "server.pem", run.path / "server.key")
+
+    async def _serve(self, group: asyncio.TaskGroup, hypervisor: NamespaceHypervisor) -> None:
+        """Serve the API of all nodes as one application, and the mirror; return once both answer."""
+        spec, run = self._wish.spec, self._run
+        proxmox = importlib.import_module("lab.proxmox").create_app(spec, hypervisor, run.path)
+        charts = importlib.import_module("lab.charts").create_app(spec, run.path, self._wish.charts)
+        nodes = [node.address for node in spec.nodes]
+        started = [
+            self._server(group, proxmox, nodes, network.PVE_PORT),
+            self._server(group, charts, [str(spec.mirror)], network.MIRROR_PORT),
+        ]
+        await asyncio.gather(*started)
+
+    async def _server(self, group: asyncio.TaskGroup, app: ASGIApp, addresses: list[str], port: int) -> None:
+        from lab.proxmox.serve import server  # noqa: PLC0415  # with its room, on first use
+
+        served = server(app, addresses[0], self._run.path / "server.pem", self._run.path / "server.key", port=port)
+        sockets = [socket.create_server((address, port), backlog=512) for address in addresses]
+        group.create_task(served.serve(sockets=sockets))
+        while not served.started:  # noqa: ASYNC110  # uvicorn tells by an attribute only
+            await asyncio.sleep(0.01)
+
+
+def prepare_disks(run: RunDir) -> tuple[str, str]:
+    """Find out how VM disks can be kept, and make the place for the image.
+
+    Returns:
+        Overlay options that this kernel and user need, and where disks are: `disk` or `memory`.
+    """
+    for directory in (run.image, run.hosts):
+        directory.mkdir(parents=True, exist_ok=True)
+    syscalls.mount("lab-image", run.image, "tmpfs", syscalls.NODEV, "mode=755,size=256m")
+    options = "" if syscalls.outer_uid() == 0 else "userxattr"
+    trial = run.hosts / ".trial"
+    if _overlay_works(trial, options):
+        return options, "disk"
+    # Docker's own root is an overlay, and overlays do not take another as their upper layer.
+    syscalls.mount("lab-hosts", run.hosts, "tmpfs", syscalls.NODEV, "mode=755")
+    if not _overlay_works(trial, options):
+        raise RuntimeError(
+            "the kernel refuses overlay mounts here, and VMs' disks are made of them. Remedy: run as root, or on Linux "
+            "5.11 or newer; inside a container it needs CAP_SYS_ADMIN and no seccomp filter on mount"
+        )
+    return options, "memory"
+
+
+def _overlay_works(trial: Path, options: str) -> bool:
+    upper, work, root = (trial / name for name in ("upper", "work", "root"))
+    for directory in (upper, work, root):
+        directory.mkdir(parents=True, exist_ok=True)
+    layers = f"lowerdir=/usr,upperdir={upper},workdir={work}"
+    try:
+        syscalls.mount("trial", root, "overlay", options=f"{options},{layers}" if options else layers)
+    except OSError:
+        return False
+    syscalls.unmount(root)
+    return True
+
+
+@contextlib.contextmanager
+def step(what: str) -> Iterator[None]:
+    """Say how long something took."""
+    begun = time.monotonic()
+    yield
+    say(f"{what}: {time.monotonic() - begun:.2f} s")
+
+
+def say(text: str) -> None:
+    """Tell `lab up`, which listens until `ready`, and the log."""
+    log.info("%s", text)
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def hush() -> None:
+    """Let go of the terminal: from here on there is only the log."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1):
+        os.dup2(null, descriptor)
+    os.close(null)
+
+
+def identity() -> str:
+    """This process as the machine outside numbers it, with its start time; /proc must still be the machine's."""
+    pid = Path("/proc/self").readlink().name
+    started = Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
+    return f"{pid} {started}\n"
+
+
+def main() -> None:
+    """`python -m lab.daemon RUN`, as the first process of new pid, mount and net (and user) namespaces."""
+    run = RunDir(Path(sys.argv[1]))
+    run.logs.mkdir(parents=True, exist_ok=True)
+    run.pid.write_text(identity())
+    syscalls.mount("proc", "/proc", "proc")
+    child = os.fork()
+    if child:
+        hush()
+        while os.wait()[0] != child:
+            pass
+        os._exit(1)
+    logging.basicConfig(
+        filename=run.logs / "daemon.log", level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s"
+    )
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        asyncio.run(Campus(run, load_wish(run.spec.read_bytes())).live())
+    except BaseException as error:
+        log.exception("the campus ends")
+        # Only what goes before `ready` is read; afterwards this lands in /dev/null.
+        say(f"error: {'; '.join(map(str, getattr(error, 'exceptions', [error])))}")
+        raise
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Virtual machines as namespaces: image, cloud-init, power and guest agent."""

@@ -1,0 +1,142 @@
+"""What goes wrong with machines: power, freezes, networks, and somebody else's sshd at our address."""
+
+import asyncio
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from lab.contracts import HostFailed
+from lab.host import disk
+from lab.host.hypervisor import NamespaceHypervisor
+from lab.network import card_name, ip
+
+ROGUE = """\
+[Service]
+ExecStart=
+ExecStart=/usr/sbin/sshd -D -e -f /run/lab/rogue_sshd_config
+"""
+DROP_IN = "run/systemd/system/ssh.service.d/rogue.conf"
+
+
+class Faults:
+    """Breaks running VMs, and mends them."""
+
+    def __init__(self, hypervisor: NamespaceHypervisor) -> None:
+        self._hypervisor = hypervisor
+
+    def handlers(self) -> dict[str, Any]:
+        """By the names that the control socket knows."""
+        names = ("power_fail", "freeze", "thaw", "cut", "heal", "slow", "rogue_sshd", "true_sshd", "run", "systemctl")
+        return {name: getattr(self, name) for name in names}
+
+    async def power_fail(self, vmid: int) -> None:
+        """Pull the plug; the disk keeps what was written."""
+        self._hypervisor.powered(vmid)
+        await self._hypervisor.stop(vmid, force=True)
+
+    async def freeze(self, vmid: int) -> None:
+        """Stop every process of the VM where it is; its addresses still answer ARP, its sockets stay open."""
+        self._signal(vmid, signal.SIGSTOP)
+
+    async def thaw(self, vmid: int) -> None:
+        """Let a frozen VM go on."""
+        self._signal(vmid, signal.SIGCONT)
+
+    async def cut(self, vmid: int) -> None:
+        """Drop everything from and to the VM without a word, as a dead switch port does."""
+        await self._ports(vmid, state=0)
+
+    async def heal(self, vmid: int) -> None:
+        """Undo `cut` and `slow`."""
+        await self._ports(vmid, state=3)
+        for index in range(len(self._hypervisor.powered(vmid).vm.nics)):
+            await _run("tc", "qdisc", "delete", "dev", card_name(vmid, index), "root")
+
+    async def slow(self, vmid: int, kbit: int, delay_ms: int = 0) -> None:
+        """Limit what reaches the VM to `kbit` kbit/s; a delay needs a kernel with netem."""
+        for index in range(len(self._hypervisor.powered(vmid).vm.nics)):
+            shape = (
+                ("netem", "delay", f"{delay_ms}ms", "rate", f"{kbit}kbit")
+                if delay_ms
+                else ("tbf", "rate", f"{kbit}kbit", "burst", "16kb", "latency", "400ms")
+            )
+            code, _, errors = await _run("tc", "qdisc", "replace", "dev", card_name(vmid, index), "root", *shape)
+            if code:
+                raise HostFailed(f"this kernel cannot slow a link that way ({errors.strip()}); without a delay it can")
+
+    async def rogue_sshd(self, vmid: int) -> str:
+        """Serve SSH with another host key, while the disk and the guest agent still show the true one.
+
+        Returns:
+            The rogue's public key.
+        """
+        root = self._root(vmid)
+        private, public = disk.host_key("rogue")
+        config = (root / "etc/ssh/sshd_config").read_text().replace(disk.HOST_KEY, "/run/lab/rogue_key")
+        (root / "run/lab/rogue_key").touch(mode=0o600)
+        (root / "run/lab/rogue_key").write_bytes(private)
+        (root / "run/lab/rogue_sshd_config").write_text(config)
+        (root / DROP_IN).parent.mkdir(parents=True, exist_ok=True)
+        (root / DROP_IN).write_text(ROGUE)
+        await self._restart_sshd(vmid)
+        return public.decode().strip()
+
+    async def true_sshd(self, vmid: int) -> None:
+        """Undo `rogue_sshd`."""
+        (self._root(vmid) / DROP_IN).unlink(missing_ok=True)
+        await self._restart_sshd(vmid)
+
+    async def systemctl(self, vmid: int, argv: list[str]) -> list[Any]:
+        """Ask the VM's PID 1, as its root would: exit status, output, errors."""
+        reader, writer = await asyncio.open_unix_connection(self._root(vmid) / "run/systemd/private")
+        writer.write(json.dumps(argv).encode() + b"\n")
+        line = await reader.readline()
+        writer.close()
+        answer: list[Any] = json.loads(line) if line else [1, "", "PID 1 is going down\n"]
+        return answer
+
+    async def run(self, vmid: int, argv: list[str]) -> list[Any]:
+        """Run a command as the VM's root, beside its sshd: exit status, output, errors."""
+        pid = self._hypervisor.powered(vmid).pid
+        return list(await _run("nsenter", "--target", str(pid), "--mount", "--uts", "--ipc", "--net", "--pid", *argv))
+
+    async def _restart_sshd(self, vmid: int) -> None:
+        for argv in (["daemon-reload"], ["restart", "ssh"]):
+            code, _, errors = await self.systemctl(vmid, argv)
+            if code:
+                raise HostFailed(errors)
+
+    def _root(self, vmid: int) -> Path:
+        return Path(f"/proc/{self._hypervisor.powered(vmid).pid}/root")
+
+    def _signal(self, vmid: int, number: signal.Signals) -> None:
+        for pid in processes(self._hypervisor.powered(vmid).pid):
+            os.kill(pid, number)
+
+    async def _ports(self, vmid: int, *, state: int) -> None:
+        """Set the bridge ports' forwarding state: 0 disabled, 3 forwarding (bridge(8))."""
+        names = [card_name(vmid, index) for index in range(len(self._hypervisor.powered(vmid).vm.nics))]
+        await ip([f"link set {name} type bridge_slave state {state}" for name in names])
+
+
+def processes(pid: int) -> list[int]:
+    """Every process of the VM whose PID 1 is `pid`, found by their common PID namespace."""
+    wanted = (Path(f"/proc/{pid}/ns/pid")).readlink()
+    found = []
+    for entry in Path("/proc").glob("[1-9]*/ns/pid"):
+        try:
+            if entry.readlink() == wanted:
+                found.append(int(entry.parent.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+async def _run(*argv: str) -> tuple[int, str, str]:
+    process = await asyncio.create_subprocess_exec(
+        *argv, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    out, errors = await process.communicate()
+    return process.returncode or 0, out.decode(errors="replace"), errors.decode(errors="replace")

@@ -1,0 +1,299 @@
+"""The life of one service: started, watched, restarted by its policy, stopped with its kill mode."""
+
+import asyncio
+import contextlib
+import signal
+import time
+import uuid
+from collections import deque
+from enum import StrEnum
+from pathlib import Path
+
+from lab.host.guest.notifications import SOCKETS, Notifications
+from lab.host.guest.processes import Process, Processes, gone, members, signal_all
+from lab.host.guest.units import Command, KillMode, Service, Type, parse_environment_file
+
+LOGS = Path("/var/log/units")
+"""Each service's output, one file a unit; `journalctl -u` reads it."""
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""What systemd gives a system service."""
+
+
+class Active(StrEnum):
+    """ActiveState of a unit."""
+
+    INACTIVE = "inactive"
+    ACTIVATING = "activating"
+    ACTIVE = "active"
+    DEACTIVATING = "deactivating"
+    FAILED = "failed"
+
+
+class Runner:
+    """One service under the manager; its state reads as in `systemctl show`."""
+
+    def __init__(self, processes: Processes, unit: Service) -> None:
+        self.unit = unit
+        self.active = Active.INACTIVE
+        self.sub = "dead"
+        self.result = "success"
+        self.main_status = 0
+        self.restarts = 0
+        self.since = time.time()
+        self.invocation = ""
+        self._processes = processes
+        self._main: Process | None = None
+        self._life: asyncio.Task[None] | None = None
+        self._outcome: asyncio.Future[bool] | None = None
+        self._stopping = asyncio.Event()
+        self._starts: deque[float] = deque()
+
+    @property
+    def main_pid(self) -> int:
+        """PID of the main process, 0 when there is none."""
+        return self._main.pid if self._main is not None and not self._main.ended else 0
+
+    @property
+    def log(self) -> Path:
+        """Where its output goes."""
+        return LOGS / f"{self.unit.name}.log"
+
+    async def start(self, *, wait: bool = True) -> bool:
+        """Start unless it is up; True when it has become active (or, a oneshot, has succeeded)."""
+        if self._life is None or self._life.done():
+            if missing := [path for path in self.unit.condition_path_exists if not _condition(path)]:
+                self._say(f"Condition check resulted in {self.unit.name} being skipped: {missing[0]}")
+                return True
+            self.restarts = 0
+            self._stopping.clear()
+            self._outcome = None
+            self._life = asyncio.create_task(self._live())
+        if self._outcome is None:
+            self._outcome = asyncio.get_running_loop().create_future()
+        return await asyncio.shield(self._outcome) if wait else True
+
+    async def stop(self) -> None:
+        """Stop and wait until it is gone; also ends the waiting for a restart."""
+        if self._life is None or self._life.done():
+            return
+        self._stopping.set()
+        if self.active is Active.ACTIVATING:
+            signal_all(members(self.invocation), signal.SIGTERM)
+        await asyncio.shield(self._life)
+
+    def kill(self, number: int, *, whom: str) -> None:
+        """`systemctl kill`: signal the main process, or every process of the service."""
+        targets = [self.main_pid] if whom == "main" else members(self.invocation)
+        signal_all([pid for pid in targets if pid], number)
+
+    def forget_failure(self) -> None:
+        """`systemctl reset-failed`: also forgets how often it was started."""
+        self._starts.clear()
+        self.restarts = 0
+        if self.active is Active.FAILED:
+            self._set(Active.INACTIVE, "dead")
+            self.result = "success"
+
+    async def _live(self) -> None:
+        while True:
+            if self._too_often():
+                self.result = "start-limit-hit"
+                self._say("Start request repeated too quickly.")
+                self._end(Active.FAILED)
+                return
+            self.result = await self._once()
+            await self._clear()
+            if self._stopping.is_set():
+                self._end(Active.INACTIVE)
+                return
+            if not self.unit.restarts_after(self.result):
+                self._end(Active.INACTIVE if self.result == "success" else Active.FAILED)
+                return
+            self._set(Active.ACTIVATING, "auto-restart")
+            self._settle(up=False)
+            self._outcome = None
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), self.unit.restart_sec)
+                self._end(Active.INACTIVE)
+                return
+            self.restarts += 1
+
+    async def _once(self) -> str:
+        """One start and the run after it; returns systemd's word for how it ended."""
+        unit = self.unit
+        self.invocation = uuid.uuid4().hex
+        self._set(Active.ACTIVATING, "start-pre")
+        try:
+            environment = self._environment()
+        except OSError as error:
+            self._say(f"Failed to load environment files: {error}")
+            return "resources"
+        for command in unit.exec_start_pre:
+            if not await self._helper(command, environment):
+                return "exit-code"
+        self._set(Active.ACTIVATING, "start")
+        if unit.type is Type.ONESHOT:
+            return await self._oneshot(environment)
+        with contextlib.ExitStack() as stack:
+            ready = stack.enter_context(Notifications(unit.name)) if unit.type is Type.NOTIFY else None
+            self._main = self._spawn(unit.exec_start[0], environment)
+            result = await self._until_ready(self._main, ready)
+            if result is None:
+                self._set(Active.ACTIVE, "running")
+                self._settle(up=True)
+                for command in unit.exec_start_post:
+                    await self._helper(command, environment)
+                result = await self._until_ended(self._main)
+            return result
+
+    async def _until_ready(self, main: Process, ready: Notifications | None) -> str | None:
+        """None when the service is up, else how its start failed."""
+        if ready is None:
+            return None
+        waits = {asyncio.ensure_future(task) for task in (ready.wait(), main.wait(), self._stopping.wait())}
+        try:
+            await asyncio.wait(waits, timeout=self.unit.timeout_start, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waits:
+                task.cancel()
+        if ready.seen:
+            return None
+        if main.ended:
+            return await self._ended(main, expected=False) if await main.wait() else "protocol"
+        if self._stopping.is_set():
+            return await self._until_ended(main)
+        self._say("start operation timed out. Terminating.")
+        await self._terminate(main)
+        return "timeout"
+
+    async def _until_ended(self, main: Process) -> str:
+        waits = {asyncio.ensure_future(task) for task in (main.wait(), self._stopping.wait())}
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waits:
+                task.cancel()
+        if main.ended:
+            return await self._ended(main, expected=False)
+        self._set(Active.DEACTIVATING, "stop-sigterm")
+        environment = self._environment() | {"MAINPID": str(main.pid)}
+        for command in self.unit.exec_stop:
+            await self._helper(command, environment)
+        return await self._terminate(main)
+
+    async def _terminate(self, main: Process) -> str:
+        """End the main process, and the others as the kill mode says."""
+        if self.unit.kill_mode is KillMode.CONTROL_GROUP:
+            signal_all(members(self.invocation), signal.SIGTERM)
+        elif self.unit.kill_mode is not KillMode.NONE:
+            signal_all([main.pid], signal.SIGTERM)
+        try:
+            await asyncio.wait_for(main.wait(), self.unit.timeout_stop)
+        except TimeoutError:
+            self._say("State 'stop-sigterm' timed out. Killing.")
+            signal_all([main.pid], signal.SIGKILL)
+            await self._ended(main, expected=True)
+            return "timeout"
+        return await self._ended(main, expected=True)
+
+    async def _ended(self, main: Process, *, expected: bool) -> str:
+        """Record how the main process ended; a signal that we sent, or a polite one, is success."""
+        status = await main.wait()
+        self.main_status = abs(status)
+        if status == 0:
+            return "success"
+        polite = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE}
+        if status < 0 and (expected or -status in polite):
+            return "success"
+        self._say(f"Main process exited, {'status' if status > 0 else 'killed, signal'}={abs(status)}")
+        return "exit-code" if status > 0 else "signal"
+
+    async def _oneshot(self, environment: dict[str, str]) -> str:
+        for command in self.unit.exec_start:
+            self._main = self._spawn(command, environment)
+            status = await self._main.wait()
+            self.main_status = abs(status)
+            if status and not command.ignore_failure:
+                self._say(f"Main process exited, status={abs(status)}")
+                return "exit-code" if status > 0 else "signal"
+        if self.unit.remain_after_exit:
+            self._set(Active.ACTIVE, "exited")
+            self._settle(up=True)
+            await self._stopping.wait()
+        return "success"
+
+    async def _clear(self) -> None:
+        """End what the service left behind, unless its kill mode spares it (as K3s's does for its pods)."""
+        if self.unit.kill_mode in {KillMode.PROCESS, KillMode.NONE}:
+            return
+        left = members(self.invocation)
+        if not left:
+            return
+        signal_all(left, signal.SIGTERM if self.unit.kill_mode is KillMode.CONTROL_GROUP else signal.SIGKILL)
+        if not await gone(lambda: bool(members(self.invocation)), self.unit.timeout_stop):
+            signal_all(members(self.invocation), signal.SIGKILL)
+
+    async def _helper(self, command: Command, environment: dict[str, str]) -> bool:
+        """Run an ExecStartPre, ExecStartPost or ExecStop line; True when it may go on."""
+        status = await self._spawn(command, environment).wait()
+        if status and not command.ignore_failure:
+            self.main_status = abs(status)
+            self._say(f"Control process exited, {command.words[0]} status={abs(status)}")
+        return status == 0 or command.ignore_failure
+
+    def _spawn(self, command: Command, environment: dict[str, str]) -> Process:
+        return self._processes.start(
+            command.expanded(environment),
+            environment,
+            log=self.log,
+            directory=self.unit.working_directory,
+            user=self.unit.user,
+        )
+
+    def _environment(self) -> dict[str, str]:
+        """What the service's processes see; files come after `Environment=` and win (systemd.exec(5))."""
+        environment = {"PATH": PATH, "LANG": "C.UTF-8", "INVOCATION_ID": self.invocation} | dict(self.unit.environment)
+        for path, may_be_missing in self.unit.environment_files:
+            try:
+                environment |= parse_environment_file(Path(path).read_text())
+            except FileNotFoundError:
+                if not may_be_missing:
+                    raise
+        if self.unit.type is Type.NOTIFY:
+            environment["NOTIFY_SOCKET"] = str(SOCKETS / self.unit.name)
+        return environment
+
+    def _too_often(self) -> bool:
+        burst, interval = self.unit.start_limit
+        now = time.monotonic()
+        while self._starts and self._starts[0] < now - interval:
+            self._starts.popleft()
+        if burst and interval and len(self._starts) >= burst:
+            return True
+        self._starts.append(now)
+        return False
+
+    def _end(self, active: Active) -> None:
+        self._set(active, "dead" if active is Active.INACTIVE else "failed")
+        self._settle(up=self.result == "success" and not self._stopping.is_set())
+
+    def _settle(self, *, up: bool) -> None:
+        """Tell who waits for the start how it went."""
+        if self._outcome is None:
+            self._outcome = asyncio.get_running_loop().create_future()
+        if not self._outcome.done():
+            self._outcome.set_result(up)
+
+    def _set(self, active: Active, sub: str) -> None:
+        if active is not self.active:
+            self.since = time.time()
+        self.active, self.sub = active, sub
+
+    def _say(self, text: str) -> None:
+        with self.log.open("a") as log:
+            log.write(f"systemd[1]: {self.unit.name}: {text}\n")
+
+
+def _condition(path: str) -> bool:
+    negated = path.startswith("!")
+    return Path(path.lstrip("!")).exists() is not negated

@@ -1,0 +1,217 @@
+"""Unit files: the part of systemd.service(5), systemd.unit(5) and systemd.exec(5) that services of a node use.
+
+Pure: text in, data out. Keys that the lab does not act on (limits, ordering against targets, sandboxing) are kept
+but have no effect; what would change whether or how a service runs is honoured or refused.
+"""
+
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+Sections = dict[str, dict[str, list[str]]]
+
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(us|ms|s|sec|seconds?|m|min|minutes?|h|hr|hours?|d|days?)?\s*")
+_SECONDS = {"u": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+
+
+class UnitError(Exception):
+    """A unit cannot be loaded; the text is what `systemctl` prints."""
+
+
+class Type(StrEnum):
+    """When a service counts as started."""
+
+    SIMPLE = "simple"
+    EXEC = "exec"
+    NOTIFY = "notify"
+    ONESHOT = "oneshot"
+    IDLE = "idle"
+
+
+class KillMode(StrEnum):
+    """Which processes of a service a stop ends."""
+
+    CONTROL_GROUP = "control-group"
+    MIXED = "mixed"
+    PROCESS = "process"
+    NONE = "none"
+
+
+@dataclass(frozen=True)
+class Command:
+    """One Exec line; `ignore_failure` is its leading `-`."""
+
+    words: tuple[str, ...]
+    ignore_failure: bool = False
+
+    def expanded(self, environment: Mapping[str, str]) -> list[str]:
+        """Put in variables as systemd does: `${A}` stays one word, a bare `$A` is split at blanks."""
+        argv: list[str] = []
+        for word in self.words:
+            if re.fullmatch(r"\$\w+", word):
+                argv += environment.get(word[1:], "").split()
+            else:
+                argv.append(_VARIABLE.sub(lambda match: environment.get(match[1], ""), word))
+        return argv
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service unit as the manager runs it; times in seconds, `None` is no limit."""
+
+    name: str
+    description: str = ""
+    type: Type = Type.SIMPLE
+    exec_start_pre: tuple[Command, ...] = ()
+    exec_start: tuple[Command, ...] = ()
+    exec_start_post: tuple[Command, ...] = ()
+    exec_stop: tuple[Command, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    environment_files: tuple[tuple[str, bool], ...] = ()
+    """Path, and whether it may be missing."""
+    restart: str = "no"
+    restart_sec: float = 0.1
+    timeout_start: float | None = 90.0
+    timeout_stop: float | None = 90.0
+    start_limit: tuple[int, float] = (5, 10.0)
+    """Starts, and the seconds they are counted in; 0 starts is no limit."""
+    kill_mode: KillMode = KillMode.CONTROL_GROUP
+    remain_after_exit: bool = False
+    working_directory: str = "/"
+    user: str = "root"
+    condition_path_exists: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    wanted_by: tuple[str, ...] = ()
+
+    def restarts_after(self, result: str) -> bool:
+        """Whether `Restart=` asks for another start after `success`, `exit-code`, `signal`, `timeout`."""
+        match self.restart:
+            case "always":
+                return True
+            case "on-success":
+                return result == "success"
+            case "on-failure":
+                return result != "success"
+            case "on-abnormal":
+                return result in {"signal", "timeout"}
+            case "on-abort":
+                return result == "signal"
+            case _:
+                return False
+
+
+def parse_sections(text: str, into: Sections | None = None) -> Sections:
+    """Read one unit file or drop-in over what was read before: values add up, an empty value starts afresh."""
+    sections: Sections = {} if into is None else into
+    current: dict[str, list[str]] = {}
+    for line in re.sub(r"\\\n\s*", " ", text).splitlines():
+        stripped = line.strip()
+        if not stripped or stripped[0] in "#;":
+            continue
+        if stripped.startswith("[") and stripped.endswith("]"):
+            current = sections.setdefault(stripped[1:-1], {})
+            continue
+        key, equals, value = stripped.partition("=")
+        if not equals:
+            raise UnitError(f"Assignment outside of section or missing '=': {stripped}")
+        if value.strip():
+            current.setdefault(key.strip(), []).append(value.strip())
+        else:
+            current[key.strip()] = []
+    return sections
+
+
+def parse_span(text: str) -> float | None:
+    """Seconds of `5`, `1min 30s`, `100ms`; None of `infinity` and, as for time-outs, `0`."""
+    if text in {"infinity", "0"}:
+        return None
+    matches = list(_SPAN.finditer(text))
+    if not matches or "".join(match[0] for match in matches) != text:
+        raise UnitError(f"Failed to parse time span: {text}")
+    total = 0.0
+    for match in matches:
+        unit = match[2] or "s"
+        total += float(match[1]) * _SECONDS[unit if unit == "ms" else unit[0]]
+    return total
+
+
+def parse_command(text: str, name: str) -> Command:
+    """One Exec line; the prefixes `@ + ! :` of systemd.service(5) change nothing in the lab."""
+    prefix = re.match(r"[-@+!:|]*", text)
+    marks = prefix[0] if prefix else ""
+    body = text[len(marks) :].replace("%n", name).replace("%N", name.rsplit(".", 1)[0]).replace("%%", "%")
+    words = tuple(shlex.split(body))
+    if not words:
+        raise UnitError(f"{name}: empty command in `{text}`")
+    return Command(words, ignore_failure="-" in marks)
+
+
+def parse_environment(values: list[str]) -> dict[str, str]:
+    """`Environment=` lines: blank-separated, quotable `KEY=value` words."""
+    return dict(word.split("=", 1) for value in values for word in shlex.split(value) if "=" in word)
+
+
+def parse_environment_file(text: str) -> dict[str, str]:
+    """An `EnvironmentFile=`: one `KEY=value` a line, comments with `#` or `;`, optional quotes."""
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        key, equals, value = line.strip().partition("=")
+        if equals and key and key[0] not in "#;":
+            value = value.strip()
+            quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "\"'"
+            found[key.strip()] = value[1:-1] if quoted else value
+    return found
+
+
+def service(name: str, sections: Sections) -> Service:
+    """What the manager needs to know of a service.
+
+    Raises:
+        UnitError: no command, or a value the lab would have to ignore though it changes what happens.
+    """
+    unit, body, install = (sections.get(part, {}) for part in ("Unit", "Service", "Install"))
+
+    def last(key: str, default: str) -> str:
+        return body[key][-1] if body.get(key) else default
+
+    def commands(key: str) -> tuple[Command, ...]:
+        return tuple(parse_command(line, name) for line in body.get(key, []))
+
+    try:
+        kind = Type(last("Type", "oneshot" if not body.get("ExecStart") else "simple"))
+        kill_mode = KillMode(last("KillMode", "control-group"))
+    except ValueError as error:
+        raise UnitError(f"{name}: {error} in the lab; it knows {', '.join(Type)} and {', '.join(KillMode)}") from None
+    if not body.get("ExecStart"):
+        raise UnitError(f"{name}: Service has no ExecStart= setting. Refusing.")
+    # A oneshot may take as long as it likes unless the unit says otherwise (systemd.service(5)).
+    timeout_start = parse_span(last("TimeoutStartSec", "infinity" if kind is Type.ONESHOT else "90"))
+    return Service(
+        name=name,
+        description=unit["Description"][-1] if unit.get("Description") else name,
+        type=kind,
+        exec_start_pre=commands("ExecStartPre"),
+        exec_start=commands("ExecStart"),
+        exec_start_post=commands("ExecStartPost"),
+        exec_stop=commands("ExecStop"),
+        environment=parse_environment(body.get("Environment", [])),
+        environment_files=tuple((path.lstrip("-"), path.startswith("-")) for path in body.get("EnvironmentFile", [])),
+        restart=last("Restart", "no"),
+        restart_sec=parse_span(last("RestartSec", "100ms")) or 0.0,
+        timeout_start=timeout_start,
+        timeout_stop=parse_span(last("TimeoutStopSec", "90")),
+        start_limit=(
+            int((unit.get("StartLimitBurst") or ["5"])[-1]),
+            parse_span((unit.get("StartLimitIntervalSec") or ["10"])[-1]) or 0.0,
+        ),
+        kill_mode=kill_mode,
+        remain_after_exit=last("RemainAfterExit", "no") in {"yes", "true", "1", "on"},
+        working_directory=last("WorkingDirectory", "/").lstrip("-"),
+        user=last("User", "root"),
+        condition_path_exists=tuple(unit.get("ConditionPathExists", [])),
+        after=tuple(word for line in unit.get("After", []) for word in line.split()),
+        wanted_by=tuple(word for line in install.get("WantedBy", []) for word in line.split()),
+    )

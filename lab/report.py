@@ -1,0 +1,149 @@
+"""What a campus tells about itself."""
+
+import datetime as dt
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from lab.contracts import LabSpec
+from lab.host import syscalls
+from lab.host.faults import processes
+from lab.host.hypervisor import NamespaceHypervisor, Running
+from lab.network import MIRROR_PORT, PVE_PORT
+from lab.rundir import RunDir
+
+K3S_KUBECONFIG = "/etc/rancher/k3s/k3s.yaml"
+
+PARTS = (
+    ("Pulumi engine, providers", "real", "run in the campus's network, as you"),
+    ("Proxmox VE API", "simulated", "stateful, TLS 1.3, privileges, tasks; unknown calls answer 501"),
+    (
+        "VMs",
+        "simulated",
+        "namespaces on this machine's kernel, with disks of their own; OpenSSH, sudo and users are real",
+    ),
+    ("systemd in VMs", "simulated", "own PID 1: unit files, systemctl and journalctl as far as a node needs them"),
+    ("K3s", "stand-in", "K3s's interface around real etcd, kube-apiserver, controller-manager and scheduler"),
+    ("kubelet, pods", "simulated", "KWOK: pods become Ready and do nothing"),
+    (
+        "admission webhooks",
+        "switched off",
+        "their servers are pods, which do not run; what they would refuse is let in",
+    ),
+    ("charts, images", "stand-ins", "same names, versions, CRDs and workloads; real archives with --charts DIR"),
+    (
+        "operators",
+        "stand-ins",
+        "addresses, certificates, volumes, GPU capacity: small controllers decide as they would",
+    ),
+    ("GPUs", "simulated", "PCI devices in the API and in the VM; nothing computes"),
+)
+"""Part, how real it is, what that means. `lab status` and the documentation say the same."""
+
+
+class Report:
+    """Facts that stay, and the state that changes."""
+
+    def __init__(self, run: RunDir, spec: LabSpec, hypervisor: NamespaceHypervisor, *, disks: str) -> None:
+        self._run = run
+        self._spec = spec
+        self._hypervisor = hypervisor
+        self._disks = disks
+        self._started = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+
+    def handlers(self) -> dict[str, Any]:
+        """By the names that the control socket knows."""
+        return {"status": self.status, "kubeconfig": self.kubeconfig, "machines": self.machines}
+
+    def facts(self) -> dict[str, Any]:
+        """What is true from `up` to `down`: content of campus.json."""
+        spec = self._spec
+        return {
+            "name": spec.name,
+            "started": self._started,
+            "network": str(spec.cidr),
+            "gateway": str(spec.gateway),
+            "proxmox": {node.name: f"https://{node.address}:{PVE_PORT}" for node in spec.nodes},
+            "mirror": f"https://{spec.mirror}:{MIRROR_PORT}",
+            "ca": str(self._run.ca),
+            "disks": self._disks,
+            "root": "this machine's" if syscalls.outer_uid() == 0 else "a user namespace's",
+            "versions": {
+                "python": platform.python_version(),
+                "kernel": platform.release(),
+                "openssh": _first_line("ssh", "-V"),
+                "starlette": version("starlette"),
+                "uvicorn": version("uvicorn"),
+            },
+        }
+
+    async def status(self) -> dict[str, Any]:
+        """Everything `lab status` shows."""
+        return self.facts() | {
+            "parts": [{"part": part, "is": how, "means": means} for part, how, means in PARTS],
+            "machines": await self.machines(),
+            "daemon_mib": _memory(os.getpid()) / 1024,
+        }
+
+    async def machines(self) -> list[dict[str, Any]]:
+        """VMs with the power on; memory is their proportional share (PSS)."""
+        return [self._machine(machine) for machine in self._hypervisor.machines()]
+
+    async def kubeconfig(self) -> str | None:
+        """The admin's kubeconfig of the cluster in the VMs, if there is one."""
+        return kubeconfig(self._hypervisor)
+
+    def _machine(self, machine: Running) -> dict[str, Any]:
+        vm, pids = machine.vm, processes(machine.pid)
+        booted = Path(f"/proc/{machine.pid}/root/run/lab/booted").exists()
+        return {
+            "vmid": vm.vmid,
+            "name": vm.name,
+            "node": vm.node,
+            "addresses": [nic.address.split("/")[0] for nic in vm.nics if nic.address],
+            "user": vm.user,
+            "gpus": len(vm.gpus),
+            "state": "running" if booted else "booting",
+            "pid": machine.pid,
+            "processes": len(pids),
+            "memory_mib": round(sum(_memory(pid) for pid in pids) / 1024, 1),
+            "uptime": round(time.time() - machine.since),
+        }
+
+
+def kubeconfig(hypervisor: NamespaceHypervisor, read: Callable[[int, str], str | None] | None = None) -> str | None:
+    """The kubeconfig of the first server that has one, with the server's own address in place of loopback."""
+    for machine in hypervisor.machines():
+        text = (read or read_file)(machine.pid, K3S_KUBECONFIG)
+        address = next((nic.address for nic in machine.vm.nics if nic.address), None)
+        if text and address:
+            return text.replace("127.0.0.1", address.split("/")[0])
+    return None
+
+
+def read_file(pid: int, path: str) -> str | None:
+    """A file of the VM whose PID 1 is `pid`, or None."""
+    try:
+        with os.fdopen(syscalls.open_in_root(Path(f"/proc/{pid}/root"), path)) as file:
+            return file.read()
+    except OSError:
+        return None
+
+
+def _memory(pid: int) -> int:
+    """Proportional set size, KiB; 0 for a process that is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
+
+
+def _first_line(*argv: str) -> str:
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    return (done.stdout or done.stderr).splitlines()[0]

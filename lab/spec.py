@@ -1,0 +1,115 @@
+"""The campus that is to be simulated: derived from a site's file, or read back from a running lab."""
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import TypeAdapter
+
+from config import Site
+from config.gpus import Gpu
+from lab.contracts import LabSpec, Mapping, PciDevice, PveNode, Storage
+
+TOKEN_USER = "lyceum@pve"  # noqa: S105  # an account's name
+IMAGE_STORAGE_GIB = 200
+"""Room for images and snippets on each node."""
+
+
+class SpecError(Exception):
+    """The site cannot be simulated as it is; the text names the field and the remedy."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What `lab up` was asked for."""
+
+    spec: LabSpec
+    charts: Path | None = None
+    """Directory of real chart archives, instead of the stand-ins."""
+
+
+_WISH = TypeAdapter(Wish)
+
+
+def dump_wish(wish: Wish) -> bytes:
+    """As JSON."""
+    return _WISH.dump_json(wish, indent=1)
+
+
+def load_wish(data: bytes) -> Wish:
+    """The inverse of `dump_wish`."""
+    return _WISH.validate_json(data)
+
+
+def from_site(site: Site, name: str) -> LabSpec:
+    """The campus of a site: its hosts with their cards, its network, and what its Proxmox administrator sets up once.
+
+    Raises:
+        SpecError: a host has no address for its Proxmox API.
+    """
+    nodes = []
+    for host in site.bare.values():
+        if host.address is None:
+            raise SpecError(
+                f"{site.name}: hosts: {host.name}: the lab serves Proxmox at each host; give it an `address`"
+            )
+        nodes.append(
+            PveNode(
+                name=host.name,
+                address=str(host.address),
+                cpus=host.cpus,
+                memory_mib=host.memory,
+                pci=tuple(pci_device(gpu) for gpu in host.gpus),
+                storages=_storages(site, host.disk // 1024),
+                bridges=(site.network.bridge,),
+                disk_gib=host.disk // 1024,
+            )
+        )
+    return LabSpec(
+        name=name,
+        cidr=site.network.cidr,
+        gateway=site.network.gateway,
+        nodes=tuple(nodes),
+        mirror=mirror_address(site),
+        token_user=TOKEN_USER,
+        pool=site.proxmox.pool,
+        mappings=tuple(
+            Mapping(node.mapping, node.host, tuple(pci_device(gpu) for gpu in node.gpus))
+            for node in site.machines
+            if node.gpus
+        ),
+    )
+
+
+def pci_device(gpu: Gpu) -> PciDevice:
+    """A card as `hardware/pci` shows it."""
+    vendor, device = gpu.card.id.split(":")
+    sub_vendor, sub_device = (gpu.subsystem or gpu.card.id).split(":")
+    return PciDevice(
+        address=gpu.pci,
+        vendor=vendor,
+        device=device,
+        subsystem_vendor=sub_vendor,
+        subsystem_device=sub_device,
+        iommu_group=gpu.iommu_group,
+        class_id="030200",
+        name=gpu.card.product.replace("-", " "),
+    )
+
+
+def mirror_address(site: Site) -> IPv4Address:
+    """Where the lab's mirror answers: the address in `charts` if there is one, else the network's second."""
+    host = urlsplit(site.charts).hostname if site.charts != "upstream" else None
+    try:
+        return IPv4Address(host or "")
+    except ValueError:
+        return site.network.cidr.network_address + 2
+
+
+def _storages(site: Site, size_gib: int) -> tuple[Storage, ...]:
+    """A thin pool for disks, and a directory for everything else, as Proxmox's installer makes them."""
+    return (
+        Storage(site.proxmox.vm_storage, "lvmthin", ("images", "rootdir"), size_gib),
+        Storage(site.proxmox.image_storage, "dir", ("import", "iso", "vztmpl", "snippets"), IMAGE_STORAGE_GIB),
+    )

@@ -9,7 +9,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## virtual environment, pinned packages, toolchain, the lab's Debian packages
-	@$(PYTHON) toolchain/setup.py
+	@$(PYTHON) -m toolchain.setup
 
 check: setup ## format, lint, types
 	@$(VENV)/ruff format --check .

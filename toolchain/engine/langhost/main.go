@@ -20,7 +20,7 @@ import (
 )
 
 // The engine is looked for this often, so that the host does not outlive an engine that was killed.
-const healthEvery = 10 * time.Second
+const healthEvery = 3 * time.Second
 
 // version is that of the SDK; the build sets it.
 var version = "0.0.0"

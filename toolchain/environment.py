@@ -1,0 +1,41 @@
+"""The environment in which Lyceum runs Pulumi: this project's engine and plugins, and nothing of the user's."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+DIRECTORY = PROJECT / ".toolchain"
+BINARIES = DIRECTORY / "bin"
+
+
+class ToolchainMissingError(Exception):
+    """`make setup` has not been run here."""
+
+
+def binary(name: str) -> Path:
+    """Path of a program of the toolchain.
+
+    Raises:
+        ToolchainMissingError: It is not there.
+    """
+    path = BINARIES / name
+    if not path.exists():
+        raise ToolchainMissingError(f"{path} is missing. Remedy: make setup")
+    return path
+
+
+def engine_environment() -> dict[str, str]:
+    """Variables for a process that runs `pulumi`, on top of the caller's.
+
+    The plugins come from a Pulumi home of the project's own, so that the engine finds exactly the pinned ones, asks no
+    network for them, and warns about none. Backend and passphrase are the caller's business.
+    """
+    return {
+        "PATH": f"{BINARIES}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+        "PULUMI_HOME": str(DIRECTORY / "pulumi"),
+        "PULUMI_IGNORE_AMBIENT_PLUGINS": "true",
+        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+    }

@@ -1,0 +1,61 @@
+"""The whole program, run without an engine for a site at a stage; every secret in it is a text that must not leak."""
+
+import contextlib
+import os
+import runpy
+import tempfile
+from collections.abc import Mapping
+from functools import cache
+
+import yaml
+
+from config.load import PROJECT, SITES
+from config.secrets import derived_text, ssh_private_pem
+from config.site import STAGES
+from tests.support.mocks import Graph, Registered, build
+
+ALL_SITES = tuple(sorted(path.stem for path in SITES.glob("*.yaml")))
+EVERY = [(site, stage) for site in ALL_SITES for stage in STAGES]
+"""Every site at every stage."""
+STACKS = ("dev", "prod")
+
+SEED = "5eed" * 16
+PROXMOX_TOKEN = "lyceum@pve!lyceum=0badc0de-0000-4000-8000-000000000000"
+ADMIN_KEY = "the-administrators-client-key"
+CA_HASH = "ca" * 32
+SENTINELS = (
+    SEED,
+    PROXMOX_TOKEN,
+    ADMIN_KEY,
+    ssh_private_pem(SEED).splitlines()[1],
+    *(derived_text(SEED, purpose) for purpose in ("k3s-token", "k3s-agent-token", "grafana-admin", "hub-password")),
+)
+"""What must never be readable: the two given secrets, what is derived from them, and what the cluster answers."""
+
+
+def answers(one: Registered) -> Mapping[str, str]:
+    """What the machines and Proxmox would answer."""
+    if one.type == "command:remote:Command":
+        return {"stdout": f"{CA_HASH}\nserver: https://127.0.0.1:6443\nclient-key: {ADMIN_KEY}\n"}
+    if one.type == "command:local:Command":
+        return {"stdout": f"answer-to-{one.name}"}
+    return {}
+
+
+@cache
+def program(site: str, stage: str, *, preview: bool = False, secrets: bool = True) -> Graph:
+    """What `__main__.py` registers; run in an empty directory, so that no file of a running lab is found."""
+    given = {"lyceum:seed": SEED, "lyceum:proxmox-token": PROXMOX_TOKEN} if secrets else {}
+    with tempfile.TemporaryDirectory() as nothing, contextlib.chdir(nothing):
+        return build(
+            lambda: runpy.run_path(os.fspath(PROJECT / "__main__.py")),
+            config={"lyceum:site": site, "lyceum:stage": stage, **given},
+            answers=answers,
+            preview=preview,
+        )
+
+
+def stack(name: str) -> tuple[str, str]:
+    """Site and stage that Pulumi.<name>.yaml says."""
+    config = yaml.safe_load((PROJECT / f"Pulumi.{name}.yaml").read_text())["config"]
+    return config["lyceum:site"], config["lyceum:stage"]

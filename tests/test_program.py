@@ -1,0 +1,300 @@
+"""The whole program, for every site at every stage: what must hold whatever a campus looks like."""
+
+import json
+from itertools import pairwise
+
+import pytest
+import yaml
+
+from config.load import PROJECT
+from config.site import STAGES
+from tests.support import golden
+from tests.support.mocks import Graph, Registered
+from tests.support.program import ALL_SITES, EVERY, SENTINELS, STACKS, program, stack
+
+RELEASE = "kubernetes:helm.sh/v3:Release"
+VM = "proxmoxve:index/vmLegacy:VmLegacy"
+COMMAND = "command:remote:Command"
+
+every = pytest.mark.parametrize(("site", "stage"), EVERY)
+"""Every site at every stage, those of the dev and prod stacks among them."""
+
+GROWS = {
+    "k3s-members": "the last command waits for every node and gives it its role",
+    "rook-ceph-cluster": "Ceph is told each node and its disk by name",
+    "clusterqueue-campus": "the queue's quota is what the nodes have",
+    "gpu-operator": "a node with another way of sharing brings its configuration",
+    "jupyterhub": "a node with another way of sharing brings its profiles",
+}
+"""Resources whose inputs may change when a stage adds nodes, and why; everything else must stay as it is."""
+
+R30 = [
+    ("ceph-csi-drivers", "rook-ceph"),
+    ("rook-ceph-cluster", "ceph-csi-drivers"),
+    ("cluster-policy-ready", "gpu-operator"),
+    ("ipaddresspool-campus", "metallb"),
+    ("l2advertisement-campus", "ipaddresspool-campus"),
+    ("clusterissuer-campus", "cert-manager"),
+    ("ingress-nginx", "ipaddresspool-campus"),
+    ("ingress-nginx", "clusterissuer-campus"),
+    ("jupyterhub", "rook-ceph-cluster"),
+    ("jupyterhub", "cluster-policy-ready"),
+    ("jupyterhub", "ingress-nginx"),
+    ("kube-prometheus-stack", "prometheus-operator-crds"),
+    ("kube-prometheus-stack", "rook-ceph-cluster"),
+    ("kube-prometheus-stack", "ingress-nginx"),
+    ("localqueue-campus", "clusterqueue-campus"),
+    ("clusterqueue-campus", "kueue"),
+    ("kserve-resources", "kserve-crd"),
+    ("kserve-resources", "clusterissuer-campus"),
+    ("kserve-runtime-configs", "kserve-resources"),
+]
+"""Later, earlier: the order of R30 with what reference material adds to it."""
+
+MONITORED = ["cert-manager", "ingress-nginx", "rook-ceph", "rook-ceph-cluster", "gpu-operator", "kueue"]
+"""Releases whose charts leave out their ServiceMonitors without a word while the kind does not exist."""
+
+
+def named(graph: Graph, name: str) -> Registered:
+    """The one resource of this name that is no component and no namespace."""
+    found = [one for one in graph.by_urn.values() if one.name == name and one.request.custom]
+    assert len(found) == 1, f"{len(found)} resources are called {name}"
+    return found[0]
+
+
+@every
+def test_every_resource_hangs_under_a_component(site: str, stage: str) -> None:
+    assert program(site, stage).orphans == []
+
+
+@every
+def test_no_resource_reaches_for_a_default_provider(site: str, stage: str) -> None:
+    """A default provider would talk to whatever cluster the operator's machine knows."""
+    settings = yaml.safe_load((PROJECT / "Pulumi.yaml").read_text())["config"]
+    forbidden = settings["pulumi:disable-default-providers"]
+
+    assert set(forbidden) == {"kubernetes", "proxmoxve"}
+    assert program(site, stage).on_default_provider(*forbidden) == []
+
+
+@every
+def test_no_two_resources_share_a_urn(site: str, stage: str) -> None:
+    assert program(site, stage).duplicates == []
+
+
+@every
+def test_every_component_registers_its_outputs(site: str, stage: str) -> None:
+    assert program(site, stage).unfinished == []
+
+
+@every
+def test_no_secret_stands_outside_its_envelope(site: str, stage: str) -> None:
+    """What stands outside is written to the state, to previews and to logs as it is."""
+    assert program(site, stage).leaks(*SENTINELS) == []
+
+
+def test_the_sentinels_are_in_the_graph_so_that_their_absence_means_something() -> None:
+    graph = program("lab", "alpha")
+    text = json.dumps([one.inputs for one in graph.by_urn.values()])
+
+    assert [sentinel for sentinel in SENTINELS[1:] if sentinel not in text] == []
+
+
+@every
+def test_a_preview_shows_every_resource_with_no_cluster_in_existence(site: str, stage: str) -> None:
+    """A resource that is declared inside `apply` would be missing here."""
+    assert list(program(site, stage, preview=True).by_urn) == list(program(site, stage).by_urn)
+
+
+@pytest.mark.parametrize("site", ALL_SITES)
+def test_a_preview_needs_no_secrets(site: str) -> None:
+    assert list(program(site, "alpha", preview=True, secrets=False).by_urn) == list(program(site, "alpha").by_urn)
+
+
+@pytest.mark.parametrize("site", ALL_SITES)
+@pytest.mark.parametrize(("less", "more"), list(pairwise(STAGES)))
+def test_a_later_stage_only_adds(site: str, less: str, more: str) -> None:
+    before, after = program(site, less).by_urn, program(site, more).by_urn
+
+    assert before.keys() - after.keys() == set()
+    changed = {one.name for urn, one in before.items() if one.inputs != after[urn].inputs}
+    assert changed <= GROWS.keys(), "growing must not touch what runs"
+
+
+@pytest.mark.parametrize("site", ALL_SITES)
+def test_a_later_stage_keeps_every_option_that_decides_over_replacement(site: str) -> None:
+    before, after = program(site, "alpha").by_urn, program(site, "all").by_urn
+
+    def options(one: Registered) -> tuple[object, ...]:
+        request = one.request
+        return request.protect, request.deleteBeforeReplace, list(request.ignoreChanges), list(request.replaceOnChanges)
+
+    assert [urn for urn, one in before.items() if options(one) != options(after[urn])] == []
+
+
+def test_growing_changes_what_it_is_said_to_change() -> None:
+    """The list of exceptions must not outlive its reasons."""
+    seen = {
+        one.name
+        for site in ALL_SITES
+        for less, more in pairwise(STAGES)
+        for urn, one in program(site, less).by_urn.items()
+        if one.inputs != program(site, more).by_urn[urn].inputs
+    }
+
+    assert {"k3s-members", "rook-ceph-cluster", "clusterqueue-campus"} <= seen
+
+
+def test_production_has_forty_gpu_workers() -> None:
+    graph = program(*stack("prod"))
+    with_gpu = [one.name for one in graph.of_type(VM) if one.inputs.get("hostpcis")]
+
+    assert with_gpu == [f"gpu-{n:02d}-vm" for n in range(1, 41)]
+
+
+def test_development_has_three_servers_and_two_gpu_workers() -> None:
+    graph = program(*stack("dev"))
+
+    assert [one.name for one in graph.of_type(VM)] == [
+        "gpu-1-vm",
+        "gpu-2-vm",
+        "server-1-vm",
+        "server-2-vm",
+        "server-3-vm",
+    ]
+
+
+def test_development_has_one_worker_in_mig_mode_and_one_with_whole_cards() -> None:
+    graph = program(*stack("dev"))
+    patched = [one.inputs["metadata"] for one in graph.of_type("kubernetes:core/v1:NodePatch")]
+
+    assert [(patch["name"], sorted(patch["labels"])) for patch in patched] == [("gpu-1", ["nvidia.com/mig.config"])]
+    offered = named(graph, "clusterqueue-campus").inputs["spec"]["resourceGroups"][0]["flavors"][0]["resources"]
+    assert {"name": "nvidia.com/gpu", "nominalQuota": "2"} in offered
+    assert {"name": "nvidia.com/mig-1g.5gb", "nominalQuota": "7"} in offered
+
+
+@pytest.mark.parametrize("site", ALL_SITES)
+def test_a_machine_costs_at_most_five_resources(site: str) -> None:
+    """Forty nodes must stay cheap on a file backend, which writes the whole state at every step."""
+    for less, more in pairwise(STAGES):
+        few, many = program(site, less), program(site, more)
+        machines = len(many.of_type(VM)) - len(few.of_type(VM))
+
+        assert len(many.by_urn) - len(few.by_urn) <= 5 * machines
+
+
+def test_forty_nodes_with_every_layer_are_at_most_four_hundred_resources() -> None:
+    assert len(program(*stack("prod")).by_urn) <= 400
+
+
+@pytest.mark.parametrize("name", STACKS)
+@pytest.mark.parametrize(("later", "earlier"), R30)
+def test_layers_come_in_the_order_that_their_needs_give(name: str, later: str, earlier: str) -> None:
+    graph = program(*stack(name))
+
+    assert named(graph, earlier).urn in graph.before(named(graph, later)), f"{later} must wait for {earlier}"
+
+
+@pytest.mark.parametrize("name", STACKS)
+@pytest.mark.parametrize("release", MONITORED)
+def test_what_wants_to_be_watched_waits_for_the_kinds_of_prometheus(name: str, release: str) -> None:
+    graph = program(*stack(name))
+
+    assert named(graph, "prometheus-operator-crds").urn in graph.before(named(graph, release))
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_everything_on_kubernetes_waits_for_every_node(name: str) -> None:
+    graph = program(*stack(name))
+    members = named(graph, "k3s-members").urn
+    on_kubernetes = [one for one in graph.by_urn.values() if one.type.startswith("kubernetes:")]
+
+    assert on_kubernetes
+    assert [one.name for one in on_kubernetes if members not in graph.before(one)] == []
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_layers_without_a_need_for_each_other_come_up_side_by_side(name: str) -> None:
+    """A chain would add their times."""
+    graph = program(*stack(name))
+    independent = ["metallb", "rook-ceph", "gpu-operator", "kueue", "cert-manager"]
+    waits = [
+        (one, other)
+        for one in independent
+        for other in independent
+        if one != other and named(graph, other).urn in graph.before(named(graph, one))
+    ]
+
+    assert waits == []
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_servers_join_one_after_the_other_and_agents_side_by_side(name: str) -> None:
+    """Etcd takes one learner at a time; an agent needs only the first server."""
+    graph = program(*stack(name))
+    order = {one.name: graph.before(one) for one in graph.of_type(COMMAND)}
+    urns = {one.name: one.urn for one in graph.of_type(COMMAND)}
+    servers = sorted(name for name in order if name.startswith("server-"))
+    agents = [name for name in order if name.startswith("gpu-")]
+
+    assert all(urns[first] in order[second] for first, second in pairwise(servers))
+    assert [agent for agent in agents if urns[servers[0]] not in order[agent]] == []
+    assert [(one, other) for one in agents for other in agents if urns[other] in order[one]] == []
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_a_machine_is_logged_in_to_only_after_its_host_key_is_known(name: str) -> None:
+    graph = program(*stack(name))
+    for command in graph.of_type(COMMAND):
+        connection = command.inputs["connection"]
+
+        assert connection["hostKey"].startswith("answer-to-"), f"{command.name} must pin the key that the agent read"
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_no_secret_is_an_argument_of_a_command(name: str) -> None:
+    """Arguments are readable for everybody on the machine; standard input and the environment are not."""
+    graph = program(*stack(name))
+    lines = [one.inputs["create"] for one in graph.by_urn.values() if one.type.startswith("command:")]
+
+    assert lines
+    assert [line for line in lines if any(sentinel in line for sentinel in SENTINELS)] == []
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_what_a_command_prints_is_kept_from_the_log(name: str) -> None:
+    """A kubeconfig comes back on standard output."""
+    for one in program(*stack(name)).of_type(COMMAND):
+        assert one.inputs["logging"] == "stderr"
+        assert "stdout" in one.request.additionalSecretOutputs
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_exports_say_how_to_reach_the_cluster(name: str) -> None:
+    exports = program(*stack(name)).exports()
+
+    assert set(exports) == {"site", "stage", "api", "ingress", "kubeconfig", "cluster_ca"}
+    assert exports["api"] in exports["kubeconfig"], "the kubeconfig must name the address that moves, not 127.0.0.1"
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_names_of_resources_change_only_on_purpose(name: str) -> None:
+    """Another URN is another resource: the old one would be deleted. A rename needs an alias."""
+    urns = [urn.removeprefix("urn:pulumi:test::project::") for urn in program(*stack(name)).by_urn]
+
+    golden.check(f"urns_{name}.json", json.dumps(urns, indent=1) + "\n")
+
+
+def test_the_program_is_a_table_of_contents() -> None:
+    lines = (PROJECT / "__main__.py").read_text().splitlines()
+
+    assert len(lines) <= 80
+    assert [line for line in lines if line.lstrip().startswith(("for ", "if ", "while ", "def "))] == []
+
+
+def test_stacks_hold_the_same_keys() -> None:
+    """They differ in values, never in structure."""
+    keys = [set(yaml.safe_load((PROJECT / f"Pulumi.{name}.yaml").read_text())["config"]) for name in STACKS]
+
+    assert keys[0] == keys[1] == {"lyceum:site", "lyceum:stage"}

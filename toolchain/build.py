@@ -89,8 +89,8 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         say("\ntoolchain: interrupted; what is finished stays, run it again to go on")
         return 130
-    if not missing(everything):
-        cache.link(PROJECT / ".toolchain", everything)
+    finally:
+        cache.link(PROJECT / ".toolchain", tuple(one for one in everything if cache.is_sound(cache.entry(one))))
     return 0
 
 

@@ -145,33 +145,50 @@ def lock() -> Iterator[None]:
 
 
 def link(project: Path, programs: tuple[Program, ...]) -> None:
-    """Makes `.toolchain` in a project point at the entries.
+    """Brings the entries into a project's `.toolchain`.
 
-    `bin/` has every binary. `pulumi/plugins/` has the provider plugins in the layout of a Pulumi home directory:
-    plugins that pulumi finds on PATH instead make it warn about each, at every command.
+    `bin/` has every binary: the file itself, under a second name where the cache is on the same file system, because the
+    lab shows this directory to its hosts, which see no cache. `pulumi/plugins/` has the provider plugins in the layout
+    of a Pulumi home directory: plugins that pulumi finds on PATH instead make it warn about each, at every command.
     """
-    wanted: dict[Path, Path] = {}
-    for program in programs:
-        for name in program.binaries:
-            binary = entry(program) / "bin" / name
-            wanted[project / "bin" / name] = binary
-            if name.startswith("pulumi-resource-"):
-                directory = f"{name.removeprefix('pulumi-')}-v{program.version}"
-                wanted[project / "pulumi" / "plugins" / directory / name] = binary
-    for place, binary in wanted.items():
-        if place.is_symlink() and place.readlink() == binary:
-            continue
-        place.parent.mkdir(parents=True, exist_ok=True)
-        fresh = place.with_name(f".{place.name}.new")
-        fresh.unlink(missing_ok=True)
-        fresh.symlink_to(binary)
-        fresh.replace(place)
-    _remove_stale(project, set(wanted))
-
-
-def _remove_stale(project: Path, wanted: set[Path]) -> None:
+    binaries = {project / "bin" / name: entry(one) / "bin" / name for one in programs for name in one.binaries}
+    plugins = {
+        project / "pulumi" / "plugins" / f"{name.removeprefix('pulumi-')}-v{one.version}" / name
+        for one in programs
+        for name in one.binaries
+        if name.startswith("pulumi-resource-")
+    }
+    for place, binary in binaries.items():
+        if not _is_same(place, binary):
+            with _replacing(place) as fresh:
+                try:
+                    fresh.hardlink_to(binary)
+                except OSError:
+                    shutil.copy2(binary, fresh)
+    for place in plugins:
+        target = Path("../../../bin") / place.name
+        if not (place.is_symlink() and place.readlink() == target):
+            with _replacing(place) as fresh:
+                fresh.symlink_to(target)
     for place in [*project.glob("bin/*"), *project.glob("pulumi/plugins/*/*")]:
-        if place.is_symlink() and place not in wanted:
+        if place not in binaries and place not in plugins:
             place.unlink()
             if place.parent.name != "bin" and not any(place.parent.iterdir()):
                 place.parent.rmdir()
+
+
+def _is_same(place: Path, binary: Path) -> bool:
+    if place.is_symlink() or not place.exists():
+        return False
+    here, there = place.stat(), binary.stat()
+    return place.samefile(binary) or (here.st_size, here.st_mtime_ns) == (there.st_size, there.st_mtime_ns)
+
+
+@contextmanager
+def _replacing(place: Path) -> Iterator[Path]:
+    """A fresh name that takes the place of a file at once."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    fresh = place.with_name(f".{place.name}.new")
+    fresh.unlink(missing_ok=True)
+    yield fresh
+    fresh.replace(place)

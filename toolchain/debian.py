@@ -28,6 +28,7 @@ PACKAGES = {
 
 PLACES = os.pathsep.join(["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"])
 POLICY = Path("/usr/sbin/policy-rc.d")
+OURS = "# made by Lyceum's set-up for the time of an installation; may be removed"
 
 
 class AptError(Exception):
@@ -85,10 +86,10 @@ def _apt(command: list[str]) -> None:
 @contextmanager
 def _services_stay_down() -> Iterator[None]:
     """Tells Debian's maintainer scripts not to start what they install, unless somebody already decides that."""
-    if POLICY.exists():
+    if POLICY.exists() and OURS not in POLICY.read_text():
         yield
         return
-    POLICY.write_text("#!/bin/sh\nexit 101\n")
+    POLICY.write_text(f"#!/bin/sh\n{OURS}\nexit 101\n")
     POLICY.chmod(0o755)
     try:
         yield

@@ -27,6 +27,7 @@ class MonitoringTypes(Layer):
     ready: pulumi.Resource
     """What a ServiceMonitor needs to exist."""
     namespace_resource: k8s.core.v1.Namespace
+    """Where everything that watches lives."""
 
     def __init__(self, name: str, args: LayerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, args, opts)
@@ -46,6 +47,7 @@ class Monitoring(Layer):
 
     TOKEN: ClassVar[str] = "lyceum:platform:Monitoring"  # noqa: S105 - a type token
     ready: pulumi.Resource
+    """What a query or an alarm needs to be answered."""
 
     def __init__(
         self,

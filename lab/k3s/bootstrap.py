@@ -1,0 +1,81 @@
+"""Bootstrap data: what a joining or restored server needs of the cluster, kept in etcd encrypted with the join token.
+
+As in K3s: the key is `/bootstrap/<first 12 hex digits of the token's SHA-256>`, the value `<salt>:<base64>` of AES-GCM
+under PBKDF2-SHA1 with 4096 rounds. Without the token, a snapshot is unusable.
+"""
+
+import base64
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Mapping
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from lab.k3s.paths import Paths, write_secret
+from lab.k3s.pki import SHARED
+
+__all__ = ["PREFIX", "BootstrapError", "decrypt", "encrypt", "pack", "storage_key", "unpack"]
+
+PREFIX = "/bootstrap"
+DIFFERENT_TOKEN = "bootstrap data already found and encrypted with different token"  # noqa: S105 (K3s's message)
+
+
+class BootstrapError(Exception):
+    """The bootstrap data cannot be read; the text is K3s's."""
+
+
+def storage_key(password: str) -> str:
+    """Return the etcd key under which data encrypted with this password lies."""
+    return f"{PREFIX}/{hashlib.sha256(password.encode()).hexdigest()[:12]}"
+
+
+def _cipher(password: str, salt: str) -> AESGCM:
+    return AESGCM(hashlib.pbkdf2_hmac("sha1", password.encode(), salt.encode(), 4096, 32))
+
+
+def encrypt(password: str, plain: bytes) -> str:
+    """Encrypt with a join token's password."""
+    salt, nonce = secrets.token_hex(8), os.urandom(12)
+    sealed = nonce + _cipher(password, salt).encrypt(nonce, plain, None)
+    return f"{salt}:{base64.b64encode(sealed).decode()}"
+
+
+def decrypt(password: str, value: str) -> bytes:
+    """Decrypt; raises `BootstrapError` when the password is another one."""
+    salt, _, encoded = value.partition(":")
+    sealed = base64.b64decode(encoded)
+    try:
+        return _cipher(password, salt).decrypt(sealed[:12], sealed[12:], None)
+    except InvalidTag as error:
+        raise BootstrapError(DIFFERENT_TOKEN) from error
+
+
+def find(password: str, stored: Mapping[str, str]) -> bytes | None:
+    """Pick and decrypt the cluster's data among what lies below `PREFIX`; None when there is none at all."""
+    if not stored:
+        return None
+    value = stored.get(storage_key(password))
+    if value is None:
+        raise BootstrapError(DIFFERENT_TOKEN)
+    return decrypt(password, value)
+
+
+def pack(paths: Paths) -> bytes:
+    """Return the shared files of this server as JSON of name to base64."""
+    files = {name: paths.server / name for name in SHARED}
+    return json.dumps(
+        {name: base64.b64encode(file.read_bytes()).decode() for name, file in files.items() if file.exists()}
+    ).encode()
+
+
+def unpack(paths: Paths, packed: bytes) -> None:
+    """Write the shared files; what is there and equal stays untouched."""
+    for name, encoded in json.loads(packed).items():
+        if name not in SHARED:
+            raise BootstrapError(f"bootstrap data names a file that no server shares: {name}")
+        file, content = paths.server / name, base64.b64decode(encoded)
+        if not file.exists() or file.read_bytes() != content:
+            write_secret(file, content, 0o644 if name.endswith(".crt") else 0o600)

@@ -1,0 +1,76 @@
+"""This host as K3s sees it: its name, address, machine, kernel settings, and its init system."""
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.k3s.config import ConfigError, Options
+from lab.k3s.node import KernelDefaults, Machine
+from lab.k3s.paths import MACHINE, READY, write_secret
+
+__all__ = ["Host", "announce_ready", "kernel_settings"]
+
+_NODE_ID = Path("/etc/rancher/node/id")
+
+
+@dataclass(frozen=True)
+class Host:
+    """Who this node is."""
+
+    name: str
+    address: str
+    machine: Machine
+
+    @classmethod
+    def detect(cls, options: Options) -> "Host":
+        """Take name and address from the settings, else from the machine."""
+        raw = json.loads(MACHINE.read_text()) if MACHINE.exists() else {}
+        name = (options.text("node-name") or socket.gethostname()).lower()
+        if options.on("with-node-id"):
+            if not _NODE_ID.exists():
+                write_secret(_NODE_ID, f"{secrets.token_hex(4)}\n", 0o644)
+            name = f"{name}-{_NODE_ID.read_text().strip()}"
+        address = options.text("node-ip") or str(raw.get("address", "")).partition("/")[0] or _first_address()
+        fallback = {"name": name, "cores": os.cpu_count() or 1, "memory_mib": 4096}
+        return cls(name, address, Machine.read({**fallback, **raw}))
+
+
+def _first_address() -> str:
+    shown = subprocess.run(
+        ["ip", "-j", "-4", "address", "show", "scope", "global"], check=True, capture_output=True, text=True
+    ).stdout
+    for link in json.loads(shown):
+        for address in link.get("addr_info", []):
+            return str(address["local"])
+    raise ConfigError("no node IP: this host has no global IPv4 address; set node-ip")
+
+
+def kernel_settings(root: Path = Path("/proc/sys")) -> Mapping[str, int]:
+    """Read the settings that protect-kernel-defaults judges.
+
+    A lab VM shares its kernel with the whole machine; what its own `sysctl` was told lies in /run/lab/sysctl.
+    """
+    settings = {}
+    for name in KernelDefaults:
+        for file in (Path("/run/lab/sysctl") / name, root / name.replace(".", "/")):
+            try:
+                settings[name] = int(file.read_text().split()[0])
+            except (OSError, ValueError, IndexError):
+                continue
+            break
+    return settings
+
+
+def announce_ready() -> None:
+    """Tell the init system that the unit is up, by sd_notify and by a file."""
+    READY.parent.mkdir(parents=True, exist_ok=True)
+    READY.touch()
+    target = os.environ.get("NOTIFY_SOCKET")
+    if target:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            notify.sendto(b"READY=1", "\0" + target[1:] if target.startswith("@") else target)

@@ -1,0 +1,40 @@
+"""Log lines in the form that K3s's own have in the journal, so that what reads them can be tried in the lab."""
+
+import sys
+from datetime import UTC, datetime
+from typing import NoReturn
+
+__all__ = ["error", "fatal", "info", "say", "warning"]
+
+
+def _line(level: str, message: str) -> None:
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    quoted = message.replace("\\", "\\\\").replace('"', '\\"')
+    sys.stderr.write(f'time="{now}" level={level} msg="{quoted}"\n')
+    sys.stderr.flush()
+
+
+def say(text: str) -> None:
+    """Answer the person who ran a command."""
+    sys.stdout.write(f"{text}\n")
+
+
+def info(message: str) -> None:
+    """Say what is being done."""
+    _line("info", message)
+
+
+def warning(message: str) -> None:
+    """Say what is odd but no obstacle."""
+    _line("warning", message)
+
+
+def error(message: str) -> None:
+    """Say what failed and will be tried again."""
+    _line("error", message)
+
+
+def fatal(message: str) -> NoReturn:
+    """Say why the process ends, and end it as K3s does."""
+    _line("fatal", message)
+    raise SystemExit(1)

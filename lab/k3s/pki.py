@@ -1,0 +1,181 @@
+"""The certificates of a server: which exist, who signs them, and whose they are, in K3s's file names.
+
+CAs and shared keys are the cluster's (made once, handed to joining servers); leaf certificates are each server's own.
+"""
+
+import base64
+import datetime as dt
+import json
+import os
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from lab.k3s import certs
+from lab.k3s.config import Options
+from lab.k3s.paths import Paths, write_secret
+
+__all__ = ["SHARED", "kubeconfig", "make_leaves", "make_shared", "serving_names"]
+
+AUTHORITIES = {
+    "server-ca": "k3s-server-ca",
+    "client-ca": "k3s-client-ca",
+    "request-header-ca": "k3s-request-header-ca",
+    "etcd/server-ca": "etcd-server-ca",
+    "etcd/peer-ca": "etcd-peer-ca",
+}
+
+SHARED = (
+    *(f"tls/{name}.{kind}" for name in AUTHORITIES for kind in ("crt", "key")),
+    "tls/service.key",
+    "cred/encryption-config.json",
+    "cred/encryption-state.json",
+    "cred/ipsec.psk",
+)
+"""Files below `server/` that all servers share: the bootstrap data that a joining server is given."""
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A certificate of a server: file name below `tls/`, issuer, user and groups, and whether it serves."""
+
+    file: str
+    issuer: str
+    user: str
+    groups: tuple[str, ...] = ()
+    serves: str = ""
+    """`apiserver`, `etcd` or `local`: which names it carries; empty for client certificates."""
+
+
+LEAVES = (
+    Leaf("client-admin", "client-ca", "system:admin", ("system:masters",)),
+    Leaf("client-supervisor", "client-ca", "system:k3s-supervisor", ("system:masters",)),
+    Leaf("client-controller", "client-ca", "system:kube-controller-manager"),
+    Leaf("client-scheduler", "client-ca", "system:kube-scheduler"),
+    Leaf("client-kube-apiserver", "client-ca", "system:apiserver", ("system:masters",)),
+    Leaf("client-auth-proxy", "request-header-ca", "system:auth-proxy"),
+    Leaf("serving-kube-apiserver", "server-ca", "kube-apiserver", serves="apiserver"),
+    Leaf("kube-controller-manager/kube-controller-manager", "server-ca", "kube-controller-manager", serves="local"),
+    Leaf("kube-scheduler/kube-scheduler", "server-ca", "kube-scheduler", serves="local"),
+    Leaf("etcd/client", "etcd/server-ca", "etcd-client"),
+    Leaf("etcd/server-client", "etcd/server-ca", "etcd-server", serves="etcd"),
+    Leaf("etcd/peer-server-client", "etcd/peer-ca", "etcd-peer", serves="etcd"),
+)
+
+
+def _utcnow() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
+
+
+def encryption_config(provider: str) -> dict[str, object]:
+    """Return an EncryptionConfiguration for Secrets with one new key, `aescbc` or `secretbox`."""
+    key = {"name": f"{provider}key", "secret": base64.b64encode(secrets.token_bytes(32)).decode()}
+    return {
+        "kind": "EncryptionConfiguration",
+        "apiVersion": "apiserver.config.k8s.io/v1",
+        "resources": [{"resources": ["secrets"], "providers": [{provider: {"keys": [key]}}, {"identity": {}}]}],
+    }
+
+
+def make_shared(paths: Paths, options: Options) -> None:
+    """Make what a new cluster needs and this server does not have yet: CAs, service account key, encryption key."""
+    now = _utcnow()
+    for name, common_name in AUTHORITIES.items():
+        if not (paths.tls / f"{name}.crt").exists():
+            authority = certs.new_authority(common_name, now)
+            write_secret(paths.tls / f"{name}.key", authority.key)
+            write_secret(paths.tls / f"{name}.crt", authority.certificate, 0o644)
+    service_key = paths.tls / "service.key"
+    if not service_key.exists():
+        # Service account tokens are signed with RSA, which every client library checks.
+        key = rsa.generate_private_key(65537, 2048)
+        pem = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+        )
+        write_secret(service_key, pem)
+    if not (paths.cred / "ipsec.psk").exists():
+        write_secret(paths.cred / "ipsec.psk", secrets.token_hex(48))
+    encryption = paths.cred / "encryption-config.json"
+    if options.on("secrets-encryption") and not encryption.exists():
+        config = encryption_config(options.text("secrets-encryption-provider"))
+        write_secret(encryption, json.dumps(config))
+        write_secret(paths.cred / "encryption-state.json", json.dumps({"stage": "start", "current": config}))
+
+
+def serving_names(options: Options, node_name: str, node_ip: str) -> tuple[str, ...]:
+    """Return the names that the API server's certificate carries; a VIP is among them only if `tls-san` says so."""
+    domain = options.text("cluster-domain")
+    first_service = options.text("service-cidr").split("/")[0].rsplit(".", 1)[0] + ".1"
+    service = [f"kubernetes.default.svc.{domain}", "kubernetes.default.svc", "kubernetes.default", "kubernetes"]
+    names = [*service, "localhost", node_name, "127.0.0.1", "::1", first_service, node_ip, *options.many("tls-san")]
+    return tuple(dict.fromkeys(names))
+
+
+def make_leaves(paths: Paths, names: Sequence[str], node_ip: str) -> None:
+    """Issue this server's certificates and kubeconfigs; those still valid long enough and for all names are kept."""
+    now = _utcnow()
+    days = int(os.environ.get("CATTLE_NEW_SIGNED_CERT_EXPIRATION_DAYS", certs.LEAF_DAYS))
+    local = ("localhost", "127.0.0.1", "::1")
+    alternatives = {"": (), "apiserver": tuple(names), "etcd": (*local, node_ip), "local": local}
+    record = paths.tls / "dynamic-cert.json"
+    same_names = record.exists() and json.loads(record.read_text()) == sorted(names)
+    for leaf in LEAVES:
+        file = paths.tls / f"{leaf.file}.crt"
+        if file.exists() and same_names and certs.days_left(file.read_bytes(), now) > min(certs.RENEW_DAYS, days / 3):
+            continue
+        issuer = paths.tls / leaf.issuer
+        authority = certs.read_authority(
+            issuer.with_suffix(".crt").read_bytes(), issuer.with_suffix(".key").read_bytes()
+        )
+        key, pem = certs.new_key()
+        certificate = certs.sign(
+            authority, key.public_key(), leaf.user, organizations=leaf.groups, names=alternatives[leaf.serves],
+            days=days, now=now,
+        )  # fmt: skip
+        write_secret(file.with_suffix(".key"), pem)
+        write_secret(file, certificate, 0o644)
+    for user, client in (
+        ("admin", "client-admin"),
+        ("controller", "client-controller"),
+        ("scheduler", "client-scheduler"),
+    ):
+        config = kubeconfig(
+            "https://127.0.0.1:6443",
+            paths.tls / "server-ca.crt",
+            paths.tls / f"{client}.crt",
+            paths.tls / f"{client}.key",
+        )
+        write_secret(paths.cred / f"{user}.kubeconfig", config)
+    write_secret(record, json.dumps(sorted(names)))
+
+
+def kubeconfig(server: str, authority: Path, certificate: Path, key: Path) -> str:
+    """Return a kubeconfig with everything inside; names are `default`, as in K3s's k3s.yaml."""
+
+    def inline(file: Path) -> str:
+        return base64.b64encode(file.read_bytes()).decode()
+
+    return f"""\
+apiVersion: v1
+clusters:
+- cluster:
+    certificate-authority-data: {inline(authority)}
+    server: {server}
+  name: default
+contexts:
+- context:
+    cluster: default
+    user: default
+  name: default
+current-context: default
+kind: Config
+users:
+- name: default
+  user:
+    client-certificate-data: {inline(certificate)}
+    client-key-data: {inline(key)}
+"""

@@ -1,0 +1,167 @@
+"""etcd snapshots: taken by name and time, kept in number, restored into a new data directory."""
+
+import datetime as dt
+import re
+import shutil
+import subprocess
+import time
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.k3s.config import Options
+from lab.k3s.etcd import Etcd
+from lab.k3s.paths import BINARIES, Paths
+
+__all__ = ["Cron", "Snapshot", "SnapshotError", "directory", "listed", "prune", "restore", "save", "sweep"]
+
+
+class SnapshotError(Exception):
+    """A snapshot cannot be taken or restored; the text says why."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A snapshot file."""
+
+    name: str
+    path: Path
+    size: int
+    """Bytes."""
+    created: dt.datetime
+
+
+def directory(paths: Paths, options: Options) -> Path:
+    """Return where snapshots are kept."""
+    chosen = options.text("dir") or options.text("etcd-snapshot-dir")
+    return Path(chosen) if chosen else paths.snapshots
+
+
+def listed(folder: Path) -> list[Snapshot]:
+    """Return the snapshots of a folder, oldest first."""
+    found = []
+    for file in folder.glob("*") if folder.is_dir() else []:
+        if file.is_file() and not file.name.endswith(".part"):
+            stat = file.stat()
+            created = dt.datetime.fromtimestamp(stat.st_mtime, dt.UTC)
+            found.append(Snapshot(file.name, file, stat.st_size, created))
+    return sorted(found, key=lambda snapshot: (snapshot.created, snapshot.name))
+
+
+async def save(etcd: Etcd, folder: Path, base: str, node_name: str, *, compress: bool) -> Path:
+    """Take a snapshot named `<base>-<node>-<unix time>`, as K3s names them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    target = folder / f"{base}-{node_name}-{int(time.time())}"
+    await etcd.snapshot(target)
+    if not compress:
+        return target
+    packed = target.with_name(f"{target.name}.zip")
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(target, target.name)
+    packed.chmod(0o600)
+    target.unlink()
+    return packed
+
+
+def prune(folder: Path, base: str, node_name: str, retention: int) -> list[Path]:
+    """Delete all but the newest snapshots of this base name and node; returns what was deleted."""
+    prefix = f"{base}-{node_name}-"
+    own = [snapshot for snapshot in listed(folder) if snapshot.name.startswith(prefix)]
+    surplus = own[:-retention] if retention > 0 else []
+    for snapshot in surplus:
+        snapshot.path.unlink()
+    return [snapshot.path for snapshot in surplus]
+
+
+def restore(paths: Paths, options: Options, snapshot: str, name: str, node_ip: str) -> None:
+    """Put a snapshot's data in place of this server's etcd data, which is kept beside it as `etcd-old-<time>`.
+
+    Args:
+        paths: The server's files.
+        options: The settings, for the snapshot directory.
+        snapshot: Path of a file, or the name of one in the snapshot directory.
+        name: The member's name in the new cluster of one.
+        node_ip: The member's address.
+    """
+    file = Path(snapshot)
+    if not file.is_absolute():
+        file = directory(paths, options) / snapshot
+    if not file.is_file():
+        raise SnapshotError(f"etcd: snapshot path does not exist: {file}")
+    source = file
+    if file.suffix == ".zip":
+        with zipfile.ZipFile(file) as archive:
+            source = Path(archive.extract(archive.namelist()[0], paths.server / "db"))
+    new = paths.etcd.with_name("etcd-restored")
+    shutil.rmtree(new, ignore_errors=True)
+    program = BINARIES / "kube"
+    command = [str(program if program.exists() else "kube"), "etcdutl", "snapshot", "restore", str(source)]
+    peer = f"https://{node_ip}:2380"
+    command += [f"--data-dir={new}", f"--name={name}", f"--initial-cluster={name}={peer}"]
+    command += [f"--initial-advertise-peer-urls={peer}"]
+    result = subprocess.run(command, check=False, capture_output=True, text=True)
+    if source != file:
+        source.unlink()
+    if result.returncode != 0:
+        raise SnapshotError(f"etcd: snapshot {file} cannot be restored: {result.stderr.strip()[-500:]}")
+    if (paths.etcd / "member").exists():
+        paths.etcd.rename(paths.etcd.with_name(f"etcd-old-{int(time.time())}"))
+    else:
+        shutil.rmtree(paths.etcd, ignore_errors=True)
+    new.rename(paths.etcd)
+    (paths.etcd / "name").write_text(name)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a killed snapshot left."""
+    for file in folder.glob("*.part"):
+        file.unlink()
+
+
+@dataclass(frozen=True)
+class Cron:
+    """A schedule of five fields in the usual order; `*`, lists, ranges and steps."""
+
+    fields: tuple[frozenset[int], ...]
+    """Minutes, hours, days of the month, months, days of the week (0 is Sunday)."""
+    any_day: tuple[bool, bool]
+    """Whether day of month and day of week are `*`: when both are restricted, either one is enough."""
+
+    @classmethod
+    def parse(cls, text: str) -> "Cron":
+        """Parse `0 */12 * * *`; raises `ValueError` naming the field."""
+        parts = _ALIASES.get(text, text).split()
+        if len(parts) != len(_RANGES):
+            raise ValueError(f"etcd-snapshot-schedule-cron: {text!r} has {len(parts)} fields; expected {len(_RANGES)}")
+        fields = tuple(_field(part, low, high) for part, (low, high) in zip(parts, _RANGES, strict=True))
+        weekdays = frozenset(day % 7 for day in fields[4])
+        return cls((*fields[:4], weekdays), (parts[2] == "*", parts[4] == "*"))
+
+    def matches(self, moment: dt.datetime) -> bool:
+        """Return whether the schedule fires in this minute."""
+        minutes, hours, days, months, weekdays = self.fields
+        if moment.minute not in minutes or moment.hour not in hours or moment.month not in months:
+            return False
+        on_day, on_weekday = moment.day in days, moment.isoweekday() % 7 in weekdays
+        return on_day or on_weekday if not any(self.any_day) else on_day and on_weekday
+
+
+_RANGES: Sequence[tuple[int, int]] = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
+_ALIASES = {"@hourly": "0 * * * *", "@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@weekly": "0 0 * * 0"}
+
+
+def _field(text: str, low: int, high: int) -> frozenset[int]:
+    values: set[int] = set()
+    for part in text.split(","):
+        match = re.fullmatch(r"(?:\*|(\d+)(?:-(\d+))?)(?:/(\d+))?", part)
+        if match is None:
+            raise ValueError(f"etcd-snapshot-schedule-cron: {part!r} is no cron field")
+        first, last, step = match.groups()
+        start = int(first) if first else low
+        end = int(last) if last else (start if first and not step else high)
+        if not low <= start <= end <= high:
+            raise ValueError(f"etcd-snapshot-schedule-cron: {part!r} is outside {low}-{high}")
+        values |= set(range(start, end + 1, int(step or 1)))
+    return frozenset(values)

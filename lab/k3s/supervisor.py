@@ -1,0 +1,204 @@
+"""K3s's supervisor: the HTTPS service through which servers and agents join."""
+
+import base64
+import binascii
+import contextlib
+import datetime as dt
+import hmac
+import json
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+
+import uvicorn
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from lab.k3s import bootstrap, certs, passwords
+from lab.k3s.client import SUPERVISOR_PORT
+from lab.k3s.etcd import Etcd, EtcdError
+from lab.k3s.kube import ApiError, Kube
+from lab.k3s.paths import Paths
+from lab.k3s.tokens import parse
+
+__all__ = ["State", "Supervisor"]
+
+_AGENT_GROUP = "system:bootstrappers:k3s:default-node-token"
+
+
+@dataclass
+class State:
+    """What the supervisor answers from; the server fills it while it starts."""
+
+    paths: Paths
+    etcd: Etcd
+    kube: Kube
+    critical: dict[str, str]
+    version: str
+    server_password: str
+    agent_password: str
+    ready: bool = False
+    """Whether the API server answers, so that nodes may register."""
+    rotate: Callable[[str], Awaitable[None]] | None = None
+    """Changes the server token of the cluster to the given password."""
+
+
+def _equal(left: str, right: str) -> bool:
+    return bool(right) and hmac.compare_digest(left.encode(), right.encode())
+
+
+def _basic(request: Request) -> tuple[str, str]:
+    scheme, _, value = request.headers.get("Authorization", "").partition(" ")
+    if scheme != "Basic":
+        return "", ""
+    try:
+        user, _, password = base64.b64decode(value, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return "", ""
+    return user, password
+
+
+class Supervisor:
+    """The service; `serve` runs until cancelled."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._app = Starlette(
+            routes=[
+                Route("/ping", self._ping),
+                Route("/cacerts", self._cacerts),
+                Route("/v1-k3s/readyz", self._readyz),
+                Route("/v1-k3s/config", self._config),
+                Route("/v1-k3s/client-ca.crt", self._client_ca),
+                Route("/v1-k3s/client-kubelet.crt", self._kubelet_certificate, methods=["POST"]),
+                Route("/v1-k3s/server-bootstrap", self._bootstrap),
+                Route("/v1-k3s/token", self._rotate_token, methods=["PUT"]),
+                Route("/db/info", self._members),
+            ]
+        )
+
+    async def serve(self) -> None:
+        """Serve HTTPS on all addresses with the API server's certificate."""
+        tls = self._state.paths.tls
+        config = uvicorn.Config(
+            self._app,
+            host="0.0.0.0",  # noqa: S104 (as K3s)
+            port=SUPERVISOR_PORT,
+            ssl_certfile=tls / "serving-kube-apiserver.crt",
+            ssl_keyfile=str(tls / "serving-kube-apiserver.key"),
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+        )
+        await _Quiet(config).serve()
+
+    def _is_server(self, request: Request) -> bool:
+        user, password = _basic(request)
+        return user == "server" and _equal(password, self._state.server_password)
+
+    async def _is_node(self, request: Request) -> bool:
+        _, password = _basic(request)
+        if _equal(password, self._state.server_password) or _equal(password, self._state.agent_password):
+            return True
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        return scheme == "Bearer" and await self._is_bootstrap_token(token)
+
+    async def _is_bootstrap_token(self, token: str) -> bool:
+        identifier, _, secret = token.partition(".")
+        path = f"/api/v1/namespaces/kube-system/secrets/bootstrap-token-{identifier}"
+        stored = await self._state.kube.get(path) if self._state.ready and secret else None
+        if stored is None:
+            return False
+        data = {name: base64.b64decode(value).decode() for name, value in stored.get("data", {}).items()}
+        expires = data.get("expiration")
+        alive = not expires or dt.datetime.fromisoformat(expires) > dt.datetime.now(dt.UTC)
+        groups = data.get("auth-extra-groups", "").split(",")
+        return alive and _equal(secret, data.get("token-secret", "")) and _AGENT_GROUP in groups
+
+    async def _ping(self, _: Request) -> Response:
+        return PlainTextResponse("pong")
+
+    async def _cacerts(self, _: Request) -> Response:
+        return Response((self._state.paths.tls / "server-ca.crt").read_bytes(), media_type="text/plain")
+
+    async def _readyz(self, request: Request) -> Response:
+        if not await self._is_node(request):
+            return _unauthorized()
+        return PlainTextResponse("ok") if self._state.ready else _not_ready()
+
+    async def _config(self, request: Request) -> Response:
+        if not (self._is_server(request) or await self._is_node(request)):
+            return _unauthorized()
+        return JSONResponse({"critical": self._state.critical, "version": self._state.version})
+
+    async def _client_ca(self, request: Request) -> Response:
+        if not await self._is_node(request):
+            return _unauthorized()
+        return Response((self._state.paths.tls / "client-ca.crt").read_bytes(), media_type="text/plain")
+
+    async def _bootstrap(self, request: Request) -> Response:
+        if not self._is_server(request):
+            return _unauthorized()
+        return Response(bootstrap.pack(self._state.paths), media_type="application/json")
+
+    async def _members(self, request: Request) -> Response:
+        if not self._is_server(request):
+            return _unauthorized()
+        try:
+            members = await self._state.etcd.members()
+        except EtcdError as error:
+            return PlainTextResponse(f"etcd: {error}", status_code=503)
+        return JSONResponse({"clients": [member.client_url for member in members if member.client_url]})
+
+    async def _kubelet_certificate(self, request: Request) -> Response:
+        if not await self._is_node(request):
+            return _unauthorized()
+        if not self._state.ready:
+            return _not_ready()
+        name, password = request.headers.get("k3s-Node-Name", ""), request.headers.get("k3s-Node-Password", "")
+        if not name or not password:
+            return PlainTextResponse("node name and password are not set", status_code=400)
+        try:
+            if not await passwords.ensure(self._state.kube, name, password):
+                message = f"unable to verify password for node {name}: hash does not match"
+                return PlainTextResponse(message, status_code=403)
+        except ApiError as error:
+            return PlainTextResponse(f"node password not set: {error}", status_code=503)
+        key = x509.load_pem_x509_csr(await request.body()).public_key()
+        if not isinstance(key, ec.EllipticCurvePublicKey):
+            return PlainTextResponse("only elliptic-curve keys are signed", status_code=400)
+        tls = self._state.paths.tls
+        authority = certs.read_authority((tls / "client-ca.crt").read_bytes(), (tls / "client-ca.key").read_bytes())
+        signed = certs.sign(
+            authority, key, f"system:node:{name}", organizations=("system:nodes",), now=dt.datetime.now(dt.UTC)
+        )
+        return Response(signed, media_type="text/plain")
+
+    async def _rotate_token(self, request: Request) -> Response:
+        if not self._is_server(request):
+            return _unauthorized()
+        if not self._state.ready or self._state.rotate is None:
+            return _not_ready()
+        new = parse(str(json.loads(await request.body())["newToken"])).password
+        await self._state.rotate(new)
+        return PlainTextResponse("")
+
+
+def _unauthorized() -> Response:
+    return PlainTextResponse("not authorized", status_code=401)
+
+
+def _not_ready() -> Response:
+    return PlainTextResponse("apiserver not ready", status_code=503)
+
+
+class _Quiet(uvicorn.Server):
+    """Leaves signals to the process that it runs in."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield

@@ -1,0 +1,72 @@
+"""Join tokens: the short form, K3s's secure form `K10<hash>::<user>:<password>`, and bootstrap tokens `id.secret`."""
+
+import hashlib
+import re
+import secrets
+from dataclasses import dataclass
+
+__all__ = ["Token", "TokenError", "ca_hash", "check_ca", "parse", "random_password", "secure"]
+
+_BOOTSTRAP = re.compile(r"[a-z0-9]{6}\.[a-z0-9]{16}")
+
+
+class TokenError(Exception):
+    """The token cannot be used; the text is K3s's."""
+
+
+@dataclass(frozen=True)
+class Token:
+    """The parts of a join token."""
+
+    ca_hash: str
+    """SHA-256 of the CA bundle in hex; empty in the short form."""
+    user: str
+    """`server` or `node`; empty in the short form and in bootstrap tokens."""
+    password: str
+    """The shared secret, or the whole `id.secret` of a bootstrap token."""
+    bootstrap: bool
+
+
+def ca_hash(bundle: bytes) -> str:
+    """Return the hash that the secure form carries: of the bytes of the CA file, when it holds one certificate."""
+    return hashlib.sha256(bundle).hexdigest()
+
+
+def secure(credentials: str, bundle: bytes) -> str:
+    """Return the secure form for credentials such as `server:secret`."""
+    return f"K10{ca_hash(bundle)}::{credentials}"
+
+
+def random_password() -> str:
+    """Return a new secret of the length that K3s makes, 32 hex digits."""
+    return secrets.token_hex(16)
+
+
+def parse(token: str) -> Token:
+    """Take a token apart.
+
+    Raises `TokenError` when it is empty or has the wrong form.
+    """
+    if not token:
+        raise TokenError("token must not be empty")
+    if not token.startswith("K10"):
+        return Token("", "", token, bool(_BOOTSTRAP.fullmatch(token)))
+    digest, separator, credentials = token[3:].partition("::")
+    if not separator:
+        digest, credentials = "", digest
+    if digest and len(digest) != hashlib.sha256().digest_size * 2:
+        raise TokenError("invalid token CA hash length")
+    if _BOOTSTRAP.fullmatch(credentials):
+        return Token(digest, "", credentials, bootstrap=True)
+    user, separator, password = credentials.partition(":")
+    if not separator or not password:
+        raise TokenError("invalid token format")
+    return Token(digest, user, password, bootstrap=False)
+
+
+def check_ca(token: Token, bundle: bytes) -> None:
+    """Refuse a cluster whose CA is not the one that the token names; the short form names none."""
+    if token.ca_hash and token.ca_hash != ca_hash(bundle):
+        raise TokenError(
+            f"token CA hash does not match the Cluster CA certificate hash: {token.ca_hash} != {ca_hash(bundle)}"
+        )

@@ -1,0 +1,152 @@
+"""kube-vip: the API's address lies on one server, which announces it by ARP and drops it when it can no longer serve.
+
+Taken from a kube-vip DaemonSet in the manifests directory: its environment names the address, the interface and the
+timings, exactly as the real one reads them.
+"""
+
+import asyncio
+import contextlib
+import datetime as dt
+import ipaddress
+import socket
+import struct
+import subprocess
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lab.k3s import log
+from lab.k3s.kube import ApiError, Kube
+
+__all__ = ["Vip", "find", "hold"]
+
+
+@dataclass(frozen=True)
+class Vip:
+    """Settings of kube-vip's control-plane mode."""
+
+    address: str
+    interface: str
+    lease: str = "plndr-cp-lock"
+    namespace: str = "kube-system"
+    lease_seconds: int = 5
+    renew_deadline: int = 3
+    retry_period: int = 1
+
+
+def find(documents: Iterable[Mapping[str, Any]], default_interface: str) -> Vip | None:
+    """Return the settings of the first kube-vip workload that carries the control plane's address."""
+    for document in documents:
+        template = (document.get("spec") or {}).get("template") or {}
+        for container in (template.get("spec") or {}).get("containers") or []:
+            if "kube-vip" not in str(container.get("image", "")):
+                continue
+            env = {item["name"]: str(item.get("value", "")) for item in container.get("env") or []}
+            address = env.get("address") or env.get("vip_address", "")
+            if env.get("cp_enable") != "true" or not address:
+                continue
+            return Vip(
+                str(ipaddress.IPv4Address(address)),
+                env.get("vip_interface") or default_interface,
+                env.get("vip_leasename") or Vip.lease,
+                env.get("cp_namespace") or Vip.namespace,
+                int(env.get("vip_leaseduration") or Vip.lease_seconds),
+                int(env.get("vip_renewdeadline") or Vip.renew_deadline),
+                int(env.get("vip_retryperiod") or Vip.retry_period),
+            )
+    return None
+
+
+def interface_of(address: str) -> str:
+    """Return the interface that carries an address, `eth0` when none does."""
+    shown = subprocess.run(["ip", "-o", "-4", "address", "show"], check=True, capture_output=True, text=True).stdout
+    for line in shown.splitlines():
+        fields = line.split()
+        if fields[3].split("/")[0] == address:
+            return fields[1]
+    return "eth0"
+
+
+def _arp(address: str, mac: bytes, operation: int) -> bytes:
+    ip = ipaddress.IPv4Address(address).packed
+    ethernet = b"\xff" * 6 + mac + struct.pack("!H", 0x0806)
+    return ethernet + struct.pack("!HHBBH", 1, 0x0800, 6, 4, operation) + mac + ip + b"\xff" * 6 + ip
+
+
+def announce(vip: Vip) -> None:
+    """Send gratuitous ARP, as request and as reply, so that neighbours learn the new place at once."""
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
+        raw.bind((vip.interface, 0))
+        mac: bytes = raw.getsockname()[4]
+        for operation in (1, 2):
+            raw.send(_arp(vip.address, mac, operation))
+
+
+def _set(vip: Vip, *, present: bool) -> None:
+    verb = "replace" if present else "delete"
+    subprocess.run(
+        ["ip", "address", verb, f"{vip.address}/32", "dev", vip.interface], check=present, capture_output=True
+    )
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
+
+
+def _stamp(moment: dt.datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+async def _acquire(kube: Kube, vip: Vip, identity: str) -> bool:
+    """Renew the Lease, or take one that is free or has expired; returns whether it is held."""
+    base = f"/apis/coordination.k8s.io/v1/namespaces/{vip.namespace}/leases"
+    spec = {"holderIdentity": identity, "leaseDurationSeconds": vip.lease_seconds, "renewTime": _stamp(_now())}
+    lease = await kube.get(f"{base}/{vip.lease}")
+    if lease is None:
+        body = {"metadata": {"name": vip.lease}, "spec": {**spec, "acquireTime": _stamp(_now()), "leaseTransitions": 0}}
+        await kube.call("POST", base, {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", **body})
+        return True
+    old = lease["spec"]
+    if old.get("holderIdentity") not in {identity, "", None}:
+        renewed = dt.datetime.fromisoformat(old["renewTime"])
+        if renewed + dt.timedelta(seconds=int(old.get("leaseDurationSeconds", vip.lease_seconds))) > _now():
+            return False
+        spec |= {"acquireTime": _stamp(_now()), "leaseTransitions": int(old.get("leaseTransitions") or 0) + 1}
+    # The resource version goes along: of two servers that try at once, one is refused.
+    lease["spec"] = {**old, **spec}
+    await kube.call("PUT", f"{base}/{vip.lease}", lease)
+    return True
+
+
+async def hold(kube: Kube, vip: Vip, identity: str) -> None:
+    """Take part in the election until cancelled; the address is dropped on every way out."""
+    held = False
+    renewed = time.monotonic()
+    _set(vip, present=False)
+    try:
+        while True:
+            try:
+                won = await asyncio.wait_for(_healthy_and_leading(kube, vip, identity), vip.renew_deadline)
+            except (ApiError, TimeoutError) as error:
+                won = held and time.monotonic() - renewed < vip.renew_deadline
+                if held and not won:
+                    log.warning(f"kube-vip: lost {vip.address}: {error!r}")
+            else:
+                renewed = time.monotonic() if won else renewed
+            if won != held:
+                _set(vip, present=won)
+                log.info(f"kube-vip: {'holding' if won else 'released'} {vip.address} on {vip.interface}")
+            if won:
+                with contextlib.suppress(OSError):
+                    announce(vip)
+            held = won
+            await asyncio.sleep(vip.retry_period)
+    finally:
+        _set(vip, present=False)
+
+
+async def _healthy_and_leading(kube: Kube, vip: Vip, identity: str) -> bool:
+    if not await kube.ready():
+        raise ApiError(0, "/readyz of this server's kube-apiserver fails")
+    return await _acquire(kube, vip, identity)

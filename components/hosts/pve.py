@@ -13,8 +13,9 @@ import ssl
 import sys
 import time
 from collections.abc import Callable
+from http.client import HTTPException
 from typing import Any
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.parse import quote, urlencode
 from urllib.request import Request, urlopen
 
@@ -51,8 +52,9 @@ class Pve:
                 return json.load(answer)["data"]
         except HTTPError as error:
             raise PveError(f"{method} /{path}: {error.code} {_reason(error)}") from None
-        except URLError as error:
-            raise PveError(f"{self._base} does not answer: {error.reason}") from None
+        except (OSError, HTTPException, ValueError) as error:
+            # A proxy that restarts cuts the connection, or answers with a page of its own.
+            raise PveError(f"{self._base} does not answer: {getattr(error, 'reason', None) or error}") from None
 
 
 def _reason(error: HTTPError) -> str:

@@ -22,6 +22,7 @@ from starlette.types import ASGIApp
 
 from lab import certificates, control, network
 from lab.host import syscalls
+from lab.host.direct import Direct
 from lab.host.faults import Faults
 from lab.host.hypervisor import NamespaceHypervisor
 from lab.host.image import build
@@ -62,7 +63,8 @@ class Campus:
                 await self._serve(group, hypervisor)
             controllers = importlib.import_module("lab.controllers")
             group.create_task(controllers.run(spec, functools.partial(kubeconfig, hypervisor)))
-            await control.serve(run.control, Faults(hypervisor).handlers() | report.handlers())
+            handlers = Faults(hypervisor).handlers() | Direct(hypervisor).handlers() | report.handlers()
+            await control.serve(run.control, handlers)
             say(f"ready in {time.monotonic() - begun:.1f} s")
             hush()
 

@@ -14,6 +14,8 @@ MACHINE = Path("/run/lab/machine.json")
 SYSCTL = Path("/run/lab/sysctl.json")
 MODULES = Path("/run/lab/modules")
 CLOUD_UNIT = "cloud-final.service"
+CLOUD_DONE = Path("/var/lib/cloud/instance/sem/runcmd")
+"""Exists once what user data runs has run."""
 
 
 def machine() -> dict[str, Any]:
@@ -28,9 +30,10 @@ def cloud_init(words: list[str]) -> int:
         sys.stderr.write("cloud-init: the lab answers `status` only\n")
         return 2
     while True:
-        _, state, _ = ask(["show", "-p", "LoadState,ActiveState", "--value", CLOUD_UNIT])
-        loaded, active = state.split()
-        if loaded == "not-found" or active == "active":
+        _, state, _ = ask(["show", "-p", "UnitFileState,ActiveState", "--value", CLOUD_UNIT])
+        # Properties come one a line, in the order of the question.
+        enabled, active = state.split()
+        if enabled != "enabled" or active == "active" or CLOUD_DONE.exists():
             sys.stdout.write("status: done\n")
             return 0
         if active == "failed":

@@ -9,8 +9,6 @@ test's process, however that ends.
 
 import contextlib
 import ctypes
-import os
-import shutil
 import signal
 import socket
 import ssl
@@ -27,27 +25,16 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from lab.k3s.kwok import configuration
+from toolchain import environment
 
 Object = dict[str, Any]
 
-PROJECT = Path(__file__).parents[2]
 TOKEN = "admin-of-a-test-cluster"
 START_SECONDS = 60
 """Longest wait for the API server; it takes three to five seconds on two free cores."""
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
-
-
-def tool(name: str) -> str:
-    """The path of a program of the toolchain.
-
-    Raises:
-        AssertionError: It is not there; says how to get it.
-    """
-    found = shutil.which(name, path=os.pathsep.join([str(PROJECT / ".toolchain" / "bin"), os.environ.get("PATH", "")]))
-    assert found, f"`{name}` is neither in .toolchain/bin nor on PATH; `make setup` builds it"
-    return found
 
 
 def free_ports(count: int) -> list[int]:
@@ -133,7 +120,7 @@ class ControlPlane:
 
     def node(self, name: str, **metadata: dict[str, str]) -> None:
         """Registers a node with plenty of room, for KWOK to keep."""
-        labels = {"kubernetes.io/hostname": name, **metadata.get("labels", {})}
+        labels = {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux", **metadata.get("labels", {})}
         room = {"cpu": "64", "memory": "256Gi", "pods": "250"}
         spec = {
             "metadata": {"name": name, **metadata, "labels": labels},
@@ -238,7 +225,7 @@ class ControlPlane:
         name = command[0] if program == "kube" else program
         with (self._dir / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
-                [tool(program), *command],
+                [environment.binary(program), *command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

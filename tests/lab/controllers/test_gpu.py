@@ -1,0 +1,258 @@
+"""Nodes offer what their cards, their labels and the release's configuration make of them."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import yaml
+
+from lab.controllers.changes import Change, Note
+from lab.controllers.gpu import features, operator, sharing
+from lab.controllers.world import Object, World, labels, path
+from tests.lab.controllers.objects import after, notes, running, thing, world
+
+OPERATOR = running("gpu-operator", "gpu-operator", component="gpu-operator")
+NFD = running("gpu-operator-node-feature-discovery-worker", "gpu-operator", kind="DaemonSet")
+
+MIG = {
+    "version": "v1",
+    "mig-configs": {
+        "all-disabled": [{"devices": "all", "mig-enabled": False}],
+        "seven": [{"devices": "all", "mig-enabled": True, "mig-devices": {"1g.5gb": 7}}],
+        "one-whole": [
+            {"devices": [0], "mig-enabled": True, "mig-devices": {"3g.20gb": 2}},
+            {"devices": [1], "mig-enabled": False},
+        ],
+        "too-much": [{"devices": "all", "mig-enabled": True, "mig-devices": {"4g.20gb": 1, "1g.5gb": 4}}],
+        "other-card": [
+            {"devices": "all", "device-filter": ["0x20B710DE"], "mig-enabled": True, "mig-devices": {"1g.6gb": 4}}
+        ],
+    },
+}
+SLICED = {"sharing": {"timeSlicing": {"resources": [{"name": "nvidia.com/gpu", "replicas": 4}]}}}
+RENAMED = {
+    "sharing": {"timeSlicing": {"renameByDefault": True, "resources": [{"name": "nvidia.com/gpu", "replicas": 4}]}}
+}
+MPS = {"sharing": {"mps": {"resources": [{"name": "nvidia.com/gpu", "replicas": 3}]}}}
+A100, T4 = "20f1", "1eb8"
+
+
+def config_map(name: str, **data: Object) -> Object:
+    return thing(
+        "ConfigMap",
+        name,
+        "gpu-operator",
+        data={key.replace("_", "."): yaml.safe_dump(item) for key, item in data.items()},
+    )
+
+
+def cluster_policy(strategy: str = "mixed", **spec: Any) -> Object:
+    base: Object = {
+        "mig": {"strategy": strategy},
+        "migManager": {"enabled": True, "config": {"name": "mig", "default": "all-disabled"}},
+        "devicePlugin": {"enabled": True, "config": {"name": "plugin", "default": "default"}},
+    }
+    return thing("ClusterPolicy", "cluster-policy", spec={**base, **spec})
+
+
+def gpu_node(*devices: str, **marks: str) -> Object:
+    listed = [
+        {"address": f"0000:0{at}:00.0", "vendor": "10de", "device": device, "name": "NVIDIA"}
+        for at, device in enumerate(devices)
+    ]
+    named = {label.replace("__", "/").replace("_", "."): value for label, value in marks.items()}
+    metadata = {"labels": named, "annotations": {"lab.lyceum/gpus": json.dumps(listed)}}
+    return thing(
+        "Node", "gpu-01", metadata=metadata, spec={}, status={"capacity": {"cpu": "8"}, "allocatable": {"cpu": "8"}}
+    )
+
+
+def campus(node: Object, policy: Object | None = None, *more: Object) -> World:
+    plugin = config_map("plugin", default={}, sliced=SLICED, renamed=RENAMED, mps=MPS)
+    return world(OPERATOR, NFD, policy or cluster_policy(), config_map("mig", config_yaml=MIG), plugin, node, *more)
+
+
+def settle(cluster: World) -> list[Change]:
+    """Lets all three decide until nothing changes; two seconds pass between decisions."""
+    everything: list[Change] = []
+    for _ in range(10):
+        cluster.now += timedelta(seconds=2)
+        changes: list[Change] = []
+        for decide in (features.decide, operator.decide, sharing.decide):
+            step = list(decide(cluster))
+            after(cluster, step)
+            changes += step
+        everything += changes
+        if all(isinstance(change, Note) for change in changes):
+            return everything  # the runner sends the same note only once
+    raise AssertionError(f"does not settle: {everything[-3:]}")
+
+
+def node(cluster: World) -> Object:
+    found = cluster.get("Node", "gpu-01")
+    assert found is not None
+    return found
+
+
+def offered(cluster: World) -> dict[str, str]:
+    both = [path(node(cluster), "status", part) for part in ("capacity", "allocatable")]
+    resources = [{key: value for key, value in part.items() if key.startswith("nvidia.com/")} for part in both]
+    assert resources[0] == resources[1]
+    return resources[0]
+
+
+def settled(item: Object, policy: Object | None = None) -> World:
+    cluster = campus(item, policy)
+    settle(cluster)
+    return cluster
+
+
+def test_whole_cards_are_offered_as_gpus() -> None:
+    cluster = settled(gpu_node(A100, A100))
+    assert offered(cluster) == {"nvidia.com/gpu": "2"}
+    found = labels(node(cluster))
+    assert found["nvidia.com/gpu.product"] == "NVIDIA-A100-PCIE-40GB"
+    assert (found["nvidia.com/gpu.count"], found["nvidia.com/gpu.memory"]) == ("2", "40960")
+
+
+def test_a_mig_layout_is_offered_as_its_profiles() -> None:
+    cluster = settled(gpu_node(A100, nvidia_com__mig_config="seven"))
+    assert offered(cluster) == {"nvidia.com/gpu": "0", "nvidia.com/mig-1g.5gb": "7"}
+    assert labels(node(cluster))["nvidia.com/mig.config.state"] == "success"
+    assert labels(node(cluster))["nvidia.com/mig-1g.5gb.count"] == "7"
+
+
+def test_cards_of_one_node_may_be_cut_differently() -> None:
+    cluster = settled(gpu_node(A100, A100, nvidia_com__mig_config="one-whole"))
+    assert offered(cluster) == {"nvidia.com/gpu": "1", "nvidia.com/mig-3g.20gb": "2"}
+
+
+def test_the_single_strategy_offers_equal_slices_as_gpus() -> None:
+    cluster = settled(gpu_node(A100, nvidia_com__mig_config="seven"), cluster_policy("single"))
+    assert offered(cluster) == {"nvidia.com/gpu": "7"}
+    assert labels(node(cluster))["nvidia.com/gpu.product"] == "NVIDIA-A100-PCIE-40GB-MIG-1g.5gb"
+
+
+def test_the_single_strategy_offers_nothing_when_cards_differ() -> None:
+    cluster = settled(gpu_node(A100, A100, nvidia_com__mig_config="one-whole"), cluster_policy("single"))
+    assert offered(cluster) == {"nvidia.com/gpu": "0"}
+
+
+def test_a_new_layout_is_pending_before_it_succeeds_and_offers_nothing_meanwhile() -> None:
+    cluster = settled(gpu_node(A100))
+    node(cluster)["metadata"]["labels"]["nvidia.com/mig.config"] = "seven"
+    after(cluster, list(sharing.decide(cluster)))
+    assert labels(node(cluster))["nvidia.com/mig.config.state"] == "pending"
+    assert offered(cluster) == {}
+    settle(cluster)
+    assert offered(cluster)["nvidia.com/mig-1g.5gb"] == "7"
+
+
+def test_going_back_to_whole_cards_removes_the_labels_of_the_slices() -> None:
+    cluster = settled(gpu_node(A100, nvidia_com__mig_config="seven"))
+    node(cluster)["metadata"]["labels"]["nvidia.com/mig.config"] = "all-disabled"
+    settle(cluster)
+    assert offered(cluster) == {"nvidia.com/gpu": "1"}
+    assert not [label for label in labels(node(cluster)) if label.startswith("nvidia.com/mig-")]
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("sven", "no MIG configuration 'sven'"),
+        ("too-much", "asks for 8 compute slices of NVIDIA-A100-PCIE-40GB, which has 7"),
+    ],
+)
+def test_a_layout_that_cannot_be_fails_and_says_why(name: str, why: str) -> None:
+    cluster = campus(gpu_node(A100, nvidia_com__mig_config=name))
+    assert any(why in message for _, message in notes(settle(cluster)))
+    assert labels(node(cluster))["nvidia.com/mig.config.state"] == "failed"
+
+
+def test_a_device_filter_leaves_other_cards_whole() -> None:
+    assert offered(settled(gpu_node(A100, nvidia_com__mig_config="other-card"))) == {"nvidia.com/gpu": "1"}
+
+
+def test_without_a_file_the_layouts_come_from_the_hardware() -> None:
+    policy = cluster_policy(migManager={"enabled": True, "config": {"name": "", "default": "all-disabled"}})
+    cluster = settled(gpu_node(A100, nvidia_com__mig_config="all-2g.10gb"), policy)
+    assert offered(cluster)["nvidia.com/mig-2g.10gb"] == "3"
+
+
+def test_a_mig_capable_node_without_a_layout_gets_the_default() -> None:
+    assert labels(node(settled(gpu_node(A100))))["nvidia.com/mig.config"] == "all-disabled"
+    assert "nvidia.com/mig.config" not in labels(node(settled(gpu_node(T4)))), "a T4 has no MIG"
+
+
+@pytest.mark.parametrize(
+    ("config", "resources", "product", "strategy"),
+    [
+        ("sliced", {"nvidia.com/gpu": "4"}, "Tesla-T4-SHARED", "time-slicing"),
+        ("renamed", {"nvidia.com/gpu.shared": "4"}, "Tesla-T4", "time-slicing"),
+        ("mps", {"nvidia.com/gpu": "3"}, "Tesla-T4-SHARED", "mps"),
+        ("default", {"nvidia.com/gpu": "1"}, "Tesla-T4", "none"),
+    ],
+)
+def test_a_shared_card_is_offered_once_for_each_replica(
+    config: str, resources: dict[str, str], product: str, strategy: str
+) -> None:
+    cluster = settled(gpu_node(T4, nvidia_com__device_plugin_config=config) | {})
+    node(cluster)["metadata"]["labels"]["nvidia.com/device-plugin.config"] = config
+    settle(cluster)
+    assert offered(cluster) == resources
+    found = labels(node(cluster))
+    assert (found["nvidia.com/gpu.product"], found["nvidia.com/gpu.sharing-strategy"]) == (product, strategy)
+
+
+def test_a_missing_device_plugin_configuration_offers_nothing() -> None:
+    cluster = settled(gpu_node(T4))
+    node(cluster)["metadata"]["labels"]["nvidia.com/device-plugin.config"] = "slcied"
+    assert ("DevicePluginConfigMissing", "specified config 'slcied' does not exist") in notes(settle(cluster))
+    assert offered(cluster) == {"nvidia.com/gpu": "0"}
+
+
+def test_the_policy_is_ready_only_when_its_daemonsets_are() -> None:
+    cluster = campus(gpu_node(A100))
+    after(cluster, list(features.decide(cluster)))
+    changes = list(operator.decide(cluster))
+    after(cluster, changes)
+    assert path(cluster.all("ClusterPolicy")[0], "status", "state") == "notReady", "nothing runs yet"
+    settle(cluster)
+    assert path(cluster.all("ClusterPolicy")[0], "status", "state") == "ready"
+
+
+def test_without_node_features_the_policy_is_not_ready_and_nothing_is_offered() -> None:
+    cluster = campus(gpu_node(A100))
+    cluster.objects["DaemonSet"].clear()
+    settle(cluster)
+    status = path(cluster.all("ClusterPolicy")[0], "status")
+    assert (status["state"], status["conditions"][0]["reason"]) == ("notReady", "NFDLabelsMissing")
+    assert offered(cluster) == {}
+
+
+def test_a_cluster_without_gpus_is_ready_and_gets_no_daemonsets() -> None:
+    cluster = campus(gpu_node())
+    settle(cluster)
+    status = path(cluster.all("ClusterPolicy")[0], "status")
+    assert (status["state"], status["conditions"][0]["reason"]) == ("ready", "NoGPUNodes")
+    assert cluster.get("DaemonSet", "nvidia-device-plugin-daemonset", "gpu-operator") is None
+
+
+def test_a_switched_off_part_is_not_deployed() -> None:
+    cluster = settled(gpu_node(A100), cluster_policy(driver={"enabled": False}))
+    assert cluster.get("DaemonSet", "nvidia-driver-daemonset", "gpu-operator") is None
+    assert "nvidia.com/gpu.deploy.driver" not in labels(node(cluster))
+
+
+def test_the_runtime_class_exists_only_without_the_nri_plugin() -> None:
+    assert settled(gpu_node(A100)).get("RuntimeClass", "nvidia") is not None
+    with_nri = settled(gpu_node(A100), cluster_policy(cdi={"enabled": True, "nriPluginEnabled": True}))
+    assert with_nri.get("RuntimeClass", "nvidia") is None
+
+
+def test_when_the_operator_is_gone_nothing_is_offered_any_more() -> None:
+    cluster = settled(gpu_node(A100))
+    cluster.objects["ClusterPolicy"].clear()
+    settle(cluster)
+    assert offered(cluster) == {}

@@ -30,7 +30,8 @@ from lab.proxmox.requestlog import RequestLog
 from lab.proxmox.router import Router
 from lab.proxmox.routes import TABLES
 from lab.proxmox.state import NodeState, State, TaskRecord, User, load
-from lab.proxmox.tasks import TaskBoard, Timing
+from lab.proxmox.tasks import TaskBoard
+from lab.proxmox.timing import Timing
 from lab.proxmox.volumes import Volumes
 
 __all__ = ["Proxmox", "create_app"]
@@ -80,7 +81,7 @@ class Proxmox:
             access=Access(state),
             volumes=Volumes(spec, state, self.faults.conditions, directory / "storage"),
             tasks=TaskBoard(state, timing, self._save),
-            locks=Locks(timing.lock_timeout),
+            locks=Locks(timing),
             faults=self.faults,
             fetcher=fetcher or HttpFetcher(run / "ca.pem"),
             started=time.time(),

@@ -2,35 +2,21 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
 
 from lab.contracts import HostFailed
 from lab.proxmox.call import Call, Identity
 from lab.proxmox.errors import ApiError, bad_parameter
 from lab.proxmox.state import State, TaskRecord
+from lab.proxmox.timing import Timing
 
-__all__ = ["TaskBoard", "Timing", "Work"]
+__all__ = ["TaskBoard", "Work"]
 
 Work = Callable[[TaskRecord], Awaitable[None]]
 """What a task does; it may append to the record's log and raises `ApiError` or `HostFailed` to fail."""
 
 _KEPT = 500
 """Finished tasks remembered; more than a whole demonstration makes."""
-
-
-@dataclass(frozen=True)
-class Timing:
-    """How long things take, in seconds; all zero in unit tests."""
-
-    durations: Mapping[str, float] = field(default_factory=dict)
-    """By task type (`qmcreate`, `qmstart`, `resize`, `download`, ...); a type not named takes no time of its own."""
-    lock_timeout: float = 10
-    """Wait for a VM's or a storage's lock, then refuse. Proxmox VE waits ten seconds."""
-    serial_storage: bool = False
-    """Whether allocations on one storage wait for each other, as on slow shared storages."""
-    linger: float = 0.3
-    """A status call waits this long for a running task. Clients poll each second; this spares them most of one."""
 
 
 class TaskBoard:

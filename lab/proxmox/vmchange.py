@@ -7,9 +7,9 @@ from lab.proxmox import vmconfig
 from lab.proxmox.cluster import Cluster
 from lab.proxmox.errors import ApiError
 from lab.proxmox.state import Config, Vm
-from lab.proxmox.vmconfig import Existing
+from lab.proxmox.vmconfig import CloudInit, Existing, NewDisk
 
-__all__ = ["apply", "fresh_mac", "pending"]
+__all__ = ["apply", "fresh_mac", "pending", "storages_for"]
 
 
 def fresh_mac() -> str:
@@ -40,6 +40,12 @@ def apply(
         change.undo()
         raise
     change.commit()
+
+
+def storages_for(options: Mapping[str, str]) -> set[str]:
+    """The storages on which these options make volumes."""
+    requests = [vmconfig.parse_drive(key, text)[0] for key, text in options.items() if vmconfig.is_drive(key)]
+    return {request.storage for request in requests if isinstance(request, NewDisk | CloudInit)}
 
 
 def pending(vm: Vm) -> list[dict[str, str | int]]:

@@ -3,7 +3,6 @@
 import time
 import uuid
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
 from typing import Any
 
 from lab.proxmox import power, propstring, vmchange, vmconfig, vmspec
@@ -59,8 +58,7 @@ async def create(cluster: Cluster, call: Call) -> str:
 
     async def work(record: TaskRecord) -> None:
         try:
-            async with AsyncExitStack() as held:
-                await held.enter_async_context(cluster.locks.vm(vmid))
+            async with cluster.locks.vm(vmid), cluster.locks.storages(vmchange.storages_for(options)):
                 vmchange.apply(cluster, vmid, vm, options)
         except ApiError as refusal:
             give_up()
@@ -140,7 +138,7 @@ async def _update(cluster: Cluster, call: Call) -> None:
     access = VmAccess(cluster.access, call, call.vmid)
     access.check_options(delete)
     _check(access, options)
-    async with cluster.locks.vm(call.vmid):
+    async with cluster.locks.vm(call.vmid), cluster.locks.storages(vmchange.storages_for(options)):
         vm = cluster.unlocked_vm(call.node, call.vmid)
         if call.has("digest") and call.text("digest") != cluster.digest(vm):
             raise ApiError(500, "checksum mismatch (file change by other user?)")
@@ -254,7 +252,7 @@ async def clone(cluster: Cluster, call: Call) -> str:
 
     async def work(_record: TaskRecord) -> None:
         try:
-            async with cluster.locks.vm(call.vmid):
+            async with cluster.locks.vm(call.vmid), cluster.locks.storages(storages):
                 copy.config = _copied(cluster, call, source, new, target)
         except ApiError:
             give_up()

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from lab.contracts import Hypervisor, LabSpec, PveNode
+from lab.contracts import Hypervisor, LabSpec
 from lab.proxmox import power, prepare, wire
 from lab.proxmox.auth import Auth
 from lab.proxmox.call import ROOT, Call, Identity, TaskFault
@@ -26,10 +26,11 @@ from lab.proxmox.fetch import Fetcher, HttpFetcher
 from lab.proxmox.locks import Locks
 from lab.proxmox.permissions import RULES, WORLD, check
 from lab.proxmox.privileges import Access
+from lab.proxmox.reconcile import reconcile
 from lab.proxmox.requestlog import RequestLog
 from lab.proxmox.router import Router
 from lab.proxmox.routes import TABLES
-from lab.proxmox.state import NodeState, State, TaskRecord, User, load
+from lab.proxmox.state import State, TaskRecord, load
 from lab.proxmox.tasks import TaskBoard
 from lab.proxmox.timing import Timing
 from lab.proxmox.volumes import Volumes
@@ -69,7 +70,7 @@ class Proxmox:
         directory = run / "pve"
         directory.mkdir(parents=True, exist_ok=True)
         state = load(directory / "state.json") or State()
-        _reconcile(state, spec)
+        reconcile(state, spec)
         self.faults = Faults()
         """Injected faults and conditions."""
         self.root_password = _secret_file(run / "root-password", lambda: secrets.token_urlsafe(18))
@@ -271,45 +272,3 @@ def _secret_file(path: Path, make: Any) -> str:
         with os.fdopen(descriptor, "w") as file:
             file.write(make())
     return path.read_text()
-
-
-def _reconcile(state: State, spec: LabSpec) -> None:
-    """Make a state that was loaded fit a campus that starts: nodes there, nothing running, nothing half made."""
-    state.users.setdefault("root@pam", User())
-    for node in spec.nodes:
-        state.nodes.setdefault(node.name, _fresh_node(node, spec))
-    for vmid, vm in list(state.vms.items()):
-        vm.active, vm.devices = None, []
-        if vm.lock in ("create", "clone"):
-            # The task died with the campus. A real node would keep the lock until `qm unlock`; here nobody could.
-            del state.vms[vmid]
-            state.volumes = {key: volume for key, volume in state.volumes.items() if volume.vmid != vmid}
-        vm.lock = None
-
-
-def _fresh_node(node: PveNode, spec: LabSpec) -> NodeState:
-    """A node as its installer leaves it: one bridge with its address, the network card below."""
-    network: dict[str, dict[str, str | int]] = {
-        "eno1": {"iface": "eno1", "type": "eth", "active": 1, "exists": 1, "method": "manual", "method6": "manual"}
-    }
-    for number, bridge in enumerate(node.bridges):
-        network[bridge] = {
-            "iface": bridge,
-            "type": "bridge",
-            "active": 1,
-            "autostart": 1,
-            "bridge_ports": "eno1" if number == 0 else "",
-            "bridge_vlan_aware": 1,
-            "method": "static" if number == 0 else "manual",
-            "method6": "manual",
-        }
-        if number == 0:
-            network[bridge] |= {
-                "address": node.address,
-                "netmask": str(spec.cidr.prefixlen),
-                "cidr": f"{node.address}/{spec.cidr.prefixlen}",
-                "gateway": str(spec.gateway),
-            }
-    for priority, interface in enumerate(network.values(), start=2):
-        interface["priority"] = priority
-    return NodeState(dns={"search": "lab", "dns1": str(spec.gateway)}, network=network)

@@ -1,9 +1,26 @@
 """The handlers of the API, one module an area; `TABLES` lists them all."""
 
-from lab.proxmox.routes import access, agent, cluster, ha, mapping, network, nodes, pools, qemu, storage, tasks, users
+from lab.proxmox.routes import (
+    access,
+    agent,
+    cluster,
+    copies,
+    disks,
+    ha,
+    mapping,
+    network,
+    nodes,
+    pools,
+    power,
+    qemu,
+    storage,
+    tasks,
+    users,
+)
 
 __all__ = ["TABLES"]
 
-TABLES = tuple(
-    module.table for module in (access, users, cluster, mapping, ha, pools, nodes, network, tasks, storage, qemu, agent)
-)
+_AREAS = (access, users, cluster, mapping, ha, pools, nodes, network, tasks, storage, qemu, power, disks, copies, agent)
+
+TABLES = tuple(area.table for area in _AREAS)
+"""Every route of the API."""

@@ -1,0 +1,48 @@
+"""A campus that starts: the state it finds, made to fit its nodes."""
+
+from lab.contracts import LabSpec, PveNode
+from lab.proxmox.state import NodeState, State, User
+
+__all__ = ["reconcile"]
+
+
+def reconcile(state: State, spec: LabSpec) -> None:
+    """Make a state that was loaded fit a campus that starts: nodes there, nothing running, nothing half made."""
+    state.users.setdefault("root@pam", User())
+    for node in spec.nodes:
+        state.nodes.setdefault(node.name, _fresh_node(node, spec))
+    for vmid, vm in list(state.vms.items()):
+        vm.active, vm.devices = None, []
+        if vm.lock in ("create", "clone"):
+            # The task died with the campus. A real node would keep the lock until `qm unlock`; here nobody could.
+            del state.vms[vmid]
+            state.volumes = {key: volume for key, volume in state.volumes.items() if volume.vmid != vmid}
+        vm.lock = None
+
+
+def _fresh_node(node: PveNode, spec: LabSpec) -> NodeState:
+    """A node as its installer leaves it: one bridge with its address, the network card below."""
+    network: dict[str, dict[str, str | int]] = {
+        "eno1": {"iface": "eno1", "type": "eth", "active": 1, "exists": 1, "method": "manual", "method6": "manual"}
+    }
+    for number, bridge in enumerate(node.bridges):
+        network[bridge] = {
+            "iface": bridge,
+            "type": "bridge",
+            "active": 1,
+            "autostart": 1,
+            "bridge_ports": "eno1" if number == 0 else "",
+            "bridge_vlan_aware": 1,
+            "method": "static" if number == 0 else "manual",
+            "method6": "manual",
+        }
+        if number == 0:
+            network[bridge] |= {
+                "address": node.address,
+                "netmask": str(spec.cidr.prefixlen),
+                "cidr": f"{node.address}/{spec.cidr.prefixlen}",
+                "gateway": str(spec.gateway),
+            }
+    for priority, interface in enumerate(network.values(), start=2):
+        interface["priority"] = priority
+    return NodeState(dns={"search": "lab", "dns1": str(spec.gateway)}, network=network)

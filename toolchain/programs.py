@@ -93,6 +93,14 @@ def _build_command(shop: Workshop) -> None:
     shop.compile("./command", "pulumi-resource-command", {"main.version": shop.version})
 
 
+def _build_kube(shop: Workshop) -> None:
+    # The source says v0.0.0-master; charts compare what the API server answers with the versions that they support.
+    base = "k8s.io/component-base/version"
+    major, minor, _ = shop.version.split(".")
+    version = {"gitVersion": f"v{shop.version}", "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
+    shop.compile(".", "kube", {f"{base}.{name}": value for name, value in version.items()})
+
+
 def _build_kubernetes(shop: Workshop) -> None:
     upstream = shop.module(KUBERNETES_PROVIDER) / "cmd" / "pulumi-resource-kubernetes"
     schema = json.loads((upstream / "schema.json").read_text())
@@ -157,7 +165,7 @@ def programs() -> tuple[Program, ...]:
             module="controlplane",
             sources=("main.go",),
             binaries=("kube",),
-            build=lambda shop: shop.compile(".", "kube"),
+            build=_build_kube,
             cold_minutes=5,
         ),
         Program(

@@ -13,6 +13,7 @@ import (
 	_ "k8s.io/component-base/logs/json/register"
 	_ "k8s.io/component-base/metrics/prometheus/clientgo"
 	_ "k8s.io/component-base/metrics/prometheus/version"
+	"k8s.io/component-base/version"
 	kubectl "k8s.io/kubectl/pkg/cmd"
 	kubectlutil "k8s.io/kubectl/pkg/cmd/util"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
@@ -25,6 +26,13 @@ func main() {
 	if name == "kube" && len(os.Args) > 1 {
 		name = os.Args[1]
 		os.Args = os.Args[1:]
+	}
+	// A distribution's suffix, such as v1.36.3+k3s1; the version itself is set by the linker and may not differ.
+	if full := os.Getenv("KUBE_VERSION"); full != "" {
+		if err := version.SetDynamicVersion(full); err != nil {
+			println("KUBE_VERSION:", err.Error())
+			os.Exit(2)
+		}
 	}
 	var cmd *cobra.Command
 	switch name {

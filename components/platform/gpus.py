@@ -47,7 +47,7 @@ class Gpus(Layer):
     def _labels(self, node: Node, policy: pulumi.Resource) -> k8s.core.v1.NodePatch:
         annotations = {"pulumi.com/patchForce": "true"}
         if gpu_resources.mig_profile(node):
-            annotations["pulumi.com/waitFor"] = r"jsonpath={.metadata.labels.nvidia\.com/mig\.config\.state}=success"
+            annotations["pulumi.com/waitFor"] = 'jsonpath={.metadata.labels["nvidia.com/mig.config.state"]}=success'
         return k8s.core.v1.NodePatch(
             f"{node.name}-gpu-sharing",
             metadata={"name": node.name, "labels": gpu_resources.node_gpu_labels(node), "annotations": annotations},

@@ -234,6 +234,8 @@ def guest_environment() -> str:
     """Content of /run/lab/env: how programs of the lab find Python, its packages and the toolchain in a VM."""
     return (
         f"LYCEUM_PYTHON={python()}\nPYTHONPATH={LAB}/src:{LAB}/site\nPYTHONDONTWRITEBYTECODE=1\nLYCEUM_BIN={LAB}/bin\n"
+        # Otherwise the loader finds another build of libpython in the machine's own directories.
+        f"LD_LIBRARY_PATH={LAB}/python/lib\n"
     )
 
 

@@ -12,6 +12,8 @@ from typing import Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from lab.pod_security import Level
+
 CATALOG = Path(__file__).parent / "catalog"
 
 Kind = Literal["Deployment", "DaemonSet", "StatefulSet", "Job"]
@@ -57,6 +59,8 @@ class Workload(_Strict):
     replicas: int | str = 1
     """A number, or the path of the value that holds it. ``replicas`` or ``replicaCount`` below `at` is found alone."""
     image: str
+    security: Level = "restricted"
+    """The strictest Pod Security Standard that upstream's pod meets."""
     hook: str | None = None
     """Helm hook phase of a Job, e.g. ``post-install``."""
     labels: dict[str, str] = Field(default_factory=dict)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lab.charts.entry import Entry, Service, Workload, subtree
+from lab.pod_security import CONTEXT
 
 PASSED_TO_POD = ("nodeSelector", "tolerations", "affinity", "topologySpreadConstraints", "priorityClassName")
 """Values that go into the pod as they are, under the names Kubernetes and nearly every chart give them."""
@@ -95,6 +96,8 @@ def _workload(entry: Entry, item: Workload, kind: str, when: tuple[str, ...]) ->
     own = subtree(entry.values, item.at)
     selector = _selector(entry, item.component)
     container: dict[str, Any] = {"name": item.component, "image": item.image}
+    if CONTEXT[item.security]:
+        container["securityContext"] = CONTEXT[item.security]
     if "resources" in own:
         container["resources"] = passed(f"{item.at}.resources")
     pod: dict[str, Any] = {"containers": [container]}

@@ -4,6 +4,7 @@ from typing import Any
 
 from lab.controllers.changes import owner
 from lab.controllers.world import Object, namespace, path
+from lab.pod_security import CONTEXT, Level
 
 __all__ = ["available", "service", "workload"]
 
@@ -19,6 +20,7 @@ def workload(
     resources: Object | None = None,
     pod: Object | None = None,
     spec: Object | None = None,
+    security: Level = "privileged",
 ) -> Object:
     """A Deployment, DaemonSet or StatefulSet.
 
@@ -32,9 +34,15 @@ def workload(
         resources: Requests and limits of the container.
         pod: Further fields of the pod, e.g. nodeSelector.
         spec: Further fields of the workload's spec.
+        security: The strictest Pod Security Standard that the real pod meets.
     """
     within, called = at
-    container: dict[str, Any] = {"name": "main", "image": image, "resources": resources or {}}
+    container: dict[str, Any] = {
+        "name": "main",
+        "image": image,
+        "resources": resources or {},
+        "securityContext": CONTEXT[security],
+    }
     body: Object = {
         "selector": {"matchLabels": pod_labels},
         "template": {"metadata": {"labels": pod_labels}, "spec": {"containers": [container], **(pod or {})}},

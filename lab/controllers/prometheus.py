@@ -50,4 +50,5 @@ def _stateful_set(instance: Object, prefix: str, called: str, selector: dict[str
         resources=spec.get("resources"),
         pod={step: spec[step] for step in PASSED if spec.get(step)},
         spec=extra,
+        security="restricted",
     )

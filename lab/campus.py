@@ -48,14 +48,14 @@ def pid(lab: str) -> int | None:
 def is_up(lab: str | None = None) -> bool:
     """Whether the campus answers."""
     try:
-        ask("machines", lab=lab)
+        ask("ping", lab=lab)
     except NotRunning:
         return False
     return True
 
 
 def ask(do: str, *, lab: str | None = None, timeout: float = 60.0, **arguments: Any) -> Any:
-    """Ask the campus's daemon: `status`, `machines`, `kubeconfig`, or a fault of `lab.host.faults.Faults`.
+    """Ask the campus's daemon: `ping`, `status`, `machines`, `kubeconfig`, or a fault of `lab.host.faults.Faults`.
 
     Raises:
         NotRunning: the campus is down.

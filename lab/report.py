@@ -58,7 +58,10 @@ class Report:
 
     def handlers(self) -> dict[str, Any]:
         """By the names that the control socket knows."""
-        return {"status": self.status, "kubeconfig": self.kubeconfig, "machines": self.machines}
+        return {"ping": self.ping, "status": self.status, "kubeconfig": self.kubeconfig, "machines": self.machines}
+
+    async def ping(self) -> None:
+        """Answer."""
 
     def facts(self) -> dict[str, Any]:
         """What is true from `up` to `down`: content of campus.json."""

@@ -33,6 +33,11 @@ class RunDir:
         return self.path / "spec.json"
 
     @property
+    def asked(self) -> Path:
+        """What `lab up` was asked for, in one line, to know it again quickly."""
+        return self.path / "asked"
+
+    @property
     def control(self) -> Path:
         """The daemon's control socket."""
         return self.path / "control.sock"

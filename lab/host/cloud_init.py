@@ -118,7 +118,7 @@ def _users(data: dict[str, Any], vm: VmSpec) -> list[User]:
         if entry == "default":
             # Debian's image calls its default user `debian`; Proxmox's ciuser renames it.
             name = str(data.get("user") or vm.user or "debian")
-            found.append(User(name, shared, ("ALL=(ALL) NOPASSWD:ALL",), groups=("sudo",)))
+            found.append(User(name, shared, ("ALL=(ALL) NOPASSWD:ALL",), groups=("adm", "sudo")))
         elif isinstance(entry, dict) and "name" in entry:
             found.append(_user(entry))
         else:

@@ -10,7 +10,7 @@ from typing import Any
 from lab.contracts import HostFailed
 from lab.host import disk
 from lab.host.hypervisor import NamespaceHypervisor
-from lab.network import card_name, ip
+from lab.network import card_name
 
 ROGUE = """\
 [Service]
@@ -117,8 +117,11 @@ class Faults:
 
     async def _ports(self, vmid: int, *, state: int) -> None:
         """Set the bridge ports' forwarding state: 0 disabled, 3 forwarding (bridge(8))."""
-        names = [card_name(vmid, index) for index in range(len(self._hypervisor.powered(vmid).vm.nics))]
-        await ip([f"link set {name} type bridge_slave state {state}" for name in names])
+        for index in range(len(self._hypervisor.powered(vmid).vm.nics)):
+            # bridge(8), because `ip link ... type bridge_slave state` is taken and does nothing.
+            code, _, errors = await _run("bridge", "link", "set", "dev", card_name(vmid, index), "state", str(state))
+            if code:
+                raise HostFailed(f"bridge: {errors.strip()}")
 
 
 def processes(pid: int) -> list[int]:

@@ -56,6 +56,7 @@ SSH_UNIT = """\
 Description=OpenBSD Secure Shell server
 
 [Service]
+Type={type}
 ExecStart=/usr/sbin/sshd -D -e
 KillMode=process
 Restart=on-failure
@@ -124,7 +125,10 @@ def build(base: Path, project: Path) -> Image:
     _write(root / "etc/sudoers", SUDOERS, 0o440)
     _write(root / "etc/nsswitch.conf", NSSWITCH)
     _write(root / "etc/ssh/sshd_config", SSHD_CONFIG)
-    _write(root / "etc/systemd/system/ssh.service", SSH_UNIT)
+    # Debian's sshd tells systemd when it listens; upstream's does since 9.8.
+    notifies = b"READY=1" in Path("/usr/sbin/sshd").read_bytes()
+    unit = SSH_UNIT.format(type="notify" if notifies else "simple")
+    _write(root / "etc/systemd/system/ssh.service", unit)
     _write(root / "etc/systemd/system/cloud-final.service", RUNCMD_UNIT)
     wants = root / "etc/systemd/system/multi-user.target.wants"
     wants.mkdir()

@@ -8,6 +8,8 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+ADM = 4
+"""Debian's group of those who may read logs."""
 EXEC_FAILED = 203
 """EXIT_EXEC of systemd.exec(5): the program could not be run."""
 
@@ -47,6 +49,7 @@ class Processes:
         A program that cannot be run ends with status 203, as under systemd, and says why in the log.
         """
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
+        os.fchown(output, 0, ADM)
         try:
             pid = os.fork()
             if pid == 0:

@@ -1,0 +1,250 @@
+"""`./lyceum lab`: the embedded campus from the command line."""
+
+import hashlib
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from lab import campus
+from lab.rundir import PROJECT, RunDir
+
+app = typer.Typer(name="lab", help="The embedded campus: everything on this one machine.", no_args_is_help=True)
+faults = typer.Typer(name="faults", help="Break VMs, and mend them.", no_args_is_help=True)
+app.add_typer(faults)
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+Name = Annotated[str, typer.Option("--name", help="Which lab, where several run.", envvar="LYCEUM_LAB")]
+Vm = Annotated[str, typer.Argument(help="Name or vmid.")]
+PASS_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "allow_interspersed_args": False}
+"""For commands whose words belong to another program."""
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Print what went wrong without a traceback."""
+    from lab.session import SessionError  # noqa: PLC0415  # `lab up` of a running lab must stay quick
+
+    try:
+        yield
+    except (campus.CampusError, campus.NotRunning, campus.ControlError, SessionError) as error:
+        errors.print(f"[red]{error}[/]")
+        raise typer.Exit(1) from None
+
+
+@app.command()
+def up(
+    name: Name = "lab",
+    site: Annotated[str, typer.Option(help="Which site of config/sites to simulate.")] = "lab",
+    charts: Annotated[Path | None, typer.Option(help="Directory of real chart archives to serve.")] = None,
+) -> None:
+    """Bring the campus up; does nothing when it is."""
+    with explained():
+        run, asked = RunDir.of(name), _asked(site, charts)
+        if run.asked.exists() and run.asked.read_text() == asked and campus.is_up(name):
+            state = "is up already"
+        else:
+            # Only now: the settings' modules take longer to load than everything else here.
+            from config.load import load_site  # noqa: PLC0415
+            from lab.spec import Wish, dump_wish, from_site  # noqa: PLC0415
+
+            wish = dump_wish(Wish(from_site(load_site(site), name), charts and charts.resolve()))
+            seconds = campus.up(wish, name, report=lambda line: console.print(f"  {line}"))
+            run.asked.write_text(asked)
+            state = f"is up after {seconds:.1f} s"
+        facts = campus.addresses(name)
+        api = next(iter(facts["proxmox"].values()))
+        console.print(f"The lab `{name}` {state}: Proxmox at {api}, mirror at {facts['mirror']}")
+
+
+def _asked(site: str, charts: Path | None) -> str:
+    """The wish in a line: the site with its file's digest, and the charts."""
+    file = PROJECT / "config/sites" / f"{site}.yaml"
+    digest = hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else "missing"
+    return f"{site} {digest} {charts and charts.resolve()}\n"
+
+
+@app.command()
+def down(name: Name = "lab") -> None:
+    """End the campus and remove all it kept; the machine is as before. Works after a crash, too."""
+    with explained():
+        console.print(f"The lab `{name}` {'is gone' if campus.down(name) else 'was not there'}")
+
+
+@app.command()
+def status(name: Name = "lab", as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
+    """Show what runs, what of it is real, and the VMs."""
+    with explained():
+        state = campus.ask("status", lab=name)
+    if as_json:
+        console.print_json(json.dumps(state))
+        return
+    console.print(_parts(state))
+    console.print(_machines(state["machines"]))
+    console.print(
+        f"Lab `{state['name']}` since {state['started']}, network {state['network']}, no route out; "
+        f"mirror {state['mirror']}, CA {state['ca']}\n"
+        f"VM disks on {state['disks']}, root is {state['root']}; daemon {state['daemon_mib']:.0f} MiB"
+    )
+
+
+def _parts(state: dict[str, Any]) -> Table:
+    table = Table("part", "in the lab", "which means", title="What is real")
+    for part in state["parts"]:
+        table.add_row(part["part"], part["is"], part["means"])
+    for node, url in state["proxmox"].items():
+        table.add_row(f"Proxmox node {node}", "simulated", url)
+    return table
+
+
+def _machines(machines: list[dict[str, Any]]) -> Table:
+    total = sum(machine["memory_mib"] for machine in machines)
+    table = Table("VM", "vmid", "node", "address", "state", "GPUs", "processes", "MiB", title="VMs with the power on")
+    for machine in machines:
+        table.add_row(
+            machine["name"], str(machine["vmid"]), machine["node"], ", ".join(machine["addresses"]), machine["state"],
+            str(machine["gpus"] or ""), str(machine["processes"]), str(machine["memory_mib"]),
+        )  # fmt: skip
+    table.caption = f"{len(machines)} VMs, {total:.0f} MiB" if machines else "none yet; `./lyceum up dev` makes some"
+    return table
+
+
+@app.command()
+def logs(
+    vm: Annotated[str | None, typer.Argument(help="A VM: its units' output; without one, the lab's own.")] = None,
+    name: Name = "lab",
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as more is written.")] = False,
+) -> None:
+    """Show the logs of the lab or of a VM."""
+    with explained():
+        files = [*sorted(RunDir.of(name).logs.glob("*.log"))] if vm is None else _vm_logs(name, vm)
+        if not files:
+            raise campus.CampusError(f"the lab `{name}` has no logs: it was never up, or is down and removed")
+    os.execvp("tail", ["tail", *(["-F"] if follow else []), "-n", "50", *map(str, files)])  # noqa: S606
+
+
+def _vm_logs(name: str, vm: str) -> list[Path]:
+    """Console and units of a VM, running or not."""
+    for noted in RunDir.of(name).hosts.glob("*/vm.json"):
+        known = json.loads(noted.read_text())
+        if vm in {known["name"], str(known["vmid"])}:
+            return [noted.parent / "console.log", *sorted((noted.parent / "upper/var/log/units").glob("*.log"))]
+    raise campus.CampusError(f"the lab `{name}` has never started a VM `{vm}`")
+
+
+@app.command(context_settings=PASS_ON)
+def ssh(context: typer.Context, vm: Vm, name: Name = "lab") -> None:
+    """Log in to a VM as Lyceum does; words after its name are run there."""
+    from lab.session import ssh_command  # noqa: PLC0415
+
+    with explained():
+        command = ssh_command(name, vm, context.args)
+    _become(command, after=lambda: _forget_keys(name))
+
+
+def _forget_keys(name: str) -> None:
+    """Remove the private keys that `ssh_command` wrote for sessions that are over."""
+    import shutil  # noqa: PLC0415
+
+    for directory in RunDir.of(name).path.glob("ssh-*"):
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@app.command(context_settings=PASS_ON)
+def kubectl(context: typer.Context, name: Name = "lab") -> None:
+    """Run kubectl as the administrator of the cluster in the lab."""
+    from lab.session import kubectl_command  # noqa: PLC0415
+
+    with explained():
+        command = kubectl_command(name, [word for word in context.args if word != "--"])
+    _become(command)
+
+
+@app.command()
+def shell(name: Name = "lab") -> None:
+    """Open a shell in the campus's network, with kubectl's and Pulumi's settings."""
+    from lab.session import shell as shell_command  # noqa: PLC0415
+
+    with explained():
+        command, environment = shell_command(name)
+    os.execvpe(command[0], command, environment)  # noqa: S606
+
+
+def _become(command: list[str], after: Callable[[], None] = lambda: None) -> None:
+    """Run a program in our place and end as it did."""
+    code = subprocess.run(command, check=False).returncode
+    after()
+    raise typer.Exit(code if code >= 0 else 128 - code)
+
+
+def _fault(do: str, name: str, vm: str, done: str, **arguments: Any) -> None:
+    from lab.session import machine  # noqa: PLC0415
+
+    with explained():
+        campus.ask(do, lab=name, vmid=machine(name, vm)["vmid"], **arguments)
+    console.print(f"{vm}: {done}")
+
+
+@faults.command("power-fail")
+def power_fail(vm: Vm, name: Name = "lab") -> None:
+    """Pull a VM's plug."""
+    _fault("power_fail", name, vm, "off; start it in the Proxmox API, or with `./lyceum up`")
+
+
+@faults.command()
+def freeze(vm: Vm, name: Name = "lab") -> None:
+    """Stop every process of a VM where it is."""
+    _fault("freeze", name, vm, "frozen")
+
+
+@faults.command()
+def thaw(vm: Vm, name: Name = "lab") -> None:
+    """Let a frozen VM go on."""
+    _fault("thaw", name, vm, "goes on")
+
+
+@faults.command()
+def cut(vm: Vm, name: Name = "lab") -> None:
+    """Drop everything from and to a VM."""
+    _fault("cut", name, vm, "cut off")
+
+
+@faults.command()
+def heal(vm: Vm, name: Name = "lab") -> None:
+    """Undo `cut` and `slow`."""
+    _fault("heal", name, vm, "connected")
+
+
+@faults.command()
+def slow(
+    vm: Vm,
+    kbit: Annotated[int, typer.Option(help="Bandwidth towards the VM, kbit/s.")] = 1000,
+    delay_ms: Annotated[int, typer.Option(help="Delay; needs a kernel with netem.")] = 0,
+    name: Name = "lab",
+) -> None:
+    """Make a VM's link slow."""
+    _fault("slow", name, vm, f"{kbit} kbit/s", kbit=kbit, delay_ms=delay_ms)
+
+
+@faults.command("rogue-sshd")
+def rogue_sshd(vm: Vm, name: Name = "lab") -> None:
+    """Serve SSH at a VM's address with another host key."""
+    _fault("rogue_sshd", name, vm, "answers with a rogue key; `true-sshd` mends it")
+
+
+@faults.command("true-sshd")
+def true_sshd(vm: Vm, name: Name = "lab") -> None:
+    """Undo `rogue-sshd`."""
+    _fault("true_sshd", name, vm, "answers with its own key")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,101 @@
+"""Going into a campus: commands for a person's ssh, kubectl and shell, with everything trusted that should be."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from lab import campus
+from lab.host.disk import HOST_KEY
+from lab.rundir import PROJECT, RunDir
+
+STATE = PROJECT / ".lyceum"
+
+
+class SessionError(Exception):
+    """Cannot go there; the text says why and what to do."""
+
+
+def machine(lab: str, name: str) -> dict[str, object]:
+    """A VM with the power on, by name or vmid.
+
+    Raises:
+        SessionError: none of that name is on; names those that are.
+    """
+    machines = campus.ask("machines", lab=lab)
+    for found in machines:
+        if name in {found["name"], str(found["vmid"])}:
+            return dict(found)
+    on = ", ".join(found["name"] for found in machines) or "none"
+    raise SessionError(f"no VM `{name}` is on in the lab `{lab}`; on: {on}")
+
+
+def ssh_command(lab: str, name: str, words: Sequence[str]) -> list[str]:
+    """`ssh` into a VM with Lyceum's key; the host key is pinned through the guest agent, as Lyceum does it."""
+    from config.secrets import ssh_private_pem  # noqa: PLC0415  # brings the Pulumi SDK with it: half a second
+
+    found = machine(lab, name)
+    run = RunDir.of(lab)
+    addresses = found["addresses"]
+    if not isinstance(addresses, list) or not addresses:
+        raise SessionError(f"{name} has no address")
+    pinned = campus.ask(
+        "vm_agent", lab=lab, vmid=found["vmid"], command="file-read", arguments={"file": f"{HOST_KEY}.pub"}
+    )
+    private = Path(tempfile.mkdtemp(dir=run.path, prefix="ssh-"))
+    _secret(private / "id", ssh_private_pem(run.seed.read_text().strip()))
+    (private / "known_hosts").write_text(f"{addresses[0]} {pinned['content']}")
+    options = {
+        "IdentityFile": private / "id",
+        "IdentitiesOnly": "yes",
+        "UserKnownHostsFile": private / "known_hosts",
+        "StrictHostKeyChecking": "yes",
+        "LogLevel": "ERROR",
+    }
+    flags = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
+    return [*campus.enter(lab), "ssh", "-F", "none", *flags, f"{found['user']}@{addresses[0]}", *words]
+
+
+def kubectl_command(lab: str, words: Sequence[str]) -> list[str]:
+    """`kubectl` as the cluster's administrator; the toolchain's, or the one on PATH."""
+    built = PROJECT / ".toolchain/bin/kube"
+    kubectl = [str(built), "kubectl"] if built.exists() else [shutil.which("kubectl") or "kubectl"]
+    return [*campus.enter(lab), *kubectl, f"--kubeconfig={kubeconfig(lab)}", *words]
+
+
+def kubeconfig(lab: str) -> Path:
+    """The administrator's kubeconfig, fetched from the first server that has one.
+
+    Raises:
+        SessionError: there is no cluster yet.
+    """
+    text = campus.ask("kubeconfig", lab=lab)
+    if text is None:
+        raise SessionError(f"no VM of the lab `{lab}` runs a K3s server yet; `./lyceum up dev` makes a cluster")
+    path = RunDir.of(lab).path / "kubeconfig"
+    _secret(path, text)
+    return path
+
+
+def shell(lab: str) -> tuple[list[str], dict[str, str]]:
+    """A shell in the campus's network, and its environment: toolchain on PATH, kubeconfig, Pulumi's settings."""
+    environment = dict(os.environ)
+    environment["PATH"] = os.pathsep.join(
+        [str(PROJECT / ".toolchain/bin"), str(PROJECT / ".venv/bin"), environment.get("PATH", os.defpath)]
+    )
+    environment["LYCEUM_LAB"] = lab
+    environment.setdefault("PULUMI_BACKEND_URL", (STATE / "state").as_uri())
+    environment |= {"PULUMI_SKIP_UPDATE_CHECK": "true", "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true"}
+    environment["PS1"] = rf"[lab {lab}] \w \$ "
+    try:
+        environment["KUBECONFIG"] = str(kubeconfig(lab))
+    except SessionError:
+        environment.pop("KUBECONFIG", None)
+    return [*campus.enter(lab), environment.get("SHELL", "/bin/sh")], environment
+
+
+def _secret(path: Path, text: str) -> None:
+    path.touch(mode=0o600)
+    path.chmod(0o600)
+    path.write_text(text)

@@ -3,6 +3,7 @@
 set -euo pipefail
 umask 077
 pending=/run/lyceum-restart-k3s
+ca=() # options of curl that trust the campus's own CA
 
 say() { printf '%s: %s\n' "$(hostname)" "$*" >&2; }
 fail() { say "$*"; exit 1; }
@@ -18,21 +19,22 @@ wait_until() {
     done
 }
 
-# place MODE PATH < CONTENT: writes the file if it differs; true if it did.
+# place MODE PATH [NOTE] < CONTENT: writes the file if it differs; true if it did. NOTE is made before the file is written.
 place() {
-    local mode=$1 path=$2 new
+    local mode=$1 path=$2 note=${3:-} new
     new=$(mktemp)
     cat >"$new"
     if cmp -s "$new" "$path"; then
         rm -f "$new"
         return 1
     fi
+    [[ -z $note ]] || touch "$note"
     install -D -m "$mode" "$new" "$path" || fail "cannot write $path: is the disk full? (df -h $(dirname "$path"))"
     rm -f "$new"
 }
 
 # put MODE PATH < CONTENT: the same for what K3s reads at its start. The note of a due restart outlives a broken connection.
-put() { place "$@" && touch "$pending" || true; }
+put() { place "$@" "$pending" || true; }
 
 cloud_init_done() {
     command -v cloud-init >/dev/null || return 0
@@ -52,7 +54,7 @@ fetch() { curl --fail --silent --show-error --location --retry 5 --retry-all-err
 # k3s_binary VERSION BASE_URL SHA256|-: installs the binary after its checksum is verified; never runs an unverified one.
 k3s_binary() {
     local version=$1 base=$2/${1/+/%2B} want=$3 new=/usr/local/bin/.k3s.new have
-    [[ -x /usr/local/bin/k3s && $(/usr/local/bin/k3s --version 2>/dev/null) == *"$version"* ]] && return
+    [[ -x /usr/local/bin/k3s && $(/usr/local/bin/k3s --version 2>/dev/null) == *"$version "* ]] && return
     if [[ $want == - ]]; then
         fetch "$base/sha256sum-amd64.txt" /run/lyceum-k3s.sha256 || fail "cannot fetch $base/sha256sum-amd64.txt"
         want=$(awk '$2 == "k3s" { print $1 }' /run/lyceum-k3s.sha256)
@@ -63,9 +65,18 @@ k3s_binary() {
         rm -f "$new"
         fail "k3s $version has sha256 $have, expected $want: not installed. A truncated download or a changed mirror; check $base"
     fi
+    snapshot_before_change
     chmod 0755 "$new"
     touch "$pending"
     mv -f "$new" /usr/local/bin/k3s
+}
+
+# snapshot_before_change: a server that is about to run another version leaves a snapshot to come back to; two are kept.
+snapshot_before_change() {
+    [[ -d /var/lib/rancher/k3s/server/db/etcd/member ]] && systemctl -q is-active k3s || return 0
+    say "takes a snapshot of etcd before the change"
+    /usr/local/bin/k3s etcd-snapshot save --name before-upgrade >&2 || fail "no snapshot of etcd, so no change: is the disk full? (df -h /var/lib/rancher)"
+    /usr/local/bin/k3s etcd-snapshot prune --name before-upgrade --snapshot-retention 2 >&2 || true
 }
 
 # service UNIT: starts K3s, restarts it if a restart is due, leaves it alone otherwise; returns when it is ready.
@@ -117,6 +128,15 @@ access() {
 }
 
 ready() { [[ $(kubectl get node "$1" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}') == True ]]; }
+
+voter() { [[ $(kubectl get node "$1" -o 'jsonpath={.status.conditions[?(@.type=="EtcdIsVoter")].status}') == True ]]; }
+
+# healthy_server NODE: waits until this server is Ready and votes; the next one is not touched before (Ready alone does not
+# mean voter, k3s-ansible#562).
+healthy_server() {
+    wait_until 300 "node $1 to be Ready" ready "$1" || fail "server $1 is not Ready after 300 s: journalctl -u k3s"
+    wait_until 300 "$1 to be a voter of etcd" voter "$1" || fail "server $1 is no voter of etcd after 300 s: journalctl -u k3s"
+}
 
 # member NODE ROLE: waits until the node is Ready and gives it its role label, which a kubelet may not give itself.
 member() {

@@ -1,0 +1,378 @@
+"""The scripts for nodes, really run by bash: what they do on a fresh machine, on a finished one, and when they are cut."""
+
+import hashlib
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from components.cluster import bootstrap
+from components.cluster.bootstrap import NODE_SH
+from config.hosts import Node
+from tests.support.machine import K3S, Machine
+from tests.support.sites import site
+
+SITE = site()
+SERVER, WORKER = SITE.machines[0], SITE.machines[3]
+TOKEN, AGENT_TOKEN = "server-token-of-the-test", "agent-token-of-the-test"
+CONFIG = "/etc/rancher/k3s/config.yaml"
+JOIN = "/etc/rancher/k3s/config.yaml.d/10-join.yaml"
+BINARY = "/usr/local/bin/k3s"
+PENDING = "/run/lyceum-restart-k3s"
+URL = "https://10.9.0.30:6443"
+
+
+def founding(node: Node = SERVER, *, ca: str = "", known_ca: str = "") -> str:
+    return bootstrap.server_script(
+        node, SITE, founding=True, token=TOKEN, agent_token=AGENT_TOKEN, ca=ca, known_ca=known_ca
+    )
+
+
+def joining() -> str:
+    return bootstrap.agent_script(WORKER, SITE, token=f"K10ca::node:{AGENT_TOKEN}", ca="")
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    fresh = Machine(tmp_path)
+    fresh.write("/var/lib/rancher/k3s/server/tls/server-ca.crt", "the cluster's CA\n")
+    fresh.write("/etc/rancher/k3s/k3s.yaml", "server: https://127.0.0.1:6443\n")
+    return fresh
+
+
+def finished(machine: Machine, script: str) -> Machine:
+    """The machine after a good first run, with an empty log."""
+    done = machine.run(script)
+    assert done.code == 0, done.told
+    machine.write("/var/lib/rancher/k3s/server/db/etcd/name", "server-1")
+    machine.forget()
+    return machine
+
+
+def functions(calls: str) -> str:
+    """The functions of node.sh and calls of them, as a whole script."""
+    return f"{{\n{NODE_SH}{calls}\nexit\n}} </dev/null\n"
+
+
+def test_the_first_server_starts_k3s_and_prints_the_way_in(machine: Machine) -> None:
+    done = machine.run(founding())
+
+    assert done.code == 0, done.told
+    digest, _, kubeconfig = done.out.partition("\n")
+    assert digest == hashlib.sha256(b"the cluster's CA\n").hexdigest()
+    assert kubeconfig == "server: https://127.0.0.1:6443\n"
+    assert machine.called("systemctl start") == ["systemctl start k3s"]
+    assert machine.path(JOIN).read_text() == "cluster-init: true\n"
+
+
+def test_a_second_run_writes_and_restarts_nothing(machine: Machine) -> None:
+    finished(machine, founding())
+    before = machine.files()
+
+    assert machine.run(founding()).code == 0
+    assert machine.files() == before
+    assert [line for line in machine.called("systemctl") if "is-active" not in line] == []
+    assert machine.called("sysctl") == []
+
+
+def test_a_second_run_downloads_nothing(machine: Machine) -> None:
+    finished(machine, founding())
+    machine.run(founding())
+
+    assert [line for line in machine.called("curl") if "cacerts" not in line] == []
+
+
+def test_a_second_run_prints_the_same(machine: Machine) -> None:
+    """What it prints is the resource's value: a change would ripple through the graph."""
+    first = machine.run(founding())
+    machine.write("/var/lib/rancher/k3s/server/db/etcd/name", "server-1")
+
+    assert machine.run(founding()).out == first.out
+
+
+@pytest.mark.parametrize(
+    ("path", "mode"),
+    [
+        (CONFIG, 0o600),
+        (JOIN, 0o600),
+        ("/etc/rancher/k3s/token", 0o600),
+        ("/etc/rancher/k3s/agent-token", 0o600),
+        ("/etc/rancher/k3s/admission.yaml", 0o600),
+        ("/etc/rancher/k3s/audit.yaml", 0o600),
+        ("/var/lib/rancher/k3s/server/manifests/kube-vip.yaml", 0o600),
+        ("/etc/systemd/system/k3s.service", 0o644),
+        ("/etc/sysctl.d/90-lyceum.conf", 0o644),
+        (BINARY, 0o755),
+    ],
+)
+def test_each_file_is_readable_to_whom_it_must_be(machine: Machine, path: str, mode: int) -> None:
+    """CIS 1.1: what holds a secret or a setting is root's alone."""
+    finished(machine, founding())
+
+    assert machine.files()[path][1] == mode
+
+
+def test_tokens_are_in_their_files_and_in_no_argument(machine: Machine) -> None:
+    machine.run(founding())
+
+    assert machine.path("/etc/rancher/k3s/token").read_text() == f"{TOKEN}\n"
+    assert machine.path("/etc/rancher/k3s/agent-token").read_text() == f"{AGENT_TOKEN}\n"
+    assert [line for line in machine.log if TOKEN in line or AGENT_TOKEN in line] == []
+
+
+def test_kube_vip_gets_the_interface_that_holds_the_address(machine: Machine) -> None:
+    machine.run(founding())
+    manifest = machine.path("/var/lib/rancher/k3s/server/manifests/kube-vip.yaml").read_text()
+
+    assert "value: ens18" in manifest
+    assert bootstrap.INTERFACE not in manifest
+
+
+def test_a_changed_manifest_is_no_reason_to_restart(machine: Machine) -> None:
+    """K3s watches the directory by itself."""
+    finished(machine, founding())
+    machine.write("/var/lib/rancher/k3s/server/manifests/kube-vip.yaml", "old")
+    machine.run(founding())
+
+    assert machine.called("systemctl restart") == []
+    assert machine.path("/var/lib/rancher/k3s/server/manifests/kube-vip.yaml").read_text() != "old"
+
+
+def test_a_changed_setting_restarts_k3s_once(machine: Machine) -> None:
+    finished(machine, founding())
+    machine.write(CONFIG, "node-name: old\n")
+    machine.run(founding())
+    machine.run(founding())
+
+    assert machine.called("systemctl restart") == ["systemctl restart k3s"]
+
+
+CUTS = {
+    "before the note of a restart is made": ("touch", 'rm -- "$0"; kill -9 "$LYCEUM_SCRIPT"'),
+    "between note and file": ("touch", 'rm -- "$0"; {real} "$@"; kill -9 "$LYCEUM_SCRIPT"'),
+    "after the file": ("install", 'rm -- "$0"; {real} "$@"; kill -9 "$LYCEUM_SCRIPT"'),
+    "half way through the file": ("install", 'rm -- "$0"; printf node >"${{*: -1}}"; kill -9 "$LYCEUM_SCRIPT"'),
+    "before the restart": ("systemctl", '[[ $1 != restart ]] || {{ rm -- "$0"; kill -9 "$LYCEUM_SCRIPT"; }}'),
+}
+
+
+@pytest.mark.parametrize("moment", CUTS)
+def test_a_run_that_was_cut_off_is_finished_by_the_next(machine: Machine, moment: str) -> None:
+    finished(machine, founding())
+    machine.write(CONFIG, "node-name: old\n")
+    command, body = CUTS[moment]
+    kept = (machine.commands / command).read_text() if (machine.commands / command).exists() else ""
+    real = shutil.which(command)
+    machine.stub(command, body.format(real=real) + kept.removeprefix("#!/bin/bash"))
+    assert machine.run(founding()).code == -signal.SIGKILL, "the cut must happen"
+    if kept:
+        machine.stub(command, kept)
+    machine.forget()
+
+    assert machine.run(founding()).code == 0
+    assert machine.called("systemctl restart") == ["systemctl restart k3s"]
+    assert "node-name: server-1" in machine.path(CONFIG).read_text()
+    assert not machine.path(PENDING).exists()
+
+
+def test_k3s_that_does_not_start_is_told_with_its_journal(machine: Machine) -> None:
+    machine.say("broken")
+    done = machine.run(founding())
+
+    assert done.code == 1
+    assert "server-1: k3s did not start; its last lines: the last lines of the journal" in done.told
+    assert machine.path(PENDING).exists(), "the next run must try again"
+
+
+def test_a_binary_with_another_checksum_is_neither_installed_nor_run(machine: Machine) -> None:
+    machine.offer(K3S, checksum="f" * 64)
+    done = machine.run(founding())
+
+    assert done.code == 1
+    assert f"expected {'f' * 64}: not installed" in done.told
+    assert "https://github.com/k3s-io/k3s/releases/download/v1.36.4%2Bk3s1" in done.told, "where it came from"
+    assert not machine.path(BINARY).exists()
+    assert not machine.path("/usr/local/bin/.k3s.new").exists(), "nothing unverified may stay"
+    assert machine.called("k3s") == [], "nothing unverified may run"
+    assert machine.called("systemctl start") == []
+
+
+def test_a_broken_download_leaves_the_running_binary_alone(machine: Machine) -> None:
+    finished(machine, founding())
+    machine.write(BINARY, K3S.replace("v1.36.4", "v1.36.3"))
+    machine.offer(K3S[:40], checksum="f" * 64)
+    done = machine.run(founding())
+
+    assert done.code == 1
+    assert "v1.36.3" in machine.path(BINARY).read_text()
+    assert machine.called("systemctl restart") == []
+
+
+def test_an_older_binary_is_replaced_and_k3s_restarted(machine: Machine) -> None:
+    finished(machine, founding())
+    machine.write(BINARY, K3S.replace("v1.36.4", "v1.36.3"))
+    machine.run(founding())
+
+    assert "v1.36.4" in machine.path(BINARY).read_text()
+    assert machine.called("systemctl restart") == ["systemctl restart k3s"]
+
+
+def test_a_given_checksum_is_held_and_the_mirrors_is_not_asked(machine: Machine) -> None:
+    good = machine.offer(K3S)
+    machine.offer(K3S, checksum="0" * 64)
+    call = f"k3s_binary v1.36.4+k3s1 https://mirror {good}"
+
+    assert machine.run(functions(call)).code == 0
+    assert [line for line in machine.called("curl") if "sha256sum" in line] == []
+
+
+def test_downloads_are_verified_with_the_campus_ca_where_there_is_one(machine: Machine) -> None:
+    machine.run(founding(ca="-----BEGIN CERTIFICATE-----\n"))
+    downloads = [line for line in machine.called("curl") if "cacerts" not in line]
+
+    assert downloads
+    assert [line for line in downloads if "--cacert /etc/lyceum/ca.pem" not in line] == []
+    assert [line for line in downloads if "--insecure" in line] == []
+
+
+def test_every_prefix_of_a_script_does_nothing(machine: Machine) -> None:
+    """A connection that breaks while the script is sent must not leave half a machine."""
+    script = founding()
+    lines = script.splitlines(keepends=True)
+    cuts = {"".join(lines[:count]) for count in range(len(lines) - 1, 0, -7)} | {
+        script[:-3],
+        script[: len(script) // 2],
+    }
+    for cut in cuts:
+        machine.run(cut)
+
+    assert machine.log == []
+    assert not machine.path(CONFIG).exists()
+
+
+def test_a_command_that_reads_its_input_does_not_eat_the_script(machine: Machine) -> None:
+    machine.stub("sysctl", "cat >/dev/null\n")
+
+    assert machine.run(founding()).code == 0
+
+
+def test_a_failed_cloud_init_stops_the_script_with_its_words(machine: Machine) -> None:
+    machine.say("cloud-init", "status: error\n")
+    done = machine.run(founding())
+
+    assert done.code == 1
+    assert "server-1: cloud-init did not finish well: status: error; see /var/log/cloud-init-output.log" in done.told
+    assert machine.called("curl") == []
+
+
+def test_a_full_disk_is_named(machine: Machine) -> None:
+    machine.stub("install", "exit 1\n")
+    done = machine.run(functions("put 0600 /etc/rancher/k3s/config.yaml <<<text"))
+
+    assert done.code == 1
+    assert "cannot write /etc/rancher/k3s/config.yaml: is the disk full? (df -h /etc/rancher/k3s)" in done.told
+
+
+def test_a_first_server_never_founds_a_second_cluster(machine: Machine) -> None:
+    """Its disk is empty and the API answers: it is a replacement, or somebody else's address."""
+    machine.say("api")
+    done = machine.run(founding())
+
+    assert done.code == 1
+    assert f"something already answers at {URL}, and this machine has no etcd data" in done.told
+    assert "./lyceum node replace server-1" in done.told
+    assert not machine.path(JOIN).exists()
+    assert machine.called("systemctl start") == []
+
+
+def test_a_replaced_first_server_joins_the_cluster_that_is_known(machine: Machine) -> None:
+    machine.say("api")
+    done = machine.run(founding(known_ca="ca" * 32))
+
+    assert done.code == 0, done.told
+    assert machine.path(JOIN).read_text() == f"server: {URL}\n"
+    assert machine.path("/etc/rancher/k3s/token").read_text() == f"K10{'ca' * 32}::server:{TOKEN}\n"
+
+
+def test_a_first_server_with_etcd_data_keeps_its_way_of_joining(machine: Machine) -> None:
+    machine.write("/var/lib/rancher/k3s/server/db/etcd/name", "server-1")
+    machine.write(JOIN, "cluster-init: true\n")
+    machine.say("api")
+
+    assert machine.run(founding()).code == 0
+    assert machine.path(JOIN).read_text() == "cluster-init: true\n"
+
+
+def test_an_agent_joins_at_the_api_address_with_its_token(machine: Machine) -> None:
+    machine.say("api")
+    done = machine.run(joining())
+
+    assert done.code == 0, done.told
+    assert machine.path(JOIN).read_text() == f"server: {URL}\n"
+    assert machine.path("/etc/rancher/k3s/token").read_text() == f"K10ca::node:{AGENT_TOKEN}\n"
+    assert machine.called("systemctl start") == ["systemctl start k3s-agent"]
+    assert done.out == "", "an agent has nothing to tell that could be secret"
+
+
+def test_an_agent_runs_nothing_as_a_server(machine: Machine) -> None:
+    machine.say("api")
+    machine.run(joining())
+
+    assert not machine.path("/etc/systemd/system/k3s.service").exists()
+    assert not machine.path("/etc/rancher/k3s/agent-token").exists()
+
+
+def test_members_get_their_roles_when_they_are_ready(machine: Machine) -> None:
+    machine.write(BINARY, K3S)
+    machine.path(BINARY).chmod(0o755)
+    done = machine.run(bootstrap.members_script(SITE.machines))
+
+    assert done.code == 0, done.told
+    assert machine.called("k3s kubectl label") == [
+        f"k3s kubectl label node gpu-{n} --overwrite node-role.kubernetes.io/worker=true" for n in (1, 2)
+    ]
+    asked = " ".join(machine.called("k3s kubectl get"))
+    assert all(f"node {node.name} " in asked for node in SITE.machines), "every member must be Ready, servers too"
+
+
+def test_a_wait_ends_and_says_so_while_it_lasts(machine: Machine) -> None:
+    done = machine.run(functions("wait_until 1 'the moon' false || fail 'no moon'"))
+
+    assert done.code == 1
+    assert "server-1: waiting for the moon (0 s of 1 s)" in done.told
+    assert done.told.endswith("server-1: no moon\n")
+
+
+def test_a_node_that_is_not_ready_gets_no_role(machine: Machine) -> None:
+    machine.write(BINARY, K3S)
+    machine.path(BINARY).chmod(0o755)
+    machine.say("ready", "False")
+    done = machine.run(functions("member gpu-1 worker").replace("wait_until 300", "wait_until 1"))
+
+    assert done.code == 1
+    assert "node gpu-1 is not Ready after 300 s: False" in done.told
+    assert machine.called("k3s kubectl label") == []
+
+
+@pytest.mark.parametrize("name", ["founder", "joiner", "agent", "members"])
+def test_shellcheck_finds_nothing(tmp_path: Path, name: str) -> None:
+    scripts = {
+        "founder": founding(),
+        "joiner": bootstrap.server_script(
+            SITE.machines[1], SITE, founding=False, token="K10ca::server:t", agent_token=AGENT_TOKEN, ca="PEM"
+        ),
+        "agent": joining(),
+        "members": bootstrap.members_script(SITE.machines),
+    }
+    path = tmp_path / "script.sh"
+    path.write_text(scripts[name])
+    checker = Path(sys.executable).parent / "shellcheck"
+    # A script holds every function and calls those it needs.
+    ignored = "--exclude=SC2317,SC2329"
+    done = subprocess.run([checker, "--shell=bash", ignored, path], capture_output=True, text=True, check=False)
+
+    assert done.stdout == ""
+    assert done.returncode == 0, done.stderr

@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationInfo
 
+FROM_FILE = "file"
+"""Validation context of what people wrote, where sizes carry a unit; in code they are MiB."""
 MOST = 1000
 """Longest range that a pattern may have: beyond it is a typing error, not a campus."""
 _UNITS_MIB = {"MiB": 1, "GiB": 1024, "TiB": 1024 * 1024}
@@ -32,11 +34,13 @@ class Model(BaseModel):
     )
 
 
-def _mib(value: object) -> object:
-    """Parses `64 GiB` into MiB; a bare number is refused, because nobody can tell its unit."""
+def _mib(value: object, info: ValidationInfo) -> object:
+    """Parses `64 GiB` into MiB; a bare number in a file is refused, because nobody can tell its unit."""
+    if isinstance(value, int) and not isinstance(value, bool) and info.context != FROM_FILE:
+        return value
     if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
         return int(match[1]) * _UNITS_MIB[match[2]]
-    raise ValueError("a size is a whole number with a unit: MiB, GiB or TiB, as in `64 GiB`")
+    raise ValueError("is no size; write a whole number with MiB, GiB or TiB, as in `64 GiB`")
 
 
 def size_text(mib: int) -> str:
@@ -47,13 +51,9 @@ def size_text(mib: int) -> str:
     raise AssertionError("every whole number is divisible by one MiB")
 
 
-def _resolved_size(value: object) -> object:
-    return value if isinstance(value, int) and not isinstance(value, bool) else _mib(value)
-
-
 Size = Annotated[
     int,
-    BeforeValidator(_resolved_size, json_schema_input_type=str),
+    BeforeValidator(_mib, json_schema_input_type=str),
     Field(gt=0),
     PlainSerializer(size_text, return_type=str),
 ]
@@ -148,7 +148,7 @@ def expand(pattern: str) -> list[str]:
         raise ValueError(f"`{pattern}` has more than one [first-last] range")
     low, high = found[0].groups()
     if int(high) < int(low):
-        raise ValueError(f"`{pattern}`: {high} comes before {low}")
+        raise ValueError(f"`{pattern}` counts backwards: {high} comes before {low}")
     if int(high) - int(low) >= MOST:
         raise ValueError(f"`{pattern}` stands for more than {MOST} names")
     width = len(low) if low.startswith("0") else 0

@@ -28,7 +28,7 @@ def _days(value: object) -> object:
     for item in value if isinstance(value, list) else [value]:
         first, dash, last = str(item).lower().partition("-")
         if first not in DAYS or (dash and last not in DAYS):
-            raise ValueError(f"`{item}` is no day; write `mon-fri`, `sat` or a list of {', '.join(DAYS)}")
+            raise ValueError(f"holds a day that does not exist; write `mon-fri`, `sat` or a list of {', '.join(DAYS)}")
         start = DAYS.index(first)
         length = (DAYS.index(last) - start) % 7 + 1 if dash else 1
         days += [DAYS[(start + n) % 7] for n in range(length)]

@@ -27,12 +27,6 @@ def kinds(node: Node) -> Counter[str]:
     return offered
 
 
-def resource(kind: str) -> str:
-    """The Kubernetes resource of a kind, as the device plugin names it with MIG strategy `mixed`."""
-    _, _, part = kind.partition("/")
-    return f"nvidia.com/mig-{part}" if part and part != SHARED else "nvidia.com/gpu"
-
-
 def offered(nodes: Iterable[Node]) -> Counter[str]:
     """GPUs by kind on the workers among these nodes."""
     total: Counter[str] = Counter()

@@ -7,12 +7,13 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from config.base import FROM_FILE
 from config.document import Document, Place, UnreadableError, read
 from config.rules import RULES
 from config.rules.finding import IN_FILE, Finding
 from config.rules.plain_text import looks_secret, plain_text
 from config.rules.siblings import collisions
-from config.sentences import translate
+from config.sentences import in_words
 from config.site import Site
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -101,20 +102,17 @@ def examine(document: Document) -> tuple[Site | None, list[Finding]]:
     findings = list(plain_text(document))
     told = {finding.path for finding in findings}
     sections, wrong = _sections(document.data)
-    findings += [finding for error in wrong if (finding := _told(error, document)).path not in told]
+    findings += [finding for finding in in_words(wrong, document.value) if finding.path not in told]
     sound = set(Site.model_fields) - {_field(str(error["loc"][0])) for error in wrong if error["loc"]}
     site = Site.model_construct(**{name: value for name, value in sections.items() if name in sound})
     for rule in RULES:
         if rule.needs <= sound:
-            found = list(rule.ask(site))
+            # The first of each place: forty machines with one mistake are one mistake.
+            found = list({finding.path: finding for finding in reversed(list(rule.ask(site)))}.values())[::-1]
             findings += [finding for finding in found if finding.path not in told]
             if rule.gives and not found:
                 sound.add(rule.gives)
     return (None if wrong else site), findings
-
-
-def _told(error: Any, document: Document) -> Finding:
-    return translate(error, document.value(tuple(part for part in error["loc"] if part != "[key]")))
 
 
 def _field(alias: str) -> str:
@@ -124,7 +122,7 @@ def _field(alias: str) -> str:
 def _sections(data: dict[str, Any]) -> tuple[dict[str, Any], list[Any]]:
     """Validates the whole; if that fails, section by section, so that one mistake does not hide the rest."""
     try:
-        site = Site.model_validate(data, by_alias=True, by_name=False)
+        site = Site.model_validate(data, by_alias=True, by_name=False, context=FROM_FILE)
     except ValidationError as error:
         errors = error.errors(include_url=False, include_input=False)
     else:
@@ -133,7 +131,7 @@ def _sections(data: dict[str, Any]) -> tuple[dict[str, Any], list[Any]]:
     known = {info.alias or name: (name, info) for name, info in Site.model_fields.items()}
     sections = {
         known[key][0]: TypeAdapter[Any](known[key][1].annotation or Any).validate_python(
-            value, by_alias=True, by_name=False
+            value, by_alias=True, by_name=False, context=FROM_FILE
         )
         for key, value in data.items()
         if key in known and key not in failing
@@ -142,10 +140,9 @@ def _sections(data: dict[str, Any]) -> tuple[dict[str, Any], list[Any]]:
 
 
 def problems(path: Path, document: Document, findings: Iterable[Finding]) -> list[Problem]:
-    """Gives findings their lines and values, in the order of the file, without repeating any."""
-    told = {
-        (problem.path, problem.rule): problem
-        for problem in (
+    """Gives findings their lines and values, in the order of the file."""
+    return sorted(
+        (
             Problem(
                 file=_shown(path),
                 path=written(finding.path),
@@ -155,9 +152,9 @@ def problems(path: Path, document: Document, findings: Iterable[Finding]) -> lis
                 remedy=finding.remedy,
             )
             for finding in findings
-        )
-    }
-    return sorted(told.values(), key=lambda problem: problem.line or 0)
+        ),
+        key=lambda problem: problem.line or 0,
+    )
 
 
 def written(path: Place) -> str:

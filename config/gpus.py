@@ -1,10 +1,11 @@
 """The one GPU model: what a card is, how it is shared, and what follows from that."""
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from enum import StrEnum
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from config.base import Model, PciAddress, PciId
 
@@ -61,10 +62,17 @@ CARDS: dict[str, Card] = {
 """Cards by the name people write. Ids: the PCI ID database; MIG: NVIDIA's MIG user guide, supported profiles."""
 
 
+def _known(model: str) -> str:
+    if model not in CARDS:
+        close = get_close_matches(model, CARDS, n=1) or [", ".join(sorted(CARDS))]
+        raise ValueError(f"is no GPU model that Lyceum knows; did you mean {close[0]}?")
+    return model
+
+
 class Gpu(Model):
     """One card in a host."""
 
-    model: str = Field(json_schema_extra={"enum": [*sorted(CARDS)]})
+    model: Annotated[str, AfterValidator(_known)] = Field(json_schema_extra={"enum": [*sorted(CARDS)]})
     """Which card it is."""
     pci: PciAddress
     """Where it sits: `0000:41:00.0`."""
@@ -86,16 +94,14 @@ class Gpu(Model):
 
     @model_validator(mode="after")
     def _sharing_fits_card(self) -> Self:
-        if self.model not in CARDS:
-            raise ValueError(f"unknown GPU model `{self.model}`; known: {', '.join(sorted(CARDS))}")
         if self.sharing is Sharing.MIG:
             self._check_layout()
         elif self.layout:
-            raise ValueError(f"`layout` goes with `sharing: mig`, not with `{self.sharing}`")
+            raise ValueError("has a `layout` without `sharing: mig`; remove it, or change `sharing`")
         if self.sharing in {Sharing.TIME_SLICING, Sharing.MPS} and self.replicas is None:
-            raise ValueError(f"`sharing: {self.sharing}` needs `replicas`: how many pods share the card")
+            raise ValueError(f"lacks `replicas`; `sharing: {self.sharing}` needs it: how many pods share the card")
         if self.sharing in {Sharing.EXCLUSIVE, Sharing.MIG} and self.replicas is not None:
-            raise ValueError(f"`replicas` goes with `time-slicing` or `mps`, not with `{self.sharing}`")
+            raise ValueError("has `replicas`, but is shared with nobody; remove it, or take `time-slicing` or `mps`")
         return self
 
     def _check_layout(self) -> None:
@@ -103,7 +109,7 @@ class Gpu(Model):
         if not mig:
             raise ValueError(f"{self.model} has no MIG; use `exclusive`, `time-slicing` or `mps`")
         if not self.layout:
-            raise ValueError("`sharing: mig` needs `layout`: profile -> slices, as in `{1g.5gb: 7}`")
+            raise ValueError("lacks `layout`; `sharing: mig` needs it: profile -> slices, as in `{1g.5gb: 7}`")
         for profile, count in self.layout.items():
             if profile not in mig:
                 raise ValueError(f"MIG profile {profile} is not on {self.model}; it has {', '.join(mig)}")

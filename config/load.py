@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import pulumi
 
 from config.check import PROJECT, SITES, SiteError, check
-from config.secrets import Secrets, load_secrets
+from config.hosts import Node
+from config.secrets import MissingSecretError, Secrets, load_secrets
 from config.site import STAGES, Site
 
 __all__ = ["PROJECT", "SITES", "Settings", "load", "load_site"]
@@ -20,12 +21,19 @@ class Settings:
         stage: How much of it is in service.
         secrets: The stack's secrets.
         known_ca: SHA-256 of the running cluster's CA (`lyceum:cluster-ca`), set when the first server was replaced.
+        out_of_service: Machines that were taken away by name (`lyceum:out-of-service`), whatever the stage says.
     """
 
     site: Site
     stage: str
     secrets: Secrets
     known_ca: str
+    out_of_service: frozenset[str] = frozenset()
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """Machines that shall exist."""
+        return tuple(node for node in self.site.in_service(self.stage) if node.name not in self.out_of_service)
 
 
 def load_site(name: str) -> Site:
@@ -41,10 +49,24 @@ def load_site(name: str) -> Site:
 
 
 def load() -> Settings:
-    """Reads the stack's `lyceum:site` and `lyceum:stage`, the site's file, and the secrets."""
+    """Reads the stack's `lyceum:site` and `lyceum:stage`, the site's file, and the secrets.
+
+    Raises:
+        pulumi.RunError: something is missing or wrong; the engine shows the text without a traceback.
+    """
     config = pulumi.Config("lyceum")
-    site = load_site(config.require("site"))
     stage = config.require("stage")
     if stage not in STAGES:
-        raise ValueError(f"lyceum:stage `{stage}` is not one of {', '.join(STAGES)}")
-    return Settings(site=site, stage=stage, secrets=load_secrets(config, site), known_ca=config.get("cluster-ca") or "")
+        raise pulumi.RunError(f"lyceum:stage `{stage}` is not one of {', '.join(STAGES)}")
+    try:
+        site = load_site(config.require("site"))
+        secrets = load_secrets(config, site)
+    except (SiteError, MissingSecretError) as error:
+        raise pulumi.RunError(str(error)) from None
+    return Settings(
+        site=site,
+        stage=stage,
+        secrets=secrets,
+        known_ca=config.get("cluster-ca") or "",
+        out_of_service=frozenset(config.get_object("out-of-service") or ()),
+    )

@@ -1,6 +1,7 @@
 """Secrets of a stack: two are given, everything else is derived from the seed."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pulumi
@@ -8,12 +9,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from config.needs import GIVEN, needs
 from config.site import Site
-
-GIVEN = {
-    "seed": "root secret of the stack, 64 hex digits; K3s tokens, SSH key and passwords are derived from it",
-    "proxmox-token": "API token of the Proxmox user, as in `lyceum@pve!lyceum=…`",
-}
 
 PREVIEW = {"seed": "00" * 32, "proxmox-token": "preview@pve!preview=00000000-0000-0000-0000-000000000000"}
 """Stand-ins that let a preview run without any secret, as in a pull request."""
@@ -61,10 +58,12 @@ class Secrets:
     Attributes:
         seed: Root of the derived ones.
         proxmox_token: Proxmox API token.
+        given: Everything else that the site needs, by name (see `config.needs`).
     """
 
     seed: pulumi.Output[str]
     proxmox_token: pulumi.Output[str]
+    given: Mapping[str, pulumi.Output[str]] = field(default_factory=dict)
 
     def derived(self, purpose: str) -> pulumi.Output[str]:
         """A password or token for one purpose."""
@@ -89,14 +88,19 @@ def load_secrets(config: pulumi.Config, site: Site) -> Secrets:
     Raises:
         MissingSecretError: names every missing secret and the command that sets it.
     """
-    found = {name: value for name in GIVEN if (value := _find(config, site, name)) is not None}
-    if missing := [name for name in GIVEN if name not in found]:
+    wanted = {need.name: need.what for need in needs(site)}
+    found = {name: value for name in wanted if (value := _find(config, site, name)) is not None}
+    if missing := [name for name in wanted if name not in found]:
         if not pulumi.runtime.is_dry_run():
-            lines = [f"  {name}: {GIVEN[name]}; set it with `./lyceum secrets set {name}`" for name in missing]
+            lines = [f"  {name}: {wanted[name]}; set it with `./lyceum secrets set {name}`" for name in missing]
             raise MissingSecretError("\n".join([f"{site.name} lacks {len(missing)} secret(s):", *lines]))
-        # Any seed gives the same graph, and nothing that is previewed is created.
-        found |= {name: pulumi.Output.secret(PREVIEW[name]) for name in missing}
-    return Secrets(seed=found["seed"], proxmox_token=found["proxmox-token"])
+        # Any value gives the same graph, and nothing that is previewed is created.
+        found |= {name: pulumi.Output.secret(PREVIEW.get(name, "preview")) for name in missing}
+    return Secrets(
+        seed=found["seed"],
+        proxmox_token=found["proxmox-token"],
+        given={name: value for name, value in found.items() if name not in GIVEN},
+    )
 
 
 def _find(config: pulumi.Config, site: Site, name: str) -> pulumi.Output[str] | None:

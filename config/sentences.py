@@ -1,10 +1,11 @@
 """Turns pydantic's errors into sentences that a person can act on."""
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from pydantic_core import ErrorDetails
 
-from config.rules.finding import Finding
+from config.rules.finding import Finding, Path
 from config.rules.nearest import did_you_mean
 from config.rules.resolve import NAME_REMEDY
 from config.site import Site
@@ -55,6 +56,25 @@ PATTERNS: dict[str, tuple[str, str]] = {
 }
 """What a pattern means to people; a test holds that every pattern of the model is here."""
 
+SYNONYMS: dict[str, tuple[str, ...]] = {
+    "cpus": ("cores",),
+    "cpu": ("cores", "cpus"),
+    "cores": ("cpus",),
+    "vcpus": ("cores", "cpus"),
+    "vcpu": ("cores", "cpus"),
+    "threads": ("cpus", "cores"),
+    "ram": ("memory",),
+    "ip": ("address", "api-address"),
+    "vip": ("api-address",),
+    "subnet": ("cidr",),
+    "vmid": ("vm-id",),
+    "url": ("endpoint", "issuer"),
+    "netmask": ("cidr",),
+    "nameservers": ("dns",),
+    "timezone": ("time-zone",),
+}
+"""Words that people use elsewhere for what is called otherwise here."""
+
 _TYPES: dict[str, tuple[str, str]] = {
     "int_type": ("is no whole number", "write digits only"),
     "int_parsing": ("is no whole number", "write digits only"),
@@ -83,9 +103,22 @@ _TYPES: dict[str, tuple[str, str]] = {
 }
 
 
-def translate(error: ErrorDetails, value: object) -> Finding:
-    """Puts one error of pydantic into words; the value decides nothing but what is suggested."""
-    path = tuple(part for part in error["loc"] if part != "[key]")
+def in_words(errors: Iterable[ErrorDetails], value_at: Callable[[Path], object]) -> list[Finding]:
+    """Puts the errors of one validation into words; what only follows from another error is not told."""
+    told, suggested = [], set()
+    for error in errors:
+        path = tuple(part for part in error["loc"] if part != "[key]")
+        value = value_at(path)
+        if error["type"] == "too_short" and value:
+            continue  # pydantic counts only the sound items of a list
+        finding = _translate(error, path, value)
+        if error["type"] == "extra_forbidden":
+            suggested.add((*path[:-1], finding.remedy.removeprefix("did you mean `").removesuffix("`?")))
+        told.append((error["type"], finding))
+    return [finding for kind, finding in told if kind != "missing" or finding.path not in suggested]
+
+
+def _translate(error: ErrorDetails, path: Path, value: object) -> Finding:
     kind, context = error["type"], error.get("ctx", {})
     if kind == "missing":
         about = field_at(Site, path)
@@ -94,7 +127,10 @@ def translate(error: ErrorDetails, value: object) -> Finding:
     if kind == "extra_forbidden":
         above = model_at(Site, path[:-1])
         known = fields(above) if above else {}
-        return Finding(path, "is no setting here", did_you_mean(str(path[-1]), known), None)
+        key = str(path[-1])
+        synonym = next((word for word in SYNONYMS.get(key, ()) if word in known), None)
+        remedy = f"did you mean `{synonym}`?" if synonym else did_you_mean(key, known)
+        return Finding(path, "is no setting here", remedy, None)
     return Finding(path, *_rule(kind, context, error["msg"], value))
 
 

@@ -111,7 +111,12 @@ class Site(Model):
     @cached_property
     def machines(self) -> tuple[Node, ...]:
         """Every virtual machine, in the order of the file."""
-        return tuple(node for group in self.nodes for node in self._resolve(group))
+        return tuple(node for _, node in self.machines_of)
+
+    @cached_property
+    def machines_of(self) -> tuple[tuple[int, Node], ...]:
+        """Every virtual machine with the index of its group in `nodes`, in the order of the file."""
+        return tuple((index, node) for index, group in enumerate(self.nodes) for node in self._resolve(group))
 
     def _resolve(self, group: NodeGroup) -> list[Node]:
         names = expand(group.name)

@@ -127,7 +127,8 @@ def overlaps(site: Site) -> Iterator[Finding]:
         for owner, other in outside:
             if cidr.overlaps(other):
                 default = {"pods": "10.42.0.0/16", "services": "10.43.0.0/16"}[field]
-                yield Finding(("network", field), f"overlaps {owner} {other}", f"try {default} or another free network")
+                remedy = "take another free network" if str(cidr) == default else f"try {default}"
+                yield Finding(("network", field), f"overlaps {owner} {other}", remedy, str(cidr))
                 break
     for field, cidr, most in (("pods", network.pods, 22), ("services", network.services, 24)):
         if cidr.prefixlen > most:
@@ -144,20 +145,18 @@ def hardware_addresses(site: Site) -> Iterator[Finding]:
     for index, host in enumerate(site.hosts):
         for name, mac in zip(expand(host.name), expand(host.mac) if host.mac else [], strict=False):
             yield from _mac(macs, mac.lower(), name, ("hosts", index, "mac"))
-    machines = iter(site.machines)
     ids: dict[int, str] = {}
     addresses: set[IPv4Address] = set()
-    for index, group in enumerate(site.nodes):
-        for node, _ in zip(machines, expand(group.name), strict=False):
-            if node.address in addresses:
-                continue  # told by `unique`; what is derived from the address repeats it
-            addresses.add(node.address)
-            yield from _mac(macs, node.mac, node.name, ("nodes", index, "mac"))
-            other = ids.setdefault(node.vm_id, node.name)
-            if other != node.name:
-                free = next(number for number in range(node.vm_id, node.vm_id + MOST_IDS) if number not in ids)
-                rule = f"of {node.name} is also the VMID of {other}"
-                yield Finding(("nodes", index, "vm-id"), rule, f"give each its own; free: {free}", node.vm_id)
+    for index, node in site.machines_of:
+        if node.address in addresses:
+            continue  # told by `unique`; what is derived from the address repeats it
+        addresses.add(node.address)
+        yield from _mac(macs, node.mac, node.name, ("nodes", index, "mac"))
+        other = ids.setdefault(node.vm_id, node.name)
+        if other != node.name:
+            free = next(number for number in range(node.vm_id, node.vm_id + MOST_IDS) if number not in ids)
+            rule = f"of {node.name} is also the VMID of {other}"
+            yield Finding(("nodes", index, "vm-id"), rule, f"give each its own; free: {free}", node.vm_id)
 
 
 def _mac(taken: dict[str, str], mac: str, name: str, path: Path) -> Iterator[Finding]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from config.base import expand
 from config.gpus import Gpu, Sharing
 from config.hosts import Device, Node, Role, Shift
 from config.rules.finding import Finding, Path
@@ -32,19 +31,17 @@ def slots(site: Site) -> Iterator[Finding]:
 def owners(site: Site) -> Iterator[Finding]:
     """A card is given to one machine; two may take turns only with opposite shifts."""
     taken: dict[tuple[str, str], list[Node]] = {}
-    machines = iter(site.machines)
-    for index, group in enumerate(site.nodes):
-        for node, _ in zip(machines, expand(group.name), strict=False):
-            for field, cards in (("gpus", node.gpus), ("devices", node.devices)):
-                for card in cards:
-                    others = taken.setdefault((node.host, card.pci), [])
-                    if other := next((held for held in others if not take_turns(held, node)), None):
-                        rule = f"of {node.host} is given to {other.name} and {node.name}"
-                        remedy = (
-                            "each card belongs to one machine; list other cards in `gpus`, or let shifts take turns"
-                        )
-                        yield Finding(("nodes", index, field), rule, remedy, card.pci)
-                    others.append(node)
+    for index, node in site.machines_of:
+        for field, cards in (("gpus", node.gpus), ("devices", node.devices)):
+            for card in cards:
+                others = taken.setdefault((node.host, card.pci), [])
+                if other := next((held for held in others if not take_turns(held, node)), None):
+                    rule = f"of {node.host} is given to {other.name} and {node.name}"
+                    remedy = (
+                        f"each card belongs to one machine; list other cards in `{field}`, or let shifts take turns"
+                    )
+                    yield Finding(("nodes", index, field), rule, remedy, card.pci)
+                others.append(node)
 
 
 def take_turns(one: Node, two: Node) -> bool:
@@ -58,26 +55,22 @@ def holders(site: Site) -> Iterator[Finding]:
         if group.role not in {Role.WORKER, Role.DESKTOP} and group.gpus:
             rule = f"gives GPUs to a machine of role {group.role}"
             yield Finding(("nodes", index, "gpus"), rule, "give them to a worker or a desktop", None)
-    seen: set[int] = set()
-    machines = iter(site.machines)
-    for index, group in enumerate(site.nodes):
-        for node, _ in zip(machines, expand(group.name), strict=False):
-            if index not in seen and (problem := _mixture(node.gpus)):
-                seen.add(index)
-                yield Finding(("nodes", index, "gpus"), f"of {node.name} {problem[0]}", problem[1], None)
+    for index, node in site.machines_of:
+        if problem := _mixture(node.gpus):
+            yield Finding(("nodes", index, "gpus"), f"{problem[0]} on {node.name}", problem[1], None)
 
 
 def _mixture(gpus: tuple[Gpu, ...]) -> tuple[str, str] | None:
     models = sorted({gpu.model for gpu in gpus})
     if len(models) > 1:
-        return f"mix {' and '.join(models)}", "labels and quotas name one model a machine: split it in two"
+        return f"mixes {' and '.join(models)}", "labels and quotas name one model a machine: split it in two"
     ways = {gpu.sharing for gpu in gpus}
     if len(ways) > 1 and ways != {Sharing.EXCLUSIVE, Sharing.MIG}:
-        return f"mix {' and '.join(sorted(ways))}", "the device plugin shares a whole node one way: choose one"
+        return f"mixes {' and '.join(sorted(ways))}", "the device plugin shares a whole node one way: choose one"
     replicas = sorted({gpu.replicas for gpu in gpus if gpu.replicas})
     if len(replicas) > 1:
         return (
-            f"have {' and '.join(map(str, replicas))} replicas",
+            f"mixes {' and '.join(map(str, replicas))} replicas",
             "the device plugin takes one number a node: choose one",
         )
     return None

@@ -18,11 +18,11 @@ def servers(site: Site) -> Iterator[Finding]:
         yield Finding(("nodes",), "has no machine with `role: server`", "add three", None)
     elif count not in QUORATE:
         rule = f"has {count} servers; etcd needs 1, 3 or 5"
-        yield Finding(("nodes",), rule, f"make it {count - 1 if count % 2 == 0 else 5}, or one more", None)
+        remedy = "make it 5" if count > QUORATE[-1] else f"make it {count - 1} or {count + 1}"
+        yield Finding(("nodes",), rule, remedy, None)
     for index, group in enumerate(site.nodes):
-        if group.role in {Role.SERVER, Role.STORAGE} and group.shift is not Shift.ALWAYS:
-            what = "its vote in etcd" if group.role is Role.SERVER else "copies of data"
-            yield Finding(("nodes", index, "shift"), f"takes away {what}", "a server or storage machine runs always")
+        if group.role is Role.SERVER and group.shift is not Shift.ALWAYS:
+            yield Finding(("nodes", index, "shift"), "takes away its vote in etcd", "a server runs always")
 
 
 def workers(site: Site) -> Iterator[Finding]:
@@ -37,6 +37,7 @@ def workers(site: Site) -> Iterator[Finding]:
 
 def shifts(site: Site) -> Iterator[Finding]:
     """Machines that take turns need a calendar that says when."""
-    for index, group in enumerate(site.nodes):
-        if group.shift is not Shift.ALWAYS and site.calendar is None:
-            yield Finding(("nodes", index, "shift"), "needs `calendar`, which says when", "add `calendar`")
+    turns = next((index for index, group in enumerate(site.nodes) if group.shift is not Shift.ALWAYS), None)
+    if turns is not None and site.calendar is None:
+        remedy = "add it: it says who has the machines when"
+        yield Finding(("calendar",), f"is missing, but nodes[{turns}].shift needs it", remedy, None)

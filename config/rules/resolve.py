@@ -44,7 +44,7 @@ def _group(path: Path, group: HostGroup | NodeGroup, *, addresses: tuple[str, ..
             rule = f"gives {len(values)} values for the {len(names)} names of `{group.name}`"
             yield Finding((*path, field), rule, "make both ranges equally long")
         elif len(values) == 1 and len(names) > 1 and field != "host":
-            rule = f"is one {field} for the {len(names)} names of `{group.name}`"
+            rule = f"is one {_NOUN.get(field, 'address')} for the {len(names)} names of `{group.name}`"
             yield Finding((*path, field), rule, "give a range, as in `[1-3]`")
         elif bad := next((value for value in values if not _valid(field, value)), None):
             example = {"mac": "02:00:00:00:00:01", "host": "pve-1"}.get(field, "10.21.0.35")
@@ -70,7 +70,7 @@ def _expanded(path: Path, pattern: str) -> Generator[Finding, None, list[str] | 
     try:
         return expand(pattern)
     except ValueError as error:
-        yield Finding(path, str(error).split("` ", 1)[-1].removeprefix(f"`{pattern}`: "), "write `name-[01-40]`")
+        yield Finding(path, str(error).removeprefix(f"`{pattern}` "), "write `name-[01-40]`")
         return None
 
 
@@ -95,7 +95,8 @@ def _cards(
     name, present = host
     for place, index in enumerate(chosen or ()):
         if not 0 <= index < present:
-            remedy = f"choose from 0 to {present - 1}" if present else f"list its {field} at the host"
+            span = "0" if present == 1 else f"from 0 to {present - 1}"
+            remedy = f"choose {span}" if present else f"list its {field} at the host"
             yield Finding((*path, field, place), f"is no {what} of {name}, which has {present}", remedy)
 
 

@@ -2,32 +2,46 @@
 
 from collections.abc import Iterator
 
-from config.base import expand, size_text
+from config.base import size_text
 from config.hosts import Host, Node, Shift
-from config.rules.finding import Finding
+from config.rules.finding import Finding, Path
 from config.site import Site
 
 MIB_PER_GIB = 1024
 
 
-def machines_fit(site: Site) -> Iterator[Finding]:
-    """Processors, memory and disks of the machines on a host; memory counts by shift, because turns are taken."""
-    place = _places(site)
-    for host in site.bare.values():
-        nodes = [node for node in site.machines if node.host == host.name]
+Places = dict[str, Path]
+"""Name of a machine -> its place in the file."""
+
+
+def processors(site: Site) -> Iterator[Finding]:
+    """A machine has no more cores than its host has threads; hosts may be promised several times over."""
+    for host, nodes, place in _tenants(site):
         for node in nodes:
             if node.shape.cores > host.cpus:
                 rule = f"of {node.name} has {node.shape.cores} cores; {host.name} has {host.cpus} threads"
                 yield Finding((*place[node.name], "shape"), rule, "take a smaller shape")
+
+
+def memory(site: Site) -> Iterator[Finding]:
+    """Memory is promised once: passthrough pins it. It counts by shift, because turns are taken."""
+    for host, nodes, place in _tenants(site):
         yield from _memory(host, nodes, place)
+
+
+def disks(site: Site) -> Iterator[Finding]:
+    """Disks fit on the VM storage."""
+    for host, nodes, place in _tenants(site):
         yield from _disks(host, nodes, place)
 
 
-Places = dict[str, tuple[str | int, ...]]
-
-
-def _places(site: Site) -> Places:
-    return {name: ("nodes", index) for index, group in enumerate(site.nodes) for name in expand(group.name)}
+def _tenants(site: Site) -> Iterator[tuple[Host, list[Node], Places]]:
+    place: Places = {node.name: ("nodes", index) for index, node in site.machines_of}
+    by_host: dict[str, list[Node]] = {}
+    for node in site.machines:
+        by_host.setdefault(node.host, []).append(node)
+    for name, nodes in by_host.items():
+        yield site.bare[name], nodes, place
 
 
 def _memory(host: Host, nodes: list[Node], place: Places) -> Iterator[Finding]:

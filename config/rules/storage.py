@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from config.hosts import Node
+from config.hosts import Node, Shift
 from config.rules.finding import Finding
 from config.site import Site
 
@@ -10,7 +10,7 @@ CEPH = ("platform", "storage", "ceph")
 
 
 def ceph_nodes(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
-    """Machines that hold an OSD: Ceph's failure domains."""
+    """Machines that hold an OSD."""
     return tuple(node for node in nodes if node.in_cluster and node.shape.ceph)
 
 
@@ -23,12 +23,16 @@ def ceph(site: Site) -> Iterator[Finding]:
     if not machines:
         remedy = "give a shape `ceph: 500 GiB`, or say `enabled: false`"
         yield Finding(CEPH, "is on, but no machine's shape has a `ceph` disk", remedy, None)
-    elif settings.pool.replicas > len(machines):
-        rule = f"is more than the {len(machines)} machines with a `ceph` disk: never healthy"
-        yield Finding((*CEPH, "pool", "replicas"), rule, f"at most {len(machines)}", settings.pool.replicas)
+    elif settings.pool.replicas > len(hosts := {node.host for node in machines}):
+        rule = f"is more than the {len(hosts)} hosts under machines with a `ceph` disk: never healthy"
+        yield Finding((*CEPH, "pool", "replicas"), rule, f"at most {len(hosts)}", settings.pool.replicas)
     if settings.pool.replicas == 1 and not settings.pool.accept_data_loss:
         rule = "keeps one copy: one broken disk loses data"
         yield Finding((*CEPH, "pool", "replicas"), rule, "keep 3, or say `accept-data-loss: true`")
+    for index, group in enumerate(site.nodes):
+        if site.shapes[group.shape].ceph and group.shift is not Shift.ALWAYS:
+            remedy = "take a shape without a `ceph` disk"
+            yield Finding(("nodes", index, "shift"), "takes copies of data away with the machine", remedy)
     members = sum(node.in_cluster for node in site.machines)
     if settings.monitors % 2 == 0:
         yield Finding((*CEPH, "monitors"), "is even: no more survives than with one fewer", "take 1, 3 or 5")

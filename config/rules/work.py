@@ -18,7 +18,11 @@ def profiles(site: Site) -> Iterator[Finding]:
     seen: dict[str, int] = {}
     default: int | None = None
     known = offered(site.machines)
-    choices = ["whole", *known, *(kind.partition("/")[2] for kind in known if "/" in kind)]
+    choices = [
+        *(["whole"] if any("/" not in kind for kind in known) else []),
+        *known,
+        *(kind.partition("/")[2] for kind in known if "/" in kind),
+    ]
     for index, profile in enumerate(site.workspaces.jupyterhub.profiles):
         path = (*PROFILES, index)
         if seen.setdefault(profile.name, index) != index:

@@ -1,0 +1,62 @@
+"""Checks `Pulumi.<stack>.yaml`: a site, a stage and secrets, nothing else."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from config.check import PROJECT, SITES, Problem, problems
+from config.document import Document, UnreadableError, read
+from config.needs import NAMES
+from config.rules.finding import Finding
+from config.rules.nearest import did_you_mean
+from config.rules.plain_text import plain_text
+from config.site import STAGES
+
+TOP = ("config", "encryptionsalt", "encryptedkey", "secretsprovider", "environment")
+PLAIN = ("site", "stage", "cluster-ca")
+"""Settings of ours that are no secrets."""
+
+
+def check_stacks(directory: Path = PROJECT) -> list[Problem]:
+    """Every stack file of the project."""
+    return [problem for path in sorted(directory.glob("Pulumi.*.yaml")) for problem in check_stack(path)]
+
+
+def check_stack(path: Path) -> list[Problem]:
+    """One stack file."""
+    try:
+        document = read(path)
+    except UnreadableError as error:
+        return [Problem(path.name, "", error.line, None, error.rule, error.remedy)]
+    return problems(path, document, _findings(document))
+
+
+def _findings(document: Document) -> Iterator[Finding]:
+    for key in document.data:
+        if key not in TOP:
+            yield Finding((key,), "is no part of a stack file", did_you_mean(key, TOP), None)
+    config = document.data.get("config")
+    if not isinstance(config, dict):
+        yield Finding(("config",), "is missing", "add `lyceum:site` and `lyceum:stage` below it", None)
+        return
+    secret = {finding.path for finding in plain_text(document)}
+    for key, value in config.items():
+        path = ("config", key)
+        name = key.removeprefix("lyceum:")
+        if not key.startswith("lyceum:"):
+            continue
+        if name not in {*PLAIN, *NAMES}:
+            yield Finding(path, "is no setting here", did_you_mean(name, {*PLAIN, *NAMES}), None)
+        elif (name in NAMES and not (isinstance(value, dict) and "secure" in value)) or path in secret:
+            remedy = f"remove it, make a new one, and run `./lyceum secrets set {name}`"
+            yield Finding(path, "holds a secret in plain text", remedy, None)
+    sites = [path.stem for path in SITES.glob("*.yaml")]
+    yield from _choice(config, "lyceum:site", sites)
+    yield from _choice(config, "lyceum:stage", list(STAGES))
+
+
+def _choice(config: dict[str, object], key: str, known: list[str]) -> Iterator[Finding]:
+    value = config.get(key)
+    if value is None:
+        yield Finding(("config", key), "is missing", f"choose one of {', '.join(sorted(known))}", None)
+    elif value not in known:
+        yield Finding(("config", key), f"is none of {', '.join(known)}", did_you_mean(str(value), known))

@@ -1,0 +1,96 @@
+"""Every mistake in `invalid/` is told in exactly one line, the one that its file expects."""
+
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from config.check import check
+
+HERE = Path(__file__).parent
+CAMPUS = (HERE / "campus.yaml").read_text()
+MISTAKES = sorted(HERE.glob("invalid/*.yaml"))
+
+
+def spoiled(mistake: Path) -> tuple[str, list[str]]:
+    """The campus with the mistake in it, and what must be told about it."""
+    data = YAML(typ="safe").load(mistake)
+    text = data.get("text", CAMPUS)
+    for change in data.get("change", ()):
+        assert change["from"] in text, f"{mistake.name} changes what campus.yaml does not say: {change['from']}"
+        text = text.replace(change["from"], change["to"])
+    return text, data["expect"]
+
+
+def test_the_campus_has_no_mistake_so_that_each_file_adds_exactly_one() -> None:
+    assert check(HERE / "campus.yaml").problems == []
+
+
+def test_there_are_at_least_a_hundred_mistakes() -> None:
+    assert len(MISTAKES) >= 100
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda path: path.stem)
+def test_a_mistake_is_told_in_the_words_that_were_agreed_on(mistake: Path, tmp_path: Path) -> None:
+    text, expected = spoiled(mistake)
+    file = tmp_path / "campus.yaml"
+    file.write_text(text)
+    told = [str(problem).replace(str(file), file.name) for problem in check(file).problems]
+    assert told == expected
+    assert all("\n" not in line for line in told), "one mistake, one line"
+
+
+def test_mistakes_in_different_sections_are_told_together(tmp_path: Path) -> None:
+    """Nobody should learn of the second mistake only after the first is corrected."""
+    file = tmp_path / "campus.yaml"
+    file.write_text(
+        CAMPUS.replace("role: server", "role: sever")
+        .replace("gateway: 10.50.0.1", "gateway: 10.50.0")
+        .replace('start: "20:00"', 'start: "19:00"')
+        .replace("channel:", "chanel:")
+        .replace("metallb: 0.16.1", "metalb: 0.16.1")
+    )
+    told = [problem.path for problem in check(file).problems]
+    assert told == [
+        "network.gateway",
+        "nodes[0].role",
+        "calendar.periods[1]",
+        "platform.monitoring.notifications.slack.chanel",
+        "versions.metalb",
+    ]
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["hunter2", "lyceum@pve!lyceum=01234567-89ab-cdef-0123-456789abcdef", "-----BEGIN RSA PRIVATE KEY-----"],
+)
+def test_the_value_of_a_secret_is_never_repeated(value: str, tmp_path: Path) -> None:
+    file = tmp_path / "campus.yaml"
+    file.write_text(CAMPUS.replace("  vlan: 50", f'  vlan: 50\n  password: "{value}"'))
+    (problem,) = check(file).problems
+    assert value not in str(problem) + str(problem.as_json())
+
+
+def test_two_sites_on_one_network_do_not_take_each_others_addresses(tmp_path: Path) -> None:
+    (tmp_path / "campus.yaml").write_text(CAMPUS)
+    (tmp_path / "annex.yaml").write_text(
+        CAMPUS.replace("name: campus\n", "name: annex\n")
+        .replace("pve-1.campus.edu", "pve-9.campus.edu")
+        .replace("10.50.0.30", "10.50.0.130")
+        .replace("10.50.0.5", "10.50.0.15")
+        .replace("10.50.0.60", "10.50.0.160")
+        .replace("10.50.0.[", "10.50.4.[")
+        .replace("10.50.2.[", "10.50.5.[")
+        .replace("10.50.3.[", "10.50.6.[")
+        .replace("02:00:00:00:01", "02:00:00:00:02")
+    )
+    told = [problem.rule for problem in check(tmp_path / "annex.yaml").problems]
+    assert "is also the address of gpu-1 of campus, on the same network" in told[0]
+
+
+def test_two_sites_on_different_vlans_may_have_the_same_addresses(tmp_path: Path) -> None:
+    (tmp_path / "campus.yaml").write_text(CAMPUS)
+    (tmp_path / "annex.yaml").write_text(
+        CAMPUS.replace("name: campus\n", "name: annex\n").replace("vlan: 50", "vlan: 51").replace("pve-1.", "pve-9.")
+    )
+    assert check(tmp_path / "annex.yaml").problems == []

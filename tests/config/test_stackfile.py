@@ -1,0 +1,47 @@
+"""A stack file holds a site, a stage and secrets; nothing in it is readable that should not be."""
+
+from pathlib import Path
+
+import pytest
+
+from config.stackfile import check_stack, check_stacks
+
+GOOD = "config:\n  lyceum:site: lab\n  lyceum:stage: alpha\n"
+
+
+def test_the_stacks_of_the_project_have_no_mistake() -> None:
+    assert check_stacks() == []
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            GOOD + "  lyceum:proxmox-token: abc\n",
+            "holds a secret in plain text; remove it, make a new one, and run `./lyceum secrets set proxmox-token`",
+        ),
+        (
+            GOOD.replace("alpha", "aplha"),
+            "is none of alpha, alpha2, beta, beta2, all; did you mean `alpha`?",
+        ),
+        (
+            GOOD + "  lyceum:stge: all\n",
+            "is no setting here; did you mean `stage`?",
+        ),
+        (GOOD + "confg: {}\n", "is no part of a stack file; did you mean `config`?"),
+        (
+            "encryptionsalt: v1:a\n",
+            "is missing; add `lyceum:site` and `lyceum:stage` below it",
+        ),
+    ],
+)
+def test_a_mistake_in_a_stack_file_is_told(text: str, told: str, tmp_path: Path) -> None:
+    file = tmp_path / "Pulumi.x.yaml"
+    file.write_text(text)
+    assert [f"{problem.rule}; {problem.remedy}" for problem in check_stack(file)] == [told]
+
+
+def test_an_encrypted_secret_is_as_it_should_be(tmp_path: Path) -> None:
+    file = tmp_path / "Pulumi.x.yaml"
+    file.write_text(GOOD + "  lyceum:seed:\n    secure: v1:abc:def\n")
+    assert check_stack(file) == []

@@ -17,7 +17,7 @@ from config.load import load
 
 settings = load()
 site, secrets = settings.site, settings.secrets
-nodes = site.in_service(settings.stage)
+nodes = settings.nodes
 members = tuple(node for node in nodes if node.in_cluster)
 
 proxmox = proxmoxve.Provider("proxmox", endpoint=str(site.proxmox.endpoint), api_token=secrets.proxmox_token)
@@ -38,7 +38,12 @@ k3s = K3s(
         known_ca=settings.known_ca,
     ),
 )
-cluster = pulumi.ResourceOptions(providers=[kubernetes.Provider("kubernetes", kubeconfig=k3s.access.kubeconfig)])
+# With an identifier of its own the cluster stays itself when its kubeconfig changes: nothing on it is ever replaced.
+cluster = pulumi.ResourceOptions(
+    providers=[
+        kubernetes.Provider("kubernetes", kubeconfig=k3s.access.kubeconfig, cluster_identifier=f"lyceum-{site.name}")
+    ]
+)
 platform = Platform(
     "platform", PlatformArgs(site=site, nodes=members, grafana_password=secrets.derived("grafana-admin")), cluster
 )

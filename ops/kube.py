@@ -52,6 +52,15 @@ class Kube:
         found: Object = answer.json()
         return found
 
+    def find(self, path: str) -> Object | None:
+        """One object, or None where it is not there."""
+        answer = self._http.get(path)
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return None
+        answer.raise_for_status()
+        found: Object = answer.json()
+        return found
+
     def items(self, path: str, **parameters: str) -> list[Object]:
         """The objects of a list; empty where the kind does not exist."""
         answer = self._http.get(path, params=parameters)

@@ -10,9 +10,11 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from config.hosts import Node
 from config.load import load_site
 from config.site import STAGES, Site
 from ops.console import USAGE, fail
+from toolchain.environment import engine_environment
 
 PROJECT = Path(__file__).resolve().parent.parent
 STATE = PROJECT / ".lyceum"
@@ -60,20 +62,38 @@ class Stack:
 
     def set_stage(self, stage: str) -> None:
         """Writes another stage, keeping comments."""
+        self.set("stage", stage)
+
+    def set(self, key: str, value: str | list[str] | None) -> None:
+        """Writes a plain setting, keeping comments; None takes it out."""
         yaml = YAML()
         data = yaml.load(self.file)
-        data["config"]["lyceum:stage"] = stage
+        if value is None:
+            data["config"].pop(f"lyceum:{key}", None)
+        else:
+            data["config"][f"lyceum:{key}"] = value
         yaml.dump(data, self.file)
         self.__dict__.pop("settings", None)
+
+    @property
+    def out_of_service(self) -> frozenset[str]:
+        """Machines of the site that were taken away by name (`lyceum node remove`)."""
+        return frozenset(self.settings.get("out-of-service") or ())
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """Machines that shall exist."""
+        return self.nodes_at(self.stage)
+
+    def nodes_at(self, stage: str) -> tuple[Node, ...]:
+        """Machines that would exist at a stage."""
+        return tuple(node for node in self.site.in_service(stage) if node.name not in self.out_of_service)
 
     @cached_property
     def environment(self) -> dict[str, str]:
         """Environment of the engine: our toolchain, a state of our own, the campus's CA beside the public ones."""
-        environment = dict(os.environ)
-        binaries = [PROJECT / ".toolchain" / "bin", PROJECT / ".venv" / "bin"]
-        environment["PATH"] = os.pathsep.join([*map(str, binaries), environment.get("PATH", os.defpath)])
+        environment = os.environ | engine_environment()
         environment.setdefault("PULUMI_BACKEND_URL", (STATE / "state").as_uri())
-        environment |= {"PULUMI_SKIP_UPDATE_CHECK": "true", "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true"}
         if self.site.simulated and not environment.keys() & {
             "PULUMI_CONFIG_PASSPHRASE",
             "PULUMI_CONFIG_PASSPHRASE_FILE",

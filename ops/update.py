@@ -7,6 +7,8 @@ from rich.table import Table
 
 from ops.console import REFUSED, USAGE, console, fail, step
 from ops.engine import PARALLEL, Engine
+from ops.nodes.leave import Leave, leave
+from ops.nodes.objections import Word
 from ops.removal import Removal, existing, removals, unprotected
 from ops.settle import settle
 from ops.stack import Stack
@@ -29,15 +31,16 @@ def up(
     remove: Annotated[
         list[str] | None, typer.Option(help="The explicit word: a machine that may be removed. Repeat it for each.")
     ] = None,
+    force: Annotated[list[Word] | None, typer.Option(help="What may be given up with a removed machine.")] = None,
     yes: Yes = False,
 ) -> None:
     """Brings the campus to what its files say; finishes what an interrupted run began."""
     engine = _begin(stack)
-    if stage and stage != engine.stack.stage:
-        engine.stack.set_stage(stage)
     with engine.alone() as lock:
         settle(engine)
-        _allow_removal(engine, set(remove or ()))
+        _allow_removal(engine, stage or engine.stack.stage, set(remove or ()), frozenset(force or ()))
+        if stage and stage != engine.stack.stage:
+            engine.stack.set_stage(stage)
         arguments = ["up", f"--parallel={PARALLEL}", *(["--yes", "--skip-preview"] if yes else [])]
         raise typer.Exit(engine.run(*arguments, lock=lock))
 
@@ -74,21 +77,22 @@ def _begin(name: str) -> Engine:
     return engine
 
 
-def _allow_removal(engine: Engine, words: set[str]) -> None:
-    """Refuses to remove a machine that was not named, before anything is touched."""
+def _allow_removal(engine: Engine, stage: str, words: set[str], force: frozenset[Word]) -> None:
+    """Refuses to remove a machine that was not named, before anything is touched; says goodbye to those that were."""
     state = engine.export()
     stack = engine.stack
-    going = removals(state, stack.site, stack.site.in_service(stack.stage))
+    going = removals(state, stack.site, stack.nodes_at(stage))
     if unknown := words - {removal.name for removal in going}:
-        fail(f"--remove {' '.join(sorted(unknown))}: not to be removed at stage {stack.stage}", USAGE)
+        fail(f"--remove {' '.join(sorted(unknown))}: not to be removed at stage {stage}", USAGE)
     if missing := [removal for removal in going if removal.name not in words]:
         _show(going)
         needed = " ".join(f"--remove {removal.name}" for removal in missing)
         fail(
-            f"stage {stack.stage} has no place for {len(missing)} existing machine(s); to remove them add: {needed}",
+            f"stage {stage} has no place for {len(missing)} existing machine(s); to remove them add: {needed}",
             REFUSED,
         )
     if going:
+        leave(engine, Leave(tuple(removal.name for removal in going), "remove", force))
         with step(f"{len(going)} machine(s) may be removed"):
             engine.replace_state(unprotected(state, {removal.urn for removal in going}))
 

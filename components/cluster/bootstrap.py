@@ -1,6 +1,8 @@
 """The script for each node: `node.sh` followed by the files and calls for this node. Pure text."""
 
+import hashlib
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from components.cluster import k3s_config
@@ -105,6 +107,7 @@ def server_script(
             _file("0644", "/etc/systemd/system/k3s.service", _unit("server")),
             "service k3s\n",
             f"wait_until 120 'the API at {url}' api_answers {url} || fail 'kube-vip does not hold {url}'\n",
+            f"healthy_server {node.name}\n",
             "access\n" if founding else "",
         ]
     )
@@ -123,15 +126,20 @@ def agent_script(node: Node, site: Site, *, token: str, ca: str) -> str:
     )
 
 
-def members_script(nodes: tuple[Node, ...]) -> str:
-    """Run on the first server when all have joined: every node is Ready and has its role."""
+def members_script(nodes: tuple[Node, ...], identities: Sequence[str] = ()) -> str:
+    """Run on the first server when all have joined: every node is Ready and has its role.
+
+    Args:
+        nodes: Members of the cluster.
+        identities: Their host keys; they stand in the script so that it runs again when a machine was made anew.
+    """
     workers = [node for node in nodes if node.role is not Role.SERVER]
-    return _whole([*(f"member {node.name} {node.role.value}\n" for node in workers), *_servers_ready(nodes)])
-
-
-def _servers_ready(nodes: tuple[Node, ...]) -> list[str]:
-    names = [node.name for node in nodes if node.role is Role.SERVER]
-    return [
-        f"wait_until 300 'server {name} to be Ready' ready {name} || fail 'server {name} is not Ready'\n"
-        for name in names
-    ]
+    servers = [node for node in nodes if node.role is Role.SERVER]
+    seen = hashlib.sha256("\n".join(identities).encode()).hexdigest()
+    return _whole(
+        [
+            f"# machines {seen}\n",
+            *(f"member {node.name} {node.role.value}\n" for node in workers),
+            *(f"healthy_server {node.name}\n" for node in servers),
+        ]
+    )

@@ -67,7 +67,10 @@ class K3s(Component):
         joined += [self._agent(machine, agent_token) for machine in agents]
 
         nodes = tuple(machine.spec for machine in args.machines)
-        members = self._command(f"{name}-members", servers[0], bootstrap.members_script(nodes), after=joined)
+        script = pulumi.Output.all(*(machine.host_key for machine in args.machines)).apply(
+            lambda keys: bootstrap.members_script(nodes, keys)
+        )
+        members = self._command(f"{name}-members", servers[0], script, after=joined)
         url = f"https://{args.site.network.api_address}:6443"
         kubeconfig = pulumi.Output.all(founder.stdout, members.id).apply(
             lambda known: known[0].partition("\n")[2].replace("https://127.0.0.1:6443", url)

@@ -1,0 +1,1 @@
+"""The life of a node: listed, added, drained, removed, replaced."""

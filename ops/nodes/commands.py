@@ -1,0 +1,183 @@
+"""`lyceum node list|add|drain|remove|replace`."""
+
+from typing import IO, Annotated
+
+import typer
+from rich.table import Table
+
+from config.hosts import Node
+from config.site import STAGES, Site
+from ops import journal
+from ops.console import REFUSED, USAGE, console, fail, step
+from ops.engine import PARALLEL, Engine
+from ops.kube import Kube, Object
+from ops.nodes import drain as draining
+from ops.nodes.leave import Leave, leave, reachable
+from ops.nodes.machine import machines
+from ops.nodes.objections import Word, gpus_of, is_work, objections
+from ops.nodes.picture import is_ready, movable, take
+from ops.nodes.replace import finished, replace_machine
+from ops.removal import unprotected
+from ops.settle import settle
+from ops.stack import Stack
+
+app = typer.Typer(no_args_is_help=True, help="The life of a node.")
+StackName = Annotated[str, typer.Argument(help="The stack.")]
+Name = Annotated[str, typer.Argument(help="The machine.")]
+Names = Annotated[list[str], typer.Argument(help="The machines.")]
+Force = Annotated[list[Word] | None, typer.Option("--force", help="The explicit word: what may be given up.")]
+Minutes = Annotated[float, typer.Option(help="How long a drain may wait for budgets and for pods to end.")]
+
+
+@app.command("list")
+def list_nodes(stack: StackName) -> None:
+    """Shows every machine of the site: in service or not, its state in the cluster, whose work it runs."""
+    engine = begin(stack)
+    kube = Kube.of(engine)
+    nodes = {node["metadata"]["name"]: node for node in kube.items("/api/v1/nodes")} if kube else {}
+    pods = movable(kube.items("/api/v1/pods")) if kube else []
+    known = machines(engine.export())
+    wanted = {node.name for node in engine.stack.nodes}
+    table = Table(
+        "machine", "role", "host", "address", "VM", "in the cluster", "K3s", "work", title=engine.stack.site.title
+    )
+    for node in engine.stack.site.machines:
+        if node.name in wanted or node.name in known:
+            table.add_row(*row(node, node.name in wanted, node.name in known, nodes.get(node.name), pods))
+    console.print(table)
+
+
+def row(node: Node, wanted: bool, exists: bool, member: Object | None, pods: list[Object]) -> list[str]:
+    """One machine's line."""
+    work = [pod for pod in pods if pod["spec"].get("nodeName") == node.name and is_work(pod)]
+    held = sum(map(gpus_of, work))
+    if member is None:
+        state = "-" if not node.in_cluster else "[red]absent[/]" if wanted else "-"
+    else:
+        state = "[green]ready[/]" if is_ready(member) else "[red]not ready[/]"
+        state += ", drained" if draining.cordoned(member) else ""
+    vm = {(True, True): "yes", (True, False): "to be made", (False, True): "to be removed"}[wanted, exists]
+    version = member["status"]["nodeInfo"]["kubeletVersion"] if member else ""
+    shown = f"{len(work)} pods, {held} GPUs" if work else ""
+    return [node.name, node.role.value, node.host, str(node.address), vm, state, version, shown]
+
+
+@app.command()
+def add(stack: StackName, name: Name) -> None:
+    """Puts a machine into service: one that was removed by name, or says what the site's file needs."""
+    engine = begin(stack)
+    chosen = engine.stack
+    if name in chosen.out_of_service:
+        chosen.set("out-of-service", sorted(chosen.out_of_service - {name}) or None)
+        raise typer.Exit(update(engine, f"add {name}"))
+    if any(node.name == name for node in chosen.nodes):
+        console.print(f"{name} is in service; bringing it to what the files say")
+        raise typer.Exit(update(engine, f"add {name}"))
+    fail(how_to_add(chosen.site, chosen.stage, name), USAGE)
+
+
+def how_to_add(site: Site, stage: str, name: str) -> str:
+    """What to write, so that a machine that is not in service comes into it."""
+    for other in STAGES:
+        if any(node.name == name for node in site.in_service(other)):
+            return f"{name} is in service from stage {other} on, and this is {stage}: ./lyceum up … --stage {other}"
+    taken = {node.address for node in site.machines}
+    free = next((str(one) for one in site.network.cidr.hosts() if one > max(taken)), "…")
+    like = site.machines[-1]
+    return (
+        f"config/sites/{site.name}.yaml has no machine `{name}`. Add under `nodes:`, then ./lyceum up …\n"
+        f"  - {{name: {name}, role: {like.role.value}, host: {like.host}, shape: …, address: {free}}}"
+    )
+
+
+@app.command()
+def drain(
+    stack: StackName,
+    name: Name,
+    *,
+    undo: Annotated[bool, typer.Option("--undo", help="Let work come again.")] = False,
+    force: Force = None,
+    minutes: Minutes = draining.MINUTES,
+) -> None:
+    """Keeps new work away from a node and moves what runs there; names whoever holds it up."""
+    engine = begin(stack)
+    kube = reachable(engine)
+    if kube is None or kube.find(f"/api/v1/nodes/{name}") is None:
+        fail(f"the cluster has no node `{name}`; ./lyceum node list {stack}", USAGE)
+    if undo:
+        draining.uncordon(kube, name)
+        console.print(f"{name} takes work again")
+        return
+    words = set(force or ())
+    draining.cordon(kube, name)
+    held = [one for one in objections(take(kube, name)) if one.word is Word.JOBS and Word.JOBS not in words]
+    if held:
+        fail(f"{name} takes no new work. {held[0].text}. To end it now: --force jobs", REFUSED)
+    journal.record(stack, "drain", {"nodes": [name], "force": sorted(words)})
+    try:
+        with step(f"drain {name}"):
+            draining.drain(kube, name, minutes * 60, ignore_budgets=Word.BUDGETS in words)
+    except draining.BlockedError as error:
+        fail(f"{error}\n{name} takes no new work; run this again to go on, or with --undo to give up")
+
+
+@app.command()
+def remove(stack: StackName, names: Names, *, force: Force = None, minutes: Minutes = draining.MINUTES) -> None:
+    """Takes machines out of the cluster and away: drained, their data and votes handed over, then deleted."""
+    engine = begin(stack)
+    words = frozenset(force or ())
+    with engine.alone() as lock:
+        settle(engine)
+        known = machines(engine.export())
+        if unknown := [name for name in names if name not in known]:
+            absent = [name for name in unknown if name in engine.stack.out_of_service]
+            if len(absent) == len(names):
+                console.print(f"{', '.join(absent)}: removed already")
+                return
+            fail(f"{', '.join(unknown)}: no such machine; ./lyceum node list {stack}", USAGE)
+        leave(engine, Leave(tuple(names), "remove", words, minutes * 60))
+        still = {node.name for node in engine.stack.site.machines}
+        out = sorted(engine.stack.out_of_service | (set(names) & still))
+        engine.stack.set("out-of-service", out or None)
+        engine.replace_state(unprotected(engine.export(), {known[name].urn for name in names}))
+        message = journal.message(f"remove {' '.join(names)}", list(words))
+        raise typer.Exit(_run(engine, lock, message))
+
+
+@app.command()
+def replace(stack: StackName, name: Name, *, force: Force = None, minutes: Minutes = draining.MINUTES) -> None:
+    """Makes a machine anew under its name, the first server too; its disks start empty."""
+    engine = begin(stack)
+    words = frozenset(force or ())
+    if name not in {node.name for node in engine.stack.nodes}:
+        fail(f"{name} is not in service; ./lyceum node list {stack}", USAGE)
+    with engine.alone() as lock:
+        settle(engine)
+        arguments = replace_machine(engine, Leave((name,), "replace", words, minutes * 60))
+        code = _run(engine, lock, journal.message(f"replace {name}", list(words)), *arguments)
+        if code == 0:
+            finished(engine, name)
+        raise typer.Exit(code)
+
+
+def begin(name: str) -> Engine:
+    """The engine on a stack, inside its campus's network."""
+    stack = Stack(name)
+    stack.enter()
+    engine = Engine(stack)
+    engine.init()
+    return engine
+
+
+def update(engine: Engine, message: str) -> int:
+    """Runs the engine alone."""
+    with engine.alone() as lock:
+        settle(engine)
+        return _run(engine, lock, message)
+
+
+def _run(engine: Engine, lock: IO[str], message: str, *arguments: str) -> int:
+    return engine.run(
+        "up", "--yes", "--skip-preview", f"--parallel={PARALLEL}", "--message", message, *arguments,
+        lock=lock,
+    )  # fmt: skip

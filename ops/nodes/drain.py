@@ -1,0 +1,137 @@
+"""Moves what runs on a node elsewhere, and says who holds it up."""
+
+import time
+
+import httpx
+
+from ops.console import console
+from ops.kube import Kube, Object
+from ops.nodes.picture import full_name, is_ready, movable, owner_kind, owners
+from ops.wait import SAY_EVERY, TROUBLE
+
+MINUTES = 5
+"""How long a drain waits for budgets and for pods to end, by default."""
+
+
+class BlockedError(Exception):
+    """The drain did not end in its time; the text names each pod with what holds it."""
+
+
+def cordoned(node: Object) -> bool:
+    """Whether new pods stay away."""
+    return bool(node["spec"].get("unschedulable"))
+
+
+def cordon(kube: Kube, name: str) -> None:
+    """Keeps new pods away."""
+    kube.patch(f"/api/v1/nodes/{name}", {"spec": {"unschedulable": True}})
+
+
+def uncordon(kube: Kube, name: str) -> None:
+    """Lets pods come again."""
+    kube.patch(f"/api/v1/nodes/{name}", {"spec": {"unschedulable": None}})
+
+
+def remaining(kube: Kube, name: str) -> list[Object]:
+    """Pods that still have to go; on a node that is silent, those that are being deleted count as gone."""
+    pods = movable(kube.items("/api/v1/pods", fieldSelector=f"spec.nodeName={name}"))
+    node = kube.find(f"/api/v1/nodes/{name}")
+    if node is not None and is_ready(node):
+        return pods
+    return [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
+
+
+def drain(kube: Kube, name: str, seconds: float, *, ignore_budgets: bool = False, every: float = 1.0) -> None:
+    """Evicts every movable pod and waits until they are gone.
+
+    Raises:
+        BlockedError: the time is over; run it again to go on.
+    """
+    start = said = time.monotonic()
+    while True:
+        try:
+            pods = remaining(kube, name)
+            if not pods:
+                return
+            reasons = [_evict(kube, pod, ignore_budgets=ignore_budgets) for pod in pods]
+        except TROUBLE as error:
+            pods, reasons = [], [f"the API does not answer: {error}"]
+        now = time.monotonic()
+        if now - start >= seconds:
+            held = "\n".join(f"  {reason}" for reason in reasons)
+            raise BlockedError(f"{name} is not empty after {seconds:.0f} s:\n{held}")
+        if now - said >= SAY_EVERY:
+            said = now
+            console.print(f"  [dim]{len(reasons)} pod(s) left after {now - start:.0f} s: {reasons[0]}[/]")
+        time.sleep(every)
+
+
+def _evict(kube: Kube, pod: Object, *, ignore_budgets: bool) -> str:
+    """Asks for one pod's eviction; returns why it is still there."""
+    if pod["metadata"].get("deletionTimestamp"):
+        finalizers = pod["metadata"].get("finalizers")
+        waits = f"finalizer {', '.join(finalizers)}" if finalizers else "its containers to end"
+        return f"{described(pod)}: waits for {waits}"
+    meta = pod["metadata"]
+    path = f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}"
+    if ignore_budgets:
+        kube.delete(path)
+        return f"{described(pod)}: deleted"
+    body = {
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": {"name": meta["name"], "namespace": meta["namespace"]},
+    }
+    answer = kube.post(f"{path}/eviction", body)
+    if answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
+        return f"{described(pod)}: {held_by(pod, kube.items('/apis/policy/v1/poddisruptionbudgets'))}"
+    if answer.is_error and answer.status_code != httpx.codes.NOT_FOUND:
+        return f"{described(pod)}: {answer.status_code} {answer.text[:200]}"
+    return f"{described(pod)}: evicted"
+
+
+def described(pod: Object) -> str:
+    """`namespace/name (ReplicaSet web)`."""
+    owner = next((f"{one['kind']} {one['name']}" for one in owners(pod) if one.get("controller")), "")
+    return full_name(pod) + (f" ({owner})" if owner else "")
+
+
+def held_by(pod: Object, budgets: list[Object]) -> str:
+    """Which budget holds a pod, and how much it allows."""
+    holders = [budget for budget in budgets if _covers(budget, pod)]
+    if not holders:
+        return "the API asks to try again later"
+    said = []
+    for budget in holders:
+        status = budget.get("status", {})
+        said.append(
+            f"budget {full_name(budget)} allows {status.get('disruptionsAllowed', 0)} disruptions "
+            f"({status.get('currentHealthy', 0)} healthy, {status.get('desiredHealthy', 0)} wanted)"
+        )
+    remedy = "scale its owner up" if owner_kind(pod) else "ask its owner to end it"
+    return f"{'; '.join(said)}; {remedy}, or give up the budget with --force budgets"
+
+
+def _covers(budget: Object, pod: Object) -> bool:
+    if budget["metadata"]["namespace"] != pod["metadata"]["namespace"]:
+        return False
+    labels = pod["metadata"].get("labels") or {}
+    selector = budget["spec"].get("selector") or {}
+    wanted = selector.get("matchLabels") or {}
+    return all(labels.get(key) == value for key, value in wanted.items()) and all(
+        _matches(one, labels) for one in selector.get("matchExpressions") or []
+    )
+
+
+def _matches(expression: dict[str, object], labels: dict[str, str]) -> bool:
+    value, values = labels.get(str(expression["key"])), expression.get("values") or []
+    assert isinstance(values, list)  # noqa: S101 - the API's schema says so
+    match expression["operator"]:
+        case "In":
+            return value in values
+        case "NotIn":
+            return value not in values
+        case "Exists":
+            return value is not None
+        case _:
+            return value is None

@@ -1,0 +1,104 @@
+"""Lets nodes leave: asks what speaks against it, writes down the word, says goodbye to one after the other."""
+
+from dataclasses import dataclass, replace
+
+from components.hosts.pve import PveError
+from ops import journal
+from ops.console import REFUSED, errors, fail
+from ops.engine import Engine
+from ops.kube import Kube, kubeconfig_of
+from ops.nodes import drain
+from ops.nodes.drain import BlockedError
+from ops.nodes.goodbye import Goodbye
+from ops.nodes.machine import NotOursError, machines
+from ops.nodes.objections import Objection, Word, objections, standing
+from ops.nodes.picture import Picture, osd_host, take
+from ops.settle import proxmox
+from ops.wait import OverdueError
+
+
+@dataclass(frozen=True)
+class Leave:
+    """What is asked for.
+
+    Attributes:
+        names: Machines that leave.
+        operation: `remove` or `replace`, for the journal.
+        words: What may be given up.
+        drain_seconds: How long each drain may take.
+    """
+
+    names: tuple[str, ...]
+    operation: str
+    words: frozenset[Word] = frozenset()
+    drain_seconds: float = drain.MINUTES * 60
+
+
+def leave(engine: Engine, wish: Leave, **facts: str) -> None:
+    """Drains, switches off and forgets the machines; their VMs are left for the engine to delete.
+
+    Ends the command with REFUSED, before anything is touched, where quorum, data or work would be lost.
+    """
+    known = machines(engine.export())
+    going = [known[name] for name in wish.names if name in known]
+    kube = reachable(engine)
+    if kube is not None:
+        _refuse(_all_objections(kube, wish), wish)
+    journal.record(engine.stack.name, wish.operation, {"nodes": list(wish.names), "force": sorted(wish.words), **facts})
+    pve = proxmox(engine)
+    for machine in going:
+        try:
+            Goodbye(machine, kube, pve, wish.words, wish.drain_seconds).say()
+        except (BlockedError, OverdueError, NotOursError, PveError) as error:
+            fail(
+                f"{error}\nNothing is lost; run the same command again to go on, or ./lyceum node drain "
+                f"{engine.stack.name} {machine.name} --undo to keep the node"
+            )
+
+
+def reachable(engine: Engine) -> Kube | None:
+    """The cluster; None where the stack never had one.
+
+    Ends the command where there is one and it does not answer: what a node holds cannot be known then.
+    """
+    if not kubeconfig_of(engine):
+        return None
+    kube = Kube.of(engine)
+    if kube is None:
+        fail(
+            f"the API of {engine.stack.site.title} does not answer, so nobody knows what the node holds. More than half "
+            f"of the servers are down? docs/operations/restore.md. To take everything away: ./lyceum destroy",
+            REFUSED,
+        )
+    return kube
+
+
+def _all_objections(kube: Kube, wish: Leave) -> dict[str, list[Objection]]:
+    """Objections by node, each as if those before it had left already."""
+    found, gone = {}, set[str]()
+    for name in wish.names:
+        found[name] = objections(without(take(kube, name), gone))
+        gone.add(name)
+    return found
+
+
+def without(picture: Picture, gone: set[str]) -> Picture:
+    """The picture when other nodes have left."""
+    return replace(
+        picture,
+        nodes=[node for node in picture.nodes if node["metadata"]["name"] not in gone],
+        osds=[osd for osd in picture.osds if osd_host(osd) not in gone],
+    )
+
+
+def _refuse(found: dict[str, list[Objection]], wish: Leave) -> None:
+    left = {name: standing(reasons, set(wish.words)) for name, reasons in found.items()}
+    if not any(left.values()):
+        return
+    for name, reasons in left.items():
+        for reason in reasons:
+            errors.print(f"[red]✗[/] {name}: {reason.text}")
+    words = sorted({reason.word for reasons in left.values() for reason in reasons if reason.word})
+    final = any(reason.word is None for reasons in left.values() for reason in reasons)
+    remedy = "" if final else f"; to give it up all the same: {' '.join(f'--force {word}' for word in words)}"
+    fail(f"{', '.join(wish.names)} stays: nothing was touched{remedy}", REFUSED)

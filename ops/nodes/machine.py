@@ -1,0 +1,84 @@
+"""A virtual machine as Proxmox has it, touched only when VMID, name and tag all say that it is ours (capmox#856)."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from components.hosts.pve import Pve, PveError, wait_for
+from ops.engine import State
+from ops.settle import VM
+
+STOP_SECONDS = 90
+"""How long a guest may take to shut down before its power is cut."""
+TAG = "lyceum"
+
+
+class NotOursError(Exception):
+    """The VMID belongs to another machine, which is left alone."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the stack's state says about a VM.
+
+    Attributes:
+        name: Its name.
+        vm_id: Its VMID.
+        host: The Proxmox node it is on.
+        urn: Its resource.
+    """
+
+    name: str
+    vm_id: int
+    host: str
+    urn: str
+
+
+def machines(state: State) -> dict[str, Machine]:
+    """All VMs of a stack, by name."""
+    found = {}
+    for resource in state["deployment"].get("resources") or []:
+        if resource["type"] == VM and not resource.get("delete"):
+            inputs = resource["inputs"]
+            found[inputs["name"]] = Machine(
+                inputs["name"], int(inputs["vmId"]), str(inputs["nodeName"]), resource["urn"]
+            )
+    return found
+
+
+def look(pve: Pve, machine: Machine) -> dict[str, Any] | None:
+    """The VM as Proxmox lists it; None where it is gone.
+
+    Raises:
+        NotOursError: another machine has the VMID.
+    """
+    listed = {int(vm["vmid"]): vm for vm in pve.call("GET", "cluster/resources", type="vm")}
+    vm: dict[str, Any] | None = listed.get(machine.vm_id)
+    if vm is None:
+        return None
+    tags = str(vm.get("tags", "")).replace(",", ";").split(";")
+    if vm.get("name") != machine.name or TAG not in tags:
+        raise NotOursError(
+            f"VM {machine.vm_id} on {vm['node']} is `{vm.get('name')}` with tags `{vm.get('tags', '')}`, not our "
+            f"`{machine.name}`: it is left alone. If {machine.name} was deleted in Proxmox: pulumi refresh forgets it"
+        )
+    return vm
+
+
+def is_off(pve: Pve, machine: Machine) -> bool:
+    """Whether the VM is gone or has no power."""
+    vm = look(pve, machine)
+    return vm is None or vm["status"] == "stopped"
+
+
+def switch_off(pve: Pve, machine: Machine) -> None:
+    """Asks the guest to shut down, then cuts the power."""
+    vm = look(pve, machine)
+    if vm is None:
+        return
+    path = f"nodes/{vm['node']}/qemu/{machine.vm_id}/status"
+    try:
+        pve.call("POST", f"{path}/shutdown", timeout=str(STOP_SECONDS), forceStop="1")
+    except PveError:
+        # A guest that cannot be asked still has a power button.
+        pve.call("POST", f"{path}/stop")
+    wait_for(f"{machine.name} to be off", STOP_SECONDS + 60, lambda: "off" if is_off(pve, machine) else None)

@@ -1,0 +1,105 @@
+"""Takes the OSDs of a node out of Ceph, by Rook's own purge: it waits until no copy would be lost, then removes them.
+
+Rook removes only an OSD that is down, and asks Ceph `safe-to-destroy` until the copies are elsewhere (Rook, "Ceph OSD
+Management"); here that is one Job an OSD, made and followed through the API, so that no shell in a pod is needed.
+"""
+
+from ops.kube import Kube, Object
+from ops.nodes.picture import ROOK, osd_host, osd_id
+from ops.wait import until
+
+PURGE_SECONDS = 4 * 3600.0
+"""A full 500 GiB disk moves in two to three hours over 1 Gbit/s."""
+ACCOUNT = "rook-ceph-purge-osd"
+_JOBS = f"/apis/batch/v1/namespaces/{ROOK}/jobs"
+_DEPLOYMENTS = f"/apis/apps/v1/namespaces/{ROOK}/deployments"
+
+
+def osds_on(kube: Kube, name: str) -> list[Object]:
+    """Deployments of the OSDs on a node."""
+    found = kube.items(_DEPLOYMENTS, labelSelector="app=rook-ceph-osd")
+    return [osd for osd in found if osd_host(osd) == name]
+
+
+def purged(kube: Kube, osd: Object) -> bool:
+    """Whether the purge of an OSD has ended well."""
+    job = kube.find(f"{_JOBS}/{_job_name(osd)}")
+    return job is not None and bool(job.get("status", {}).get("succeeded"))
+
+
+def purge(kube: Kube, osd: Object, seconds: float = PURGE_SECONDS) -> None:
+    """Stops an OSD and follows its purge; what an interrupted run began is taken up.
+
+    Raises:
+        OverdueError: its copies did not find another place in time.
+    """
+    kube.patch(f"{_DEPLOYMENTS}/{osd['metadata']['name']}", {"spec": {"replicas": 0}})
+    if kube.find(f"{_JOBS}/{_job_name(osd)}") is None:
+        operator = kube.get(f"{_DEPLOYMENTS}/rook-ceph-operator")
+        image = operator["spec"]["template"]["spec"]["containers"][0]["image"]
+        kube.post(_JOBS, purge_job(osd_id(osd), image)).raise_for_status()
+    until(f"Ceph to do without OSD {osd_id(osd)}", seconds, lambda: purged(kube, osd), every=2)
+
+
+def forget(kube: Kube, name: str) -> None:
+    """Deletes what is left of the OSDs of a node that is gone, and the jobs that purged them."""
+    for osd in osds_on(kube, name):
+        kube.delete(f"{_JOBS}/{_job_name(osd)}?propagationPolicy=Background")
+        kube.delete(f"{_DEPLOYMENTS}/{osd['metadata']['name']}")
+
+
+def _job_name(osd: Object) -> str:
+    return f"lyceum-purge-{osd['metadata']['name']}"
+
+
+def purge_job(number: str, image: str) -> Object:
+    """A Job that runs Rook's `ceph osd remove` with the operator's image and the cluster's own configuration."""
+
+    def from_secret(name: str, key: str) -> Object:
+        return {"name": name, "valueFrom": {"secretKeyRef": {"name": "rook-ceph-mon", "key": key}}}
+
+    container = {
+        "name": "purge",
+        "image": image,
+        "args": [
+            *("ceph", "osd", "remove", f"--osd-ids={number}"),
+            *("--preserve-pvc=false", "--force-osd-removal=false"),
+        ],
+        "env": [
+            {"name": "POD_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
+            {
+                "name": "ROOK_MON_ENDPOINTS",
+                "valueFrom": {"configMapKeyRef": {"name": "rook-ceph-mon-endpoints", "key": "data"}},
+            },
+            from_secret("ROOK_CEPH_USERNAME", "ceph-username"),
+            from_secret("ROOK_FSID", "fsid"),
+            {"name": "ROOK_CONFIG_DIR", "value": "/var/lib/rook"},
+        ],
+        "volumeMounts": [
+            {"name": "configuration", "mountPath": "/etc/ceph"},
+            {"name": "state", "mountPath": "/var/lib/rook"},
+            {"name": "admin", "mountPath": "/var/lib/rook-ceph-mon"},
+        ],
+    }
+    admin = {"secretName": "rook-ceph-mon", "items": [{"key": "ceph-secret", "path": "secret.keyring"}]}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": f"lyceum-purge-rook-ceph-osd-{number}", "namespace": ROOK},
+        "spec": {
+            "backoffLimit": 10,
+            "template": {
+                "metadata": {"labels": {"app": "lyceum-purge-osd"}},
+                "spec": {
+                    "serviceAccountName": ACCOUNT,
+                    "restartPolicy": "Never",
+                    "containers": [container],
+                    "volumes": [
+                        {"name": "configuration", "emptyDir": {}},
+                        {"name": "state", "emptyDir": {}},
+                        {"name": "admin", "secret": admin},
+                    ],
+                },
+            },
+        },
+    }

@@ -1,0 +1,81 @@
+"""Replaces a machine by one of the same name: goodbye, then made anew by the engine. Safe to interrupt and repeat.
+
+How far a replacement came is read from reality: the machine's host key is its identity, so a machine that shows another
+key than the one noted when the word was given has been made anew already, and only what follows is left to do.
+"""
+
+import json
+
+from ops import journal
+from ops.console import REFUSED, fail, step
+from ops.engine import PARALLEL, Engine, State
+from ops.nodes.leave import Leave, leave
+from ops.nodes.machine import Machine, machines
+from ops.remote import host_keys
+from ops.removal import unprotected
+
+TAKES_AWAY = {"delete", "replace", "create-replacement", "delete-replaced", "discard", "discard-replaced"}
+"""Operations of the engine after which something is gone."""
+
+
+def replace_machine(engine: Engine, wish: Leave) -> list[str]:
+    """Everything before the engine makes the machine anew; returns the engine's arguments."""
+    (name,) = wish.names
+    state = engine.export()
+    machine, key = machines(state).get(name), host_keys(state).get(name, "")
+    if machine is None or made_anew(list(journal.entries(engine.stack.name)), name, key):
+        # An earlier run got this far: the engine finishes it.
+        return []
+    keep_authority(engine, state)
+    leave(engine, wish, host_key=key)
+    _guard(engine, machine)
+    engine.replace_state(unprotected(engine.export(), {machine.urn}))
+    return ["--replace", machine.urn]
+
+
+def made_anew(entries: list[State], name: str, key: str) -> bool:
+    """Whether the last replacement of a machine, never noted as ended, has already given it another host key."""
+    for entry in reversed(entries):
+        if entry["operation"] == "replaced" and name in entry["nodes"]:
+            return False
+        if entry["operation"] == "replace" and name in entry["nodes"]:
+            return bool(entry["host_key"]) and entry["host_key"] != key
+    return False
+
+
+def finished(engine: Engine, name: str) -> None:
+    """Notes the end, so that the next `replace` means another one."""
+    journal.record(engine.stack.name, "replaced", {"nodes": [name]})
+
+
+def keep_authority(engine: Engine, state: State) -> None:
+    """Pins the cluster's CA: a first server without data joins only the cluster that shows it (node.sh, founder)."""
+    if authority := outputs(state).get("cluster_ca"):
+        engine.stack.set("cluster-ca", authority)
+
+
+def outputs(state: State) -> dict[str, str]:
+    """The stack's plain outputs."""
+    for resource in state["deployment"].get("resources") or []:
+        if resource["type"] == "pulumi:pulumi:Stack":
+            return {key: value for key, value in (resource.get("outputs") or {}).items() if isinstance(value, str)}
+    return {}
+
+
+def _guard(engine: Engine, machine: Machine) -> None:
+    """Refuses where the engine would take more away than this machine."""
+    with step("ask the engine what goes with it"):
+        plan = json.loads(engine.ask("preview", "--json", f"--parallel={PARALLEL}", "--replace", machine.urn))
+    if more := sorted(collateral(plan, machine.name)):
+        fail(
+            f"replacing {machine.name} would also take away {', '.join(more)}; nothing was deleted. Run ./lyceum preview "
+            f"{engine.stack.name} to see other changes that wait, and bring them in first: ./lyceum up {engine.stack.name}",
+            REFUSED,
+        )
+
+
+def collateral(plan: State, name: str) -> set[str]:
+    """Names of resources other than the machine's own that a plan deletes or replaces."""
+    own = {f"{name}-vm", f"{name}-host-key", f"{name}-k3s"}
+    taken = {step["urn"].rsplit("::", 1)[1] for step in plan.get("steps") or [] if step["op"] in TAKES_AWAY}
+    return taken - own

@@ -1,0 +1,94 @@
+"""Runs scripts as root on machines, over SSH with the host keys that the stack's state holds: none is ever trusted anew."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import asyncssh
+
+from components.cluster.bootstrap import run_as_root
+from components.hosts.vm import USER
+from config.hosts import Node
+from config.secrets import ssh_private_pem
+
+if TYPE_CHECKING:
+    from ops.engine import Engine, State
+
+KEX = "curve25519-sha256"
+"""The default, sntrup761, costs a fifth of a CPU second a log-in (performance.md)."""
+CONNECT_SECONDS = 15
+
+
+class RemoteError(Exception):
+    """A machine does not answer, is not the one we know, or its script failed; the text says which."""
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A machine that scripts can be run on.
+
+    Attributes:
+        name: Its name.
+        address: Where it answers.
+        host_key: Its host key, `ssh-ed25519 …`.
+        private_key: PEM of our key.
+    """
+
+    name: str
+    address: str
+    host_key: str
+    private_key: str
+
+    def run(self, script: str, *, seconds: float = 300) -> str:
+        """Runs a bash script as root; returns its standard output.
+
+        Raises:
+            RemoteError: it could not be run, or failed.
+        """
+        return asyncio.run(self._run(script, seconds))
+
+    async def _run(self, script: str, seconds: float) -> str:
+        try:
+            async with asyncssh.connect(
+                self.address,
+                username=USER,
+                client_keys=[asyncssh.import_private_key(self.private_key)],
+                known_hosts=([asyncssh.import_public_key(self.host_key)], [], []),
+                kex_algs=[KEX],
+                config=None,
+                agent_path=None,
+                connect_timeout=CONNECT_SECONDS,
+                keepalive_interval=10,
+            ) as connection:
+                done = await asyncio.wait_for(connection.run(run_as_root(), input=script), seconds)
+        except asyncssh.HostKeyNotVerifiable:
+            raise RemoteError(
+                f"{self.name} ({self.address}) shows another host key than the one read through its guest agent: "
+                f"nothing was sent. If the machine was rebuilt by hand: ./lyceum node replace {self.name}"
+            ) from None
+        except (OSError, asyncssh.Error, TimeoutError) as error:
+            raise RemoteError(f"{self.name} ({self.address}) over SSH: {str(error) or 'no answer in time'}") from None
+        if done.exit_status:
+            raise RemoteError(f"{self.name}: {str(done.stderr).strip() or f'exit code {done.exit_status}'}")
+        return str(done.stdout)
+
+
+def host_keys(state: "State") -> dict[str, str]:
+    """Host keys in a stack's state, by machine."""
+    suffix = "-host-key"
+    found = {}
+    for resource in state["deployment"].get("resources") or []:
+        name = resource["urn"].rsplit("::", 1)[1]
+        key = (resource.get("outputs") or {}).get("stdout")
+        if name.endswith(suffix) and isinstance(key, str) and not resource.get("delete"):
+            found[name.removesuffix(suffix)] = key
+    return found
+
+
+def remotes(engine: "Engine", nodes: tuple[Node, ...]) -> dict[str, Remote]:
+    """Those of the machines whose host key is known."""
+    keys = host_keys(engine.export())
+    private = ssh_private_pem(engine.stack.secret("seed"))
+    return {
+        node.name: Remote(node.name, str(node.address), keys[node.name], private) for node in nodes if node.name in keys
+    }

@@ -1,0 +1,71 @@
+"""Waiting that ends, says what it waits for, and takes a moving API address for what it is."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import httpx
+
+from components.hosts.pve import PveError
+from ops.console import console
+
+SAY_EVERY = 10.0
+"""Seconds between two lines that say what is waited for."""
+TROUBLE = (httpx.TransportError, PveError)
+"""What an address that moves between servers looks like: not an answer, not an error of ours."""
+_T = TypeVar("_T")
+
+
+class OverdueError(Exception):
+    """Something did not come within its time; the text says what, and the last reason."""
+
+
+def until(what: str, seconds: float, check: Callable[[], _T | None], *, every: float = 1.0) -> _T:
+    """Asks until there is an answer that counts, and returns it.
+
+    Args:
+        what: What is waited for, as in `etcd to let server-2 go`.
+        seconds: How long at most.
+        check: Gives the answer, or something falsy for "not yet". An API that does not answer, or answers that it is
+            overloaded or starting, counts as "not yet".
+        every: Seconds between two questions.
+
+    Raises:
+        OverdueError: the time is over.
+    """
+    start = said = time.monotonic()
+    reason = "no answer yet"
+    while True:
+        try:
+            if answer := check():
+                return answer
+        except TROUBLE as error:
+            reason = str(error) or type(error).__name__
+        except httpx.HTTPStatusError as error:
+            if not temporary(error.response.status_code):
+                raise
+            reason = f"the API answers {error.response.status_code}"
+        now = time.monotonic()
+        if now - start >= seconds:
+            raise OverdueError(f"{what} did not come within {seconds:.0f} s: {reason}")
+        if now - said >= SAY_EVERY:
+            said = now
+            console.print(f"  [dim]waiting for {what}: {now - start:.0f} s of {seconds:.0f} s; {reason}[/]")
+        time.sleep(every)
+
+
+def patiently(what: str, seconds: float, act: Callable[[], _T]) -> _T:
+    """Does something that the API may be too busy, or just moving, to take; returns what it gives, empty or not.
+
+    Raises:
+        OverdueError: the API did not take it within its time.
+    """
+    return until(what, seconds, lambda: (act(),))[0]
+
+
+def temporary(status: int) -> bool:
+    """Whether an HTTP status says "later" rather than "no"."""
+    return (
+        status in {httpx.codes.TOO_MANY_REQUESTS, httpx.codes.REQUEST_TIMEOUT}
+        or status >= httpx.codes.INTERNAL_SERVER_ERROR
+    )

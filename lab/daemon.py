@@ -27,6 +27,7 @@ from lab.host.faults import Faults
 from lab.host.hypervisor import NamespaceHypervisor
 from lab.host.image import build
 from lab.host.launch import Launch
+from lab.proxmox import Proxmox, create_app
 from lab.report import Report, kubeconfig
 from lab.rundir import PROJECT, RunDir
 from lab.spec import Wish, load_wish
@@ -60,11 +61,11 @@ class Campus:
         run.status.write_text(json.dumps(report.facts(), indent=1))
         async with asyncio.TaskGroup() as group:
             with step("Proxmox API, mirror"):
-                await self._serve(group, hypervisor)
+                proxmox = await self._serve(group, hypervisor)
             controllers = importlib.import_module("lab.controllers")
             group.create_task(controllers.run(spec, functools.partial(kubeconfig, hypervisor)))
             handlers = Faults(hypervisor).handlers() | Direct(hypervisor).handlers() | report.handlers()
-            await control.serve(run.control, handlers)
+            await control.serve(run.control, handlers | proxmox.handlers())
             say(f"ready in {time.monotonic() - begun:.1f} s")
             hush()
 
@@ -78,10 +79,10 @@ class Campus:
         names = [node.name for node in spec.nodes] + ["mirror"]
         certificates.issue((run.ca, run.ca_key), names, served, run.path / "server.pem", run.path / "server.key")
 
-    async def _serve(self, group: asyncio.TaskGroup, hypervisor: NamespaceHypervisor) -> None:
+    async def _serve(self, group: asyncio.TaskGroup, hypervisor: NamespaceHypervisor) -> Proxmox:
         """Serve the API of all nodes as one application, and the mirror; return once both answer."""
         spec, run = self._wish.spec, self._run
-        proxmox = importlib.import_module("lab.proxmox").create_app(spec, hypervisor, run.path)
+        proxmox = create_app(spec, hypervisor, run.path)
         charts = importlib.import_module("lab.charts").create_app(spec, run.path, self._wish.charts)
         nodes = [node.address for node in spec.nodes]
         started = [
@@ -89,6 +90,7 @@ class Campus:
             self._server(group, charts, [str(spec.mirror)], network.MIRROR_PORT),
         ]
         await asyncio.gather(*started)
+        return proxmox
 
     async def _server(self, group: asyncio.TaskGroup, app: ASGIApp, addresses: list[str], port: int) -> None:
         from lab.proxmox.serve import server  # noqa: PLC0415  # with its room, on first use

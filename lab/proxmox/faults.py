@@ -1,19 +1,13 @@
-"""Faults that a test or a person injects into the API, and the control interface for them.
-
-The control interface is no part of Proxmox VE's API: the campus serves `control_app` where only it listens.
-"""
+"""Faults that a test or a person injects into the API, and their handlers on the campus's control socket."""
 
 import itertools
 import re
+from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse
-from starlette.routing import Route
 
-__all__ = ["Conditions", "Fault", "Faults", "control_app"]
+__all__ = ["Conditions", "Fault", "Faults"]
 
 
 class Fault(BaseModel):
@@ -110,50 +104,43 @@ class Faults:
         """The rules that hit this call; each counts it."""
         return [rule for rule in self._rules if rule.take(target)]
 
+    def handlers(self) -> dict[str, Callable[..., Awaitable[Any]]]:
+        """For the campus's control socket, by the names that it knows."""
+        return {
+            "proxmox_fault": self.place,
+            "proxmox_faults": self.shown,
+            "proxmox_mend": self.mend,
+            "proxmox_conditions": self.change,
+        }
 
-def control_app(faults: Faults) -> Starlette:
-    """The control interface.
+    async def place(self, **rule: Any) -> dict[str, Any]:
+        """Put a rule in force, given by the fields of `Fault`; raises `ValueError` that names a bad field."""
+        try:
+            return self.add(Fault(**rule)).shown()
+        except ValidationError as error:
+            raise ValueError(_complaint(error)) from None
 
-    `GET /faults`, `POST /faults` (a `Fault` as JSON), `DELETE /faults`, `DELETE /faults/<id>`, `GET /conditions`,
-    `PUT /conditions` (some fields of `Conditions` as JSON).
-    """
+    async def shown(self) -> dict[str, Any]:
+        """Rules and conditions."""
+        return {"faults": [rule.shown() for rule in self._rules], "conditions": self.conditions.model_dump(mode="json")}
 
-    def complaint(error: ValidationError) -> JSONResponse:
-        problems = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
-        return JSONResponse({"error": "; ".join(problems)}, 400)
+    async def mend(self, number: int | None = None) -> int:
+        """Remove one rule; or all, and bring the conditions back to good. Returns how many rules went."""
+        if number is None:
+            await self.change(**Conditions().model_dump())
+        return self.clear(number)
 
-    async def faults_of(request: Request) -> JSONResponse:
-        match request.method:
-            case "POST":
-                try:
-                    return JSONResponse(faults.add(Fault.model_validate_json(await request.body())).shown(), 201)
-                except ValidationError as error:
-                    return complaint(error)
-            case "DELETE":
-                return JSONResponse({"cleared": faults.clear()})
-            case _:
-                return JSONResponse([rule.shown() for rule in faults.rules()])
+    async def change(self, **fields: Any) -> dict[str, Any]:
+        """Change conditions, given by the fields of `Conditions`; raises `ValueError` that names a bad field."""
+        try:
+            merged = Conditions.model_validate(self.conditions.model_dump() | fields)
+        except ValidationError as error:
+            raise ValueError(_complaint(error)) from None
+        # The object is shared with the storages, so its fields are replaced, not the object.
+        for name in Conditions.model_fields:
+            setattr(self.conditions, name, getattr(merged, name))
+        return self.conditions.model_dump(mode="json")
 
-    async def one(request: Request) -> JSONResponse:
-        cleared = faults.clear(request.path_params["number"])
-        return JSONResponse({"cleared": cleared}, 200 if cleared else 404)
 
-    async def conditions(request: Request) -> JSONResponse:
-        if request.method == "PUT":
-            try:
-                changes = await request.json()
-                merged = Conditions.model_validate(faults.conditions.model_dump() | dict(changes))
-            except ValidationError as error:
-                return complaint(error)
-            # The object is shared with the simulator, so its fields are replaced, not the object.
-            for name in Conditions.model_fields:
-                setattr(faults.conditions, name, getattr(merged, name))
-        return JSONResponse(faults.conditions.model_dump(mode="json"))
-
-    return Starlette(
-        routes=[
-            Route("/faults", faults_of, methods=["GET", "POST", "DELETE"]),
-            Route("/faults/{number:int}", one, methods=["DELETE"]),
-            Route("/conditions", conditions, methods=["GET", "PUT"]),
-        ]
-    )
+def _complaint(error: ValidationError) -> str:
+    return "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())

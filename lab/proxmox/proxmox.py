@@ -4,7 +4,7 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -128,6 +128,10 @@ class Proxmox:
         await self.cluster.tasks.close()
         self._save()
         self._log.close()
+
+    def handlers(self) -> dict[str, Callable[..., Awaitable[Any]]]:
+        """For the campus's control socket: faults, and calls as the administrator."""
+        return {**self.faults.handlers(), "proxmox_call": self.call}
 
     async def call(self, method: str, path: str, params: Mapping[str, str | tuple[str, ...]] | None = None) -> Any:
         """Call the API as root@pam, past HTTP, log and faults; raises `ApiError`.

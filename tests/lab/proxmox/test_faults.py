@@ -1,7 +1,6 @@
 """Injected faults: each kind, from the nth call on, a given number of times; and the interface that sets them."""
 
 import asyncio
-import re
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from lab.proxmox.faults import Fault, Faults, control_app
+from lab.proxmox.faults import Fault
 from lab.proxmox.timing import Timing
 from tests.lab.proxmox.campus import Campus, Refused, make_spec, running
 from tests.lab.proxmox.served import ServedCampus
@@ -161,21 +160,26 @@ def test_the_api_speaks_tls_1_3_and_nothing_older(served: ServedCampus) -> None:
         client.get(f"{served.endpoint}/api2/json/version")
 
 
-async def test_faults_are_set_listed_and_cleared_over_the_control_interface() -> None:
-    faults = Faults()
-    transport = httpx.ASGITransport(control_app(faults))
-    async with httpx.AsyncClient(transport=transport, base_url="http://control") as client:
-        made = (await client.post("/faults", json={"route": "start$", "kind": "status", "status": 503})).json()
-        assert (made["id"], made["remaining"]) == (1, 1)
-        assert [rule["route"] for rule in (await client.get("/faults")).json()] == ["start$"]
-        assert (await client.delete("/faults/1")).json() == {"cleared": 1}
-        assert (await client.delete("/faults/1")).status_code == 404
-        assert faults.rules() == []
+async def test_faults_are_set_listed_and_cleared_by_the_handlers_of_the_control_socket(campus: Campus) -> None:
+    handlers = campus.px.handlers()
+    made = await handlers["proxmox_fault"](route="start$", kind="status", status=503)
+    assert (made["id"], made["remaining"]) == (1, 1)
+    with pytest.raises(ValueError, match=r"route: .*'\(' is no regular expression"):
+        await handlers["proxmox_fault"](route="(", kind="status")
+    with pytest.raises(ValueError, match=r"quorum: Extra inputs are not permitted"):
+        await handlers["proxmox_conditions"](quorum=False)
+    await handlers["proxmox_conditions"](quorate=False, offline=["pve2"])
 
-        refusal = await client.post("/faults", json={"route": "(", "kind": "status"})
-        assert refusal.status_code == 400
-        assert re.search(r"route: .*'\(' is no regular expression", refusal.json()["error"])
+    shown = await handlers["proxmox_faults"]()
 
-        changed = (await client.put("/conditions", json={"quorate": False})).json()
-        assert changed == {"quorate": False, "offline": [], "ballast": {}}
-        assert faults.conditions.quorate is False
+    assert [rule["route"] for rule in shown["faults"]] == ["start$"]
+    assert shown["conditions"] == {"quorate": False, "offline": ["pve2"], "ballast": {}}
+    assert await handlers["proxmox_mend"]() == 1
+    assert await campus.token.get("nodes/pve2/status"), "mended: quorum and nodes are back too"
+    assert campus.px.faults.rules() == []
+
+
+async def test_the_administrator_is_at_the_control_socket_too(campus: Campus) -> None:
+    await campus.token.vm()
+    config = await campus.px.handlers()["proxmox_call"]("GET", f"{QEMU}/100/config")
+    assert config["name"] == "vm100"

@@ -116,8 +116,10 @@ class Layer(Component):
             namespace: Namespace, for namespaced kinds.
             wait_for: Condition that ends the wait, in the words of `kubectl wait --for`.
         """
-        annotations = {"pulumi.com/waitFor": wait_for} if wait_for else {}
-        metadata: dict[str, Any] = {"name": name, "annotations": annotations}
+        metadata: dict[str, Any] = {"name": name}
+        # An empty map would be a difference for ever: the API server drops it.
+        if wait_for:
+            metadata["annotations"] = {"pulumi.com/waitFor": wait_for}
         if namespace:
             metadata["namespace"] = namespace
         return k8s.apiextensions.CustomResource(

@@ -1,0 +1,214 @@
+"""What K3s on each node is told, held against K3s's own list of flags and against what its guides warn of."""
+
+from typing import Any
+
+import pytest
+import yaml
+
+from components.cluster import bootstrap, k3s_config
+from config.site import Site
+from lab.k3s import flags
+from tests.support import golden
+from tests.support.sites import SMALL, Settings, site, with_cards
+
+SITE = site()
+SERVERS, WORKER = SITE.machines[:3], SITE.machines[3]
+
+
+def server(campus: Site = SITE, index: int = 0) -> dict[str, Any]:
+    parsed: dict[str, Any] = yaml.safe_load(k3s_config.server_config(campus.machines[index], campus))
+    return parsed
+
+
+def agent() -> dict[str, Any]:
+    parsed: dict[str, Any] = yaml.safe_load(k3s_config.agent_config(WORKER))
+    return parsed
+
+
+def without_functions(script: str) -> str:
+    """A golden file holds what differs; node.sh is reviewed where it is."""
+    assert bootstrap.NODE_SH in script
+    return script.replace(bootstrap.NODE_SH, "# node.sh\n")
+
+
+@pytest.mark.parametrize(
+    ("config", "known"), [(server(), flags.SERVER), (agent(), flags.AGENT)], ids=["server", "agent"]
+)
+def test_k3s_knows_every_key(config: dict[str, Any], known: tuple[flags.Flag, ...]) -> None:
+    """It refuses to start over one that it does not."""
+    assert config.keys() - {flag.name for flag in known} == set()
+
+
+def test_only_the_machine_differs_between_servers() -> None:
+    """K3s refuses a server whose network, tokens or encryption differ."""
+    own = {"node-name", "node-ip"}
+    shared = [{key: value for key, value in server(index=n).items() if key not in own} for n in range(3)]
+
+    assert shared[0] == shared[1] == shared[2]
+
+
+def test_what_k3s_wants_identical_is_written_down_and_not_left_to_a_default() -> None:
+    assert {
+        "cluster-cidr",
+        "service-cidr",
+        "flannel-backend",
+        "secrets-encryption",
+        "agent-token-file",
+    } <= server().keys()
+
+
+def test_networks_are_the_sites() -> None:
+    config = server(site({"network": {"pods": "10.200.0.0/16", "services": "10.201.0.0/16"}}))
+
+    assert (config["cluster-cidr"], config["service-cidr"]) == ("10.200.0.0/16", "10.201.0.0/16")
+    assert config["tls-san"] == ["10.9.0.30"], "the certificate must hold the address that moves"
+
+
+def test_what_we_bring_ourselves_is_off_on_every_server() -> None:
+    """MetalLB, our ingress and Ceph; two owners of one thing fight."""
+    assert server()["disable"] == ["local-storage", "runtimes", "servicelb", "traefik"]
+
+
+def test_local_storage_stays_where_there_is_no_ceph() -> None:
+    assert "local-storage" not in server(site({"platform": {"storage": {"ceph": {"enabled": False}}}}))["disable"]
+
+
+@pytest.mark.parametrize("item", server()["disable"])
+def test_k3s_knows_what_is_to_be_off(item: str) -> None:
+    assert item in flags.DISABLE_ITEMS
+
+
+def test_tokens_are_named_by_their_files() -> None:
+    """A token in config.yaml would be in every copy of it."""
+    assert server().keys() & {"token", "agent-token"} == set()
+    assert agent().keys() & {"token", "agent-token"} == set()
+
+
+def test_servers_are_tainted_and_workers_are_not() -> None:
+    """R23; site E taints its workers, so it is a setting."""
+    assert server()["node-taint"] == ["node-role.kubernetes.io/control-plane=true:NoSchedule"]
+    assert agent()["node-taint"] == []
+
+
+def test_a_sites_taints_are_given_at_the_first_registration() -> None:
+    tainted = SMALL["nodes"][1] | {"taints": ["nvidia.com/gpu=true:NoSchedule"]}
+    node = site({"nodes": [SMALL["nodes"][0], tainted]}).machines[3]
+
+    assert k3s_config.node_taints(node) == ["nvidia.com/gpu=true:NoSchedule"]
+
+
+def test_a_workers_labels_follow_from_its_hardware() -> None:
+    assert agent()["node-label"] == ["accelerator=nvidia", "gpu-model=a100", "lyceum.io/ceph=true", "scratch=nvme"]
+
+
+def test_a_sites_label_wins_over_a_derived_one() -> None:
+    labelled: Settings = SMALL["nodes"][1] | {"labels": {"scratch": "sata", "rack": "7"}}
+    node = site({"nodes": [SMALL["nodes"][0], labelled]}).machines[3]
+
+    assert k3s_config.node_labels(node) == {
+        "accelerator": "nvidia",
+        "gpu-model": "a100",
+        "lyceum.io/ceph": "true",
+        "rack": "7",
+        "scratch": "sata",
+    }
+
+
+@pytest.mark.parametrize("label", agent()["node-label"])
+def test_no_label_is_one_that_a_kubelet_may_not_give_itself(label: str) -> None:
+    """NodeRestriction refuses `node-role.kubernetes.io` and most of `kubernetes.io`; the node would not register."""
+    assert "kubernetes.io/" not in label
+
+
+def test_no_label_shares_a_card_before_its_driver_is_there() -> None:
+    """The device plugin would hand out whole cards (gpu-operator#2670)."""
+    node = with_cards({"sharing": "mig", "layout": {"1g.5gb": 7}}).machines[3]
+
+    assert not any(label.startswith("nvidia.com/") for label in k3s_config.node_labels(node))
+
+
+def test_events_are_rationed_with_limits() -> None:
+    """Without limits the API server does not start (kubernetes#62861)."""
+    plugins = {plugin["name"]: plugin["configuration"] for plugin in yaml.safe_load(k3s_config.admission())["plugins"]}
+
+    assert all(limit["qps"] > 0 and limit["burst"] >= limit["qps"] for limit in plugins["EventRateLimit"]["limits"])
+
+
+def test_pods_are_restricted_where_nobody_says_otherwise() -> None:
+    plugins = {plugin["name"]: plugin["configuration"] for plugin in yaml.safe_load(k3s_config.admission())["plugins"]}
+
+    assert plugins["PodSecurity"]["defaults"]["enforce"] == "restricted"
+    assert plugins["PodSecurity"]["exemptions"]["namespaces"] == ["kube-system"]
+
+
+def test_every_admission_plugin_with_a_configuration_is_switched_on() -> None:
+    [switched] = [arg for arg in server()["kube-apiserver-arg"] if arg.startswith("enable-admission-plugins=")]
+    configured = {plugin["name"] for plugin in yaml.safe_load(k3s_config.admission())["plugins"]}
+
+    assert configured - {"PodSecurity"} <= set(switched.partition("=")[2].split(",")), "PodSecurity is on by default"
+
+
+def test_the_audit_log_holds_no_contents() -> None:
+    """At `Request` every Secret would be in it."""
+    assert {rule["level"] for rule in yaml.safe_load(k3s_config.audit())["rules"]} == {"Metadata"}
+
+
+def test_files_that_k3s_reads_are_those_that_the_script_writes() -> None:
+    script = bootstrap.server_script(SERVERS[0], SITE, founding=True, token="t", agent_token="a", ca="")
+    named = [server()["agent-token-file"], k3s_config.PSA_FILE, k3s_config.AUDIT_FILE]
+
+    assert [path for path in named if f"put 0600 {path} " not in script] == []
+    assert "etcd-snapshot-retention" in script
+
+
+def kube_vip() -> dict[str, dict[str, Any]]:
+    return {one["kind"]: one for one in yaml.safe_load_all(k3s_config.kube_vip(SITE, "ens18"))}
+
+
+def test_kube_vip_holds_the_api_address_and_no_service() -> None:
+    """With Services it took other nodes' addresses (kube-vip#1288)."""
+    [container] = kube_vip()["DaemonSet"]["spec"]["template"]["spec"]["containers"]
+    told = {one["name"]: one["value"] for one in container["env"]}
+
+    assert (told["address"], told["vip_interface"], told["cp_enable"], told["svc_enable"]) == (
+        "10.9.0.30",
+        "ens18",
+        "true",
+        "false",
+    )
+    assert all(isinstance(value, str) for value in told.values()), "an environment holds texts"
+
+
+def test_kube_vip_runs_on_servers_whatever_their_taints() -> None:
+    pod = kube_vip()["DaemonSet"]["spec"]["template"]["spec"]
+
+    assert pod["nodeSelector"] == {"node-role.kubernetes.io/control-plane": "true"}
+    assert {"operator": "Exists"} in pod["tolerations"]
+
+
+@pytest.mark.parametrize("content", ["a line\n", "no newline at its end", "$HOME `reboot` $(reboot) \\ 'quoted'\n"])
+def test_a_file_arrives_as_it_is(content: str) -> None:
+    """The shell must expand nothing in it."""
+    [first, *body, last] = bootstrap._file("0600", "/etc/x", content).splitlines(keepends=True)
+
+    assert first.endswith(f"<<'{last.strip()}'\n")
+    assert "".join(body) == (content if content.endswith("\n") else f"{content}\n")
+
+
+CARDS = with_cards({"sharing": "mig", "layout": {"1g.5gb": 7}}, {}, changes={"ca-file": "ca.pem"})
+SCRIPTS = {
+    "founder": bootstrap.server_script(
+        CARDS.machines[0], CARDS, founding=True, token="SERVER-TOKEN", agent_token="AGENT-TOKEN", ca="CAMPUS CA\n"
+    ),
+    "joiner": bootstrap.server_script(
+        CARDS.machines[1], CARDS, founding=False, token="K10CA::server:SERVER-TOKEN", agent_token="AGENT-TOKEN", ca=""
+    ),
+    "agent": bootstrap.agent_script(CARDS.machines[3], CARDS, token="K10CA::node:AGENT-TOKEN", ca=""),
+    "members": bootstrap.members_script(CARDS.machines),
+}
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_changes_only_on_purpose(name: str) -> None:
+    """A changed script runs again on every node of the campus."""
+    golden.check(f"k3s/{name}.sh", without_functions(SCRIPTS[name]))

@@ -1,0 +1,52 @@
+{
+# node.sh
+cloud_init_done
+ca=()
+sysctls vm.panic_on_oom=0 vm.overcommit_memory=1 kernel.panic=10 kernel.panic_on_oops=1
+k3s_binary v1.36.4+k3s1 https://github.com/k3s-io/k3s/releases/download -
+joiner https://10.9.0.30:6443 K10CA::node:AGENT-TOKEN
+put 0600 /etc/rancher/k3s/config.yaml <<'LYCEUM_END_OF_FILE'
+node-name: gpu-1
+node-ip: 10.9.0.41
+node-label:
+- accelerator=nvidia
+- gpu-model=a100
+- lyceum.io/ceph=true
+- scratch=nvme
+node-taint: []
+protect-kernel-defaults: true
+kubelet-arg:
+- streaming-connection-idle-timeout=5m
+- read-only-port=0
+- pod-max-pids=4096
+- tls-cipher-suites=TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256
+token-file: /etc/rancher/k3s/token
+LYCEUM_END_OF_FILE
+put 0644 /etc/systemd/system/k3s-agent.service <<'LYCEUM_END_OF_FILE'
+[Unit]
+Description=Lightweight Kubernetes (agent)
+Documentation=https://k3s.io
+Wants=network-online.target
+After=network-online.target
+
+[Install]
+WantedBy=multi-user.target
+
+[Service]
+Type=notify
+KillMode=process
+Delegate=yes
+LimitNOFILE=1048576
+LimitNPROC=infinity
+LimitCORE=infinity
+TasksMax=infinity
+TimeoutStartSec=0
+Restart=always
+RestartSec=5s
+ExecStartPre=-/sbin/modprobe br_netfilter
+ExecStartPre=-/sbin/modprobe overlay
+ExecStart=/usr/local/bin/k3s agent
+LYCEUM_END_OF_FILE
+service k3s-agent
+exit
+} </dev/null

@@ -1,0 +1,10 @@
+{
+# node.sh
+# machines e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
+member gpu-1 worker
+member gpu-2 worker
+healthy_server server-1
+healthy_server server-2
+healthy_server server-3
+exit
+} </dev/null

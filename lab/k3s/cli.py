@@ -11,7 +11,7 @@ from pathlib import Path
 from lab.k3s import log
 from lab.k3s.config import ConfigError, load
 from lab.k3s.flags import AGENT, SERVER
-from lab.k3s.release import running_version
+from lab.k3s.release import kube_environment, running_version
 
 __all__ = ["main"]
 
@@ -51,11 +51,13 @@ def _agent(arguments: Sequence[str]) -> None:
 def _kubectl(arguments: Sequence[str]) -> None:
     from lab.k3s.paths import BINARIES  # noqa: PLC0415
 
+    os.environ.update(kube_environment())
     os.environ.setdefault("KUBECONFIG", "/etc/rancher/k3s/k3s.yaml")
     file = Path(os.environ["KUBECONFIG"].split(":")[0])
     if file.exists() and not os.access(file, os.R_OK):
         log.warning(
-            f"Unable to read {file}, please start server with --write-kubeconfig-mode or --write-kubeconfig-group to modify kube config permissions"
+            f"Unable to read {file}, please start server with --write-kubeconfig-mode or --write-kubeconfig-group "
+            "to modify kube config permissions"
         )
     program = BINARIES / "kube"
     os.execvp(  # noqa: S606 (the process becomes kubectl)

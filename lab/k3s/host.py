@@ -1,5 +1,6 @@
 """This host as K3s sees it: its name, address, machine, kernel settings, and its init system."""
 
+import contextlib
 import json
 import os
 import secrets
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from lab.k3s.config import ConfigError, Options
 from lab.k3s.node import KernelDefaults, Machine
-from lab.k3s.paths import MACHINE, READY, write_secret
+from lab.k3s.paths import MACHINE, READY, SYSCTL, write_secret
 
 __all__ = ["Host", "announce_ready", "kernel_settings"]
 
@@ -50,19 +51,14 @@ def _first_address() -> str:
     raise ConfigError("no node IP: this host has no global IPv4 address; set node-ip")
 
 
-def kernel_settings(root: Path = Path("/proc/sys")) -> Mapping[str, int]:
-    """Read the settings that protect-kernel-defaults judges.
-
-    A lab VM shares its kernel with the whole machine; what its own `sysctl` was told lies in /run/lab/sysctl.
-    """
+def kernel_settings() -> Mapping[str, int]:
+    """Return the settings that protect-kernel-defaults judges: what this VM was told, else what its kernel says."""
+    told = json.loads(SYSCTL.read_text()) if SYSCTL.exists() else {}
     settings = {}
     for name in KernelDefaults:
-        for file in (Path("/run/lab/sysctl") / name, root / name.replace(".", "/")):
-            try:
-                settings[name] = int(file.read_text().split()[0])
-            except (OSError, ValueError, IndexError):
-                continue
-            break
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            text = told.get(name) or Path("/proc/sys", name.replace(".", "/")).read_text()
+            settings[name] = int(text.split()[0])
     return settings
 
 

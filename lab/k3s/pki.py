@@ -5,6 +5,7 @@ CAs and shared keys are the cluster's (made once, handed to joining servers); le
 
 import base64
 import datetime as dt
+import hashlib
 import json
 import os
 import secrets
@@ -115,17 +116,23 @@ def serving_names(options: Options, node_name: str, node_ip: str) -> tuple[str, 
     return tuple(dict.fromkeys(names))
 
 
+def _fingerprint(paths: Paths) -> str:
+    authorities = b"".join((paths.tls / f"{name}.crt").read_bytes() for name in AUTHORITIES)
+    return hashlib.sha256(authorities).hexdigest()
+
+
 def make_leaves(paths: Paths, names: Sequence[str], node_ip: str) -> None:
-    """Issue this server's certificates and kubeconfigs; those still valid long enough and for all names are kept."""
+    """Issue this server's certificates and kubeconfigs; what is valid long enough, for all names and CAs, is kept."""
     now = _utcnow()
     days = int(os.environ.get("CATTLE_NEW_SIGNED_CERT_EXPIRATION_DAYS", certs.LEAF_DAYS))
     local = ("localhost", "127.0.0.1", "::1")
     alternatives = {"": (), "apiserver": tuple(names), "etcd": (*local, node_ip), "local": local}
     record = paths.tls / "dynamic-cert.json"
-    same_names = record.exists() and json.loads(record.read_text()) == sorted(names)
+    basis = json.dumps({"names": sorted(names), "authorities": _fingerprint(paths)})
+    unchanged = record.exists() and record.read_text() == basis
     for leaf in LEAVES:
         file = paths.tls / f"{leaf.file}.crt"
-        if file.exists() and same_names and certs.days_left(file.read_bytes(), now) > min(certs.RENEW_DAYS, days / 3):
+        if file.exists() and unchanged and certs.days_left(file.read_bytes(), now) > min(certs.RENEW_DAYS, days / 3):
             continue
         issuer = paths.tls / leaf.issuer
         authority = certs.read_authority(
@@ -150,7 +157,7 @@ def make_leaves(paths: Paths, names: Sequence[str], node_ip: str) -> None:
             paths.tls / f"{client}.key",
         )
         write_secret(paths.cred / f"{user}.kubeconfig", config)
-    write_secret(record, json.dumps(sorted(names)))
+    write_secret(record, basis)
 
 
 def kubeconfig(server: str, authority: Path, certificate: Path, key: Path) -> str:

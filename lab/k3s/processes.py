@@ -5,10 +5,11 @@ import contextlib
 import ctypes
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from lab.k3s import log
 from lab.k3s.paths import BINARIES
+from lab.k3s.release import kube_environment
 
 __all__ = ["Children"]
 
@@ -36,7 +37,6 @@ class Children:
         name: str,
         command: Sequence[str],
         *,
-        environment: Mapping[str, str] | None = None,
         on_line: Callable[[str], bool] | None = None,
     ) -> None:
         """Start a component; the first word of its command is a program of the lab's toolchain.
@@ -44,7 +44,6 @@ class Children:
         Args:
             name: What the log calls it.
             command: Program and arguments.
-            environment: Additions to this process's environment.
             on_line: Is given every line of the component's log; says whether it goes into the own log.
         """
         program = BINARIES / command[0]
@@ -54,7 +53,7 @@ class Children:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=None if on_line is None else asyncio.subprocess.PIPE,
             stderr=None if on_line is None else asyncio.subprocess.STDOUT,
-            env={**os.environ, **(environment or {})},
+            env={**os.environ, **kube_environment()},
             preexec_fn=_die_with_parent,
         )
         log.info(f"Running {name}, process {process.pid}")

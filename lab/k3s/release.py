@@ -44,3 +44,9 @@ def checksums(version: str) -> bytes:
 def running_version() -> str:
     """Return the version that this process stands for, e.g. `v1.36.3+k3s1`."""
     return os.environ.get("LYCEUM_K3S_VERSION", DEFAULT_VERSION)
+
+
+def kube_environment() -> dict[str, str]:
+    """Return what makes the control plane report this K3s's version, as far as it is of the same Kubernetes."""
+    version = running_version()
+    return {"KUBE_VERSION": version} if version.partition("+")[0] == KUBERNETES else {}

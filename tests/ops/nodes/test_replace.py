@@ -1,0 +1,68 @@
+"""What a replacement may take away, and how far an interrupted one came."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ops import journal
+from ops.nodes.replace import collateral, made_anew
+
+OLD, NEW = "ssh-ed25519 OLD", "ssh-ed25519 NEW"
+
+
+def entry(operation: str, name: str = "gpu-1", key: str = OLD) -> dict[str, Any]:
+    return {"operation": operation, "nodes": [name], "host_key": key}
+
+
+def test_a_machine_with_another_host_key_was_made_anew() -> None:
+    assert made_anew([entry("replace")], "gpu-1", NEW)
+
+
+def test_a_machine_with_the_noted_host_key_is_still_the_old_one() -> None:
+    assert not made_anew([entry("replace")], "gpu-1", OLD)
+
+
+def test_a_replacement_that_ended_says_nothing_about_the_next_one() -> None:
+    assert not made_anew([entry("replace"), entry("replaced")], "gpu-1", NEW)
+
+
+def test_another_machines_replacement_says_nothing() -> None:
+    assert not made_anew([entry("replace", "gpu-2")], "gpu-1", NEW)
+
+
+def test_without_a_word_there_is_nothing_to_go_on_with() -> None:
+    assert not made_anew([], "gpu-1", NEW)
+
+
+def plan(*steps: tuple[str, str]) -> dict[str, Any]:
+    return {"steps": [{"op": op, "urn": f"urn:pulumi:dev::lyceum::type::{name}"} for op, name in steps]}
+
+
+def test_a_machine_goes_with_its_key_and_its_k3s() -> None:
+    steps = [("delete-replaced", "gpu-1-vm"), ("create-replacement", "gpu-1-host-key"), ("replace", "gpu-1-k3s")]
+
+    assert collateral(plan(*steps, ("update", "k3s-members"), ("same", "gpu-2-vm")), "gpu-1") == set()
+
+
+def test_whatever_else_would_go_is_named() -> None:
+    """A provider whose kubeconfig is unknown for a moment once meant every object on the cluster."""
+    assert collateral(plan(("replace", "kubernetes"), ("delete", "gpu-2-vm")), "gpu-1") == {"kubernetes", "gpu-2-vm"}
+
+
+def test_the_journal_keeps_the_words(tmp_path: Path) -> None:
+    file = tmp_path / "journal.jsonl"
+    journal.record("dev", "remove", {"nodes": ["gpu-3"], "force": ["data"]}, file)
+    journal.record("prod", "remove", {"nodes": ["gpu-9"]}, file)
+    (kept,) = journal.entries("dev", file=file)
+
+    assert (kept["operation"], kept["nodes"], kept["force"]) == ("remove", ["gpu-3"], ["data"])
+    assert "@" in kept["who"]
+
+
+def test_a_journal_line_that_was_cut_short_is_left_out(tmp_path: Path) -> None:
+    file = tmp_path / "journal.jsonl"
+    journal.record("dev", "remove", {"nodes": ["gpu-3"]}, file)
+    with file.open("a") as lines:
+        lines.write(json.dumps({"stack": "dev"})[:9])
+
+    assert len(list(journal.entries("dev", file=file))) == 1

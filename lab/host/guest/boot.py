@@ -28,7 +28,7 @@ def boot(plan: BootPlan, go: int, console: int) -> None:
         os.dup2(console, 1)
         os.dup2(console, 2)
         build_root(plan)
-        socket.sethostname(plan.hostname)
+        socket.sethostname(Path("/etc/hostname").read_text().strip() or plan.hostname)
         if os.read(go, 1):
             connect(plan.ip)
             syscalls.drop_capabilities()

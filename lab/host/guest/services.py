@@ -216,6 +216,9 @@ class Runner:
             if status and not command.ignore_failure:
                 self._say(f"Main process exited, status={abs(status)}")
                 return "exit-code" if status > 0 else "signal"
+        for command in self.unit.exec_start_post:
+            if not await self._helper(command, environment):
+                return "exit-code"
         if self.unit.remain_after_exit:
             self._set(Active.ACTIVE, "exited")
             self._settle(up=True)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from config.hosts import PowerControl
+from config.planned import PLANNED
 from config.platform import Issuer
 from config.site import Site
 
@@ -14,14 +15,19 @@ class Need:
     Attributes:
         name: Its name in the stack's configuration (`lyceum:<name>`) and in the site's `secrets`.
         what: What it is.
+        because: The setting that needs it; empty where every site does.
         generated: True where Lyceum makes it and nobody has to choose.
-        because: The setting that needs it.
     """
 
     name: str
     what: str
+    because: str = ""
     generated: bool = False
-    because: str = "every site"
+
+    @property
+    def demanded(self) -> bool:
+        """Whether something uses it already; a planned setting demands nothing yet."""
+        return not any(self.because == place or self.because.startswith(f"{place}.") for place in PLANNED)
 
 
 GIVEN = {
@@ -29,55 +35,35 @@ GIVEN = {
     "proxmox-token": "API token of the Proxmox user, as in `lyceum@pve!lyceum=…`",
 }
 """What every site needs."""
+_ALWAYS = (Need("seed", GIVEN["seed"], generated=True), Need("proxmox-token", GIVEN["proxmox-token"]))
+_FURTHER = (
+    Need("certificate-key", "private key of the wildcard certificate, PEM", "platform.certificates.certificate-file"),
+    Need("oidc-client-secret", "secret of the client at the identity provider", "identity.oidc"),
+    Need("slack-webhook", "address of the Slack hook", "platform.monitoring.notifications.slack"),
+    Need("smtp-password", "password at the mail server", "platform.monitoring.notifications.mail.user"),
+    Need("s3-access-key", "access key of the bucket", "platform.backup.s3"),
+    Need("s3-secret-key", "secret key of the bucket", "platform.backup.s3"),
+    Need("tunnel-token", "token of the Cloudflare tunnel", "platform.tunnel"),
+    Need("ipmi-password", "password of the management controllers", "hosts[].power"),
+)
 
 
 def needs(site: Site) -> tuple[Need, ...]:
     """Every secret that a site needs, those of every site first."""
-    platform, mail = site.platform, site.platform.monitoring.notifications.mail
-    further = (
-        (
-            platform.certificates.issuer is Issuer.FILES,
-            Need("certificate-key", "private key of the wildcard certificate, PEM", because="platform.certificates"),
-        ),
-        (site.identity.oidc is not None, Need("oidc-client-secret", "client secret", because="identity.oidc")),
-        (
-            platform.monitoring.notifications.slack is not None,
-            Need("slack-webhook", "address of the hook", because="platform.monitoring.notifications.slack"),
-        ),
-        (
-            mail is not None and mail.user is not None,
-            Need("smtp-password", "password at the mail server", because="platform.monitoring.notifications.mail"),
-        ),
-        (
-            platform.backup.s3 is not None,
-            Need("s3-access-key", "access key of the bucket", because="platform.backup.s3"),
-        ),
-        (
-            platform.backup.s3 is not None,
-            Need("s3-secret-key", "secret key of the bucket", because="platform.backup.s3"),
-        ),
-        (platform.tunnel.enabled, Need("tunnel-token", "token of the tunnel", because="platform.tunnel")),
-        (
-            any(host.power is PowerControl.IPMI for host in site.hosts),
-            Need("ipmi-password", "password of the management controllers", because="hosts[].power"),
-        ),
-    )
-    return (
-        Need("seed", GIVEN["seed"], generated=True),
-        Need("proxmox-token", GIVEN["proxmox-token"]),
-        *(need for wanted, need in further if wanted),
-    )
+    platform = site.platform
+    notifications = platform.monitoring.notifications
+    wanted = {
+        "certificate-key": platform.certificates.issuer is Issuer.FILES,
+        "oidc-client-secret": site.identity.oidc is not None,
+        "slack-webhook": notifications.slack is not None,
+        "smtp-password": notifications.mail is not None and notifications.mail.user is not None,
+        "s3-access-key": platform.backup.s3 is not None,
+        "s3-secret-key": platform.backup.s3 is not None,
+        "tunnel-token": platform.tunnel.enabled,
+        "ipmi-password": any(host.power is PowerControl.IPMI for host in site.hosts),
+    }
+    return (*_ALWAYS, *(need for need in _FURTHER if wanted[need.name]))
 
 
-NAMES = (
-    *GIVEN,
-    "certificate-key",
-    "oidc-client-secret",
-    "slack-webhook",
-    "smtp-password",
-    "s3-access-key",
-    "s3-secret-key",
-    "tunnel-token",
-    "ipmi-password",
-)
-"""Every name that `needs` may give; a test holds that."""
+NAMES = tuple(need.name for need in (*_ALWAYS, *_FURTHER))
+"""Every name that a secret may have."""

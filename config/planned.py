@@ -1,0 +1,72 @@
+"""Settings that are accepted and checked, but that no component reads yet; whoever builds the component takes them out.
+
+Said openly: `validate` notes them where a site sets them, `show` and docs/reference/site.md mark them, and their secrets
+are not demanded before something uses them.
+"""
+
+from collections.abc import Iterator
+
+from config.document import Document, Place
+
+PLANNED: dict[str, str] = {
+    "desktops": "R8",
+    "identity": "R12, R15, R26",
+    "tenants": "R2, R16, R44",
+    "calendar": "R10, R11",
+    "nodes[].shift": "R10, R11",
+    "nodes[].devices": "R19, R37",
+    "hosts[].devices": "R19, R37",
+    "hosts[].power": "R41",
+    "hosts[].mac": "R41",
+    "hosts[].bmc": "R41",
+    "network.ntp": "R22",
+    "network.proxy": "R14",
+    "k3s.mirrors": "R14",
+    "k3s.embedded-registry": "R14",
+    "versions": "R34",
+    "platform.certificates.certificate-file": "R25",
+    "platform.certificates.acme-server": "R25",
+    "platform.storage.datasets": "R26, R39",
+    "platform.queues.queues": "R36",
+    "platform.queues.priorities": "R36",
+    "platform.queues.preemption": "R36",
+    "platform.monitoring.notifications": "R20, R34",
+    "platform.logging": "R13",
+    "platform.backup": "R31, R34",
+    "platform.registry": "R14",
+    "platform.tunnel": "R17",
+    "platform.rancher": "R6, R32",
+    "platform.high-throughput": "R19, R43",
+    "platform.power": "R41",
+    "platform.costs": "R34, R40",
+    "workspaces.triton": "R42",
+    "workspaces.jupyterhub.database": "R26",
+    "workspaces.jupyterhub.schedulers": "R26",
+    "workspaces.jupyterhub.idle": "R3",
+    "workspaces.jupyterhub.test-host": "R25",
+    "workspaces.jupyterhub.profiles[].default": "R26",
+}
+"""Place in the model -> the requirements that will be met by it."""
+
+
+def pattern(place: Place) -> str:
+    """`("nodes", 2, "shift")` -> `nodes[].shift`: the place in the model, whichever item it is."""
+    return "".join("[]" if isinstance(part, int) else f".{part}" for part in place).removeprefix(".")
+
+
+def planned(place: Place) -> str | None:
+    """The planned setting that holds this place, or None where a component reads it."""
+    for length in range(1, len(place) + 1):
+        if (found := pattern(place[:length])) in PLANNED:
+            return found
+    return None
+
+
+def kept_for_later(document: Document) -> Iterator[tuple[str, int]]:
+    """Planned settings that a file sets, each once, with the line of the first."""
+    seen: set[str] = set()
+    for place, line in document.lines.items():
+        found = planned(place)
+        if found and found not in seen:
+            seen.add(found)
+            yield found, line

@@ -20,10 +20,10 @@ from tests.contracts.upstream import (
 )
 
 _CLASS = ("name", "annotations", "parameters", "reclaimPolicy", "volumeBindingMode", "mountOptions")
-COMMENTED = {"csi-driver-nfs": {"": ("storageClasses",), "storageClass": _CLASS}}
+COMMENTED: dict[str, dict[str, tuple[str, ...]]] = {"csi-driver-nfs": {"": ("storageClasses",), "storageClass": _CLASS}}
 """Chart -> path -> values that upstream's values.yaml shows only in its comments; a test finds them there."""
 
-SUBCHARTS = {
+SUBCHARTS: dict[str, dict[str, tuple[str, ...]]] = {
     "kube-prometheus-stack": {
         "grafana": (
             "admin", "adminPassword", "adminUser", "affinity", "assertNoLeakedSecrets", "dashboardProviders",
@@ -116,7 +116,7 @@ def _unknown(chart: str, values: Any, upstream: Any, path: str) -> Iterator[str]
     if not isinstance(values, dict):
         yield from _mismatch(values, upstream, path)
         return
-    if upstream is None or (isinstance(upstream, dict | list) and not upstream):
+    if not upstream and not isinstance(upstream, bool | int | str):
         return
     if not isinstance(upstream, dict):
         yield f"{path}: is a map, but upstream has {upstream!r} there"

@@ -1,0 +1,385 @@
+"""One cluster of the stand-in, from its founding to its restoration, on machines of its own.
+
+The tests share the cluster and run in order: what breaks something comes last, and mends it.
+"""
+
+import json
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.lab.k3s.machines import Machine, Switch, remove, toolchain, wait_for
+
+pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("k3s")]
+
+VIP = "10.77.0.30"
+URL = f"https://{VIP}:6443"
+SERVERS = ("cp1", "cp2", "cp3")
+K3S = "/usr/local/bin/k3s"
+MANIFESTS = "/var/lib/rancher/k3s/server/manifests"
+
+COMMON = {
+    "token": "geheim",
+    "agent-token": "for-agents",
+    "tls-san": [VIP],
+    "disable": ["traefik", "servicelb"],
+    "secrets-encryption": True,
+    "node-taint": ["node-role.kubernetes.io/control-plane=true:NoSchedule"],
+    # Upstream waits 50 s before it calls a silent node dead; KWOK speaks up every ten.
+    "kube-controller-manager-arg": ["node-monitor-grace-period=20s"],
+}
+
+KUBE_VIP = {
+    "apiVersion": "apps/v1",
+    "kind": "DaemonSet",
+    "metadata": {"name": "kube-vip-ds", "namespace": "kube-system"},
+    "spec": {
+        "selector": {"matchLabels": {"app": "kube-vip"}},
+        "template": {
+            "metadata": {"labels": {"app": "kube-vip"}},
+            "spec": {
+                "hostNetwork": True,
+                "nodeSelector": {"node-role.kubernetes.io/control-plane": "true"},
+                "tolerations": [{"operator": "Exists"}],
+                "containers": [
+                    {
+                        "name": "kube-vip",
+                        "image": "ghcr.io/kube-vip/kube-vip:v1.0.1",
+                        "env": [{"name": "address", "value": VIP}, {"name": "cp_enable", "value": "true"}],
+                    }
+                ],
+            },
+        },
+    },
+}
+
+MEMBERS = """
+import asyncio
+from pathlib import Path
+from lab.k3s.etcd import Etcd
+from lab.k3s.paths import Paths
+members = asyncio.run(Etcd("https://127.0.0.1:2379", Paths(Path("/var/lib/rancher/k3s"))).members())
+print(*sorted(member.name.rpartition("-")[0] for member in members if not member.learner))
+"""
+
+
+class Cluster:
+    """Three servers, one agent, and a machine to try things with."""
+
+    def __init__(self, directory: Path) -> None:
+        self.switch = Switch(directory)
+        self.servers = {name: Machine(self.switch, 11 + index, name) for index, name in enumerate(SERVERS)}
+        self.worker = Machine(self.switch, 21, "wk1")
+        self.spare = Machine(self.switch, 29, "spare")
+
+    @property
+    def first(self) -> Machine:
+        return self.servers["cp1"]
+
+    def configure(self, machine: Machine, **settings: object) -> None:
+        """Write config.yaml; a setting of None is left out."""
+        given = {name.replace("_", "-"): value for name, value in settings.items()}
+        config = {name: value for name, value in given.items() if value is not None}
+        machine.write("/etc/rancher/k3s/config.yaml", yaml.safe_dump(config))
+
+    def bring_up(self) -> None:
+        """Found the cluster, join the others through the API address."""
+        self.configure(self.first, cluster_init=True, **COMMON)
+        self.first.write(f"{MANIFESTS}/kube-vip.yaml", yaml.safe_dump(KUBE_VIP))
+        self.first.start("server")
+        wait_for("the first server", self.first.up, 120)
+        wait_for("the API address", self.answers, 30)
+        for name in SERVERS[1:]:
+            self.configure(self.servers[name], server=URL, **COMMON)
+            self.servers[name].start("server")
+        for name in SERVERS[1:]:
+            wait_for(name, self.servers[name].up, 120)
+        token = self.first.read("/var/lib/rancher/k3s/server/agent-token").strip()
+        self.configure(self.worker, server=URL, token=token, node_label=["gpu-model=a100"])
+        self.worker.start("agent")
+        wait_for("the agent", self.worker.up, 60)
+        wait_for("all nodes Ready", lambda: self.first.nodes() == dict.fromkeys([*SERVERS, "wk1"], "True"), 30)
+
+    def answers(self) -> bool:
+        """Whether the API answers at its address, asked from outside."""
+        probe = ["curl", "-sk", "--max-time", "1", f"{URL}/readyz"]
+        return bool(self.switch.run(probe, check=False).stdout)
+
+    def holders(self) -> list[str]:
+        """Return which servers carry the API address."""
+        shown = {name: server.run("ip", "address", check=False).stdout for name, server in self.servers.items()}
+        return [name for name, text in shown.items() if f"inet {VIP}/32" in text]
+
+    def refused(self, role: str, reason: str, **settings: object) -> None:
+        """Start K3s on the spare machine and expect it to end with a reason."""
+        self.configure(self.spare, **settings)
+        before = len(self.spare.log) if self.spare.units else 0
+        self.spare.start(role)
+        self.spare.units[-1].wait(60)
+        said = self.spare.log[before:]
+        assert self.spare.units[-1].returncode == 1
+        assert reason in said, f"expected {reason!r}, K3s said:\n{said[-2000:]}"
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    toolchain()
+    directory = Path(tempfile.mkdtemp(prefix="lyceum-k3s-"))
+    made = Cluster(directory)
+    try:
+        made.bring_up()
+        yield made
+    finally:
+        made.switch.close()
+        remove(directory)
+
+
+def members(machine: Machine) -> list[str]:
+    """Return the nodes whose etcd members have a vote."""
+    script = f". /run/lab/env; export PYTHONPATH; exec $LYCEUM_PYTHON -c '{MEMBERS}'"
+    return machine.run("sh", "-c", script).stdout.split()
+
+
+def test_nodes_have_the_roles_that_k3s_gives(cluster: Cluster) -> None:
+    rows = [line.split()[:3] for line in cluster.first.kubectl("get", "nodes", "--no-headers").splitlines()]
+    assert rows == [*([name, "Ready", "control-plane,etcd"] for name in SERVERS), ["wk1", "Ready", "<none>"]]
+
+
+def test_all_servers_have_a_vote(cluster: Cluster) -> None:
+    assert members(cluster.first) == [*SERVERS]
+    node = json.loads(cluster.first.kubectl("get", "node", "cp3", "-o", "json"))
+    conditions = {condition["type"]: condition["status"] for condition in node["status"]["conditions"]}
+    assert conditions["EtcdIsVoter"] == "True"
+
+
+def test_the_api_server_says_which_k3s_it_is(cluster: Cluster) -> None:
+    version = json.loads(cluster.first.kubectl("get", "--raw", "/version"))
+    assert (version["gitVersion"], version["minor"]) == ("v1.36.3+k3s1", "36"), "charts compare this version"
+
+
+def test_one_server_holds_the_api_address(cluster: Cluster) -> None:
+    assert len(cluster.holders()) == 1
+
+
+def test_the_kubeconfig_is_for_root_alone(cluster: Cluster) -> None:
+    mode = cluster.first.run("stat", "-c", "%a", "/etc/rancher/k3s/k3s.yaml").stdout.strip()
+    assert mode == "600"
+
+
+def test_pods_run_where_a_kubelet_is(cluster: Cluster) -> None:
+    cluster.first.kubectl("create", "deployment", "web", "--image=nginx", "--replicas=2")
+    wait_for(
+        "the pods to run",
+        lambda: (
+            cluster.first.kubectl(
+                "get", "pods", "-l", "app=web", "-o", "jsonpath={.items[*].status.phase} {.items[*].spec.nodeName}"
+            )
+            == "Running Running wk1 wk1"
+        ),
+        30,
+    )
+
+
+def test_a_job_succeeds_or_fails_as_its_annotation_says(cluster: Cluster) -> None:
+    job = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": "fails"},
+        "spec": {
+            "backoffLimit": 0,
+            "template": {
+                "metadata": {"annotations": {"lab.lyceum/exit-code": "3"}},
+                "spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": "busybox"}]},
+            },
+        },
+    }
+    cluster.first.write("/tmp/job.yaml", yaml.safe_dump(job))
+    cluster.first.kubectl("apply", "-f", "/tmp/job.yaml")
+    cluster.first.kubectl("create", "job", "works", "--image=busybox")
+    path = "jsonpath={.status.conditions[*].type}"
+    wait_for("a success", lambda: "Complete" in cluster.first.kubectl("get", "job", "works", "-o", path), 30)
+    wait_for("a failure", lambda: "Failed" in cluster.first.kubectl("get", "job", "fails", "-o", path), 30)
+
+
+def test_secrets_are_encrypted_on_the_disk(cluster: Cluster) -> None:
+    cluster.first.kubectl("create", "secret", "generic", "canary", "--from-literal=key=CANARYSECRET")
+    cluster.first.kubectl("create", "configmap", "canary", "--from-literal=key=CANARYPLAIN")
+    count = "cat $(find /var/lib/rancher/k3s/server/db/etcd/member -type f) | grep -ac {} || true"
+    found = {word: cluster.first.run("sh", "-c", count.format(word)).stdout for word in ("CANARYPLAIN", "CANARYSECRET")}
+    assert int(found["CANARYPLAIN"]) > 0, "the control: plain data is found this way"
+    assert int(found["CANARYSECRET"]) == 0
+
+
+def test_a_manifest_is_applied_and_applied_again_when_it_changes(cluster: Cluster) -> None:
+    def written(value: str) -> str:
+        metadata = {"name": "deployed", "namespace": "default"}
+        return yaml.safe_dump({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"key": value}})
+
+    for value in ("first", "second"):
+        cluster.first.write(f"{MANIFESTS}/extra.yaml", written(value))
+        wait_for(
+            f"the {value} manifest",
+            lambda value=value: (  # type: ignore[misc]
+                cluster.first.kubectl("get", "configmap", "deployed", "-o", "jsonpath={.data.key}", check=False)
+                == value
+            ),
+            20,
+        )
+    cluster.first.write(f"{MANIFESTS}/other.yaml.skip", "")
+    cluster.first.write(f"{MANIFESTS}/other.yaml", written("third"))
+    time.sleep(2.5)
+    assert cluster.first.kubectl("get", "configmap", "deployed", "-o", "jsonpath={.data.key}") == "second", ".skip"
+
+
+def test_a_node_may_not_give_itself_a_role(cluster: Cluster) -> None:
+    command = [K3S, "kubectl", "--kubeconfig=/var/lib/rancher/k3s/agent/kubelet.kubeconfig", "label", "node"]
+    assert cluster.worker.run(*command, "wk1", "plain=yes", check=False).returncode == 0, "the control"
+    refused = cluster.worker.run(*command, "wk1", "node-role.kubernetes.io/worker=true", check=False)
+    assert "is not allowed to modify labels" in refused.stderr, "NodeRestriction holds for the lab's nodes as well"
+
+
+def test_a_server_with_a_wrong_token_is_refused(cluster: Cluster) -> None:
+    cluster.refused("server", "401 Unauthorized", server=URL, **{**COMMON, "token": "wrong"})
+
+
+def test_a_token_for_agents_makes_no_server(cluster: Cluster) -> None:
+    cluster.refused("server", "401 Unauthorized", server=URL, **{**COMMON, "token": "for-agents"})
+
+
+def test_a_server_that_expects_another_ca_is_refused(cluster: Cluster) -> None:
+    token = f"K10{'0' * 64}::server:geheim"
+    reason = "token CA hash does not match the Cluster CA certificate hash"
+    cluster.refused("server", reason, server=URL, **{**COMMON, "token": token})
+
+
+def test_a_server_with_other_critical_settings_is_refused(cluster: Cluster) -> None:
+    reason = "critical configuration value mismatch between servers: flannel-backend"
+    cluster.refused("server", reason, server=URL, **{**COMMON, "flannel-backend": "host-gw"})
+
+
+def test_an_unknown_flag_is_refused(cluster: Cluster) -> None:
+    cluster.refused("agent", "flag provided but not defined: -nod-label", nod_label=["a=b"], server=URL)
+
+
+def test_an_agent_configured_with_a_role_does_not_start(cluster: Cluster) -> None:
+    role = "node-role.kubernetes.io/worker"
+    cluster.refused("agent", f"['{role}']", server=URL, token="for-agents", node_label=[f"{role}=true"])
+
+
+def test_a_second_host_of_the_same_name_is_refused(cluster: Cluster) -> None:
+    cluster.configure(cluster.spare, server=URL, token="for-agents", node_name="wk1")
+    cluster.spare.start("agent")
+    wait_for("the refusal", lambda: "Node password rejected, duplicate hostname" in cluster.spare.log, 20)
+    assert not cluster.spare.up()
+    cluster.spare.stop()
+
+
+def test_a_temporary_token_lets_an_agent_in_until_it_is_deleted(cluster: Cluster) -> None:
+    token = cluster.first.run(K3S, "token", "create", "--ttl", "1h").stdout.strip()
+    cluster.configure(cluster.spare, server=URL, token=token)
+    cluster.spare.start("agent")
+    wait_for("the agent", cluster.spare.up, 30)
+    cluster.spare.stop()
+    identifier = token.partition("::")[2].partition(".")[0]
+    cluster.first.run(K3S, "token", "delete", identifier)
+    before = len(cluster.spare.log)
+    cluster.spare.start("agent")
+    wait_for("the refusal", lambda: "401 Unauthorized" in cluster.spare.log[before:], 20)
+    cluster.spare.stop()
+
+
+def test_a_dead_hosts_node_is_not_ready_and_its_name_is_freed_when_deleted(cluster: Cluster) -> None:
+    wait_for("the spare to be called dead", lambda: cluster.first.nodes()["spare"] == "Unknown", 60)
+    secret = ["get", "secret", "-n", "kube-system", "spare.node-password.k3s", "--ignore-not-found", "-o", "name"]
+    assert cluster.first.kubectl(*secret)
+    cluster.first.kubectl("delete", "node", "spare", "--timeout=30s")
+    assert not cluster.first.kubectl(*secret), "a new host of this name could not register"
+
+
+def test_the_api_address_leaves_a_server_whose_api_hangs(cluster: Cluster) -> None:
+    holder = cluster.holders()[0]
+    stopped = cluster.servers[holder]
+    stopped.run("sh", "-c", "kill -STOP $(pgrep -f '[k]ube kube-apiserver')")
+    moved = wait_for("another holder", lambda: cluster.holders() not in ([holder], []), 30)
+    answered = wait_for("an answer", cluster.answers, 30)
+    stopped.run("sh", "-c", "kill -CONT $(pgrep -f '[k]ube kube-apiserver')")
+    assert moved + answered <= 15
+
+
+def test_the_api_stays_reachable_when_its_server_dies(cluster: Cluster) -> None:
+    holder = cluster.holders()[0]
+    cluster.servers[holder].power_off()
+    gap = wait_for("the API at its address", cluster.answers, 40)
+    assert gap <= 15, "the goal for a fail-over"
+    cluster.configure(cluster.spare, server=URL, token="for-agents")
+    cluster.spare.run("rm", "-rf", "/var/lib/rancher", "/etc/rancher/node")
+    cluster.spare.start("agent")
+    wait_for("a new agent", cluster.spare.up, 60)
+    cluster.servers[holder].power_on()
+    cluster.servers[holder].start("server")
+    wait_for("the server to come back", cluster.servers[holder].up, 120)
+    assert members(cluster.servers[holder]) == [*SERVERS]
+
+
+def test_a_deleted_server_leaves_etcd_and_can_join_again(cluster: Cluster) -> None:
+    third = cluster.servers["cp3"]
+    cluster.first.kubectl("delete", "node", "cp3", "--timeout=30s")
+    wait_for("etcd of two", lambda: members(cluster.first) == ["cp1", "cp2"], 20)
+    third.units[-1].wait(30)
+    assert "this node has been removed from the cluster" in third.log
+    third.start("server")
+    wait_for("the server to join again", third.up, 120)
+    assert members(cluster.first) == [*SERVERS]
+
+
+def test_a_server_killed_while_it_joins_finishes_at_the_next_start(cluster: Cluster) -> None:
+    third = cluster.servers["cp3"]
+    third.stop(signal.SIGKILL)
+    cluster.first.kubectl("delete", "node", "cp3", "--timeout=30s")
+    third.run("rm", "-rf", "/var/lib/rancher/k3s/server/db")
+    third.start("server")
+    before = third.log.count("Adding member")
+    wait_for("its announcement", lambda: third.log.count("Adding member") > before, 60)
+    third.stop(signal.SIGKILL)
+    third.start("server")
+    wait_for("the server to join", third.up, 120)
+    assert members(cluster.first) == [*SERVERS], "no member was left behind"
+
+
+def test_a_snapshot_restores_the_cluster_with_its_token_only(cluster: Cluster) -> None:
+    cluster.first.kubectl("create", "configmap", "before")
+    cluster.first.run(K3S, "etcd-snapshot", "save", "--name", "drill")
+    listed = json.loads(cluster.first.run(K3S, "etcd-snapshot", "ls", "-o", "json").stdout)
+    name = listed["items"][0]["spec"]["snapshotName"]
+    assert name.startswith("drill-cp1-")
+    cluster.first.kubectl("create", "configmap", "after")
+    for server in cluster.servers.values():
+        server.stop()
+    cluster.first.run("mv", f"/var/lib/rancher/k3s/server/db/snapshots/{name}", "/root/drill")
+    cluster.first.run("rm", "-rf", "/var/lib/rancher/k3s")
+
+    restore = ["server", "--cluster-reset", "--cluster-reset-restore-path=/root/drill"]
+    cluster.configure(cluster.first, **{**COMMON, "token": "another"})
+    refused = cluster.first.run(K3S, *restore, check=False)
+    assert "bootstrap data already found and encrypted with different token" in refused.stderr
+    cluster.configure(cluster.first, **COMMON)
+    restored = cluster.first.run(K3S, *restore)
+    assert "Managed etcd cluster membership has been reset" in restored.stderr
+
+    cluster.first.start("server")
+    wait_for("the restored server", cluster.first.up, 120)
+    found = cluster.first.kubectl("get", "configmaps", "-o", "name").split()
+    assert "configmap/before" in found
+    assert "configmap/after" not in found
+    for server in (cluster.servers["cp2"], cluster.servers["cp3"]):
+        server.run("rm", "-rf", "/var/lib/rancher/k3s/server/db")
+        server.start("server")
+    for server in cluster.servers.values():
+        wait_for(server.name, server.up, 120)
+    assert members(cluster.first) == [*SERVERS]
+    wait_for("the agent to be back", lambda: cluster.first.nodes().get("wk1") == "True", 60)

@@ -62,7 +62,7 @@ class Period(Model):
     end: ClockTime
     """When it ends; an earlier time than `start` is on the next day."""
     use: User
-    """To whom the machines belong."""
+    """Who has the machines then."""
 
     def minutes(self) -> Iterator[tuple[int, int]]:
         """Stretches within a week as minutes from Monday 00:00, end excluded; Sunday night wraps to Monday."""

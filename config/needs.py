@@ -35,8 +35,8 @@ GIVEN = {
     "proxmox-token": "API token of the Proxmox user, as in `lyceum@pve!lyceum=…`",
 }
 """What every site needs."""
-_ALWAYS = (Need("seed", GIVEN["seed"], generated=True), Need("proxmox-token", GIVEN["proxmox-token"]))
-_FURTHER = (
+ALWAYS = (Need("seed", GIVEN["seed"], generated=True), Need("proxmox-token", GIVEN["proxmox-token"]))
+FURTHER = (
     Need("certificate-key", "private key of the wildcard certificate, PEM", "platform.certificates.certificate-file"),
     Need("oidc-client-secret", "secret of the client at the identity provider", "identity.oidc"),
     Need("slack-webhook", "address of the Slack hook", "platform.monitoring.notifications.slack"),
@@ -62,8 +62,8 @@ def needs(site: Site) -> tuple[Need, ...]:
         "tunnel-token": platform.tunnel.enabled,
         "ipmi-password": any(host.power is PowerControl.IPMI for host in site.hosts),
     }
-    return (*_ALWAYS, *(need for need in _FURTHER if wanted[need.name]))
+    return (*ALWAYS, *(need for need in FURTHER if wanted[need.name]))
 
 
-NAMES = tuple(need.name for need in (*_ALWAYS, *_FURTHER))
+NAMES = tuple(need.name for need in (*ALWAYS, *FURTHER))
 """Every name that a secret may have."""

@@ -1,12 +1,13 @@
 """The model as a tree: which settings exist at a place, and what they are."""
 
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Union, get_args, get_origin
 
+from pydantic import PlainSerializer
 from pydantic.fields import FieldInfo
 
-from config.base import Model
+from config.base import Model, size_text
 
 Place = tuple[str | int, ...]
 
@@ -52,3 +53,14 @@ def field_at(root: type[Model], place: Place) -> FieldInfo | None:
         place = place[:-1]
     above = model_at(root, place[:-1]) if place else None
     return fields(above).get(str(place[-1])) if above else None
+
+
+def is_size(metadata: Iterable[object]) -> bool:
+    """Whether these annotations are those of a size (`64 GiB`)."""
+    return any(isinstance(item, PlainSerializer) and item.func is size_text for item in metadata)
+
+
+def holds_size(info: FieldInfo) -> bool:
+    """Whether a setting, optional or not, is a size."""
+    parts = get_args(info.annotation) if get_origin(info.annotation) in {Union, types.UnionType} else ()
+    return is_size(info.metadata) or any(is_size(get_args(part)[1:]) for part in parts if get_origin(part) is Annotated)

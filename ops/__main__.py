@@ -5,6 +5,7 @@ import typer
 from lab.cli import app as lab
 from ops.demo import demo
 from ops.nodes.commands import app as nodes
+from ops.show import show
 from ops.status import status
 from ops.update import destroy, preview, up
 from ops.validate import validate
@@ -16,7 +17,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_show_locals=False,  # locals may hold secrets
 )
-for command in (validate, demo, preview, up, status, destroy):
+for command in (validate, show, demo, preview, up, status, destroy):
     app.command()(command)
 app.add_typer(lab, name="lab")
 app.add_typer(nodes, name="node")

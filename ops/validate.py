@@ -7,6 +7,7 @@ import typer
 
 from config.check import SITES, Problem, check
 from config.deployed import drift, read_export
+from config.planned import kept_for_later
 from config.stackfile import check_stacks
 from ops.console import USAGE, console, errors, fail
 
@@ -32,6 +33,9 @@ def validate(
     for name in names:
         checked = check(SITES / f"{name}.yaml")
         problems += checked.problems
+        if not as_json and checked.site and checked.document:
+            for place, line in kept_for_later(checked.document):
+                console.print(f"[dim]{name}.yaml:{line}: {place}: checked and kept; nothing reads it yet[/]")
         if deployed and checked.site and checked.document:
             problems += drift(SITES / f"{name}.yaml", checked.site, checked.document, export)
     if everything:

@@ -1,0 +1,153 @@
+"""The reference page of all settings, from the model's own words."""
+
+import types
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import HttpUrl
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from config.base import AddressRange, Model, size_text
+from config.gpus import CARDS
+from config.needs import ALWAYS, FURTHER
+from config.planned import PLANNED
+from config.site import STAGES, Site
+from config.tree import fields, inner, is_size
+
+HEAD = """# Settings of a site
+
+Generated from the model by `python -m config.schema`; a test keeps it current. A site is one file,
+`config/sites/<name>.yaml`. `./lyceum validate <name>` tells every mistake in it, `./lyceum show <name>` what follows
+from it and where each value comes from.
+
+Sizes are whole numbers with a unit: `64 GiB`. A name, host, address or MAC address may hold one range: `gpu-[01-40]`.
+**Planned** settings are accepted and checked, but nothing reads them yet.
+"""
+_WORDS = {int: "number", str: "text", bool: "true or false", IPv4Address: "address", IPv4Network: "network"}
+
+
+def reference() -> str:
+    """The page, as Markdown."""
+    parts = [HEAD, _section("", Site)]
+    for place, model in _models(Site, ""):
+        parts.append(_section(place, model))
+    parts += [_cards(), _stages(), _secrets()]
+    return "\n".join(parts)
+
+
+def _models(model: type[Model], place: str) -> list[tuple[str, type[Model]]]:
+    found: list[tuple[str, type[Model]]] = []
+    for name, info in fields(model).items():
+        inside, suffix = _inside(info.annotation)
+        if inside:
+            below = f"{place}.{name}{suffix}".removeprefix(".")
+            found += [(below, inside), *_models(inside, below)]
+    return found
+
+
+def _inside(annotation: Any) -> tuple[type[Model] | None, str]:
+    """The model that a setting holds, and what stands for the item: `[]` of a list, `.<name>` of a mapping."""
+    annotation, suffix = inner(annotation), ""
+    origin = get_origin(annotation)
+    if origin in {tuple, list}:
+        annotation, suffix = inner(get_args(annotation)[0]), "[]"
+    elif origin is dict:
+        annotation, suffix = inner(get_args(annotation)[1]), ".<name>"
+    return (annotation if isinstance(annotation, type) and issubclass(annotation, Model) else None), suffix
+
+
+def _section(place: str, model: type[Model]) -> str:
+    lines = [
+        f"## `{place}`" if place else "## The file",
+        "",
+        " ".join((model.__doc__ or "").split("\n\n")[0].split()),
+        "",
+    ]
+    lines += ["| setting | value | default | meaning |", "|---|---|---|---|"]
+    for name, info in fields(model).items():
+        at = f"{place}.{name}".removeprefix(".")
+        mark = " **Planned.**" if at in PLANNED else ""
+        meaning = " ".join((info.description or "").split()) + mark
+        cells = [f"`{name}`", _type(info.annotation, info), _default(info), meaning.replace("|", "\\|")]
+        lines.append(f"| {' | '.join(cells)} |")
+    if waits := next(
+        (PLANNED[held] for held in PLANNED if place == held or place.startswith((f"{held}.", f"{held}["))), ""
+    ):
+        lines += ["", f"**Planned** ({waits})."]
+    return "\n".join([*lines, ""])
+
+
+def _type(annotation: Any, info: FieldInfo | None = None) -> str:
+    if info and is_size(info.metadata):
+        return "size"
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return "size" if is_size(arguments[1:]) else _type(arguments[0])
+    if origin in {Union, types.UnionType}:
+        return _type(next(item for item in arguments if item is not type(None)))
+    if origin in {tuple, list}:
+        return f"list of {_plural(_type(arguments[0]))}"
+    if origin is dict:
+        return f"mapping to {_type(arguments[1])}"
+    if origin is Literal:
+        return " or ".join(f"`{item}`" for item in arguments)
+    if isinstance(annotation, type):
+        return _class(annotation)
+    return "value"
+
+
+def _class(annotation: type) -> str:
+    if issubclass(annotation, StrEnum):
+        return ", ".join(f"`{item.value}`" for item in annotation)
+    if issubclass(annotation, Model):
+        return "settings"
+    if issubclass(annotation, AddressRange):
+        return "address range"
+    if issubclass(annotation, HttpUrl):
+        return "URL"
+    if issubclass(annotation, Path):
+        return "file"
+    return _WORDS.get(annotation, annotation.__name__)
+
+
+def _plural(word: str) -> str:
+    return word if word in {"settings", "text"} or "`" in word else f"{word}es" if word.endswith("s") else f"{word}s"
+
+
+def _default(info: FieldInfo) -> str:
+    if info.is_required():
+        return "needed"
+    default = info.get_default(call_default_factory=True, validated_data={})
+    if default is None or default is PydanticUndefined or default in ((), {}) or isinstance(default, Model):
+        return ""
+    if _type(info.annotation, info) == "size":
+        return f"`{size_text(default)}`"
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
+    if isinstance(default, tuple):
+        return ", ".join(f"`{item.name if hasattr(item, 'name') else item}`" for item in default)
+    return f"`{default}`"
+
+
+def _cards() -> str:
+    lines = ["## GPU models", "", "| model | memory | PCI id | MIG profiles |", "|---|---|---|---|"]
+    for name, card in CARDS.items():
+        lines.append(f"| `{name}` | {card.memory_gib} GiB | `{card.id}` | {', '.join(card.mig) or 'none'} |")
+    return "\n".join([*lines, ""])
+
+
+def _stages() -> str:
+    lines = ["## Stages", "", "| stage | GPU workers in service |", "|---|---|"]
+    lines += [f"| `{name}` | {count or 'all'} |" for name, count in STAGES.items()]
+    return "\n".join([*lines, ""])
+
+
+def _secrets() -> str:
+    lines = ["## Secrets", "", "Never in this file. `./lyceum secrets` lists and sets them.", ""]
+    lines += ["| secret | what it is | needed by |", "|---|---|---|"]
+    for need in (*ALWAYS, *FURTHER):
+        lines.append(f"| `{need.name}` | {need.what} | {f'`{need.because}`' if need.because else 'every site'} |")
+    return "\n".join([*lines, ""])

@@ -100,7 +100,6 @@ def results(tmp_path_factory: pytest.TempPathFactory, sshd: Sshd) -> dict[str, A
         run("fed", "cat; wc -c", stdin="line one\\nline two\\n")
         run("environment", 'echo "$WELCOME_NAME"', environment={"WELCOME_NAME": "Ada"})
         run("idle", delete="true")
-        run("many lines", "seq 1 20000 | tr '\\n' ' '")
         run("locked key", "echo in", connection=connection(private_key=given["locked"], private_key_password="open sesame"))
         run("through a bastion", "echo in", connection=connection(proxy=remote.ProxyConnectionArgs(
             host="127.0.0.1", port=given["port"], user=given["user"], host_key=given["host_key"], private_key=given["key"])))
@@ -142,10 +141,6 @@ def test_an_accepted_variable_reaches_the_command(results: dict[str, Any]) -> No
 
 def test_a_command_without_create_only_waits_for_its_delete(results: dict[str, Any]) -> None:
     assert results["idle"] == {"stdout": "", "stderr": ""}
-
-
-def test_a_line_longer_than_any_buffer_arrives_whole(results: dict[str, Any]) -> None:
-    assert results["many lines"]["stdout"].split() == [str(number) for number in range(1, 20001)]
 
 
 def test_a_private_key_may_have_a_passphrase(results: dict[str, Any]) -> None:
@@ -287,6 +282,16 @@ def test_a_variable_that_the_server_refuses_is_named(bench: Bench) -> None:
     assert "AcceptEnv" in output
 
 
+@pytest.mark.skipif(OFFICIAL is not None, reason="the official plugin hangs when it shows a line longer than 64 KiB")
+def test_a_line_longer_than_any_buffer_arrives_whole(bench: Bench) -> None:
+    bench.program("""
+        one = remote.Command("one", connection=connection(), create="seq 1 20000 | tr '\\\\n' ' '")
+        pulumi.export("words", one.stdout.apply(lambda text: len(text.split())))
+    """)
+    bench.project.up()
+    assert bench.project.outputs() == {"words": 20000}
+
+
 def test_dialling_stops_at_its_limit(bench: Bench) -> None:
     bench.give(nobody=free_port())
     bench.program("""
@@ -357,11 +362,26 @@ def test_an_interrupt_is_passed_on_to_the_command(bench: Bench) -> None:
             remote.Command("one", connection=connection(), create="a long command")
         """)
         with bench.project.start("up", "--yes", "--skip-preview") as engine:
-            assert server.begun.wait(20), "the command did not start"
+            server.wait_for_command(engine)
             engine.send_signal(signal.SIGINT)
             output, _ = engine.communicate(timeout=30)
     assert server.signals == ["INT"]
     assert "ended by SIGINT" in output
+
+
+@pytest.mark.skipif(OFFICIAL is not None, reason="the official plugin outlives its engine by minutes")
+def test_a_command_ends_when_the_engine_was_killed(bench: Bench) -> None:
+    with NotingServer(bench.sshd) as server:
+        bench.give(port=server.port)
+        bench.program("""
+            remote.Command("one", connection=connection(), create="a long command")
+        """)
+        with bench.project.start("up", "--yes", "--skip-preview") as engine:
+            server.wait_for_command(engine)
+            engine.kill()
+            engine.communicate(timeout=30)
+        assert server.ended.wait(15), "the next run would meet this command"
+    assert server.signals == ["INT"]
 
 
 class NotingServer:
@@ -370,6 +390,7 @@ class NotingServer:
     def __init__(self, sshd: Sshd) -> None:
         self.port = 0
         self.begun = threading.Event()
+        self.ended = threading.Event()
         self.signals: list[str] = []
         self._key = str(sshd.directory / "host")
         self._loop = asyncio.new_event_loop()
@@ -380,6 +401,12 @@ class NotingServer:
         self._server = asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(10)
         self.port = self._server.get_port()
         return self
+
+    def wait_for_command(self, engine: subprocess.Popen[str]) -> None:
+        """Returns once the command runs; if it does not start, fails with what the engine said."""
+        if not self.begun.wait(20):
+            engine.kill()
+            pytest.fail(f"the command did not start: {engine.communicate()[0]}")
 
     async def _listen(self) -> asyncssh.SSHAcceptor:
         noting = self
@@ -399,6 +426,7 @@ class NotingServer:
 
             def signal_received(self, signal: str) -> None:
                 noting.signals.append(signal)
+                noting.ended.set()
                 self.channel.exit(1)
 
         class Server(asyncssh.SSHServer):

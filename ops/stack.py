@@ -67,6 +67,7 @@ class Stack:
     def set(self, key: str, value: str | list[str] | None) -> None:
         """Writes a plain setting, keeping comments; None takes it out."""
         yaml = YAML()
+        yaml.width = 4096  # leave long lines, such as the encryption salt, as they are
         data = yaml.load(self.file)
         if value is None:
             data["config"].pop(f"lyceum:{key}", None)
@@ -126,7 +127,16 @@ class Stack:
         os.execvpe(command[0], command, os.environ | {INSIDE: "1"})  # noqa: S606 - the same command, elsewhere
 
     def secret(self, name: str) -> str:
-        """A given secret in clear: from the file that the site names, or out of the stack's configuration."""
+        """A given secret in clear; ends the command where it is missing."""
+        value = self.known_secret(name)
+        if value is None:
+            fail(
+                f"{self.name} lacks the secret `{name}`; set it with `./lyceum secrets set {name} --stack {self.name}`"
+            )
+        return value
+
+    def known_secret(self, name: str) -> str | None:
+        """A given secret in clear, from the file that the site names or out of the stack's configuration; or None."""
         reference = self.site.secrets.get(name)
         if reference and (PROJECT / reference.file).exists():
             return (PROJECT / reference.file).read_text().strip()
@@ -138,8 +148,4 @@ class Stack:
             text=True,
             check=False,
         )
-        if found.returncode:
-            fail(
-                f"{self.name} lacks the secret `{name}`; set it with `./lyceum secrets set {name} --stack {self.name}`"
-            )
-        return found.stdout.strip()
+        return None if found.returncode else found.stdout.strip()

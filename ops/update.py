@@ -9,6 +9,7 @@ from ops.console import REFUSED, USAGE, console, fail, step
 from ops.engine import PARALLEL, Engine
 from ops.nodes.leave import Leave, leave
 from ops.nodes.objections import Word
+from ops.preflight.run import preflight
 from ops.removal import Removal, existing, removals, unprotected
 from ops.settle import settle
 from ops.stack import Stack
@@ -21,6 +22,7 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 def preview(stack: StackName, *, diff: Annotated[bool, typer.Option(help="Show every changed value.")] = False) -> None:
     """Shows what `up` would do; changes nothing."""
     engine = _begin(stack)
+    preflight(engine, engine.stack.stage, required=False)
     raise typer.Exit(engine.run("preview", f"--parallel={PARALLEL}", *(["--diff"] if diff else [])))
 
 
@@ -38,6 +40,7 @@ def up(
     engine = _begin(stack)
     with engine.alone() as lock:
         settle(engine)
+        preflight(engine, stage or engine.stack.stage, required=True)
         _allow_removal(engine, stage or engine.stack.stage, set(remove or ()), frozenset(force or ()))
         if stage and stage != engine.stack.stage:
             engine.stack.set_stage(stage)

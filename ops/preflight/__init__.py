@@ -1,0 +1,1 @@
+"""What Proxmox is asked before it is touched: cards, memory, disks, VMIDs, drift."""

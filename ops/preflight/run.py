@@ -1,0 +1,51 @@
+"""The preflight before `preview` and `up`."""
+
+import time
+
+from components.hosts.pve import PveError
+from ops.console import REFUSED, console, errors, fail, took
+from ops.engine import Engine
+from ops.preflight.checks import Problem, problems
+from ops.preflight.facts import ask
+from ops.settle import proxmox
+
+
+def preflight(engine: Engine, stage: str, *, required: bool) -> None:
+    """Asks Proxmox whether the machines of a stage can be what the site's file says; ends the command where not.
+
+    Args:
+        engine: The stack.
+        stage: Which machines.
+        required: Whether Proxmox must answer; a preview may be made where it cannot be reached, and says so.
+    """
+    if not required and engine.stack.known_secret("proxmox-token") is None:
+        console.print("[yellow]![/] no Proxmox token here: cards, memory and disks are not looked at")
+        return
+    nodes = engine.stack.nodes_at(stage)
+    start = time.monotonic()
+    try:
+        facts = ask(proxmox(engine), {node.host for node in nodes}, engine.stack.site.proxmox.pool)
+    except PveError as error:
+        if required:
+            fail(f"Proxmox: {error}")
+        console.print(f"[yellow]![/] cards, memory and disks are not looked at: {error}")
+        return
+    found = problems(engine.stack.site, nodes, facts)
+    tell(found)
+    if fatal := sum(problem.fatal for problem in found):
+        fail(f"{fatal} problem(s) with {engine.stack.site.title}; nothing was touched", REFUSED)
+    if any(host.pci is None for host in facts.hosts.values()) and any(node.gpus for node in nodes):
+        # The token's rights are the least that are needed; the mappings were held against the hardware by Proxmox itself.
+        scope = "cards by their mappings (IOMMU neighbours need Sys.Audit on /)"
+    else:
+        scope = "cards, IOMMU groups"
+    console.print(
+        f"[green]✓[/] {len(facts.hosts)} host(s) asked: {scope}, memory, disks [dim]({took(time.monotonic() - start)})[/]"
+    )
+
+
+def tell(found: list[Problem]) -> None:
+    """One line a problem."""
+    for problem in found:
+        mark = "[red]✗[/]" if problem.fatal else "[yellow]![/]"
+        errors.print(f"{mark} {problem.text}")

@@ -190,7 +190,7 @@ class Access:
                 if found:
                     roles = found
                     break
-        return {"NoAccess": roles["NoAccess"]} if "NoAccess" in roles else roles
+        return roles
 
     def _subjects(self, who: Identity) -> Iterable[tuple[str, frozenset[str]]]:
         """Whose entries count for `who`, most specific first. A token's own entries only; groups hold users."""

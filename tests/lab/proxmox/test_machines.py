@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from lab.proxmox.state import Volume
 from tests.lab.proxmox.campus import Campus, Refused, image_call
 
 pytestmark = pytest.mark.anyio
@@ -124,6 +125,41 @@ async def test_a_removed_disk_stays_as_unused_until_it_is_removed_again(campus: 
     assert config["unused0"] == "local-lvm:vm-100-disk-1"
     await campus.token.put(f"{QEMU}/100/config", delete="unused0")
     assert "pve1/local-lvm:vm-100-disk-1" not in campus.px.cluster.state.volumes
+
+
+async def test_an_unused_disk_that_is_attached_again_is_unused_no_longer(campus: Campus) -> None:
+    await campus.token.vm(scsi1="local-lvm:100")
+    await campus.token.put(f"{QEMU}/100/config", delete="scsi1")
+
+    await campus.token.put(f"{QEMU}/100/config", scsi5="local-lvm:vm-100-disk-0,ssd=1")
+
+    config = await campus.token.get(f"{QEMU}/100/config")
+    assert config["scsi5"] == "local-lvm:vm-100-disk-0,ssd=1,size=100G"
+    assert "unused0" not in config
+
+
+async def test_a_change_that_is_refused_half_way_changes_nothing(campus: Campus) -> None:
+    await campus.token.vm(tags="before")
+    with pytest.raises(Refused, match="does not exist"):
+        await campus.token.put(
+            f"{QEMU}/100/config", tags="after", scsi1="local-lvm:8", scsi2="local-lvm:0,import-from=local:import/x.raw"
+        )
+    assert (await campus.token.get(f"{QEMU}/100/config"))["tags"] == "before"
+    assert campus.px.cluster.state.volumes == {}, "the disk made before the refusal is gone again"
+
+
+@pytest.mark.parametrize(("flag", "left"), [("1", []), ("0", ["pve1/local-lvm:vm-100-disk-7"])])
+async def test_disks_that_no_configuration_names_go_only_when_asked_for(
+    campus: Campus, flag: str, left: list[str]
+) -> None:
+    """The provider asks for it by default; Lyceum does not, for they may hold data."""
+    await campus.token.vm(scsi0="local-lvm:8")
+    stray = Volume(content="images", format="raw", size=1, written=1, vmid=100)
+    campus.px.cluster.state.volumes["pve1/local-lvm:vm-100-disk-7"] = stray
+
+    await campus.token.task("DELETE", f"{QEMU}/100", destroy__unreferenced__disks=flag)
+
+    assert list(campus.px.cluster.state.volumes) == left
 
 
 async def test_a_destroyed_vm_leaves_nothing(campus: Campus) -> None:

@@ -1,15 +1,24 @@
 """`python -m ops`: assembles the command from its rooms."""
 
+import sys
+
 import typer
 
+from components.hosts.pve import PveError
+from config.secrets import MissingSecretError
+from lab.campus import CampusError, ControlError, NotRunning
 from lab.cli import app as lab
+from ops.console import FAILED, errors
 from ops.demo import demo
 from ops.nodes.commands import app as nodes
 from ops.show import show
 from ops.status import status
 from ops.update import destroy, preview, up
 from ops.validate import validate
+from toolchain.environment import ToolchainMissingError
 
+FORESEEN = (PveError, MissingSecretError, CampusError, ControlError, NotRunning, ToolchainMissingError)
+"""Errors whose text says what is wrong and what to do."""
 app = typer.Typer(
     name="lyceum",
     help="Turns a campus's PCs and servers into a GPU cluster that people log in to.",
@@ -22,5 +31,15 @@ for command in (validate, show, demo, preview, up, status, destroy):
 app.add_typer(lab, name="lab")
 app.add_typer(nodes, name="node")
 
+
+def main() -> None:
+    """Runs the command; an error that was foreseen is a sentence, not a traceback."""
+    try:
+        app()
+    except FORESEEN as error:
+        errors.print(f"[red]✗[/] {error}", markup=True)
+        sys.exit(FAILED)
+
+
 if __name__ == "__main__":
-    app()
+    main()

@@ -10,7 +10,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from components.hosts.pve import Pve, PveError, wait_for
+from components.hosts.pve import Pve, wait_for
 from ops.console import console, fail
 from ops.engine import Engine, State
 from ops.kube import Kube
@@ -70,8 +70,7 @@ def proxmox(engine: Engine) -> Pve:
 
 def _take_back_vm(engine: Engine, inputs: State) -> None:
     pve, vm_id, node, name = proxmox(engine), int(inputs["vmId"]), inputs["nodeName"], inputs["name"]
-    known = {vm["vmid"]: vm for vm in pve.call("GET", "cluster/resources", type="vm")}
-    if vm_id not in known:
+    if not _exists(pve, vm_id):
         return
     path = f"nodes/{node}/qemu/{vm_id}"
     config = pve.call("GET", f"{path}/config")
@@ -82,7 +81,12 @@ def _take_back_vm(engine: Engine, inputs: State) -> None:
         )
     _power_off(pve, path)
     pve.call("DELETE", path, purge="1", **{"destroy-unreferenced-disks": "1"})
-    wait_for(f"VM {vm_id} to be gone", 120, lambda: "gone" if _is_gone(pve, path) else None)
+    wait_for(f"VM {vm_id} to be gone", 120, lambda: None if _exists(pve, vm_id) else "gone")
+
+
+def _exists(pve: Pve, vm_id: int) -> bool:
+    """Whether the token sees the VM; asked for by its number, a VM that is gone answers 403 to a token of the pool."""
+    return any(vm["vmid"] == vm_id for vm in pve.call("GET", "cluster/resources", type="vm"))
 
 
 def _power_off(pve: Pve, path: str) -> None:
@@ -90,14 +94,6 @@ def _power_off(pve: Pve, path: str) -> None:
         pve.call("POST", f"{path}/status/stop")
     status = f"{path}/status/current"
     wait_for(f"{path} to stop", 120, lambda: "yes" if pve.call("GET", status)["status"] == "stopped" else None)
-
-
-def _is_gone(pve: Pve, path: str) -> bool:
-    try:
-        pve.call("GET", f"{path}/status/current")
-    except PveError as error:
-        return "does not exist" in str(error)
-    return False
 
 
 def _forget_helm(engine: Engine, inputs: State, *, everything: bool) -> None:

@@ -168,11 +168,11 @@ def resolv_conf(vm: VmSpec) -> str:
     return "".join(f"{line}\n" for line in [*lines, *(f"nameserver {server}" for server in vm.dns)])
 
 
-def passwd_lines(users: tuple[User, ...], home: str = "/home") -> tuple[str, str, str]:
-    """Lines to add to passwd, shadow and group, with IDs counted up from 1000."""
+def passwd_lines(users: tuple[User, ...], first: int = FIRST_UID) -> tuple[str, str, str]:
+    """Lines to add to passwd, shadow and group, with IDs counted up from `first`."""
     passwd, shadow, group = "", "", ""
-    for uid, user in enumerate(users, FIRST_UID):
-        passwd += f"{user.name}:x:{uid}:{uid}::{home}/{user.name}:{user.shell}\n"
+    for uid, user in enumerate(users, first):
+        passwd += f"{user.name}:x:{uid}:{uid}::/home/{user.name}:{user.shell}\n"
         shadow += f"{user.name}:*:19000:0:99999:7:::\n"
         group += f"{user.name}:x:{uid}:\n"
     return passwd, shadow, group

@@ -82,9 +82,12 @@ def host_key(comment: str) -> tuple[bytes, bytes]:
 
 def _accounts(writer: "_Writer", todo: Setup) -> None:
     """Add users that are not there, and give all of them their keys and rights."""
-    known = {line.split(":")[0] for line in writer.read("/etc/passwd").splitlines()}
+    entries = [line.split(":") for line in writer.read("/etc/passwd").splitlines()]
+    known = {entry[0]: int(entry[2]) for entry in entries}
     new = tuple(user for user in todo.users if user.name not in known)
-    for path, lines in zip(("/etc/passwd", "/etc/shadow", "/etc/group"), passwd_lines(new), strict=True):
+    # 65534 is nobody; people's IDs end at 60000 (login.defs(5)).
+    first = max([FIRST_UID - 1, *(uid for uid in known.values() if uid <= 60000)]) + 1
+    for path, lines in zip(("/etc/passwd", "/etc/shadow", "/etc/group"), passwd_lines(new, first), strict=True):
         mode = 0o640 if path == "/etc/shadow" else 0o644
         writer.write(GuestFile(path, (writer.read(path) + lines).encode(), mode))
     _groups(writer, todo)

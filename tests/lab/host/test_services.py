@@ -1,0 +1,85 @@
+"""Services of a VM, as the K3s units use them."""
+
+import pytest
+
+from lab.contracts import VmSpec
+from tests.lab.host.conftest import Lab
+
+pytestmark = pytest.mark.lab
+
+INSTALL = """
+sudo tee /etc/systemd/system/{name}.service >/dev/null <<'UNIT'
+[Unit]
+Description=test
+[Install]
+WantedBy=multi-user.target
+[Service]
+{body}
+UNIT
+sudo systemctl daemon-reload
+"""
+READY = (
+    "/bin/bash -c 'sleep 0.3; python3 -c \"import socket,os; socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)"
+    '.sendto(b\\"READY=1\\", os.environ[\\"NOTIFY_SOCKET\\"])"; exec sleep 1000\''
+)
+
+
+@pytest.fixture(scope="module")
+def machine(lab: Lab) -> VmSpec:
+    """A VM for services."""
+    return lab.boot(20)
+
+
+def install(lab: Lab, machine: VmSpec, name: str, body: str) -> None:
+    lab.says(machine, INSTALL.format(name=name, body=body))
+
+
+def test_starting_a_notify_service_waits_until_it_is_ready(lab: Lab, machine: VmSpec) -> None:
+    install(lab, machine, "slow", f"Type=notify\nRestart=always\nExecStart={READY}")
+    assert lab.says(machine, "sudo systemctl start --no-block slow; systemctl is-active slow || true") == "activating"
+    assert lab.says(machine, "sudo systemctl start slow; systemctl is-active slow") == "active"
+
+
+def test_a_killed_service_comes_back_and_says_how_often(lab: Lab, machine: VmSpec) -> None:
+    install(lab, machine, "phoenix", "Restart=always\nRestartSec=2s\nExecStart=/bin/sleep 1000")
+    script = "sudo systemctl start phoenix; sudo systemctl kill -s KILL phoenix; sleep 0.1; systemctl is-active phoenix"
+    assert lab.ssh(machine, script).stdout.strip() == "activating"
+    assert lab.says(machine, "sleep 2.5; systemctl show -p ActiveState,NRestarts --value phoenix") == "active\n1"
+
+
+def test_a_service_that_cannot_start_fails_with_its_reason_in_the_journal(lab: Lab, machine: VmSpec) -> None:
+    install(lab, machine, "broken", "ExecStartPre=/bin/sh -c 'echo no disk >&2; exit 4'\nExecStart=/bin/true")
+    done = lab.ssh(machine, "sudo systemctl start broken")
+    assert done.returncode == 1
+    assert "the control process exited with error code" in done.stderr
+    assert "no disk" in lab.says(machine, "sudo journalctl -u broken --no-pager")
+    assert lab.ssh(machine, "systemctl is-failed broken").returncode == 0
+
+
+def test_a_service_that_always_fails_is_given_up_after_its_limit(lab: Lab, machine: VmSpec) -> None:
+    body = "Restart=always\nRestartSec=10ms\nExecStart=/bin/false\n[Unit]\nStartLimitBurst=3"
+    install(lab, machine, "hopeless", body)
+    lab.ssh(machine, "sudo systemctl start hopeless; sleep 0.5")
+    assert lab.says(machine, "systemctl show -p Result --value hopeless") == "start-limit-hit"
+
+
+@pytest.mark.parametrize(("mode", "left"), [("process", "1"), ("control-group", "0")])
+def test_the_kill_mode_decides_whether_children_outlive_a_stop(lab: Lab, machine: VmSpec, mode: str, left: str) -> None:
+    name = f"parent-{mode}"
+    body = f"KillMode={mode}\nExecStart=/bin/bash -c 'setsid sleep 77{len(mode)} & exec sleep 1000'"
+    install(lab, machine, name, body)
+    script = (
+        f"sudo systemctl start {name}; sleep 0.1; sudo systemctl stop {name}; pgrep -fc '[s]leep 77{len(mode)}' || true"
+    )
+    assert lab.says(machine, script) == left
+
+
+def test_an_enabled_service_starts_with_the_vm_and_a_disabled_one_does_not(lab: Lab, machine: VmSpec) -> None:
+    other = lab.boot(21)
+    for name in ("wanted", "unwanted"):
+        install(lab, other, name, "EnvironmentFile=-/etc/missing.env\nExecStart=/bin/sleep 1000")
+    lab.says(other, "sudo systemctl enable --now wanted unwanted; sudo systemctl disable unwanted")
+    lab.ask("vm_stop", vmid=other.vmid, force=False)
+    lab.boot(21)
+    lab.says(other, "for i in $(seq 50); do systemctl is-system-running && break; sleep 0.1; done")
+    assert lab.ssh(other, "systemctl is-active wanted unwanted").stdout.split() == ["active", "inactive"]

@@ -1,0 +1,132 @@
+"""VMs as a person meets them: over SSH, through the guest agent, and when their power fails."""
+
+import subprocess
+import time
+
+import pytest
+
+from lab import campus
+from lab.contracts import VmSpec
+from tests.lab.host.conftest import Lab
+
+pytestmark = pytest.mark.lab
+
+
+@pytest.fixture(scope="module")
+def first(lab: Lab) -> VmSpec:
+    """A VM that tests may look at and must not break."""
+    return lab.boot(1)
+
+
+def test_the_user_of_cloud_init_logs_in_with_a_key_and_is_root_by_sudo(lab: Lab, first: VmSpec) -> None:
+    assert lab.says(first, "hostname; whoami; sudo -n id -u") == "vm-1\nlyceum\n0"
+
+
+def test_the_host_key_that_the_agent_reads_is_the_one_that_ssh_sees(lab: Lab, first: VmSpec) -> None:
+    scan = [*campus.enter(lab.name), "ssh-keyscan", "-t", "ed25519", "10.21.1.1"]
+    seen = subprocess.run(scan, capture_output=True, text=True, check=True).stdout.split()
+    assert seen[1:3] == lab.host_key(first.vmid).split()[:2]
+
+
+def test_a_vm_sees_its_gpu_and_its_data_disk(lab: Lab, first: VmSpec) -> None:
+    assert lab.says(first, "lspci -nn") == "01:00.0 3D controller [0302]: NVIDIA A100 PCIE 40GB [10de:20f1]"
+    size = lab.says(first, "sudo stat -Lc %s /dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_ceph-1")
+    assert size == str(20 << 30)
+
+
+def test_nothing_leads_out_of_the_campus(lab: Lab, first: VmSpec) -> None:
+    script = "timeout 2 bash -c '</dev/tcp/198.51.100.1/53' 2>/dev/null; echo $?; ip route show default"
+    code, route = lab.says(first, script).splitlines()
+    assert code != "0", "an address outside answered"
+    assert route.startswith("default via 10.21.0.1 dev eth0"), "the VM itself is set up as on a real campus"
+
+
+def test_what_a_vms_root_sets_in_the_kernel_stays_a_note(lab: Lab, first: VmSpec) -> None:
+    before = subprocess.run(["sysctl", "-n", "kernel.panic"], capture_output=True, text=True, check=True).stdout
+    assert lab.says(first, "sudo sysctl -w kernel.panic=77 && sudo sysctl -n kernel.panic") == "kernel.panic = 77\n77"
+    assert lab.ssh(first, "echo 77 | sudo tee /proc/sys/kernel/panic").returncode != 0
+    after = subprocess.run(["sysctl", "-n", "kernel.panic"], capture_output=True, text=True, check=True).stdout
+    assert after == before, "the machine's kernel was changed from inside a VM"
+
+
+def test_a_vm_shows_nothing_of_the_machines_people(lab: Lab, first: VmSpec) -> None:
+    assert lab.says(first, "ls /home; sudo ls -A /root; ls /opt; ls /usr/local/bin") == "lyceum\nlyceum-lab"
+
+
+def test_a_reboot_keeps_the_disk_and_the_host_key(lab: Lab) -> None:
+    machine = lab.boot(2)
+    key = lab.host_key(machine.vmid)
+    lab.says(
+        machine, "echo kept | sudo tee /etc/kept /usr/local/kept >/dev/null; touch /run/user-was-here 2>&1 || true"
+    )
+    started = lab.says(machine, "stat -c %Y /proc/1")
+    lab.ssh(machine, "sleep 1; sudo reboot")
+    _wait_for_another_boot(lab, machine, started)
+    assert lab.says(machine, "cat /etc/kept /usr/local/kept") == "kept\nkept"
+    assert lab.host_key(machine.vmid) == key
+
+
+def _wait_for_another_boot(lab: Lab, machine: VmSpec, started: str) -> None:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        lab.wait(machine.vmid)
+        done = lab.ssh(machine, "stat -c %Y /proc/1")
+        if done.returncode == 0 and done.stdout.strip() != started:
+            return
+        time.sleep(0.05)
+    pytest.fail("the VM did not come back from its reboot")
+
+
+def test_a_power_failure_keeps_what_was_written(lab: Lab) -> None:
+    machine = lab.boot(3)
+    lab.says(machine, "echo kept | sudo tee /etc/kept")
+    lab.ask("power_fail", vmid=machine.vmid)
+    assert machine.vmid not in [found["vmid"] for found in lab.ask("machines")], "it is off until somebody starts it"
+    lab.boot(3)
+    assert lab.says(machine, "cat /etc/kept") == "kept"
+
+
+def test_deleting_a_vm_loses_its_disk_and_its_host_key(lab: Lab) -> None:
+    machine = lab.boot(4)
+    key = lab.host_key(machine.vmid)
+    lab.says(machine, "echo kept | sudo tee /etc/kept")
+    lab.ask("vm_delete", vmid=machine.vmid)
+    lab.boot(4)
+    assert lab.ssh(machine, "cat /etc/kept").returncode == 1
+    assert lab.host_key(machine.vmid) != key
+
+
+def test_the_agent_is_silent_while_the_vm_is_off(lab: Lab) -> None:
+    machine = lab.boot(5)
+    lab.ask("vm_stop", vmid=machine.vmid, force=False)
+    with pytest.raises(campus.ControlError, match="guest agent is not running"):
+        lab.ask("vm_agent", vmid=machine.vmid, command="ping", arguments={})
+
+
+def test_the_agent_does_not_follow_a_guests_links_to_the_machine(lab: Lab, first: VmSpec) -> None:
+    lab.says(first, "sudo ln -sfn /proc/1/environ /etc/lead; sudo ln -sfn /etc/machine-id /etc/own")
+    own = lab.ask("vm_agent", vmid=first.vmid, command="file-read", arguments={"file": "/etc/own"})["content"]
+    assert own.strip() == lab.says(first, "cat /etc/machine-id"), "absolute links mean the VM's own root"
+
+
+def test_user_data_runs_once_and_cloud_init_can_be_waited_for(lab: Lab) -> None:
+    data = f"""#cloud-config
+users: [{{name: lyceum, sudo: "ALL=(ALL) NOPASSWD:ALL", ssh_authorized_keys: ["{lab.key}"]}}]
+write_files: [{{path: /etc/greeting, content: hello}}]
+runcmd: ["sleep 0.3", "echo ran >> /etc/ran"]
+"""
+    machine = lab.boot(6, custom_user_data=data)
+    assert lab.says(machine, "cloud-init status --wait; cat /etc/greeting /etc/ran") == "status: done\nhelloran"
+    lab.ask("vm_stop", vmid=machine.vmid, force=False)
+    lab.boot(6, custom_user_data=data)
+    assert lab.says(machine, "cloud-init status --wait; cat /etc/ran") == "status: done\nran"
+
+
+def test_user_data_that_fails_is_reported_by_cloud_init(lab: Lab) -> None:
+    data = f"""#cloud-config
+users: [{{name: lyceum, ssh_authorized_keys: ["{lab.key}"]}}]
+runcmd: ["false", "touch /etc/after"]
+"""
+    machine = lab.boot(7, custom_user_data=data)
+    done = lab.ssh(machine, "cloud-init status --wait; ls /etc/after")
+    assert done.stdout.strip() == "status: error", "what comes after a failure must not run"

@@ -9,28 +9,43 @@ from functools import cache
 
 import yaml
 
-from config.load import PROJECT, SITES
+from config.load import PROJECT, SITES, load_site
+from config.needs import FURTHER
 from config.secrets import derived_text, ssh_private_pem
 from config.site import STAGES
 from tests.support.mocks import Graph, Registered, build
 
 ALL_SITES = tuple(sorted(path.stem for path in SITES.glob("*.yaml")))
-EVERY = [(site, stage) for site in ALL_SITES for stage in STAGES]
-"""Every site at every stage."""
+
+
+def stages(site: str) -> list[str]:
+    """Stages of a site at which machines are added; the others are the same program (a test holds that)."""
+    campus = load_site(site)
+    first = {len(campus.in_service(stage)): stage for stage in reversed(STAGES)}
+    return [stage for stage in STAGES if stage in first.values()]
+
+
+EVERY = [(site, stage) for site in ALL_SITES for stage in stages(site)]
+"""Every site at every stage that differs from the one before."""
 STACKS = ("dev", "prod")
 
 SEED = "5eed" * 16
 PROXMOX_TOKEN = "lyceum@pve!lyceum=0badc0de-0000-4000-8000-000000000000"
 ADMIN_KEY = "the-administrators-client-key"
 CA_HASH = "ca" * 32
+GIVEN = {
+    "lyceum:seed": SEED,
+    "lyceum:proxmox-token": PROXMOX_TOKEN,
+    **{f"lyceum:{need.name}": f"the-secret-{need.name}" for need in FURTHER},
+}
+"""Every secret that any site may be given."""
 SENTINELS = (
-    SEED,
-    PROXMOX_TOKEN,
+    *GIVEN.values(),
     ADMIN_KEY,
     ssh_private_pem(SEED).splitlines()[1],
     *(derived_text(SEED, purpose) for purpose in ("k3s-token", "k3s-agent-token", "grafana-admin", "hub-password")),
 )
-"""What must never be readable: the two given secrets, what is derived from them, and what the cluster answers."""
+"""What must never be readable: the given secrets, what is derived from them, and what the cluster answers."""
 
 
 def answers(one: Registered) -> Mapping[str, str]:
@@ -45,7 +60,7 @@ def answers(one: Registered) -> Mapping[str, str]:
 @cache
 def program(site: str, stage: str, *, preview: bool = False, secrets: bool = True) -> Graph:
     """What `__main__.py` registers; run in an empty directory, so that no file of a running lab is found."""
-    given = {"lyceum:seed": SEED, "lyceum:proxmox-token": PROXMOX_TOKEN} if secrets else {}
+    given = GIVEN if secrets else {}
     with tempfile.TemporaryDirectory() as nothing, contextlib.chdir(nothing):
         return build(
             lambda: runpy.run_path(os.fspath(PROJECT / "__main__.py")),

@@ -33,7 +33,13 @@ def machine(lab: str, name: str) -> dict[str, object]:
 
 def ssh_command(lab: str, name: str, words: Sequence[str]) -> list[str]:
     """`ssh` into a VM with Lyceum's key; the host key is pinned through the guest agent, as Lyceum does it."""
-    from config.secrets import ssh_private_pem  # noqa: PLC0415  # brings the Pulumi SDK with it: half a second
+    from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415
+        Encoding,
+        NoEncryption,
+        PrivateFormat,
+    )
+
+    from config.secrets import ssh_key  # noqa: PLC0415  # brings the Pulumi SDK with it: half a second
 
     found = machine(lab, name)
     run = RunDir.of(lab)
@@ -44,7 +50,9 @@ def ssh_command(lab: str, name: str, words: Sequence[str]) -> list[str]:
         "vm_agent", lab=lab, vmid=found["vmid"], command="file-read", arguments={"file": f"{HOST_KEY}.pub"}
     )
     private = Path(tempfile.mkdtemp(dir=run.path, prefix="ssh-"))
-    _secret(private / "id", ssh_private_pem(run.seed.read_text().strip()))
+    # OpenSSH's own format: Debian 12's ssh does not read Ed25519 keys in PKCS#8.
+    key = ssh_key(run.seed.read_text().strip()).private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+    _secret(private / "id", key.decode())
     (private / "known_hosts").write_text(f"{addresses[0]} {pinned['content']}")
     options = {
         "IdentityFile": private / "id",

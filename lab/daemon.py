@@ -16,11 +16,13 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 
 from starlette.types import ASGIApp
 
-from lab import certificates, control, network
+from lab import certificates, control, dns, network
+from lab.contracts import LabSpec
 from lab.host import syscalls
 from lab.host.direct import Direct
 from lab.host.faults import Faults
@@ -57,6 +59,7 @@ class Campus:
         hypervisor = NamespaceHypervisor(spec, run.hosts, image, launch, options=options)
         # Without the launcher nobody would start VMs any more, or notice their end.
         await launch.open(on_exit=hypervisor.ended, on_loss=lambda: os._exit(1))
+        await dns.serve(spec.gateway, functools.partial(address_of, spec, hypervisor))
         report = Report(run, spec, hypervisor, disks=disks)
         run.status.write_text(json.dumps(report.facts(), indent=1))
         async with asyncio.TaskGroup() as group:
@@ -100,6 +103,16 @@ class Campus:
         group.create_task(served.serve(sockets=sockets))
         while not served.started:  # noqa: ASYNC110  # uvicorn tells by an attribute only
             await asyncio.sleep(0.01)
+
+
+def address_of(spec: LabSpec, hypervisor: NamespaceHypervisor, name: str) -> IPv4Address | None:
+    """The campus's name service: VMs that are on, Proxmox nodes and the mirror, by short or full name."""
+    fixed = {node.name: node.address for node in spec.nodes} | {"mirror": str(spec.mirror)}
+    for machine in hypervisor.machines():
+        vm = machine.vm
+        if name in {vm.name, f"{vm.name}.{vm.search}"} and vm.nics and vm.nics[0].address:
+            return IPv4Interface(vm.nics[0].address).ip
+    return IPv4Address(fixed[name]) if name in fixed else None
 
 
 def prepare_disks(run: RunDir) -> tuple[str, str]:

@@ -41,6 +41,13 @@ def test_nothing_leads_out_of_the_campus(lab: Lab, first: VmSpec) -> None:
     assert route.startswith("default via 10.21.0.1 dev eth0"), "the VM itself is set up as on a real campus"
 
 
+def test_names_are_known_or_unknown_without_waiting(lab: Lab, first: VmSpec) -> None:
+    script = "getent hosts pve1 vm-1.lab.example; time getent hosts registry.example"
+    done = lab.ssh(first, f"TIMEFORMAT=%R; {script}")
+    assert done.stdout.split()[0] == "10.21.0.11"
+    assert float(done.stderr.strip()) < 1.0, "an unknown name must not cost a resolver's time-out"
+
+
 def test_what_a_vms_root_sets_in_the_kernel_stays_a_note(lab: Lab, first: VmSpec) -> None:
     before = subprocess.run(["sysctl", "-n", "kernel.panic"], capture_output=True, text=True, check=True).stdout
     assert lab.says(first, "sudo sysctl -w kernel.panic=77 && sudo sysctl -n kernel.panic") == "kernel.panic = 77\n77"

@@ -1,6 +1,8 @@
 """Tasks: the work behind a UPID, its duration, its log, its end."""
 
 import asyncio
+import functools
+import logging
 import time
 from collections.abc import Awaitable, Callable
 
@@ -15,8 +17,14 @@ __all__ = ["TaskBoard", "Work"]
 Work = Callable[[TaskRecord], Awaitable[None]]
 """What a task does; it may append to the record's log and raises `ApiError` or `HostFailed` to fail."""
 
+log = logging.getLogger("lab.proxmox")
+
 _KEPT = 500
 """Finished tasks remembered; more than a whole demonstration makes."""
+
+
+class _NotBegun(Exception):  # noqa: N818  # a state
+    """An injected failure before any work."""
 
 
 class TaskBoard:
@@ -32,7 +40,7 @@ class TaskBoard:
         self._state = state
         self._timing = timing
         self._changed = changed
-        self._running: dict[str, asyncio.Task[None]] = {}
+        self._running: dict[str, asyncio.Task[str]] = {}
         self._last_pid = max((record.pid for record in state.tasks.values()), default=1000)
         for record in state.tasks.values():
             if record.exitstatus is None:  # it died with the campus
@@ -55,7 +63,7 @@ class TaskBoard:
             subject: What it is about, often the VM's number; may be empty.
             call: The call that asked; its injected task fault applies.
             work: The effect, run after the type's duration.
-            give_up: Takes back what the call reserved, when the task ends without having run `work`.
+            give_up: Takes back what the call reserved, when the task is interrupted or fails before `work`.
         """
         self._last_pid += 1
         pid, now = self._last_pid, int(time.time())
@@ -68,7 +76,9 @@ class TaskBoard:
         )
         self._state.tasks[upid] = record
         self._forget_old()
-        self._running[upid] = asyncio.create_task(self._run(record, call, work, give_up), name=upid)
+        running = asyncio.create_task(self._run(record, call, work), name=upid)
+        self._running[upid] = running
+        running.add_done_callback(functools.partial(self._end, record, give_up))
         return upid
 
     async def status(self, upid: str, who: Identity, *, may_audit: bool) -> dict[str, str | int]:
@@ -100,6 +110,7 @@ class TaskBoard:
         """Wait until nothing runs any more."""
         while self._running:
             await asyncio.wait(set(self._running.values()))
+            await asyncio.sleep(0)  # lets the tasks be struck off
 
     async def close(self) -> None:
         """Interrupt everything."""
@@ -107,30 +118,37 @@ class TaskBoard:
             running.cancel()
         await self.settle()
 
-    async def _run(self, record: TaskRecord, call: Call, work: Work, give_up: Callable[[], None] | None) -> None:
-        fault, begun = call.task_fault, False
+    async def _run(self, record: TaskRecord, call: Call, work: Work) -> str:
+        """Do the work and return the exit status."""
+        fault = call.task_fault
+        await asyncio.sleep(self._timing.durations.get(record.type, 0))
+        if fault is not None and not fault.done:
+            raise _NotBegun(fault.message)
         try:
-            await asyncio.sleep(self._timing.durations.get(record.type, 0))
-            if fault is None or fault.done:
-                begun = True
-                await work(record)
-            record.exitstatus = fault.message if fault else "OK"
+            await work(record)
         except (ApiError, HostFailed) as failure:
-            record.exitstatus = str(failure)
-        except asyncio.CancelledError:
+            return str(failure)
+        return fault.message if fault else "OK"
+
+    def _end(self, record: TaskRecord, give_up: Callable[[], None] | None, task: asyncio.Task[str]) -> None:
+        """Write down how a task ended; also when it was interrupted before its first step."""
+        problem = None if task.cancelled() else task.exception()
+        if give_up and (task.cancelled() or isinstance(problem, _NotBegun)):
+            give_up()
+        if task.cancelled():
             record.exitstatus = "interrupted by signal"
-        except Exception as failure:
-            # A defect of the simulator: the client sees a failed task, the event loop's handler the traceback.
-            record.exitstatus = f"internal error: {failure!r}"
-            raise
-        finally:
-            if give_up and not begun:
-                give_up()
-            failed = record.exitstatus != "OK"
-            record.log.append(f"TASK ERROR: {record.exitstatus}" if failed else "TASK OK")
-            record.endtime = int(time.time())
-            self._running.pop(record.upid, None)
-            self._changed()
+        elif isinstance(problem, _NotBegun):
+            record.exitstatus = str(problem)
+        elif problem is not None:
+            # A defect of the simulator: the client sees a failed task, the log the traceback.
+            record.exitstatus = f"internal error: {problem!r}"
+            log.error("task %s", record.upid, exc_info=problem)
+        else:
+            record.exitstatus = task.result()
+        record.log.append("TASK OK" if record.exitstatus == "OK" else f"TASK ERROR: {record.exitstatus}")
+        record.endtime = int(time.time())
+        del self._running[record.upid]
+        self._changed()
 
     def _forget_old(self) -> None:
         finished = [upid for upid, record in self._state.tasks.items() if record.exitstatus is not None]

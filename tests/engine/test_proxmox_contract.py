@@ -306,6 +306,50 @@ def test_a_held_lock_is_waited_for(bench: Bench) -> None:
     assert 300 in bench.campus.hypervisor.machines
 
 
+def test_a_creation_whose_reply_was_lost_is_finished_by_the_next_run(bench: Bench) -> None:
+    """P3: the provider takes "already exists" on its second attempt for its own work, and finishes the machine."""
+    bench.download_image()
+    bench.campus.px.faults.add(Fault(route="POST nodes/pve1/qemu$", kind="drop"))
+    bench.project.program(ONE_MACHINE)
+    bench.project.up(fails=True)
+    assert list(bench.campus.px.cluster.state.vms) == [300], "it was made, though nobody heard"
+
+    bench.project.up()
+
+    assert [disk.size_gib for disk in bench.campus.hypervisor.machines[300].disks] == [40]
+    assert bench.preview() == {"same": 3}
+
+
+def test_a_creation_that_fails_leaves_nothing_and_shows_the_tasks_log(bench: Bench) -> None:
+    """P2."""
+    bench.download_image()
+    bench.campus.px.faults.add(Fault(route="POST nodes/pve1/qemu$", kind="task", message="lvcreate: out of space"))
+    bench.project.program(ONE_MACHINE)
+
+    run = bench.project.up(fails=True)
+
+    assert "TASK ERROR: lvcreate: out of space" in run.output
+    assert bench.campus.px.cluster.state.vms == {}
+    bench.project.up()
+
+
+def test_somebody_elses_machine_of_the_same_number_is_not_taken_over(bench: Bench) -> None:
+    """The provider takes "already exists" for its own work (see above); only the token's limits protect the other VM.
+
+    It is therefore for Lyceum's own checks to ask for free numbers before anything is created.
+    """
+    bench.download_image()
+    bench.campus.api("POST", "nodes/pve1/qemu", {"vmid": "300", "name": "theirs", "scsi0": "local-lvm:7"})
+    bench.settle()
+    before = bench.config()
+    bench.project.program(ONE_MACHINE)
+
+    run = bench.project.up(fails=True)
+
+    assert "Permission check failed (/vms/300, VM." in run.output
+    assert bench.config() == before
+
+
 def test_a_protected_machine_survives_a_destroy(bench: Bench) -> None:
     """P12: without the engine's own protection the provider powers the machine off before it is refused."""
     bench.download_image()

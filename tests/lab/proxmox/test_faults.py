@@ -123,6 +123,16 @@ async def test_a_vm_under_construction_is_locked(tmp_path: Path) -> None:
         assert (status["status"], status["exitstatus"]) == ("stopped", "OK")
 
 
+async def test_a_task_that_is_interrupted_takes_back_what_it_reserved(tmp_path: Path) -> None:
+    """Also before its first step: a campus that ends at that moment must not wait for it for ever."""
+    async with running(tmp_path, timing=Timing(durations={"qmcreate": 60}, linger=0)) as campus:
+        upid = await campus.token.post(QEMU, vmid=100, pool="lyceum")
+        await campus.token.delete(f"nodes/pve1/tasks/{upid}")
+        await campus.px.cluster.tasks.settle()
+        assert (await campus.token.get(f"nodes/pve1/tasks/{upid}/status"))["exitstatus"] == "interrupted by signal"
+        assert campus.px.cluster.state.vms == {}
+
+
 async def test_a_slow_storage_serves_one_creation_at_a_time(tmp_path: Path) -> None:
     timing = Timing(allocation=0.01, lock_timeout=0.05, linger=0)
     async with running(tmp_path, timing=timing) as campus, campus.px.cluster.locks.storage("local-lvm"):

@@ -9,8 +9,10 @@ from pathlib import Path
 from lab import campus
 from lab.host.disk import HOST_KEY
 from lab.rundir import PROJECT, RunDir
+from toolchain.environment import engine_environment
 
 STATE = PROJECT / ".lyceum"
+LAB_PASSPHRASE = "lyceum-lab"  # noqa: S105  # of the lab's stacks, as in ops/: there is nothing to protect
 
 
 class SessionError(Exception):
@@ -87,15 +89,14 @@ def kubeconfig(lab: str) -> Path:
 
 
 def shell(lab: str) -> tuple[list[str], dict[str, str]]:
-    """A shell in the campus's network, and its environment: toolchain on PATH, kubeconfig, Pulumi's settings."""
-    environment = dict(os.environ)
-    environment["PATH"] = os.pathsep.join(
-        [str(PROJECT / ".toolchain/bin"), str(PROJECT / ".venv/bin"), environment.get("PATH", os.defpath)]
-    )
-    environment["LYCEUM_LAB"] = lab
+    """A shell in the campus's network, and its environment: toolchain on PATH, kubeconfig, Pulumi as ops/ runs it."""
+    environment = os.environ | engine_environment()
+    environment["PATH"] = f"{PROJECT / '.venv/bin'}{os.pathsep}{environment['PATH']}"
     environment.setdefault("PULUMI_BACKEND_URL", (STATE / "state").as_uri())
-    environment |= {"PULUMI_SKIP_UPDATE_CHECK": "true", "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true"}
-    environment["PS1"] = rf"[lab {lab}] \w \$ "
+    environment.setdefault("PULUMI_CONFIG_PASSPHRASE", LAB_PASSPHRASE)
+    environment |= {"LYCEUM_LAB": lab, "LYCEUM_INSIDE_CAMPUS": "1", "PS1": rf"[lab {lab}] \w \$ "}
+    if (trust := STATE / "trust/lab.pem").exists():
+        environment["SSL_CERT_FILE"] = str(trust)
     try:
         environment["KUBECONFIG"] = str(kubeconfig(lab))
     except SessionError:

@@ -1,0 +1,77 @@
+"""How fast and how small the lab's VMs are: `python -m bench.lab_hosts [N]`, as root or where user namespaces are allowed.
+
+Boots N VMs at once through the hypervisor (no Proxmox API in between), logs in to all of them at once, measures memory as
+proportional set size, and takes everything down. Prints one JSON object.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+from lab import campus
+from lab.spec import Wish, dump_wish
+from tests.lab.host.conftest import Lab
+from tests.lab.host.vms import CAMPUS
+
+NAME = f"bench-{os.getpid()}"
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds that something takes."""
+    begun = time.monotonic()
+    work()
+    return round(time.monotonic() - begun, 2)
+
+
+def cpu_seconds() -> float:
+    """CPU time that this machine has spent so far, all processes together."""
+    user, nice, system = Path("/proc/stat").read_text().split()[1:4]
+    return (int(user) + int(nice) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def measure(count: int) -> dict[str, float | int]:
+    """Boot `count` VMs, log in to each, and end them."""
+    with tempfile.TemporaryDirectory() as home, ThreadPoolExecutor(count) as pool:
+        up = timed(lambda: campus.up(dump_wish(Wish(replace(CAMPUS, name=NAME))), NAME, report=lambda _line: None))
+        lab = Lab(NAME, Path(home))
+        spent = cpu_seconds()
+        boot = timed(lambda: list(pool.map(lab.boot, range(1, count + 1))))
+        spent = cpu_seconds() - spent
+        machines = lab.ask("machines")
+
+        def login(number: int) -> None:
+            command = ["ssh", "-F", "none", "-i", f"{home}/id", "-o", "StrictHostKeyChecking=no"]
+            command += [
+                "-o",
+                "UserKnownHostsFile=/dev/null",
+                "-o",
+                "LogLevel=ERROR",
+                f"lyceum@10.21.1.{number}",
+                "true",
+            ]
+            subprocess.run([*campus.enter(NAME), *command], check=True)
+
+        logins = timed(lambda: list(pool.map(login, range(1, count + 1))))
+        return {
+            "vms": count,
+            "campus_up_s": up,
+            "all_booted_s": boot,
+            "machine_cpu_per_vm_ms": round(spent / count * 1000),
+            "all_logged_in_s": logins,
+            "memory_per_vm_mib": round(sum(machine["memory_mib"] for machine in machines) / count, 1),
+            "down_s": timed(lambda: campus.down(NAME)),
+        }
+
+
+if __name__ == "__main__":
+    try:
+        sys.stdout.write(json.dumps(measure(int(sys.argv[1]) if len(sys.argv) > 1 else 40)) + "\n")
+    finally:
+        campus.down(NAME)

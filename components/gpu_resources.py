@@ -42,7 +42,9 @@ def gpu_nodes(nodes: Iterable[Node]) -> list[Node]:
 def _mig_devices(node: Node) -> list[dict[str, Any]]:
     """A mig-parted configuration of one node, card by card; equal cards are written once as `all`."""
     cards = [
-        {"mig-enabled": True, "mig-devices": dict(gpu.layout)} if gpu.sharing is Sharing.MIG else {"mig-enabled": False}
+        {"mig-enabled": True, "mig-devices": dict(sorted(gpu.layout.items()))}
+        if gpu.sharing is Sharing.MIG
+        else {"mig-enabled": False}
         for gpu in node.gpus
     ]
     if all(card == cards[0] for card in cards):
@@ -54,10 +56,11 @@ def mig_profile(node: Node) -> str | None:
     """Value of the node's `nvidia.com/mig.config` label, or None where no card is in MIG mode."""
     if not any(gpu.sharing is Sharing.MIG for gpu in node.gpus):
         return None
-    layouts = {tuple(gpu.layout) for gpu in node.gpus}
-    if len(_mig_devices(node)) == 1 and all(len(layout) == 1 for layout in layouts):
-        return f"all-{next(iter(layouts))[0]}"
-    return f"mixed-{sha256(yaml.safe_dump(_mig_devices(node)).encode()).hexdigest()[:8]}"
+    rules = _mig_devices(node)
+    if len(rules) == 1:
+        # Counts belong in the name: seven slices on one node and three on another are two configurations.
+        return "all-" + "-".join(f"{count}x{profile}" for profile, count in rules[0]["mig-devices"].items())
+    return f"mixed-{sha256(yaml.safe_dump(rules).encode()).hexdigest()[:8]}"
 
 
 def mig_config(nodes: Iterable[Node]) -> str:

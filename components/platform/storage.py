@@ -83,13 +83,29 @@ def driver_values() -> Values:
     }
 
 
-def _storage_class(name: str, *, default: bool) -> dict[str, Any]:
+def _storage_class(name: str, driver: str, *, default: bool, **parameters: str) -> dict[str, Any]:
+    """A class of one CSI driver (`rbd` or `cephfs`); the secrets are those that Rook makes for it.
+
+    A list of pools replaces the chart's, and with it the chart's parameters: without them no volume is ever made.
+    """
+    provisioner, node = f"rook-csi-{driver}-provisioner", f"rook-csi-{driver}-node"
+    users = {
+        "provisioner": provisioner,
+        "controller-expand": provisioner,
+        "controller-publish": provisioner,
+        "node-stage": node,
+    }
+    secrets: dict[str, str] = {}
+    for step, user in users.items():
+        secrets[f"csi.storage.k8s.io/{step}-secret-name"] = user
+        secrets[f"csi.storage.k8s.io/{step}-secret-namespace"] = NAMESPACE
     return {
         "enabled": True,
         "name": name,
         "isDefault": default,
         "reclaimPolicy": "Delete",
         "allowVolumeExpansion": True,
+        "parameters": {**secrets, "csi.storage.k8s.io/fstype": "ext4", **parameters},
     }
 
 
@@ -107,8 +123,9 @@ def cluster_values(site: Site, nodes: tuple[Node, ...]) -> Values:
             "dataPools": [{"name": "data0", **replicated}],
             "metadataServer": {"activeCount": 1, "activeStandby": True},
         },
-        "storageClass": _storage_class(SHARED, default=False) | {"pool": "data0"},
+        "storageClass": _storage_class(SHARED, "cephfs", default=False) | {"pool": "data0"},
     }
+    block_class = _storage_class(BLOCK, "rbd", default=True, imageFormat="2", imageFeatures="layering")
     return {
         "operatorNamespace": NAMESPACE,
         "toolbox": {"enabled": True},
@@ -127,7 +144,7 @@ def cluster_values(site: Site, nodes: tuple[Node, ...]) -> Values:
                 "mon": {"tolerations": [{"key": "node-role.kubernetes.io/control-plane", "operator": "Exists"}]}
             },
         },
-        "cephBlockPools": [{"name": BLOCK, "spec": replicated, "storageClass": _storage_class(BLOCK, default=True)}],
+        "cephBlockPools": [{"name": BLOCK, "spec": replicated, "storageClass": block_class}],
         "cephFileSystems": [filesystem] if ceph.filesystem else [],
         "cephObjectStores": [],
     }

@@ -277,3 +277,26 @@ def test_the_set_up_grants_nothing_on_the_root_of_all_paths() -> None:
         "Datastore.Allocate",
         "VM.GuestAgent.Unrestricted",
     }
+
+
+@pytest.mark.anyio
+async def test_nobody_pulls_a_machine_into_his_pool_that_he_could_not_grant_on(campus: Campus) -> None:
+    """Membership gives the pool's roles on the machine, so adding one is granting."""
+    root = await campus.root()
+    await root.task("POST", "nodes/pve1/qemu", vmid=900)
+    campus.px.cluster.state.roles["Lyceum"].append("Pool.Allocate")
+
+    with pytest.raises(Refused, match=r"403 .*/vms/900, Permissions.Modify"):
+        await campus.token.put("pools", poolid="lyceum", vms="900")
+    await root.put("pools", poolid="lyceum", vms="900")
+    assert (await campus.token.get("pools", poolid="lyceum"))[0]["members"][0]["vmid"] == 900
+
+
+@pytest.mark.anyio
+async def test_a_nodes_figures_are_for_those_who_may_audit_it(campus: Campus) -> None:
+    assert "maxmem" in (await campus.token.get("nodes"))[0]
+    campus.px.cluster.state.roles["LyceumNode"].remove("Sys.Audit")
+
+    listed = (await campus.token.get("nodes"))[0]
+
+    assert (listed["node"], "maxmem" in listed) == ("pve1", False)

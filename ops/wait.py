@@ -34,7 +34,7 @@ def until(what: str, seconds: float, check: Callable[[], _T | None], *, every: f
         OverdueError: the time is over.
     """
     start = said = time.monotonic()
-    reason = "no answer yet"
+    reason = "not yet"
     while True:
         try:
             if answer := check():

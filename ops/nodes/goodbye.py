@@ -79,7 +79,11 @@ class Goodbye:
             off,
             Step("give up its vote in etcd", self._has_no_vote, self._give_up_vote),
             Step("forget the node", self._forgotten, self._forget),
-            Step("forget its OSDs", lambda: not osds.osds_on(kube, name), lambda: osds.forget(kube, name)),
+            Step(
+                "forget its OSDs",
+                lambda: not osds.osds_on(kube, name) and not osds.jobs_of(kube, name),
+                lambda: osds.forget(kube, name),
+            ),
         ]
 
     def say(self) -> None:

@@ -11,6 +11,7 @@ from ops.wait import until
 PURGE_SECONDS = 4 * 3600.0
 """A full 500 GiB disk moves in two to three hours over 1 Gbit/s."""
 ACCOUNT = "rook-ceph-purge-osd"
+NODE_LABEL = "lyceum.io/leaving"
 _JOBS = f"/apis/batch/v1/namespaces/{ROOK}/jobs"
 _DEPLOYMENTS = f"/apis/apps/v1/namespaces/{ROOK}/deployments"
 
@@ -37,23 +38,31 @@ def purge(kube: Kube, osd: Object, seconds: float = PURGE_SECONDS) -> None:
     if kube.find(f"{_JOBS}/{_job_name(osd)}") is None:
         operator = kube.get(f"{_DEPLOYMENTS}/rook-ceph-operator")
         image = operator["spec"]["template"]["spec"]["containers"][0]["image"]
-        kube.post(_JOBS, purge_job(osd_id(osd), image)).raise_for_status()
+        kube.post(_JOBS, purge_job(osd, image)).raise_for_status()
     until(f"Ceph to do without OSD {osd_id(osd)}", seconds, lambda: purged(kube, osd), every=2)
+
+
+def jobs_of(kube: Kube, name: str) -> list[Object]:
+    """Purges of a node's OSDs, done or not."""
+    return kube.items(_JOBS, labelSelector=f"{NODE_LABEL}={name}")
 
 
 def forget(kube: Kube, name: str) -> None:
     """Deletes what is left of the OSDs of a node that is gone, and the jobs that purged them."""
+    for job in jobs_of(kube, name):
+        kube.delete(f"{_JOBS}/{job['metadata']['name']}?propagationPolicy=Background")
     for osd in osds_on(kube, name):
-        kube.delete(f"{_JOBS}/{_job_name(osd)}?propagationPolicy=Background")
         kube.delete(f"{_DEPLOYMENTS}/{osd['metadata']['name']}")
 
 
 def _job_name(osd: Object) -> str:
-    return f"lyceum-purge-{osd['metadata']['name']}"
+    # Ceph gives a number to another disk later; the uid tells this OSD's purge from an earlier one's.
+    return f"lyceum-purge-osd-{osd_id(osd)}-{osd['metadata']['uid'][:8]}"
 
 
-def purge_job(number: str, image: str) -> Object:
+def purge_job(osd: Object, image: str) -> Object:
     """A Job that runs Rook's `ceph osd remove` with the operator's image and the cluster's own configuration."""
+    number = osd_id(osd)
 
     def from_secret(name: str, key: str) -> Object:
         return {"name": name, "valueFrom": {"secretKeyRef": {"name": "rook-ceph-mon", "key": key}}}
@@ -85,7 +94,7 @@ def purge_job(number: str, image: str) -> Object:
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {"name": f"lyceum-purge-rook-ceph-osd-{number}", "namespace": ROOK},
+        "metadata": {"name": _job_name(osd), "namespace": ROOK, "labels": {NODE_LABEL: osd_host(osd)}},
         "spec": {
             "backoffLimit": 10,
             "template": {

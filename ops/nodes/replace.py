@@ -27,9 +27,9 @@ def replace_machine(engine: Engine, wish: Leave) -> list[str]:
         # An earlier run got this far: the engine finishes it.
         return []
     keep_authority(engine, state)
-    leave(engine, wish, host_key=key)
+    engine.replace_state(unprotected(state, {machine.urn}))
     _guard(engine, machine)
-    engine.replace_state(unprotected(engine.export(), {machine.urn}))
+    leave(engine, wish, host_key=key)
     return ["--replace", machine.urn]
 
 

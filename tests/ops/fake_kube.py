@@ -45,6 +45,9 @@ class FakeKube:
         if path == "/api/v1/pods":
             wanted = parameters["fieldSelector"].partition("=")[2]
             return [pod for pod in self.pods if pod["spec"]["nodeName"] == wanted]
+        if path == JOBS:
+            wanted = parameters["labelSelector"].partition("=")[2]
+            return [job for job in self.jobs.values() if wanted in job["metadata"]["labels"].values()]
         return {"/api/v1/nodes": list(self.nodes.values()), PDBS: self.budgets}.get(path, self.osds)
 
     def patch(self, path: str, change: Object) -> Object:
@@ -68,6 +71,7 @@ class FakeKube:
         name = path.partition("?")[0].rpartition("/")[2]
         self.log.append(f"delete {name}")
         self.secrets.discard(name)
+        self.jobs.pop(name, None)
         self.pods = [pod for pod in self.pods if pod["metadata"]["name"] != name]
         self.osds = [osd for osd in self.osds if osd["metadata"]["name"] != name]
         return self.nodes.pop(name, None) is not None

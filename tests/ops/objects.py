@@ -53,7 +53,7 @@ def pod(
 
 def osd(number: int, host: str) -> Object:
     return {
-        "metadata": {"name": f"rook-ceph-osd-{number}", "namespace": "rook-ceph"},
+        "metadata": {"name": f"rook-ceph-osd-{number}", "namespace": "rook-ceph", "uid": f"{number:08x}-uid"},
         "spec": {"template": {"spec": {"nodeSelector": {HOSTNAME: host}}}},
     }
 

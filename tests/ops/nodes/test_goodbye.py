@@ -9,6 +9,7 @@ from ops.nodes.drain import BlockedError
 from ops.nodes.goodbye import MEMBER, REMOVED, Goodbye, has_left_etcd
 from ops.nodes.machine import Machine, NotOursError, look
 from ops.nodes.objections import Word
+from ops.nodes.osds import purge, purged
 from tests.ops.fake_kube import FakeKube, FakePve
 from tests.ops.objects import budget, node, osd, pod, servers
 
@@ -42,10 +43,10 @@ def test_a_worker_is_drained_before_its_data_goes_and_forgotten_last() -> None:
         "cordon gpu-1",
         "evict web",
         "scale rook-ceph-osd-3 to 0",
-        "create lyceum-purge-rook-ceph-osd-3",
+        "create lyceum-purge-osd-3-00000003",
         "delete gpu-1",
         "delete gpu-1.node-password.k3s",
-        "delete lyceum-purge-rook-ceph-osd-3",
+        "delete lyceum-purge-osd-3-00000003",
         "delete rook-ceph-osd-3",
     ]
     assert pve.log == ["shutdown"]
@@ -152,6 +153,15 @@ def test_pods_on_a_silent_node_are_not_waited_for() -> None:
     kube = FakeKube([node("gpu-1", ready=False)], [leaving])
 
     drain.drain(kube, "gpu-1", 0)  # type: ignore[arg-type]
+
+
+def test_an_earlier_purge_of_the_same_number_says_nothing_about_this_osd() -> None:
+    """Ceph gives the number of a purged OSD to the next disk."""
+    kube = FakeKube([node("gpu-1")], osds=[osd(3, "gpu-1")])
+    purge(kube, kube.osds[0])  # type: ignore[arg-type]
+    kube.osds[0] = osd(3, "gpu-1") | {"metadata": kube.osds[0]["metadata"] | {"uid": "another-uid"}}
+
+    assert not purged(kube, kube.osds[0])  # type: ignore[arg-type]
 
 
 def test_data_given_up_by_word_is_not_handed_over() -> None:

@@ -176,19 +176,19 @@ def test_a_vmid_of_somebody_else_is_not_taken() -> None:
     assert f"VMID {GPU_1.vm_id} belongs to `printer`" in found[0]
 
 
+def _detached() -> Facts:
+    found = existing()
+    bare = deepcopy(dict(found.configs))
+    del bare[GPU_1.vm_id]["hostpci0"]
+    return replace(found, configs=bare)
+
+
 CHANGES: list[tuple[str, Callable[[], Facts], str, bool]] = [
     ("a shrinking disk", lambda: existing(scsi1="b,size=2T"), "scsi1 cannot shrink from 2 TiB to 1 TiB", True),
     ("memory and disk at once", lambda: existing(memory="65536", scsi0="a,size=100G"), "first, then the rest", True),
     ("memory", lambda: existing(memory="65536"), "takes effect when the machine is next switched off", False),
     ("a detached card", _detached, "has 0 of its 1 GPUs", False),
 ]
-
-
-def _detached() -> Facts:
-    found = existing()
-    bare = deepcopy(dict(found.configs))
-    del bare[GPU_1.vm_id]["hostpci0"]
-    return replace(found, configs=bare)
 
 
 @pytest.mark.parametrize(("make", "text", "fatal"), [case[1:] for case in CHANGES], ids=[case[0] for case in CHANGES])

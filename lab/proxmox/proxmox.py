@@ -191,12 +191,12 @@ class Proxmox:
         outcome, status, drop = "", 200, False
         try:
             call.params, call.upload = await wire.parameters(request)
+            drop = await self._misfortune(call)
             if (call.method, call.path) == ("POST", "access/ticket"):
                 data: Any = self._auth.sign_in(call.required("username"), call.required("password"))
-                return wire.success(data)
-            call.identity = self._auth.identify(request)
-            drop = await self._misfortune(call)
-            data = await self._invoke(call)
+            else:
+                call.identity = self._auth.identify(request)
+                data = await self._invoke(call)
             outcome = data if isinstance(data, str) and data.startswith("UPID:") else ""
             response = wire.success(data)
         except ApiError as refusal:

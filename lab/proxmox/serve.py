@@ -53,6 +53,8 @@ def server(app: ASGIApp, host: str, certificate: Path, key: Path, *, port: int =
         log_level="warning",
         access_log=False,
         server_header=False,
+        # Longer than clients rest between two calls, so that none writes into a connection that is just being closed.
+        timeout_keep_alive=75,
         timeout_graceful_shutdown=5,
     )
     return uvicorn.Server(config)

@@ -1,14 +1,16 @@
 """A campus from outside: brought up, entered, asked and taken down. Several live side by side, by name."""
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -96,17 +98,36 @@ def up(wish: bytes, lab: str, *, report: Callable[[str], None]) -> float:
     """
     begun = time.monotonic()
     run = RunDir.of(lab)
+    if unusable := sorted(set(str(run.path)) & set(",:\\")):
+        raise CampusError(f"{run.path}: overlay mounts take no path with `{unusable[0]}`. Remedy: move the project")
+    with _alone(run):
+        _up(run, wish, lab, report)
+    return time.monotonic() - begun
+
+
+@contextlib.contextmanager
+def _alone(run: RunDir) -> Iterator[None]:
+    """Let one command at a time bring labs up or down; the lock is on the directory, so no file is left."""
+    run.path.parent.mkdir(parents=True, exist_ok=True)
+    directory = os.open(run.path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(directory)
+
+
+def _up(run: RunDir, wish: bytes, lab: str, report: Callable[[str], None]) -> None:
     if is_up(lab):
         if run.spec.read_bytes() != wish:
             raise CampusError(f"the lab `{lab}` runs another campus or other charts. Remedy: ./lyceum lab down first")
-        return time.monotonic() - begun
+        return
     _kill(lab)
     namespaces = namespace_command()
     run.path.mkdir(parents=True, exist_ok=True)
     run.path.chmod(0o700)
     run.spec.write_bytes(wish)
     _start(run, namespaces, report)
-    return time.monotonic() - begun
 
 
 def _start(run: RunDir, namespaces: list[str], report: Callable[[str], None]) -> None:
@@ -118,13 +139,19 @@ def _start(run: RunDir, namespaces: list[str], report: Callable[[str], None]) ->
             env={"PATH": _path(), "PYTHONPATH": str(PROJECT), "LANG": "C.UTF-8"},
         )  # fmt: skip
     last = "nothing was said"
-    with contextlib.closing(process.stdout) if process.stdout else contextlib.nullcontext() as lines:
-        for line in lines or ():
-            last = line.strip()
-            report(last)
-            if last.startswith("ready"):
-                return
-    process.wait()
+    patience = threading.Timer(READY_SECONDS, process.kill)
+    patience.start()
+    try:
+        with contextlib.closing(process.stdout) if process.stdout else contextlib.nullcontext() as lines:
+            for line in lines or ():
+                last = line.strip()
+                report(last)
+                if last.startswith("ready"):
+                    return
+    finally:
+        patience.cancel()
+    if process.wait() == -signal.SIGKILL:
+        last = f"error: after `{last}` nothing happened until {READY_SECONDS:.0f} s were over"
     tail = (run.logs / "daemon.err").read_text().strip().splitlines()[-1:]
     why = last.removeprefix("error: ") if last.startswith("error: ") else "; ".join([last, *tail])
     raise CampusError(f"the campus did not come up: {why}. Its log: {run.logs}/daemon.log")
@@ -133,10 +160,11 @@ def _start(run: RunDir, namespaces: list[str], report: Callable[[str], None]) ->
 def down(lab: str) -> bool:
     """End a campus and remove everything it kept; False when there was nothing. Safe after any crash."""
     run = RunDir.of(lab)
-    killed = _kill(lab)
-    existed = run.path.exists()
-    if existed:
-        _remove(run.path)
+    with _alone(run):
+        killed = _kill(lab)
+        existed = run.path.exists()
+        if existed:
+            _remove(run.path)
     return killed or existed
 
 

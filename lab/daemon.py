@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import secrets
+import shutil
 import socket
 import sys
 import time
@@ -125,12 +126,11 @@ def prepare_disks(run: RunDir) -> tuple[str, str]:
         directory.mkdir(parents=True, exist_ok=True)
     syscalls.mount("lab-image", run.image, "tmpfs", syscalls.NODEV, "mode=755,size=256m")
     options = "" if syscalls.outer_uid() == 0 else "userxattr"
-    trial = run.hosts / ".trial"
-    if _overlay_works(trial, options):
+    if _overlay_works(run.hosts, options):
         return options, "disk"
     # Docker's own root is an overlay, and overlays do not take another as their upper layer.
     syscalls.mount("lab-hosts", run.hosts, "tmpfs", syscalls.NODEV, "mode=755")
-    if not _overlay_works(trial, options):
+    if not _overlay_works(run.hosts, options):
         raise RuntimeError(
             "the kernel refuses overlay mounts here, and VMs' disks are made of them. Remedy: run as root, or on Linux "
             "5.11 or newer; inside a container it needs CAP_SYS_ADMIN and no seccomp filter on mount"
@@ -138,16 +138,20 @@ def prepare_disks(run: RunDir) -> tuple[str, str]:
     return options, "memory"
 
 
-def _overlay_works(trial: Path, options: str) -> bool:
+def _overlay_works(hosts: Path, options: str) -> bool:
+    """Whether a VM's disk can lie there; only a trial tells."""
+    trial = hosts / ".trial"
     upper, work, root = (trial / name for name in ("upper", "work", "root"))
     for directory in (upper, work, root):
         directory.mkdir(parents=True, exist_ok=True)
     layers = f"lowerdir=/usr,upperdir={upper},workdir={work}"
     try:
         syscalls.mount("trial", root, "overlay", options=f"{options},{layers}" if options else layers)
+        syscalls.unmount(root)
     except OSError:
         return False
-    syscalls.unmount(root)
+    finally:
+        shutil.rmtree(trial)
     return True
 
 

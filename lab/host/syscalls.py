@@ -13,7 +13,7 @@ DETACH = 2
 """MNT_DETACH of umount2(2)."""
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 _OPENAT2, _RESOLVE_IN_ROOT = 437, 0x10
-_PR_SET_PDEATHSIG, _PR_CAPBSET_DROP = 1, 24
+_PR_SET_PDEATHSIG, _PR_SET_NAME, _PR_CAPBSET_DROP = 1, 15, 24
 CAPABILITIES = {"mknod": 27, "sys_module": 16, "sys_rawio": 17, "sys_time": 25, "syslog": 34, "sys_boot": 22}
 """Those of capabilities(7) that a VM's root must not have over the machine it runs on."""
 
@@ -71,6 +71,11 @@ def drop_capabilities() -> None:
     """Take from this process and its descendants what would reach the machine instead of the VM."""
     for number in CAPABILITIES.values():
         _checked(_libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0), f"drop capability {number}")
+
+
+def call_myself(name: str) -> None:
+    """Set what `ps -o comm` shows of this process; the kernel keeps 15 bytes."""
+    _checked(_libc.prctl(_PR_SET_NAME, name.encode(), 0, 0, 0), "prctl PR_SET_NAME")
 
 
 def die_with_parent(signal: int) -> None:

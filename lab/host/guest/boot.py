@@ -32,6 +32,9 @@ def boot(plan: BootPlan, go: int, console: int) -> None:
         if os.read(go, 1):
             connect(plan.ip)
             syscalls.drop_capabilities()
+            # How programs recognise systemd: PID 1's name, and sd_booted(3)'s directory.
+            syscalls.call_myself("systemd")
+            Path("/run/systemd/system").mkdir(parents=True)
             status = manager.main()
     except Exception as error:  # noqa: BLE001  # the console is all a VM without PID 1 has
         os.write(2, f"boot of {plan.hostname} failed: {error!r}\n".encode())

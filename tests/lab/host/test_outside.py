@@ -68,6 +68,12 @@ def test_a_machine_without_iproute2_is_told_the_package(monkeypatch: pytest.Monk
         campus.namespace_command()
 
 
+def test_a_project_whose_path_overlay_cannot_take_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RunDir, "of", lambda _name: RunDir(Path("/srv/a:b/lab")))
+    with pytest.raises(campus.CampusError, match="take no path with `:`"):
+        campus.up(b"", "any", report=print)
+
+
 def test_the_kubeconfig_points_at_the_server_and_not_at_loopback() -> None:
     files = {12: "server: https://127.0.0.1:6443\n"}
     machines = [SimpleNamespace(pid=11, vm=vm(1)), SimpleNamespace(pid=12, vm=vm(2))]

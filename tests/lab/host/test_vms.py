@@ -6,7 +6,7 @@ import time
 import pytest
 
 from lab import campus
-from lab.contracts import VmSpec
+from lab.contracts import Nic, VmSpec
 from tests.lab.host.conftest import Lab
 
 pytestmark = pytest.mark.lab
@@ -58,6 +58,14 @@ def test_what_a_vms_root_sets_in_the_kernel_stays_a_note(lab: Lab, first: VmSpec
 
 def test_a_vm_shows_nothing_of_the_machines_people(lab: Lab, first: VmSpec) -> None:
     assert lab.says(first, "ls /home; sudo ls -A /root; ls /opt; ls /usr/local/bin") == "lyceum\nlyceum-lab"
+
+
+def test_a_vlan_of_its_own_is_reached_through_its_gateway_only(lab: Lab, first: VmSpec) -> None:
+    nic = Nic("02:4c:0a:63:00:05", "vmbr0", 30, "10.99.0.5/24", "10.99.0.1")
+    machine = lab.boot(8, nics=(nic,))
+    assert lab.says(machine, "hostname") == "vm-8", "the campus's router is in the VLAN"
+    probe = "sudo ip address add 10.99.0.9/24 dev eth0; timeout 1 bash -c '</dev/tcp/10.99.0.5/22'"
+    assert lab.ssh(first, probe).returncode != 0, "a neighbour outside the VLAN must not reach it"
 
 
 def test_a_reboot_keeps_the_disk_and_the_host_key(lab: Lab) -> None:

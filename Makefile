@@ -21,8 +21,8 @@ units: setup ## the tests that need no engine and no lab
 
 test: check ## checks, then all tests: units, engine, lab
 	@$(VENV)/pytest -m "not engine and not lab and not strict"
-	@$(VENV)/pytest -m "engine and not lab and not strict"
-	@$(VENV)/pytest -m "lab and not strict"
+	@$(VENV)/pytest -m "engine and not lab and not strict" --durations=5
+	@$(VENV)/pytest -m "lab and not strict" --durations=10
 
 demo: setup ## a two-node GPU cluster with every layer, on the embedded campus
 	@./lyceum demo

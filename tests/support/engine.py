@@ -61,7 +61,13 @@ class Project:
     def pulumi(self, *arguments: str, fails: bool = False, **variables: str) -> Run:
         """Runs a command of pulumi to its end and insists on how it ends."""
         with self.start(*arguments, **variables) as process:
-            output, _ = process.communicate(timeout=TIMEOUT_S)
+            try:
+                output, _ = process.communicate(timeout=TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise AssertionError(
+                    f"pulumi {' '.join(arguments)} did not end within {TIMEOUT_S} s:\n{process.communicate()[0]}"
+                ) from None
         assert (process.returncode != 0) is fails, (
             f"pulumi {' '.join(arguments)} ended with {process.returncode}:\n{output}"
         )

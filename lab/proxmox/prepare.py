@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from lab.contracts import LabSpec
 from lab.proxmox import pci
 
-__all__ = ["ROLES", "TOKEN_NAME", "SetupCall", "setup_calls", "token_call"]
+__all__ = ["ROLES", "TOKEN_NAME", "SetupCall", "after_token", "before_token", "grants", "token_call"]
 
 TOKEN_NAME = "lyceum"  # noqa: S105  # the name of the token, not its secret
 """Second part of `lyceum@pve!lyceum`."""
@@ -58,12 +58,8 @@ def token_call(spec: LabSpec) -> SetupCall:
     return SetupCall("POST", f"access/users/{spec.token_user}/token/{TOKEN_NAME}", {"privsep": "1"})
 
 
-def setup_calls(spec: LabSpec) -> tuple[SetupCall, ...]:
-    """Everything but the token, in order; user and token must exist before the last calls, which grant.
-
-    Args:
-        spec: The campus; pool, user, storages, bridges and devices are taken from it.
-    """
+def before_token(spec: LabSpec) -> tuple[SetupCall, ...]:
+    """Pool, user, roles and mappings."""
     calls = [
         SetupCall("POST", "pools", {"poolid": spec.pool, "comment": "Machines made by Lyceum"}),
         SetupCall("POST", "access/users", {"userid": spec.token_user, "comment": "Lyceum"}),
@@ -76,10 +72,10 @@ def setup_calls(spec: LabSpec) -> tuple[SetupCall, ...]:
         entries = {"map": tuple(pci.entry_of(mapping.node, device) for device in mapping.devices)}
         replace = SetupCall("PUT", f"cluster/mapping/pci/{mapping.name}", entries)
         calls.append(SetupCall("POST", "cluster/mapping/pci", {"id": mapping.name, **entries}, update=replace))
-    return (*calls, *grant_calls(spec))
+    return tuple(calls)
 
 
-def grant_calls(spec: LabSpec) -> tuple[SetupCall, ...]:
+def after_token(spec: LabSpec) -> tuple[SetupCall, ...]:
     """The access control list, for the user and for the token."""
     token = f"{spec.token_user}!{TOKEN_NAME}"
     return tuple(

@@ -37,9 +37,6 @@ from lab.proxmox.volumes import Volumes
 
 __all__ = ["Proxmox", "create_app"]
 
-DROP = "lyceum.drop"
-"""Name of the ASGI extension by which `serve` lets the application close a connection without an answer."""
-
 _NOBODY = Identity("")
 
 
@@ -146,12 +143,10 @@ class Proxmox:
 
     async def _set_up(self) -> None:
         spec = self.cluster.spec
-        calls = prepare.setup_calls(spec)
-        grants = len(prepare.grant_calls(spec))
-        for call in calls[:-grants]:
+        for call in prepare.before_token(spec):
             await self._ensure(call)
         await self._ensure_token(spec)
-        for call in calls[-grants:]:
+        for call in prepare.after_token(spec):
             await self._ensure(call)
 
     async def _ensure(self, setup: prepare.SetupCall) -> None:
@@ -188,7 +183,7 @@ class Proxmox:
     async def _answer(self, request: Request) -> Response:
         began = time.monotonic()
         call = Call(_NOBODY, request.method, wire.api_path(request.scope["raw_path"]))
-        outcome, status, drop = "", 200, False
+        outcome, status, drop = "", 500, False
         try:
             call.params, call.upload = await wire.parameters(request)
             drop = await self._misfortune(call)
@@ -198,13 +193,13 @@ class Proxmox:
                 call.identity = self._auth.identify(request)
                 data = await self._invoke(call)
             outcome = data if isinstance(data, str) and data.startswith("UPID:") else ""
-            response = wire.success(data)
+            response, status = wire.success(data), 200
         except ApiError as refusal:
             outcome, status = _reason(refusal), refusal.status
             response = wire.failure(refusal)
         finally:
             self._log.write(call, 0 if drop else status, began, outcome)
-        return _Dropped() if drop else response
+        return wire.Dropped() if drop else response
 
     async def _misfortune(self, call: Call) -> bool:
         """Apply the faults that hit this call; returns whether its answer is to be lost."""
@@ -251,25 +246,11 @@ def create_app(
     return Proxmox(spec, hypervisor, run, timing=timing, fetcher=fetcher)
 
 
-class _Dropped(Response):
-    """Closes the connection without an answer: what was asked for is done, but the client never hears."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        drop = scope.get("extensions", {}).get(DROP)
-        if drop is None:
-            # Another server: announce more than is sent, then stop. Servers cut such a connection.
-            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4096")]})
-            return
-        drop()
-        while (await receive())["type"] != "http.disconnect":
-            pass
-
-
 def _reason(refusal: ApiError) -> str:
     return "; ".join([refusal.message, *(f"{name}: {text}" for name, text in refusal.errors.items())])
 
 
-def _secret_file(path: Path, make: Any) -> str:
+def _secret_file(path: Path, make: Callable[[], str]) -> str:
     """Content of a file that only its owner reads; written first when it is missing."""
     if not path.exists():
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

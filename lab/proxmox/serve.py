@@ -9,7 +9,7 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from lab.proxmox.proxmox import DROP
+from lab.proxmox.wire import DROP
 
 __all__ = ["PORT", "server"]
 

@@ -8,14 +8,28 @@ from urllib.parse import parse_qsl, unquote
 
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
 
 from lab.proxmox.call import Upload
 from lab.proxmox.errors import ApiError
 
-__all__ = ["BASE", "api_path", "failure", "parameters", "presented_ticket", "presented_token", "success"]
+__all__ = [
+    "BASE",
+    "DROP",
+    "Dropped",
+    "api_path",
+    "failure",
+    "parameters",
+    "presented_ticket",
+    "presented_token",
+    "success",
+]
 
 BASE = "/api2/json"
+
+DROP = "lyceum.drop"
+"""Name of the ASGI extension by which a server lets the application close a connection without an answer."""
 
 
 def api_path(raw_path: bytes) -> str:
@@ -84,3 +98,18 @@ def failure(error: ApiError) -> JSONResponse:
     if error.errors:
         body["errors"] = error.errors
     return JSONResponse(body, error.status)
+
+
+class Dropped(Response):
+    """Closes the connection without an answer: what was asked for is done, but the client never hears."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Close, and wait until the server has noticed."""
+        drop = scope.get("extensions", {}).get(DROP)
+        if drop is None:
+            # A server without the extension: announce more than is sent, then stop. Servers cut such a connection.
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4096")]})
+            return
+        drop()
+        while (await receive())["type"] != "http.disconnect":
+            pass

@@ -15,6 +15,10 @@ from lab.k3s.tls import client_context
 __all__ = ["Etcd", "EtcdError", "Member"]
 
 
+METRICS = "http://127.0.0.1:2381/metrics"
+"""Where K3s has etcd show its metrics to the own host."""
+
+
 class EtcdError(Exception):
     """etcd refused; the text is etcd's own."""
 
@@ -100,6 +104,14 @@ class Etcd:
     async def status(self, timeout: float = 1.0) -> dict[str, Any]:
         """Return the endpoint's status: `header.member_id`, `leader`, `isLearner`, `dbSize`. Needs no quorum."""
         return await self._call("/v3/maintenance/status", {}, timeout)
+
+    async def has_received_snapshot(self) -> bool:
+        """Return whether this endpoint was sent the store by another member; told by its metrics, before it serves."""
+        try:
+            metrics = await self._http.get(METRICS, timeout=1)
+        except httpx.HTTPError:
+            return False
+        return "\netcd_network_snapshot_receive_success{" in metrics.text
 
     async def get_prefix(self, prefix: str) -> dict[str, str]:
         """Return all keys that start with a prefix."""

@@ -20,7 +20,8 @@ __all__ = ["Credentials", "Formation", "StartError", "write_tokens"]
 
 _LOCAL_ETCD = "https://127.0.0.1:2379"
 _ETCD_DEADLINE = 120.0
-_LEARNER_PATIENCE = 2.0
+_LEARNER_PATIENCE = 5.0
+_SEATING = 0.3
 _JOIN_ATTEMPTS = 5
 
 
@@ -109,6 +110,17 @@ class Formation:
             raise StartError(self.failure())
         return etcd
 
+    async def _is_seated(self, etcd: Etcd) -> bool:
+        """Wait until a joining etcd serves; returns False when it ended, or will not serve soon (see `_join`)."""
+        end = time.monotonic() + _LEARNER_PATIENCE
+        while time.monotonic() < end:
+            received = await etcd.has_received_snapshot()
+            if await self._answers(etcd, _SEATING):
+                return True
+            if received or self.children.ended.done():
+                return False
+        return False
+
     async def _answers(self, etcd: Etcd, seconds: float) -> bool:
         """Wait until etcd tells its status; returns whether it did in time and before it ended."""
         end = time.monotonic() + seconds
@@ -163,7 +175,7 @@ class Formation:
             await self.children.start("etcd", self._etcd_command(initial, new=False), on_line=self._watch_etcd)
             etcd = Etcd(_LOCAL_ETCD, self.paths)
             for _ in range(_JOIN_ATTEMPTS):
-                if await self._answers(etcd, _LEARNER_PATIENCE):
+                if await self._is_seated(etcd):
                     break
                 # Two things that a second start cures. Another server was announced meanwhile, and etcd compares the
                 # list of members. Or: a new member proposes its name through raft, and when the snapshot that it is

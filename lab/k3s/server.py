@@ -74,6 +74,10 @@ class Server:
         async with asyncio.TaskGroup() as tasks:
             supervisor = tasks.create_task(Supervisor(state).serve())
             await self._start_api(kube)
+            # On a server that joins, controllers only stand by for those that lead elsewhere: they can wait.
+            joins = bool(self.options.text("server"))
+            if not joins:
+                await self._start_controllers()
             await self._save_bootstrap(etcd, credentials)
             for item in kwok.ACCESS:
                 await kube.apply(item, "k3s")
@@ -82,6 +86,8 @@ class Server:
             await self._mark(kube)
             standing = [supervisor, *(tasks.create_task(work) for work in self._standing_work(kube, etcd, admin))]
             announce_ready()
+            if joins:
+                await self._start_controllers()
             log.info(f"k3s is up and running ({time.monotonic() - self._began:.1f} s)")
             name = await self.children.ended
             for task in standing:
@@ -99,6 +105,8 @@ class Server:
             if time.monotonic() > end:
                 raise StartError(f"kube-apiserver is not ready after {_API_DEADLINE:.0f} s")
             await asyncio.sleep(0.1)
+
+    async def _start_controllers(self) -> None:
         await self.children.start("kube-controller-manager", components.controller_manager(self.paths, self.options))
         if not self.options.on("disable-scheduler"):
             await self.children.start("kube-scheduler", components.scheduler(self.paths, self.options))

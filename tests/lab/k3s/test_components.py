@@ -29,6 +29,12 @@ def test_a_setting_of_ones_own_replaces_the_default() -> None:
     assert given["audit-log-maxage"] == "30"
 
 
+def test_no_flag_is_given_twice() -> None:
+    options = Options({"kube-apiserver-arg": ("enable-admission-plugins=NodeRestriction,EventRateLimit",)})
+    names = [word.partition("=")[0] for word in components.apiserver(PATHS, options, "10.21.0.35")]
+    assert len(names) == len(set(names)), "the API server adds up lists that it is given twice"
+
+
 def test_webhooks_stay_off_whatever_else_is_disabled() -> None:
     assert apiserver("disable-admission-plugins=PodNodeSelector")["disable-admission-plugins"].split(",") == [
         "PodNodeSelector",

@@ -37,10 +37,15 @@ async def run_with(stand_ins: Sequence[Decide], kubeconfig: Callable[[], str | N
         kubeconfig: The admin's kubeconfig, or None while there is no cluster. Asked again after each failure.
     """
     while True:
-        text = kubeconfig()
-        if text:
-            with contextlib.suppress(httpx.HTTPError, OSError):
+        try:
+            text = kubeconfig()
+            if text:
                 await _Session(stand_ins, text).run(kubeconfig)
+        except (httpx.HTTPError, OSError) as error:
+            log.info("waiting for the API server: %s", error)
+        except Exception:
+            # Whatever it was (a line cut off, half a kubeconfig): the campus goes on, and so does this.
+            log.exception("began again after a failure")
         await asyncio.sleep(RETRY_SECONDS)
 
 
@@ -55,6 +60,7 @@ class _Session:
         self._watches: dict[str, asyncio.Task[None]] = {}
         self._changed = asyncio.Event()
         self._noted: set[tuple[str, str, str]] = set()
+        self._complaints: set[str] = set()
 
     async def run(self, kubeconfig: Callable[[], str | None]) -> None:
         """Works until a watch fails or the kubeconfig is no longer the current one."""
@@ -68,7 +74,9 @@ class _Session:
                 if all(kind in self._world.objects for kind in self._watches):
                     await self._decide()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._changed.wait(), TICK_SECONDS)
+                    # Not `wait_for`: in Python 3.11 it can swallow a cancellation.
+                    async with asyncio.timeout(TICK_SECONDS):
+                        await self._changed.wait()
                     await asyncio.sleep(SETTLE_SECONDS)
                 self._changed.clear()
         finally:
@@ -112,6 +120,8 @@ class _Session:
                     async for event, item in self._client.watch(kind, version):
                         version = item["metadata"]["resourceVersion"]
                         self._see(kind, event, item)
+                    # A server that ends watches at once must not keep this process busy.
+                    await asyncio.sleep(SETTLE_SECONDS)
 
     def _see(self, kind: str, event: str, item: Object) -> None:
         store = self._world.objects.get(kind)
@@ -130,15 +140,23 @@ class _Session:
         self._world.now = datetime.now(UTC)
         for decide in self._stand_ins:
             try:
-                for change in list(decide(self._world)):
-                    await self._apply(change)
-            except httpx.HTTPStatusError as error:
-                log.warning("%s: %s %s", decide.__module__, error, error.response.text[:300])
-            except (httpx.HTTPError, OSError):
-                raise
+                changes = list(decide(self._world))
             except Exception:
                 # One stand-in's mistake must not stop the others, nor the campus.
                 log.exception("%s failed", decide.__module__)
+                continue
+            for change in changes:
+                try:
+                    await self._apply(change)
+                except httpx.HTTPStatusError as error:
+                    self._refused(change, error.response)
+
+    def _refused(self, change: Change, answer: httpx.Response) -> None:
+        """Says once what the API server has against a change; it is tried again as long as it is wanted."""
+        complaint = f"{type(change).__name__.lower()} refused: {answer.text[:500].strip()}"
+        if complaint not in self._complaints:
+            self._complaints.add(complaint)
+            log.warning("%s", complaint)
 
     async def _apply(self, change: Change) -> None:
         if isinstance(change, Note):

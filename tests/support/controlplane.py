@@ -184,6 +184,7 @@ class ControlPlane:
             f"--cert-dir={self._dir / 'certs'}",
             f"--token-auth-file={self._dir / 'tokens.csv'}",
             "--authorization-mode=RBAC",
+            "--allow-privileged=true",
             "--service-account-issuer=https://kubernetes.default.svc",
             f"--service-account-key-file={self._dir / 'sa.key'}",
             f"--service-account-signing-key-file={self._dir / 'sa.key'}",

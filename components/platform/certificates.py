@@ -16,7 +16,7 @@ _CA = "campus-ca"
 class Certificates(Layer):
     """cert-manager with one ClusterIssuer.
 
-    Creates: namespace, release, the ClusterIssuer `campus`; for the internal CA also its root certificate.
+    Creates: namespace, release, the ClusterIssuer `campus`; its own root certificate unless an ACME server signs.
     Waits for: the chart's start-up check, then the issuer's Ready condition.
     """
 
@@ -29,7 +29,8 @@ class Certificates(Layer):
         namespace = self.namespace("cert-manager", PodSecurity.RESTRICTED)
         release = self.release("cert-manager", namespace, values(self.site))
         before: pulumi.Resource = release
-        if self.site.platform.certificates.issuer is Issuer.INTERNAL:
+        # With `files` too: the wildcard certificate covers the pages, the internal CA whatever else asks the issuer.
+        if self.site.platform.certificates.issuer is not Issuer.ACME:
             before = self._root(release)
         self.issuer = self.custom(
             ISSUER,

@@ -48,9 +48,9 @@ BOARDS: dict[str, tuple[Panel, ...]] = {
         Panel("Temperature", "DCGM_FI_DEV_GPU_TEMP", _CARD, "celsius"),
         Panel("Power", "DCGM_FI_DEV_POWER_USAGE", _CARD, "watt"),
         Panel("SM clock", "DCGM_FI_DEV_SM_CLOCK * 1e6", _CARD, "hertz"),
-        Panel("PCIe received", "rate(DCGM_FI_PROF_PCIE_RX_BYTES[5m])", _CARD, "Bps"),
-        Panel("PCIe sent", "rate(DCGM_FI_PROF_PCIE_TX_BYTES[5m])", _CARD, "Bps"),
-        Panel("ECC errors that could not be corrected", "DCGM_FI_DEV_ECC_DBE_VOL_TOTAL", _CARD),
+        Panel("PCIe received", "DCGM_FI_PROF_PCIE_RX_BYTES", _CARD, "Bps"),
+        Panel("PCIe sent", "DCGM_FI_PROF_PCIE_TX_BYTES", _CARD, "Bps"),
+        Panel("Memory rows replaced after uncorrectable ECC errors", "DCGM_FI_DEV_UNCORRECTABLE_REMAPPED_ROWS", _CARD),
         Panel("Last XID error", "DCGM_FI_DEV_XID_ERRORS", _CARD),
     ),
     "JupyterHub activity": (

@@ -1,0 +1,79 @@
+"""Grafana's dashboards: valid, complete for R29, and asking only for metrics that somebody exports."""
+
+import json
+import re
+
+import pytest
+
+from components.platform import dashboards
+from tests.contracts.upstream import FOLDER, needs_upstream
+
+BOARDS = sorted(dashboards.BOARDS)
+QUERIES = [panel.query for panels in dashboards.BOARDS.values() for panel in panels]
+NAME = re.compile(r"[A-Za-z_:][A-Za-z0-9_:]*")
+
+
+@pytest.mark.parametrize("title", BOARDS)
+def test_a_dashboard_is_a_file_that_grafana_can_read(title: str) -> None:
+    board = json.loads(dashboards.files()[f"{title.lower().replace(' ', '-')}.json"])
+
+    assert board["title"] == title
+    assert len(board["uid"]) <= 40, "Grafana's limit"
+    assert [panel["title"] for panel in board["panels"]] == [panel.title for panel in dashboards.BOARDS[title]]
+
+
+@pytest.mark.parametrize("title", BOARDS)
+def test_panels_do_not_lie_on_each_other(title: str) -> None:
+    places = [panel["gridPos"] for panel in dashboards.board(title)["panels"]]
+
+    assert len({(place["x"], place["y"]) for place in places}) == len(places)
+    assert max(place["x"] + place["w"] for place in places) <= 24, "Grafana's grid has 24 columns"
+
+
+@pytest.mark.parametrize("title", BOARDS)
+def test_every_panel_asks_something(title: str) -> None:
+    for panel in dashboards.board(title)["panels"]:
+        [target] = panel["targets"]
+
+        assert target["expr"].strip()
+        assert panel["fieldConfig"]["defaults"]["unit"]
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_a_query_closes_what_it_opens(query: str) -> None:
+    for opening, closing in ("()", "{}", "[]"):
+        assert query.count(opening) == query.count(closing)
+    assert query.count('"') % 2 == query.count("'") % 2 == 0
+
+
+def test_the_titles_of_r29_are_there() -> None:
+    assert {"GPU utilisation", "GPU health", "JupyterHub activity", "Cluster overview"} <= set(BOARDS)
+
+
+@pytest.mark.parametrize(
+    "asked", ["GPU_UTIL", "FB_USED", "GPU_TEMP", "POWER_USAGE", "PCIE_RX_BYTES", "PCIE_TX_BYTES", "SM_CLOCK", "ECC"]
+)
+def test_everything_that_r29_names_about_a_card_is_shown(asked: str) -> None:
+    assert [query for query in QUERIES if asked in query]
+
+
+def exported() -> dict[str, str]:
+    """Metric -> gauge or counter, as the exporter gives them without a configuration of ours."""
+    text = (FOLDER / "dcgm-exporter" / "dcp-metrics-included.csv").read_text()
+    rows = [line.split(",") for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    return {name.strip(): kind.strip() for name, kind, *_ in rows}
+
+
+@needs_upstream
+def test_every_metric_of_a_card_is_one_that_the_exporter_gives_by_itself() -> None:
+    asked = {name for query in QUERIES for name in NAME.findall(query) if name.startswith("DCGM_")}
+
+    assert asked - exported().keys() == set(), "a panel without data says nothing about the card"
+
+
+@needs_upstream
+def test_only_what_counts_up_is_asked_for_its_rate() -> None:
+    """The rate of a gauge is noise; the exporter's PCIe values are rates already."""
+    rated = {name for query in QUERIES for name in re.findall(r"rate\((DCGM_\w+)", query)}
+
+    assert [name for name in rated if exported()[name] != "counter"] == []

@@ -1,0 +1,137 @@
+"""What every layer on Kubernetes has in common, and how a campus switches layers on and off."""
+
+from typing import Any
+
+import pytest
+
+from config import versions
+from config.site import Site
+from tests.support.layers import NAMESPACE, RELEASE, layers, releases
+from tests.support.mocks import Graph
+from tests.support.sites import site
+
+OFF = {"enabled": False}
+MIRROR = "https://mirror.campus.example/charts"
+
+SWITCHES: list[tuple[dict[str, Any], set[str]]] = [
+    ({"platform": {"metallb": OFF}}, {"metallb"}),
+    ({"platform": {"certificates": OFF}}, {"cert-manager"}),
+    ({"platform": {"ingress": OFF}}, {"ingress-nginx"}),
+    ({"platform": {"storage": {"ceph": OFF}}}, {"rook-ceph", "ceph-csi-drivers", "rook-ceph-cluster"}),
+    ({"platform": {"gpu_operator": OFF}}, {"gpu-operator"}),
+    ({"platform": {"queues": OFF}}, {"kueue"}),
+    ({"platform": {"monitoring": OFF}}, {"kube-prometheus-stack", "prometheus-operator-crds"}),
+    ({"workspaces": {"jupyterhub": OFF}}, {"jupyterhub"}),
+    ({"workspaces": {"kubeflow": {"trainer": OFF}}}, {"kubeflow-trainer"}),
+    ({"workspaces": {"kubeflow": {"kserve": OFF}}}, {"kserve-crd", "kserve-resources", "kserve-runtime-configs"}),
+]
+"""What is switched off, and the charts that then are not installed; all others are."""
+
+
+@pytest.fixture(scope="module")
+def graph() -> Graph:
+    return layers(site())
+
+
+@pytest.fixture(scope="module")
+def all_releases() -> set[str]:
+    return releases(site())
+
+
+def test_the_layers_keep_the_house_rules(graph: Graph) -> None:
+    assert graph.orphans == []
+    assert graph.unfinished == []
+    assert graph.duplicates == []
+    assert graph.on_default_provider("kubernetes") == []
+
+
+@pytest.mark.parametrize(("changes", "gone"), SWITCHES, ids=[min(gone) for _, gone in SWITCHES])
+def test_a_layer_that_is_switched_off_takes_nothing_else_with_it(
+    all_releases: set[str], changes: dict[str, Any], gone: set[str]
+) -> None:
+    assert all_releases - releases(site(changes)) == gone
+
+
+def test_a_release_has_its_charts_name(graph: Graph) -> None:
+    """Another name would give its Services other names, which other layers know."""
+    assert [one.name for one in graph.of_type(RELEASE) if one.inputs["name"] != one.name] == []
+
+
+def test_a_release_is_waited_for_and_not_for_ever(graph: Graph) -> None:
+    for one in graph.of_type(RELEASE):
+        assert one.inputs["skipAwait"] is False
+        assert 600 <= one.inputs["timeout"] <= 1800
+        assert one.request.customTimeouts.create == f"{one.inputs['timeout']}s"
+
+
+def test_a_release_lives_in_a_namespace_that_a_layer_made(graph: Graph) -> None:
+    made = {one.inputs["metadata"]["name"] for one in graph.of_type(NAMESPACE)}
+
+    assert {one.inputs["namespace"] for one in graph.of_type(RELEASE)} <= made
+
+
+def test_every_namespace_says_how_much_its_pods_may(graph: Graph) -> None:
+    """The cluster's default is `restricted`; whoever needs more says so."""
+    levels = {
+        one.inputs["metadata"]["name"]: one.inputs["metadata"]["labels"]["pod-security.kubernetes.io/enforce"]
+        for one in graph.of_type(NAMESPACE)
+    }
+
+    privileged = {"gpu-operator", "metallb-system", "monitoring", "rook-ceph"}
+    assert {name for name, level in levels.items() if level == "privileged"} == privileged, "they reach into the node"
+    assert levels["jupyterhub"] == "restricted", "people's code runs there"
+
+
+@pytest.mark.parametrize("chart", sorted(versions.CHARTS))
+def test_upstream_charts_are_pinned(chart: str) -> None:
+    assert versions.CHARTS[chart].version.lstrip("v")[0].isdigit()
+
+
+def chart_of(campus: Site, name: str) -> dict[str, Any]:
+    inputs = layers(campus).one(RELEASE, name).inputs
+    return {key: inputs.get(key) for key in ("chart", "version", "repositoryOpts")}
+
+
+def test_a_chart_comes_from_its_project_unless_a_mirror_is_named() -> None:
+    found = chart_of(site(), "metallb")
+
+    assert found == {
+        "chart": "metallb",
+        "version": versions.CHARTS["metallb"].version,
+        "repositoryOpts": {"repo": "https://metallb.github.io/metallb"},
+    }
+
+
+def test_a_chart_in_a_registry_is_named_by_its_whole_path() -> None:
+    """Helm takes no repository beside an `oci://` reference."""
+    found = chart_of(site(), "kueue")
+
+    assert (found["chart"], found["repositoryOpts"]) == ("oci://registry.k8s.io/kueue/charts/kueue", None)
+
+
+def test_a_mirror_is_asked_for_everything_and_verified_with_the_campus_ca() -> None:
+    graph = layers(site({"charts": MIRROR, "ca-file": "campus-ca.pem"}))
+    sources = [one.inputs["repositoryOpts"] for one in graph.of_type(RELEASE)]
+
+    assert [source for source in sources if source != {"repo": MIRROR, "caFile": "campus-ca.pem"}] == []
+
+
+def test_a_mirror_in_a_registry_is_named_by_path_too() -> None:
+    assert chart_of(site({"charts": "oci://registry.campus.example/charts"}), "metallb")["chart"] == (
+        "oci://registry.campus.example/charts/metallb"
+    )
+
+
+def test_nothing_is_fetched_from_outside_where_a_mirror_is_named() -> None:
+    """Pipelines have no chart upstream; a mirror has one."""
+    mirrored, upstream = layers(site({"charts": MIRROR})), layers(site())
+    directory = "kubernetes:kustomize/v2:Directory"
+
+    assert mirrored.of_type(directory) == []
+    assert [one.name for one in upstream.of_type(directory)] == ["pipelines", "pipelines-kinds"]
+    assert mirrored.one(RELEASE, "kubeflow-pipelines").inputs["repositoryOpts"]["repo"] == MIRROR
+
+
+def test_a_kustomization_is_pinned_too(graph: Graph) -> None:
+    for one in graph.of_type("kubernetes:kustomize/v2:Directory"):
+        assert one.inputs["directory"].endswith(f"?ref={versions.CHARTS['kubeflow-pipelines'].version}")

@@ -1,0 +1,399 @@
+"""What each layer tells its chart, and why: the settings that somebody once learnt the hard way."""
+
+from typing import Any
+
+import pytest
+import yaml
+
+from components.platform import certificates, gpus, ingress, load_balancers, monitoring, queues, storage
+from config.hosts import Node
+from config.site import Site
+from tests.support.layers import GRAFANA, HUB, RELEASE, layers
+from tests.support.mocks import Graph
+from tests.support.sites import SMALL, Settings, site, with_cards
+
+MIG7 = {"sharing": "mig", "layout": {"1g.5gb": 7}}
+NFS: Settings = {"platform": {"storage": {"nfs": {"server": "nfs.campus.example", "share": "/homes"}}}}
+
+
+@pytest.fixture(scope="module")
+def graph() -> Graph:
+    return layers(with_cards(MIG7))
+
+
+def custom(graph: Graph, kind: str, name: str) -> dict[str, Any]:
+    [found] = [one for one in graph.by_urn.values() if one.name == f"{kind.lower()}-{name}"]
+    return found.inputs
+
+
+# MetalLB
+
+
+def test_metallb_speaks_layer_two_and_no_bgp() -> None:
+    """The chart turns FRR on since 0.16: a DaemonSet that layer 2 has no use for."""
+    values = load_balancers.values()
+
+    assert (values["frrk8s"], values["speaker"]) == (
+        {"enabled": False},
+        {"frr": {"enabled": False}, "tolerateMaster": True},
+    )
+
+
+def test_the_pool_is_the_sites_and_is_announced(graph: Graph) -> None:
+    assert custom(graph, "IPAddressPool", "campus")["spec"]["addresses"] == ["10.9.0.50-10.9.0.60"]
+    assert custom(graph, "L2Advertisement", "campus")["spec"] == {"ipAddressPools": ["campus"]}
+
+
+# cert-manager
+
+
+def test_definitions_of_certificates_outlive_the_release() -> None:
+    """Without `keep` every certificate would go with them."""
+    assert certificates.values(site())["crds"] == {"enabled": True, "keep": True}
+
+
+@pytest.mark.parametrize("issuer", ["internal", "files"])
+def test_an_internal_ca_signs_itself_and_then_everything_else(issuer: str) -> None:
+    """With `files` it signs what the wildcard certificate does not cover; without a CA the issuer is never Ready."""
+    graph = layers(site({"platform": {"certificates": {"issuer": issuer, "certificate-file": "wildcard.pem"}}}))
+
+    assert custom(graph, "ClusterIssuer", "campus")["spec"] == {"ca": {"secretName": "campus-ca"}}
+    root = custom(graph, "Certificate", "campus-ca")["spec"]
+    assert (root["isCA"], root["secretName"]) == (True, "campus-ca")
+    assert root["issuerRef"]["name"] == custom(graph, "ClusterIssuer", "self-signed")["metadata"]["name"]
+
+
+def test_an_acme_server_needs_no_root_of_ours() -> None:
+    graph = layers(site({"platform": {"certificates": {"issuer": "acme", "acme-email": "it@campus.example"}}}))
+    spec = custom(graph, "ClusterIssuer", "campus")["spec"]["acme"]
+
+    assert spec["email"] == "it@campus.example"
+    assert spec["solvers"] == [{"http01": {"ingress": {"ingressClassName": "nginx"}}}]
+    assert [one.name for one in graph.by_urn.values() if one.name.startswith("certificate-")] == []
+
+
+def test_the_issuer_is_there_only_when_it_is_ready(graph: Graph) -> None:
+    """A webhook that does not answer yet refuses the first certificates (cert-manager#2908)."""
+    annotations = custom(graph, "ClusterIssuer", "campus")["metadata"]["annotations"]
+
+    assert annotations == {"pulumi.com/waitFor": "condition=Ready"}
+
+
+# ingress-nginx
+
+
+def test_the_way_in_keeps_the_clients_address() -> None:
+    """R24: `Local` needs a controller on every worker, hence the DaemonSet."""
+    controller = ingress.values(site())["controller"]
+
+    assert (controller["kind"], controller["service"]["externalTrafficPolicy"]) == ("DaemonSet", "Local")
+    assert controller["service"]["annotations"] == {"metallb.io/loadBalancerIPs": "10.9.0.50"}
+
+
+def test_the_way_in_is_where_the_site_says() -> None:
+    assert ingress.address(site({"network": {"ingress-address": "10.9.0.55"}})) == "10.9.0.55"
+
+
+def test_nobody_reads_secrets_through_a_snippet() -> None:
+    """CVE-2021-25742."""
+    assert ingress.values(site())["controller"]["allowSnippetAnnotations"] is False
+
+
+# Storage
+
+
+def ceph(campus: Site) -> dict[str, Any]:
+    return storage.cluster_values(campus, campus.machines)
+
+
+def test_ceph_gets_our_disks_and_never_every_device() -> None:
+    """`useAllDevices` would wipe scratch disks."""
+    disks = ceph(site())["cephClusterSpec"]["storage"]
+
+    assert (disks["useAllNodes"], disks["useAllDevices"]) == (False, False)
+    assert [node["name"] for node in disks["nodes"]] == ["gpu-1", "gpu-2"]
+    assert {tuple(device["name"] for device in node["devices"]) for node in disks["nodes"]} == {
+        ("/dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_ceph",)
+    }
+
+
+def test_the_disk_that_ceph_looks_for_is_the_one_that_the_machine_gets() -> None:
+    from components.hosts.vm import disks  # noqa: PLC0415 - two layers meet only here
+
+    serials = [disk.serial for disk in disks(site().machines[3], "local-lvm", "image")]
+
+    assert storage.CEPH_DISK.rpartition("_")[2] in serials
+
+
+@pytest.mark.parametrize(("replicas", "safe"), [(1, False), (2, False), (3, True)])
+def test_few_copies_are_said_to_be_meant(replicas: int, safe: bool) -> None:
+    """Rook refuses fewer than three otherwise."""
+    pool = {"replicas": replicas, "accept-data-loss": True}
+    [block] = ceph(site({"platform": {"storage": {"ceph": {"pool": pool}}}}))["cephBlockPools"]
+
+    assert block["spec"]["replicated"] == {"size": replicas, "requireSafeReplicaSize": safe}
+
+
+@pytest.mark.parametrize(("pools", "driver"), [("cephBlockPools", "rbd"), ("cephFileSystems", "cephfs")])
+def test_a_storage_class_names_the_secrets_of_its_driver(pools: str, driver: str) -> None:
+    """Our list replaces the chart's example with its parameters; without them no volume is ever made."""
+    [pool] = ceph(site())[pools]
+    parameters = pool["storageClass"]["parameters"]
+
+    for step, user in [
+        ("provisioner", "provisioner"),
+        ("controller-expand", "provisioner"),
+        ("controller-publish", "provisioner"),
+        ("node-stage", "node"),
+    ]:
+        assert parameters[f"csi.storage.k8s.io/{step}-secret-name"] == f"rook-csi-{driver}-{user}"
+        assert parameters[f"csi.storage.k8s.io/{step}-secret-namespace"] == "rook-ceph"
+
+
+def test_there_is_one_default_class() -> None:
+    values = ceph(site())
+    classes = [pool["storageClass"] for pool in [*values["cephBlockPools"], *values["cephFileSystems"]]]
+
+    assert [one["name"] for one in classes if one["isDefault"]] == ["ceph-block"]
+    assert storage.default_class(site()) == "ceph-block"
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"), [(NFS, "nfs-client"), ({}, "local-path")], ids=["campus NFS", "nothing"]
+)
+def test_without_ceph_another_class_is_the_default(changes: Settings, expected: str) -> None:
+    merged = {"platform": {"storage": {**changes.get("platform", {}).get("storage", {}), "ceph": {"enabled": False}}}}
+
+    assert storage.default_class(site(merged)) == expected
+
+
+def test_ceph_without_a_shared_file_system_has_none() -> None:
+    assert ceph(site({"platform": {"storage": {"ceph": {"filesystem": False}}}}))["cephFileSystems"] == []
+
+
+def test_monitors_may_stand_on_servers() -> None:
+    """Two workers cannot hold three monitors."""
+    [toleration] = ceph(site())["cephClusterSpec"]["placement"]["mon"]["tolerations"]
+
+    assert toleration == {"key": "node-role.kubernetes.io/control-plane", "operator": "Exists"}
+
+
+def test_rook_never_loses_its_definitions() -> None:
+    """Off, they go, and the cluster with them."""
+    assert storage.operator_values(site())["crds"] == {"enabled": True}
+
+
+def test_drivers_carry_the_operators_namespace_in_their_names() -> None:
+    """Rook looks for them under it; under another name nothing is ever mounted."""
+    drivers = storage.driver_values()["drivers"]
+
+    assert {name: one["name"] for name, one in drivers.items() if one["enabled"]} == {
+        "rbd": "rook-ceph.rbd.csi.ceph.com",
+        "cephfs": "rook-ceph.cephfs.csi.ceph.com",
+    }
+
+
+def test_the_campus_nfs_is_a_class_whose_volumes_stay() -> None:
+    [one] = storage.nfs_values(site(NFS))["storageClasses"]
+
+    assert one["parameters"] == {"server": "nfs.campus.example", "share": "/homes"}
+    assert one["reclaimPolicy"] == "Retain", "homes are people's, whatever becomes of the claim"
+
+
+def test_values_for_an_export_that_is_not_there_are_refused() -> None:
+    with pytest.raises(ValueError, match="no NFS export"):
+        storage.nfs_values(site())
+
+
+# GPU Operator
+
+
+def operator(*cards: Settings) -> dict[str, Any]:
+    campus = with_cards(*cards)
+    return gpus.values(campus, campus.machines)
+
+
+def test_containerd_is_left_to_k3s() -> None:
+    """With NRI the operator touches neither its configuration nor RuntimeClasses (gpu-operator#473)."""
+    assert operator({})["cdi"] == {"enabled": True, "nriPluginEnabled": True}
+    assert "env" not in operator({})["toolkit"]
+
+
+def test_cards_that_enter_mig_mode_only_with_a_reboot_get_one() -> None:
+    """Under passthrough an A100 cannot be reset (gpu-operator#1606)."""
+    assert operator(MIG7)["migManager"]["env"] == [{"name": "WITH_REBOOT", "value": "true"}]
+
+
+@pytest.mark.parametrize("cards", [{}, {"model": "h100-80gb", "sharing": "mig", "layout": {"1g.10gb": 7}}])
+def test_no_other_card_reboots_a_node(cards: Settings) -> None:
+    assert operator(cards)["migManager"]["env"] == []
+
+
+def test_configurations_have_names_that_the_operator_finds() -> None:
+    """The chart fails to render with `create` and an empty name or no data (26.7)."""
+    values = operator(MIG7)
+    for config in (values["migManager"]["config"], values["devicePlugin"]["config"]):
+        assert config["create"]
+        assert config["name"]
+        assert config["data"]
+    assert values["devicePlugin"]["config"]["default"] in values["devicePlugin"]["config"]["data"]
+    assert (
+        values["migManager"]["config"]["default"]
+        in yaml.safe_load(values["migManager"]["config"]["data"]["config.yaml"])["mig-configs"]
+    )
+
+
+def test_slices_have_their_own_names() -> None:
+    """`single` would call them whole cards."""
+    assert operator(MIG7)["mig"] == {"strategy": "mixed"}
+
+
+def test_the_driver_is_the_charts_unless_the_site_names_one() -> None:
+    assert "version" not in operator({})["driver"]
+    pinned = with_cards({}, changes={"platform": {"gpu-operator": {"driver": "595.91.07"}}})
+    assert gpus.values(pinned, pinned.machines)["driver"]["version"] == "595.91.07"
+
+
+def test_a_node_is_told_its_sharing_after_the_driver_is_there(graph: Graph) -> None:
+    """A MIG label that is there first makes the plugin hand out whole cards (gpu-operator#2670)."""
+    patch = graph.one("kubernetes:core/v1:NodePatch", "gpu-1-gpu-sharing")
+    [policy] = [one for one in graph.by_urn.values() if one.name == "cluster-policy-ready"]
+
+    assert policy.urn in graph.before(patch)
+    assert policy.inputs["metadata"]["annotations"]["pulumi.com/waitFor"] == "jsonpath={.status.state}=ready"
+    assert patch.inputs["metadata"]["labels"] == {"nvidia.com/mig.config": "all-7x1g.5gb"}
+    assert "mig.config.state" in patch.inputs["metadata"]["annotations"]["pulumi.com/waitFor"]
+    assert patch.inputs["metadata"]["annotations"]["pulumi.com/waitFor"].endswith("=success")
+
+
+def test_a_node_with_whole_cards_is_left_alone() -> None:
+    assert layers(with_cards({})).of_type("kubernetes:core/v1:NodePatch") == []
+
+
+# Kueue
+
+
+def quotas(nodes: tuple[Node, ...]) -> dict[str, dict[str, str]]:
+    [group] = queues.cluster_queue(queues.flavors(nodes))["resourceGroups"]
+    return {
+        flavor["name"]: {one["name"]: one["nominalQuota"] for one in flavor["resources"]} for flavor in group["flavors"]
+    }
+
+
+def test_a_quota_is_what_the_nodes_offer() -> None:
+    """Less would leave cards idle while somebody waits; more would promise what is not there."""
+    nodes = with_cards(MIG7, {}).machines
+
+    assert quotas(nodes) == {
+        "a100": {"cpu": "36", "memory": "144Gi", "nvidia.com/gpu": "2", "nvidia.com/mig-1g.5gb": "14"}
+    }
+
+
+def test_machines_without_a_card_are_asked_first() -> None:
+    """Jobs that need no card must not fill the machines that have one."""
+    plain = {"name": "cpu-1", "role": "worker", "host": "pve3", "shape": "server", "address": "10.9.0.70", "gpus": []}
+    found = quotas(site({"nodes": [*SMALL["nodes"], plain]}).machines)
+
+    assert list(found) == ["cpu", "a100"]
+    assert found["cpu"] == {"cpu": "4", "memory": "16Gi", "nvidia.com/gpu": "0"}
+
+
+def test_servers_are_no_place_for_jobs() -> None:
+    assert queues.flavors(site().machines[:3]) == {}
+
+
+def test_every_flavor_covers_every_resource(graph: Graph) -> None:
+    """Kueue refuses a queue whose flavors and resources do not match."""
+    [group] = custom(graph, "ClusterQueue", "campus")["spec"]["resourceGroups"]
+
+    for flavor in group["flavors"]:
+        assert [one["name"] for one in flavor["resources"]] == group["coveredResources"]
+
+
+def test_each_flavor_of_the_queue_exists(graph: Graph) -> None:
+    [group] = custom(graph, "ClusterQueue", "campus")["spec"]["resourceGroups"]
+    for flavor in group["flavors"]:
+        assert custom(graph, "ResourceFlavor", flavor["name"])["spec"] == {"nodeLabels": {"gpu-model": flavor["name"]}}
+
+
+def kueue() -> dict[str, Any]:
+    text = queues.values(site())["managerConfig"]["controllerManagerConfigYaml"]
+    parsed: dict[str, Any] = yaml.safe_load(text)
+    return parsed
+
+
+def test_the_platforms_own_pods_never_wait_in_a_queue(graph: Graph) -> None:
+    """A GPU driver that waits for a GPU waits for ever."""
+    [rule] = kueue()["managedJobsNamespaceSelector"]["matchExpressions"]
+    made = {one.inputs["metadata"]["name"] for one in graph.of_type("kubernetes:core/v1:Namespace")}
+
+    assert rule["operator"] == "NotIn"
+    platform = {"rook-ceph", "gpu-operator", "metallb-system", "cert-manager", "monitoring", "kueue-system"}
+    assert platform <= made & set(rule["values"])
+
+
+# Monitoring
+
+
+def prometheus() -> dict[str, Any]:
+    return monitoring.values(site(), site().machines)
+
+
+def test_k3s_is_one_process_and_is_counted_once() -> None:
+    """k3s#3619: watched one by one, every series would be there three times."""
+    assert {
+        part: prometheus()[part]["enabled"] for part in ("kubeControllerManager", "kubeScheduler", "kubeProxy")
+    } == {
+        "kubeControllerManager": False,
+        "kubeScheduler": False,
+        "kubeProxy": False,
+    }
+
+
+def test_etcd_is_watched_on_every_server() -> None:
+    assert prometheus()["kubeEtcd"]["endpoints"] == ["10.9.0.31", "10.9.0.32", "10.9.0.33"]
+
+
+def test_every_monitor_in_the_cluster_is_seen() -> None:
+    """By default only those of the chart's own release are."""
+    spec = prometheus()["prometheus"]["prometheusSpec"]
+
+    assert {key: value for key, value in spec.items() if key.endswith("NilUsesHelmValues")} == {
+        f"{kind}SelectorNilUsesHelmValues": False
+        for kind in ("serviceMonitor", "podMonitor", "rule", "probe", "scrapeConfig")
+    }
+
+
+def test_kinds_come_from_their_own_release() -> None:
+    """In this chart they would never be upgraded."""
+    assert prometheus()["crds"] == {"enabled": False}
+
+
+def test_metrics_are_kept_as_long_and_as_large_as_the_site_says() -> None:
+    campus = site({"platform": {"monitoring": {"retention": "30d", "storage": "1 TiB", "scrape-interval": "15s"}}})
+    spec = monitoring.values(campus, campus.machines)["prometheus"]["prometheusSpec"]
+
+    assert (spec["retention"], spec["scrapeInterval"]) == ("30d", "15s")
+    claim = spec["storageSpec"]["volumeClaimTemplate"]["spec"]
+    assert (claim["storageClassName"], claim["resources"]["requests"]["storage"]) == ("ceph-block", "1Ti")
+
+
+def test_grafana_reads_its_password_from_a_secret(graph: Graph) -> None:
+    """A Release keeps its values in plain sight."""
+    secret = graph.one("kubernetes:core/v1:Secret", "grafana-login").inputs
+    admin = graph.one(RELEASE, "kube-prometheus-stack").inputs["values"]["grafana"]["admin"]
+
+    assert secret["stringData"][admin["passwordKey"]] == GRAFANA
+    assert secret["metadata"]["name"] == admin["existingSecret"]
+    assert graph.leaks(GRAFANA, HUB) == []
+
+
+@pytest.mark.parametrize("release", ["cert-manager", "ingress-nginx", "rook-ceph", "gpu-operator", "kueue"])
+def test_nobody_asks_to_be_watched_where_nobody_watches(release: str) -> None:
+    """Without the kind the chart fails, or leaves it out without a word."""
+    text = yaml.safe_dump(
+        layers(site({"platform": {"monitoring": {"enabled": False}}})).one(RELEASE, release).inputs["values"]
+    ).lower()
+
+    watched = ("servicemonitor:\n    enabled: true", "monitoring:\n  enabled: true", "enableprometheus: true")
+    assert [mark for mark in watched if mark in text] == []

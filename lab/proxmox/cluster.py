@@ -12,7 +12,7 @@ from lab.proxmox.faults import Faults
 from lab.proxmox.fetch import Fetcher
 from lab.proxmox.locks import Locks
 from lab.proxmox.privileges import Access
-from lab.proxmox.state import State, Vm, save
+from lab.proxmox.state import Config, State, Vm, save
 from lab.proxmox.tasks import TaskBoard
 from lab.proxmox.volumes import Volumes
 
@@ -68,6 +68,11 @@ class Cluster:
     def running(self, vmid: int) -> bool:
         """Whether the machine is on; one that its own guest switched off is not."""
         return self.hypervisor.running(vmid)
+
+    def active_config(self, vmid: int) -> Config:
+        """The configuration that a running machine was started with; of one that is off, the stored one."""
+        vm = self.state.vms[vmid]
+        return vm.active if vm.active is not None and self.running(vmid) else vm.config
 
     def occupants(self, node: str, besides: int) -> Iterator[tuple[int, Vm]]:
         """The VMs that take memory and devices of a node now, but for one."""

@@ -58,7 +58,7 @@ async def shutdown(cluster: Cluster, vmid: int) -> None:
 async def reset(cluster: Cluster, vmid: int) -> None:
     """Press the reset button: the machine boots again as it was started, pending changes stay pending."""
     vm = cluster.state.vms[vmid]
-    running_config = vm.active or vm.config
+    running_config = cluster.active_config(vmid)
     node = cluster.node(vm.node)
     devices = [device for device in node.pci if device.address in vm.devices]
     await cluster.hypervisor.stop(vmid, force=True)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 
 __all__ = [
     "AclEntry",
+    "Config",
     "Group",
     "NodeState",
     "PciMapping",
@@ -27,6 +28,7 @@ __all__ = [
 ]
 
 Config = dict[str, str | int]
+"""Options of a VM as they are stored: numbers where the API answers with numbers."""
 
 
 class Volume(BaseModel):

@@ -48,18 +48,17 @@ def storages_for(options: Mapping[str, str]) -> set[str]:
     return {request.storage for request in requests if isinstance(request, NewDisk | CloudInit)}
 
 
-def pending(vm: Vm) -> list[dict[str, str | int]]:
+def pending(stored: Config, active: Config) -> list[dict[str, str | int]]:
     """Options with what waits for the next start, as `GET pending` shows them."""
-    active = vm.config if vm.active is None else vm.active
     rows: list[dict[str, str | int]] = []
-    for key in sorted({*vm.config, *active}):
+    for key in sorted({*stored, *active}):
         row: dict[str, str | int] = {"key": key}
         if key in active:
             row["value"] = active[key]
-        if key not in vm.config:
+        if key not in stored:
             row["delete"] = 1
-        elif vm.config[key] != active.get(key):
-            row["pending"] = vm.config[key]
+        elif stored[key] != active.get(key):
+            row["pending"] = stored[key]
         rows.append(row)
     return rows
 

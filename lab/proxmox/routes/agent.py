@@ -18,8 +18,8 @@ SILENT = ApiError(500, "QEMU guest agent is not running")
 
 
 async def _ask(cluster: Cluster, call: Call, command: str, arguments: dict[str, str] | None = None) -> Any:
-    vm = cluster.vm(call.node, call.vmid)
-    if not vmspec.agent_enabled(vm.active or vm.config):
+    cluster.vm(call.node, call.vmid)
+    if not vmspec.agent_enabled(cluster.active_config(call.vmid)):
         raise ApiError(500, "No QEMU guest agent configured")
     if not cluster.running(call.vmid):
         raise ApiError(500, f"VM {call.vmid} is not running")

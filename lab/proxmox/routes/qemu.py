@@ -100,7 +100,7 @@ def expect_free(cluster: Cluster, action: str, vmid: int, pool: str | None) -> N
 async def read_config(cluster: Cluster, call: Call) -> dict[str, Any]:
     """The configuration, pending changes included; with `current` as the running machine has it."""
     vm = cluster.vm(call.node, call.vmid)
-    config = vm.active if call.flag("current") and vm.active is not None else vm.config
+    config = cluster.active_config(call.vmid) if call.flag("current") else vm.config
     locked = {"lock": vm.lock} if vm.lock else {}
     return {**config, **locked, "digest": cluster.digest(vm)}
 
@@ -108,7 +108,7 @@ async def read_config(cluster: Cluster, call: Call) -> dict[str, Any]:
 @table.get(_VM + "/pending")
 async def read_pending(cluster: Cluster, call: Call) -> list[dict[str, str | int]]:
     """Each option with the value that waits for the next start."""
-    return vmchange.pending(cluster.vm(call.node, call.vmid))
+    return vmchange.pending(cluster.vm(call.node, call.vmid).config, cluster.active_config(call.vmid))
 
 
 @table.put(_VM + "/config")

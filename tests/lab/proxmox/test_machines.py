@@ -247,6 +247,9 @@ async def test_a_guest_that_switches_itself_off_shows_as_stopped(campus: Campus)
     await campus.hypervisor.stop(100, force=False)
 
     assert (await campus.token.get(f"{QEMU}/100/status/current"))["status"] == "stopped"
+    await campus.token.put(f"{QEMU}/100/config", memory="8192")
+    rows = {row["key"]: row for row in await campus.token.get(f"{QEMU}/100/pending")}
+    assert rows["memory"] == {"key": "memory", "value": "8192"}, "nothing is pending for a machine that is off"
     await campus.token.vm(101, machine="q35", hostpci0="mapping=a100-0,pcie=1")
     assert await campus.token.task("POST", f"{QEMU}/101/status/start") == "OK", "its device is free"
 

@@ -26,7 +26,7 @@ MAY = {
     "components/workspaces": {"components.workspaces", *SHARED, "config"},
     "components/tenants": {"components.tenants", *SHARED, "config"},
     "ops": {"ops", "config", "components.hosts.pve", "components.gpu_resources", "lab", "toolchain"},
-    "lab": {"lab", "config"},
+    "lab": {"lab", "config", "toolchain.environment"},
     "toolchain": {"toolchain"},
 }
 """Part of the project -> which of our own modules it may import. What is not named here may import nothing of ours."""

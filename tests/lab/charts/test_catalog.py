@@ -7,7 +7,7 @@ import yaml
 
 from lab.charts.archive import chart_files
 from lab.charts.crds import definition, plural
-from lab.charts.entry import CatalogError, Entry, catalog, read_entry
+from lab.charts.entry import CATALOG, CatalogError, Entry, catalog, read_entry
 from lab.charts.templates import condition, templates
 
 
@@ -100,3 +100,11 @@ def test_definitions_lie_where_upstream_puts_them_because_uninstalling_depends_o
     assert "crds/crds.yaml" in files["gpu-operator"], "Helm never deletes what is in crds/"
     assert "templates/crds.yaml" in files["kueue"], "these go with the release, and their objects with them"
     assert "helm.sh/resource-policy: keep" in files["rook-ceph"]["templates/crds.yaml"]
+
+
+def test_the_example_in_the_documentation_is_a_good_entry() -> None:
+    text = (CATALOG.parents[2] / "docs" / "charts.md").read_text()
+    example = text.split("```yaml\n")[1].split("```")[0]
+    item = Entry.model_validate(yaml.safe_load(example))
+    assert 'index .Values "" "replicas"' not in templates(item)["workloads.yaml"]
+    assert 'index .Values "replicas"' in templates(item)["workloads.yaml"], "people copy it: it must do what it says"

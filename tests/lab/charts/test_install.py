@@ -1,0 +1,139 @@
+"""Every stand-in of the catalogue, installed by the real engine, provider and Helm from the mirror, with all operators played."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import uvicorn
+
+from lab.charts import create_app
+from lab.charts.entry import catalog
+from lab.contracts import LabSpec
+from tests.lab.conftest import working
+from tests.support.controlplane import ControlPlane, free_ports
+from tests.support.engine import Project
+
+pytestmark = [pytest.mark.engine, pytest.mark.lab]
+
+NAMESPACES = {
+    "metallb": "metallb-system",
+    "rook-ceph": "rook-ceph",
+    "ceph-csi-drivers": "rook-ceph",
+    "rook-ceph-cluster": "rook-ceph",
+    "kubeflow-pipelines": "kubeflow",
+}
+AFTER = {
+    "ceph-csi-drivers": ["rook-ceph"],
+    "rook-ceph-cluster": ["ceph-csi-drivers"],
+    "ingress-nginx": ["metallb"],
+    "traefik": ["metallb", "ingress-nginx"],
+    "kserve-resources": ["kserve-crd", "cert-manager"],
+    "kserve-runtime-configs": ["kserve-resources"],
+    "kubeflow-pipelines": ["rook-ceph-cluster"],
+    "jupyterhub": ["rook-ceph-cluster", "metallb"],
+    "kube-prometheus-stack": ["prometheus-operator-crds", "rook-ceph-cluster"],
+    "gpu-operator": ["prometheus-operator-crds"],
+    "network-operator": ["gpu-operator"],
+}
+DRIVERS = {"rbd": {"name": "rook-ceph.rbd.csi.ceph.com"}, "cephfs": {"name": "rook-ceph.cephfs.csi.ceph.com"}}
+VALUES = {
+    "cert-manager": {"crds": {"enabled": True}},
+    "ceph-csi-drivers": {"drivers": {**DRIVERS, "nfs": {"enabled": False}, "nvmeof": {"enabled": False}}},
+    "ingress-nginx": {"controller": {"kind": "DaemonSet", "metrics": {"enabled": True}}},
+    "traefik": {"ingressClass": {"isDefaultClass": False}},
+    "kserve-runtime-configs": {"kserve": {"servingruntime": {"enabled": True}}},
+    "kubeflow-trainer": {"runtimes": {"torchDistributed": {"enabled": True}}},
+    "kube-prometheus-stack": {"grafana": {"persistence": {"enabled": True}}},
+    "network-operator": {"nfd": {"enabled": False}},
+    "csi-driver-nfs": {"storageClass": {"create": True, "name": "nfs"}},
+    "rook-ceph-cluster": {"toolbox": {"enabled": True}},
+}
+PROGRAM = """
+import json
+import pulumi
+import pulumi_kubernetes as k8s
+
+given = json.load(open("given.json"))
+provider = k8s.Provider("k3s", kubeconfig=given["kubeconfig"])
+made = {}
+
+def namespace(name):
+    key = f"namespace-{name}"
+    if key not in made:
+        made[key] = k8s.core.v1.Namespace(key, metadata={"name": name}, opts=pulumi.ResourceOptions(provider=provider))
+    return made[key]
+
+def install(chart):
+    if chart in made:
+        return made[chart]
+    needed = [install(name) for name in given["after"].get(chart, [])]
+    made[chart] = k8s.helm.v3.Release(
+        chart, name=chart, chart=chart, version=given["versions"][chart], timeout=120,
+        namespace=namespace(given["namespaces"].get(chart, chart)).metadata.name,
+        repository_opts={"repo": given["mirror"]}, values=given["values"].get(chart, {}),
+        opts=pulumi.ResourceOptions(provider=provider, depends_on=needed))
+    if chart == "metallb":
+        made[chart] = k8s.apiextensions.CustomResource(
+            "pool", api_version="metallb.io/v1beta1", kind="IPAddressPool",
+            metadata={"name": "campus", "namespace": "metallb-system"}, spec={"addresses": ["10.9.0.50-10.9.0.60"]},
+            opts=pulumi.ResourceOptions(provider=provider, depends_on=[made[chart]]))
+    return made[chart]
+
+for chart in given["versions"]:
+    install(chart)
+"""
+
+
+@contextmanager
+def mirror(spec: LabSpec, run: Path) -> Iterator[str]:
+    """Serves the mirror on loopback and yields the address of its charts."""
+    (port,) = free_ports(1)
+    server = uvicorn.Server(uvicorn.Config(create_app(spec, run), host="127.0.0.1", port=port, log_level="warning"))
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve()))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{port}/charts"
+    finally:
+        server.should_exit = True
+        thread.join(timeout=10)
+
+
+def test_every_chart_installs_becomes_ready_and_then_stays_as_it_is(tmp_path: Path, spec: LabSpec) -> None:
+    with ControlPlane(tmp_path / "plane") as cluster, mirror(spec, tmp_path) as charts:
+        card = {"address": "0000:01:00.0", "vendor": "10de", "device": "20f1", "name": "NVIDIA A100 40GB PCIe"}
+        for name in ("node-1", "node-2", "node-3"):
+            cluster.node(name, annotations={"lab.lyceum/gpus": json.dumps([card])})
+        project = Project(tmp_path / "project")
+        given = {
+            "kubeconfig": cluster.kubeconfig.read_text(),
+            "mirror": charts,
+            "namespaces": NAMESPACES,
+            "after": AFTER,
+            "values": VALUES,
+            "versions": {entry.name: entry.version for entry in catalog()},
+        }
+        (project.directory / "given.json").write_text(json.dumps(given))
+        project.program(PROGRAM)
+        with working(spec, cluster.kubeconfig.read_text):
+            project.up()
+            again = project.up()
+        unready = [
+            f"{item['metadata']['namespace']}/{item['metadata']['name']}"
+            for item in cluster.get("/apis/apps/v1/deployments")["items"]
+            if item["status"].get("readyReplicas", 0) < item["spec"]["replicas"]
+        ]
+        claims = {item["status"]["phase"] for item in cluster.get("/api/v1/persistentvolumeclaims")["items"]}
+        node = cluster.get("/api/v1/nodes/node-1")
+    assert unready == []
+    assert claims == {"Bound"}
+    assert node["status"]["allocatable"]["nvidia.com/gpu"] == "1"
+    changed = [
+        word
+        for word in ("created", "updated", "replaced", "deleted")
+        if f" {word}" in again.output.split("Resources:")[1]
+    ]
+    assert changed == [], "a second `pulumi up` must find nothing to do"

@@ -56,6 +56,11 @@ def stack_schema() -> dict[str, Any]:
         "lyceum:site": {"type": "string", "description": "Name of the site: a file in config/sites."},
         "lyceum:stage": {"enum": list(STAGES), "description": "How much of the site is in service."},
         "lyceum:cluster-ca": {"type": "string", "description": "SHA-256 of the running cluster's CA; set by Lyceum."},
+        "lyceum:out-of-service": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "Machines that `./lyceum node remove` took away.",
+        },
         **{f"lyceum:{name}": secure for name in NAMES},
     }
     return {

@@ -12,7 +12,7 @@ from config.rules.plain_text import plain_text
 from config.site import STAGES
 
 TOP = ("config", "encryptionsalt", "encryptedkey", "secretsprovider", "environment")
-PLAIN = ("site", "stage", "cluster-ca")
+PLAIN = ("site", "stage", "cluster-ca", "out-of-service")
 """Settings of ours that are no secrets."""
 
 

@@ -5,19 +5,23 @@ import sys
 import typer
 
 from components.hosts.pve import PveError
+from config.check import SiteError
 from config.secrets import MissingSecretError
 from lab.campus import CampusError, ControlError, NotRunning
 from lab.cli import app as lab
 from ops.console import FAILED, errors
 from ops.demo import demo
+from ops.doctor.command import doctor
 from ops.nodes.commands import app as nodes
+from ops.prepare import app as proxmox
+from ops.secrets import app as secrets
 from ops.show import show
 from ops.status import status
 from ops.update import destroy, preview, up
 from ops.validate import validate
 from toolchain.environment import ToolchainMissingError
 
-FORESEEN = (PveError, MissingSecretError, CampusError, ControlError, NotRunning, ToolchainMissingError)
+FORESEEN = (PveError, SiteError, MissingSecretError, CampusError, ControlError, NotRunning, ToolchainMissingError)
 """Errors whose text says what is wrong and what to do."""
 app = typer.Typer(
     name="lyceum",
@@ -26,10 +30,12 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_show_locals=False,  # locals may hold secrets
 )
-for command in (validate, show, demo, preview, up, status, destroy):
+for command in (validate, show, doctor, demo, preview, up, status, destroy):
     app.command()(command)
 app.add_typer(lab, name="lab")
 app.add_typer(nodes, name="node")
+app.add_typer(proxmox, name="proxmox")
+app.add_typer(secrets, name="secrets")
 
 
 def main() -> None:

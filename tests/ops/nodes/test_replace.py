@@ -34,19 +34,29 @@ def test_without_a_word_there_is_nothing_to_go_on_with() -> None:
     assert not made_anew([], "gpu-1", NEW)
 
 
-def plan(*steps: tuple[str, str]) -> dict[str, Any]:
-    return {"steps": [{"op": op, "urn": f"urn:pulumi:dev::lyceum::type::{name}"} for op, name in steps]}
+VM, RUN, OBJECT = "proxmoxve:index/vmLegacy:VmLegacy", "command:remote:Command", "kubernetes:core/v1:Namespace"
+
+
+def plan(*steps: tuple[str, str, str]) -> dict[str, Any]:
+    return {"steps": [{"op": op, "urn": f"urn:pulumi:dev::lyceum::a:b:C${kind}::{name}"} for op, kind, name in steps]}
 
 
 def test_a_machine_goes_with_its_key_and_its_k3s() -> None:
-    steps = [("delete-replaced", "gpu-1-vm"), ("create-replacement", "gpu-1-host-key"), ("replace", "gpu-1-k3s")]
+    steps = [("delete-replaced", VM, "gpu-1-vm"), ("create-replacement", RUN, "gpu-1-host-key")]
 
-    assert collateral(plan(*steps, ("update", "k3s-members"), ("same", "gpu-2-vm")), "gpu-1") == set()
+    assert collateral(plan(*steps, ("update", OBJECT, "campus"), ("same", VM, "gpu-2-vm")), "gpu-1") == set()
+
+
+def test_commands_that_run_anew_take_nothing_away() -> None:
+    """The command that waits for all nodes runs on the first server, and anew when that is replaced."""
+    assert collateral(plan(("replace", RUN, "k3s-members")), "server-1") == set()
 
 
 def test_whatever_else_would_go_is_named() -> None:
     """A provider whose kubeconfig is unknown for a moment once meant every object on the cluster."""
-    assert collateral(plan(("replace", "kubernetes"), ("delete", "gpu-2-vm")), "gpu-1") == {"kubernetes", "gpu-2-vm"}
+    assert collateral(
+        plan(("replace", "pulumi:providers:kubernetes", "kubernetes"), ("delete", VM, "gpu-2-vm")), "gpu-1"
+    ) == {"kubernetes", "gpu-2-vm"}
 
 
 def test_the_journal_keeps_the_words(tmp_path: Path) -> None:

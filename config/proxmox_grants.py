@@ -1,0 +1,148 @@
+"""What the administrator of a Proxmox VE cluster sets up once for a site, as API calls and as commands. Pure.
+
+The privileges are the least that Lyceum needs (Proxmox VE 9; on 8, VM.Monitor stands for the VM.GuestAgent ones): nothing
+on `/`, nothing that reaches other VMs. They go to the user and to its privilege-separated token, because such a token
+holds what both hold.
+"""
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from config.gpus import Gpu
+from config.hosts import Mappings, Node
+from config.site import Site
+
+USER = "lyceum@pve"
+TOKEN_NAME = "lyceum"  # noqa: S105 - the name of the token, not its secret
+TOKEN = f"{USER}!{TOKEN_NAME}"
+
+ROLES: Mapping[str, tuple[str, ...]] = {
+    "Lyceum": (
+        "Pool.Audit",
+        "VM.Allocate",
+        "VM.Audit",
+        "VM.Config.CDROM",
+        "VM.Config.CPU",
+        "VM.Config.Cloudinit",
+        "VM.Config.Disk",
+        "VM.Config.HWType",
+        "VM.Config.Memory",
+        "VM.Config.Network",
+        "VM.Config.Options",
+        "VM.GuestAgent.Audit",
+        "VM.GuestAgent.FileRead",
+        "VM.PowerMgmt",
+    ),
+    "LyceumDisks": ("Datastore.AllocateSpace", "Datastore.Audit"),
+    "LyceumImages": ("Datastore.AllocateTemplate", "Datastore.Audit"),
+    "LyceumNode": ("Sys.AccessNetwork", "Sys.Audit"),
+    "LyceumBridge": ("SDN.Use",),
+    "LyceumDevice": ("Mapping.Audit", "Mapping.Use"),
+    "LyceumMapper": ("Mapping.Audit", "Mapping.Modify", "Mapping.Use"),
+}
+"""One role for each kind of path, so that a privilege is held only where it means something."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of the set-up.
+
+    Attributes:
+        method: `POST` or `PUT`.
+        path: Below `/api2/json/`.
+        params: Parameters; tuples are repeated ones.
+        update: What to do instead when the thing already exists; None: nothing.
+    """
+
+    method: str
+    path: str
+    params: Mapping[str, str | tuple[str, ...]]
+    update: "Call | None" = None
+
+
+def grants(site: Site) -> tuple[tuple[str, str], ...]:
+    """Path and role of every grant, each once, in order."""
+    proxmox = site.proxmox
+    found = [(f"/pool/{proxmox.pool}", "Lyceum")]
+    found += [(f"/nodes/{node.host}", "LyceumNode") for node in site.machines]
+    found += [(f"/storage/{proxmox.vm_storage}", "LyceumDisks"), (f"/storage/{proxmox.image_storage}", "LyceumImages")]
+    found.append((f"/sdn/zones/localnetwork/{site.network.bridge}", "LyceumBridge"))
+    if proxmox.mappings is Mappings.MANAGED:
+        found.append(("/mapping/pci", "LyceumMapper"))
+    else:
+        found += [(f"/mapping/pci/{node.mapping}", "LyceumDevice") for node in site.machines if node.gpus]
+    return tuple(dict.fromkeys(found))
+
+
+def entry(host: str, gpu: Gpu) -> str:
+    """A card as an entry of a PCI mapping."""
+    options = {
+        "id": gpu.card.id,
+        "iommugroup": str(gpu.iommu_group),
+        "node": host,
+        "path": gpu.pci,
+        "subsystem-id": gpu.subsystem,
+    }
+    return ",".join(f"{key}={value}" for key, value in options.items() if value)
+
+
+def _mapping(node: Node) -> Call:
+    entries = {"map": tuple(entry(node.host, gpu) for gpu in node.gpus)}
+    update = Call("PUT", f"cluster/mapping/pci/{node.mapping}", entries)
+    return Call("POST", "cluster/mapping/pci", {"id": node.mapping, **entries}, update)
+
+
+def token_call() -> Call:
+    """The call that makes the token; its answer holds the secret, once."""
+    return Call("POST", f"access/users/{USER}/token/{TOKEN_NAME}", {"privsep": "1"})
+
+
+def before_token(site: Site) -> tuple[Call, ...]:
+    """Pool, user, roles and mappings."""
+    used = {role for _, role in grants(site)}
+    calls = [
+        Call("POST", "pools", {"poolid": site.proxmox.pool, "comment": f"Machines of {site.title}"}),
+        Call("POST", "access/users", {"userid": USER, "comment": "Lyceum"}),
+    ]
+    for role, privileges in ROLES.items():
+        if role in used:
+            sent = {"privs": ",".join(privileges)}
+            update = Call("PUT", f"access/roles/{role}", sent)
+            calls.append(Call("POST", "access/roles", {"roleid": role, **sent}, update))
+    if site.proxmox.mappings is Mappings.EXISTING:
+        calls += [_mapping(node) for node in site.machines if node.gpus]
+    return tuple(calls)
+
+
+def after_token(site: Site) -> tuple[Call, ...]:
+    """The access control list, for the user and for the token."""
+    return tuple(
+        Call("PUT", "access/acl", {"path": path, "roles": role, "users": USER, "tokens": TOKEN, "propagate": "1"})
+        for path, role in grants(site)
+    )
+
+
+def grant_command(path: str, role: str) -> str:
+    """The command that grants a role on a path to the user and to its token."""
+    return shlex.join(["pveum", "acl", "modify", path, "--roles", role, "--users", USER, "--tokens", TOKEN])
+
+
+def commands(site: Site) -> list[str]:
+    """The same as `pveum` and `pvesh` commands, to be run once as root on any node of the cluster."""
+    pool = site.proxmox.pool
+    used = {role for _, role in grants(site)}
+    lines = [
+        shlex.join(["pveum", "pool", "add", pool, "--comment", f"Machines of {site.title}"]),
+        shlex.join(["pveum", "user", "add", USER, "--comment", "Lyceum"]),
+    ]
+    for role, privileges in ROLES.items():
+        if role in used:
+            lines.append(shlex.join(["pveum", "role", "add", role, "--privs", " ".join(privileges)]))
+    if site.proxmox.mappings is Mappings.EXISTING:
+        for node in site.machines:
+            if node.gpus:
+                maps = [part for gpu in node.gpus for part in ("--map", entry(node.host, gpu))]
+                lines.append(shlex.join(["pvesh", "create", "/cluster/mapping/pci", "--id", node.mapping, *maps]))
+    lines.append(shlex.join(["pveum", "user", "token", "add", USER, TOKEN_NAME, "--privsep", "1"]))
+    return [*lines, *(grant_command(path, role) for path, role in grants(site))]

@@ -1,0 +1,104 @@
+"""Looks at the network from here: who answers, and what a name server says."""
+
+import secrets
+import socket
+import struct
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Protocol
+
+PORTS = (22, 443, 80)
+"""Whatever has an address nearly always answers on one of these, if only by refusing."""
+SECONDS = 0.7
+ARP = Path("/proc/net/arp")
+
+
+class Probe(Protocol):
+    """What the doctor may see of the network."""
+
+    def holder(self, address: IPv4Address) -> str | None:
+        """Who answers at an address, in words; None if nobody does."""
+        ...
+
+    def resolve(self, server: IPv4Address, name: str) -> list[str] | None:
+        """IPv4 addresses that a name server gives for a name; None if it does not answer."""
+        ...
+
+
+class Network:
+    """The network as this machine sees it."""
+
+    def holder(self, address: IPv4Address) -> str | None:
+        """See `Probe`."""
+        for port in PORTS:
+            with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as connection:
+                connection.settimeout(SECONDS)
+                try:
+                    connection.connect((str(address), port))
+                except ConnectionRefusedError:
+                    return _mac(address) or f"something that refuses port {port}"
+                except OSError:
+                    continue
+                return _mac(address) or f"something that answers on port {port}"
+        return _mac(address)
+
+    def resolve(self, server: IPv4Address, name: str) -> list[str] | None:
+        """See `Probe`."""
+        question, number = dns_question(name)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as channel:
+            channel.settimeout(2)
+            try:
+                channel.sendto(question, (str(server), 53))
+                answer, _ = channel.recvfrom(4096)
+            except OSError:
+                return None
+        return dns_addresses(answer, number)
+
+
+def _mac(address: IPv4Address) -> str | None:
+    """The MAC address that answered ARP for an address in our own network."""
+    try:
+        lines = ARP.read_text().splitlines()[1:]
+    except OSError:
+        return None
+    for line in lines:
+        fields = line.split()
+        # Flag 0x2: the entry is complete, somebody answered.
+        if fields and fields[0] == str(address) and int(fields[2], 16) & 2:
+            return f"the MAC address {fields[3]}"
+    return None
+
+
+def dns_question(name: str) -> tuple[bytes, int]:
+    """A question for IPv4 addresses (RFC 1035), and its number."""
+    number = secrets.randbelow(65536)
+    labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
+    # One question, recursion desired; type A, class IN.
+    return struct.pack(">HHHHHH", number, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack(">HH", 1, 1), number
+
+
+def dns_addresses(answer: bytes, number: int) -> list[str] | None:
+    """IPv4 addresses of an answer (RFC 1035); None if it is none to the question."""
+    try:
+        found, _, questions, answers, _, _ = struct.unpack(">HHHHHH", answer[:12])
+        if found != number:
+            return None
+        at = 12
+        for _ in range(questions):
+            at = _after_name(answer, at) + 4
+        addresses = []
+        for _ in range(answers):
+            at = _after_name(answer, at)
+            kind, _, _, length = struct.unpack(">HHIH", answer[at : at + 10])
+            if kind == 1 and length == 4:
+                addresses.append(str(IPv4Address(answer[at + 10 : at + 14])))
+            at += 10 + length
+    except (struct.error, IndexError, ValueError):
+        return None
+    return addresses
+
+
+def _after_name(message: bytes, at: int) -> int:
+    while (length := message[at]) and length < 0xC0:
+        at += length + 1
+    return at + (2 if length else 1)

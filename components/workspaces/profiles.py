@@ -4,7 +4,8 @@ from typing import Any
 
 from components import gpu_resources
 from config.base import size_text
-from config.gpus import Sharing
+from config.capacity import SHARED, kinds
+from config.gpus import CARDS
 from config.hosts import Node, Role
 from config.site import Site
 from config.workspaces import Profile
@@ -18,53 +19,42 @@ _RESERVED_CORES, _RESERVED_MIB = 2, 8 * 1024
 """What a worker keeps for Kubernetes, Ceph and the GPU Operator."""
 
 
-def _share(node: Node, parts: int) -> tuple[int, int]:
-    """Cores and MiB of one of `parts` equal parts of a node, at least one core and one GiB."""
+def _share(node: Node) -> tuple[int, int]:
+    """Cores and MiB that come with one of a node's GPUs, slices or turns; at least one core and one GiB."""
+    parts = sum(kinds(node).values())
     cores = max((node.shape.cores - _RESERVED_CORES) // parts, 1)
     return cores, max((node.shape.memory - _RESERVED_MIB) // parts // 1024, 1) * 1024
 
 
 def derived(nodes: tuple[Node, ...], groups: tuple[str, ...]) -> list[Profile]:
-    """One profile without a GPU, and per way of having one a profile for each framework.
+    """One profile without a GPU, and per kind of GPU a profile for each framework; whole cards by their number.
 
     A profile's cores and memory are the node's, divided by the GPUs (or slices) that share it, so that every GPU of a
-    node can be in use at once.
+    node can be in use at once. Where nodes with the same kind differ, the smallest share counts: it fits everywhere.
     """
     profiles = [Profile(name="cpu", title="CPU only", cores=2, memory=2 * 1024, image=CPU_IMAGE)]
-    seen: set[tuple[str, int]] = set()
-    for node in gpu_resources.gpu_nodes(nodes):
-        if node.role is not Role.WORKER:
-            continue
-        units = sum(sum(gpu_resources.resource(gpu).values()) for gpu in node.gpus)
-        for gpu in node.gpus:
-            for resource in gpu_resources.resource(gpu):
-                whole = gpu.sharing is Sharing.EXCLUSIVE
-                counts = range(1, len(node.gpus) + 1) if whole else range(1, 2)
-                for count in counts:
-                    kind = _kind(resource)
-                    if (kind, count) in seen:
-                        continue
-                    seen.add((kind, count))
-                    profiles += _profiles(gpu.card.label, kind, count, _share(node, units), groups)
+    workers = [node for node in gpu_resources.gpu_nodes(nodes) if node.role is Role.WORKER]
+    for kind in dict.fromkeys(kind for node in workers for kind in kinds(node)):
+        having = {node.name: kinds(node)[kind] for node in workers}
+        for count in range(1, 1 + (1 if "/" in kind else max(having.values()))):
+            shares = [_share(node) for node in workers if having[node.name] >= count]
+            cores, memory = min(cores for cores, _ in shares), min(memory for _, memory in shares)
+            profiles += _profiles(kind, count, (cores * count, memory * count), groups)
     return profiles
 
 
-def _kind(resource: str) -> str:
-    name = resource.removeprefix("nvidia.com/")
-    return {"gpu": "whole", "gpu.shared": "shared"}.get(name, name.removeprefix("mig-"))
-
-
-def _profiles(model: str, kind: str, count: int, share: tuple[int, int], groups: tuple[str, ...]) -> list[Profile]:
-    cores, memory = share
-    what = {"whole": f"{count} GPU{'s' if count > 1 else ''}", "shared": "shared GPU"}.get(kind, f"MIG {kind}")
+def _profiles(kind: str, count: int, size: tuple[int, int], groups: tuple[str, ...]) -> list[Profile]:
+    model, _, part = kind.partition("/")
+    card = f"{CARDS[model].label}, {CARDS[model].memory_gib} GB"
+    what = {"": f"{count} GPU{'s' if count > 1 else ''}", SHARED: "shared GPU"}.get(part, f"MIG {part}")
+    name = f"{model}-{part.replace('.', '-') or count}"
+    cores, memory = size
     return [
         Profile(
-            name=f"{kind.replace('.', '-')}-{count}-{framework}"
-            if kind == "whole"
-            else f"{kind.replace('.', '-')}-{framework}",
-            title=f"{what} ({model}), {title}",
-            cores=cores * count,
-            memory=memory * count,
+            name=f"{name}-{framework}",
+            title=f"{what} ({card}), {title}",
+            cores=cores,
+            memory=memory,
             gpu=kind,
             gpus=count,
             image=image,
@@ -75,8 +65,17 @@ def _profiles(model: str, kind: str, count: int, share: tuple[int, int], groups:
 
 
 def resource_name(kind: str) -> str:
-    """Kubernetes' name of what a profile's `gpu` asks for."""
-    return {"whole": gpu_resources.WHOLE, "shared": gpu_resources.SHARED}.get(kind, f"nvidia.com/mig-{kind}")
+    """Kubernetes' name of what a profile's `gpu` asks for, with a model (`a100-40gb/1g.5gb`) or of any (`1g.5gb`)."""
+    wanted = kind.rpartition("/")[2]
+    if wanted == "whole" or wanted in CARDS:
+        return gpu_resources.WHOLE
+    return gpu_resources.SHARED if wanted == SHARED else f"nvidia.com/mig-{wanted}"
+
+
+def node_selector(kind: str) -> dict[str, str]:
+    """Where a kind that names its model runs; the resource alone does not tell one model from another."""
+    card = CARDS.get(kind.partition("/")[0])
+    return {"gpu-model": card.label} if card else {}
 
 
 def in_effect(site: Site, nodes: tuple[Node, ...]) -> list[Profile]:
@@ -98,6 +97,8 @@ def spawner(profile: Profile) -> dict[str, Any]:
     if profile.gpu:
         amount = {resource_name(profile.gpu): str(profile.gpus)}
         override |= {"extra_resource_limits": amount, "extra_resource_guarantees": amount}
+        if selector := node_selector(profile.gpu):
+            override["node_selector"] = selector
         override["tolerations"] = [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
         # A GPU that is held by somebody else is waited for, not given up on after five minutes.
         override["start_timeout"] = 1200

@@ -51,7 +51,8 @@ def test_the_titles_of_r29_are_there() -> None:
 
 
 @pytest.mark.parametrize(
-    "asked", ["GPU_UTIL", "FB_USED", "GPU_TEMP", "POWER_USAGE", "PCIE_RX_BYTES", "PCIE_TX_BYTES", "SM_CLOCK", "ECC"]
+    "asked",
+    ["GPU_UTIL", "FB_USED", "GPU_TEMP", "POWER_USAGE", "PCIE_RX_BYTES", "PCIE_TX_BYTES", "SM_CLOCK", "REMAPPED_ROWS"],
 )
 def test_everything_that_r29_names_about_a_card_is_shown(asked: str) -> None:
     assert [query for query in QUERIES if asked in query]

@@ -117,6 +117,8 @@ class K3s(Component):
             # Another host key is another machine: the old command tells nothing about it.
             triggers=[machine.host_key],
             logging=remote.Logging.STDERR,
+            # The previous output is the kubeconfig: it has no business in a remote environment.
+            add_previous_output_in_env=False,
             opts=self.child(
                 depends_on=after,
                 additional_secret_outputs=["stdout"],

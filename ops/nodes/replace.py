@@ -6,6 +6,7 @@ key than the one noted when the word was given has been made anew already, and o
 
 import json
 
+from config.hosts import Node, Role
 from ops import journal
 from ops.console import REFUSED, fail, step
 from ops.engine import PARALLEL, Engine, State
@@ -26,11 +27,17 @@ def replace_machine(engine: Engine, wish: Leave) -> list[str]:
     if machine is None or made_anew(list(journal.entries(engine.stack.name)), name, key):
         # An earlier run got this far: the engine finishes it.
         return []
-    keep_authority(engine, state)
+    if name == founder(engine.stack.nodes):
+        keep_authority(engine, state)
     engine.replace_state(unprotected(state, {machine.urn}))
     _guard(engine, machine)
     leave(engine, wish, host_key=key)
     return ["--replace", machine.urn]
+
+
+def founder(nodes: tuple[Node, ...]) -> str:
+    """The server that starts a cluster where none exists: the first of the file."""
+    return next((node.name for node in nodes if node.role is Role.SERVER), "")
 
 
 def made_anew(entries: list[State], name: str, key: str) -> bool:
@@ -75,7 +82,10 @@ def _guard(engine: Engine, machine: Machine) -> None:
 
 
 def collateral(plan: State, name: str) -> set[str]:
-    """Names of resources other than the machine's own that a plan deletes or replaces."""
-    own = {f"{name}-vm", f"{name}-host-key", f"{name}-k3s"}
-    taken = {step["urn"].rsplit("::", 1)[1] for step in plan.get("steps") or [] if step["op"] in TAKES_AWAY}
-    return taken - own
+    """Names of resources other than the machine that a plan deletes or replaces.
+
+    Commands do not count: one that is replaced runs anew, and every one of ours changes only what differs.
+    """
+    urns = [step["urn"] for step in plan.get("steps") or [] if step["op"] in TAKES_AWAY]
+    taken = {urn.rsplit("::", 1)[1] for urn in urns if "command:" not in urn.split("::")[2].rpartition("$")[2]}
+    return taken - {f"{name}-vm"}

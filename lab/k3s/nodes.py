@@ -73,9 +73,9 @@ async def _follow(kube: Kube, etcd: Etcd, node: dict[str, Any]) -> None:
     elif NODE_FINALIZER not in finalizers:
         wanted = {"metadata": {"finalizers": [*finalizers, NODE_FINALIZER]}}
         await kube.patch(f"/api/v1/nodes/{name}", wanted, "merge-patch")
-    elif annotations.get(REMOVE) == "true" and annotations.get(MEMBER_NAME):
+    elif annotations.get(REMOVE) == "true" and annotations.get(REMOVED) != annotations.get(MEMBER_NAME):
         await _remove_member(etcd, annotations[MEMBER_NAME])
-        removed = {"metadata": {"annotations": {REMOVED: annotations[MEMBER_NAME], MEMBER_NAME: None}}}
+        removed = {"metadata": {"annotations": {REMOVED: annotations[MEMBER_NAME]}}}
         await kube.patch(f"/api/v1/nodes/{name}", removed, "merge-patch")
 
 

@@ -326,10 +326,13 @@ def test_the_api_stays_reachable_when_its_server_dies(cluster: Cluster) -> None:
     assert members(cluster.servers[holder]) == [*SERVERS]
 
 
-def test_a_deleted_server_leaves_etcd_and_can_join_again(cluster: Cluster) -> None:
+def test_a_server_that_is_asked_to_leaves_etcd_and_can_join_again(cluster: Cluster) -> None:
     third = cluster.servers["cp3"]
-    cluster.first.kubectl("delete", "node", "cp3", "--timeout=30s")
+    cluster.first.kubectl("annotate", "node", "cp3", "etcd.k3s.cattle.io/remove=true")
     wait_for("etcd of two", lambda: members(cluster.first) == ["cp1", "cp2"], 20)
+    annotations = json.loads(cluster.first.kubectl("get", "node", "cp3", "-o", "json"))["metadata"]["annotations"]
+    assert annotations["etcd.k3s.cattle.io/removed-node-name"] == annotations["etcd.k3s.cattle.io/node-name"]
+    cluster.first.kubectl("delete", "node", "cp3", "--timeout=30s")
     third.units[-1].wait(30)
     assert "this node has been removed from the cluster" in third.log
     third.start("server")

@@ -100,8 +100,10 @@ def up(wish: bytes, lab: str, *, report: Callable[[str], None]) -> float:
     run = RunDir.of(lab)
     if unusable := sorted(set(str(run.path)) & set(",:\\")):
         raise CampusError(f"{run.path}: overlay mounts take no path with `{unusable[0]}`. Remedy: move the project")
-    with _alone(run):
-        _up(run, wish, lab, report)
+    if not _runs(run, wish, lab):
+        with _alone(run):
+            if not _runs(run, wish, lab):
+                _bring_up(run, wish, lab, report)
     return time.monotonic() - begun
 
 
@@ -117,12 +119,17 @@ def _alone(run: RunDir) -> Iterator[None]:
         os.close(directory)
 
 
-def _up(run: RunDir, wish: bytes, lab: str, report: Callable[[str], None]) -> None:
-    if is_up(lab):
-        if run.spec.read_bytes() != wish:
-            raise CampusError(f"the lab `{lab}` runs another campus or other charts. Remedy: ./lyceum lab down first")
-        return
-    _kill(lab)
+def _runs(run: RunDir, wish: bytes, lab: str) -> bool:
+    """Whether the campus is up as wished."""
+    if not is_up(lab):
+        return False
+    if run.spec.read_bytes() != wish:
+        raise CampusError(f"the lab `{lab}` runs another campus or other charts. Remedy: ./lyceum lab down first")
+    return True
+
+
+def _bring_up(run: RunDir, wish: bytes, lab: str, report: Callable[[str], None]) -> None:
+    _kill(lab)  # what does not answer any more
     namespaces = namespace_command()
     run.path.mkdir(parents=True, exist_ok=True)
     run.path.chmod(0o700)

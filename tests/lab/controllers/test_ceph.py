@@ -87,7 +87,7 @@ def test_each_osd_stays_on_the_host_of_its_disk() -> None:
     ("storage", "complaint"),
     [
         ({"nodes": [{"name": "nowhere", "devices": [{"name": "x"}]}]}, "TOO_FEW_OSDS"),
-        ({"nodes": [{"name": "a", "devices": [{"name": "x"}, {"name": "y"}]}]}, "PG_DEGRADED"),
+        ({"nodes": [{"name": "a", "devices": [{"name": "x"}, {"name": "y"}, {"name": "z"}]}]}, "PG_DEGRADED"),
     ],
 )
 def test_too_few_disks_or_hosts_make_the_cluster_unhealthy(storage: Object, complaint: str) -> None:

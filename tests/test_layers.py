@@ -13,6 +13,15 @@ from config.load import PROJECT
 SHARED = {"components.base", "components.handles", "components.layer", "components.gpu_resources"}
 """What layers have in common: a base class, what one hands to the next, and pure facts."""
 OURS = {"components", "config", "lab", "ops", "toolchain", "bench", "tests"}
+DOORS = {
+    "components.hosts.pve",
+    "components.hosts.vm",
+    "components.cluster.bootstrap",
+    "components.cluster.k3s_config",
+    "components.workspaces.profiles",
+    "components.gpu_resources",
+}
+"""What the command line reads of the components: names, pure facts, and how Proxmox is asked; never a resource."""
 
 MAY = {
     "config": {"config"},
@@ -25,7 +34,7 @@ MAY = {
     "components/platform": {"components.platform", *SHARED, "config"},
     "components/workspaces": {"components.workspaces", *SHARED, "config"},
     "components/tenants": {"components.tenants", *SHARED, "config"},
-    "ops": {"ops", "config", "components.hosts.pve", "components.gpu_resources", "lab", "toolchain"},
+    "ops": {"ops", "config", "lab", "toolchain", *DOORS},
     "lab": {"lab", "config", "toolchain.environment"},
     "toolchain": {"toolchain"},
 }

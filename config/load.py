@@ -1,6 +1,7 @@
 """Reads a site file, and the stack's configuration; nothing else touches `pulumi.Config`."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import pulumi
 
@@ -22,6 +23,7 @@ class Settings:
         secrets: The stack's secrets.
         known_ca: SHA-256 of the running cluster's CA (`lyceum:cluster-ca`), set when the first server was replaced.
         out_of_service: Machines that were taken away by name (`lyceum:out-of-service`), whatever the stage says.
+        restore_from: etcd snapshot that new servers start from (`lyceum:restore-from`), set while a restore lasts.
     """
 
     site: Site
@@ -29,6 +31,7 @@ class Settings:
     secrets: Secrets
     known_ca: str
     out_of_service: frozenset[str] = frozenset()
+    restore_from: Path | None = None
 
     @property
     def nodes(self) -> tuple[Node, ...]:
@@ -69,4 +72,5 @@ def load() -> Settings:
         secrets=secrets,
         known_ca=config.get("cluster-ca") or "",
         out_of_service=frozenset(config.get_object("out-of-service") or ()),
+        restore_from=Path(file) if (file := config.get("restore-from")) else None,
     )

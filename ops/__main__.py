@@ -10,12 +10,15 @@ from config.secrets import MissingSecretError
 from lab.campus import CampusError, ControlError, NotRunning
 from lab.cli import app as lab
 from ops.console import FAILED, errors
+from ops.backup import app as backup
 from ops.demo import demo
 from ops.doctor.command import doctor
+from ops.init import init
 from ops.nodes.commands import app as nodes
 from ops.prepare import app as proxmox
 from ops.secrets import app as secrets
 from ops.show import show
+from ops.restore import restore
 from ops.status import status
 from ops.update import destroy, preview, up
 from ops.validate import validate
@@ -30,10 +33,11 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_show_locals=False,  # locals may hold secrets
 )
-for command in (validate, show, doctor, demo, preview, up, status, destroy):
+for command in (init, validate, show, doctor, demo, preview, up, status, restore, destroy):
     app.command()(command)
 app.add_typer(lab, name="lab")
 app.add_typer(nodes, name="node")
+app.add_typer(backup, name="backup")
 app.add_typer(proxmox, name="proxmox")
 app.add_typer(secrets, name="secrets")
 

@@ -36,6 +36,7 @@ k3s = K3s(
         agent_token=secrets.derived("k3s-agent-token"),
         ca=Path(site.ca_file).read_text() if site.ca_file and Path(site.ca_file).exists() else "",
         known_ca=settings.known_ca,
+        restore_from=settings.restore_from,
     ),
 )
 # With an identifier of its own the cluster stays itself when its kubeconfig changes: nothing on it is ever replaced.

@@ -9,16 +9,16 @@ from config.check import SiteError
 from config.secrets import MissingSecretError
 from lab.campus import CampusError, ControlError, NotRunning
 from lab.cli import app as lab
-from ops.console import FAILED, errors
 from ops.backup import app as backup
+from ops.console import FAILED, errors
 from ops.demo import demo
 from ops.doctor.command import doctor
 from ops.init import init
 from ops.nodes.commands import app as nodes
 from ops.prepare import app as proxmox
+from ops.restore import restore
 from ops.secrets import app as secrets
 from ops.show import show
-from ops.restore import restore
 from ops.status import status
 from ops.update import destroy, preview, up
 from ops.validate import validate

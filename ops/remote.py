@@ -1,7 +1,10 @@
 """Runs scripts as root on machines, over SSH with the host keys that the stack's state holds: none is ever trusted anew."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import asyncssh
@@ -47,7 +50,35 @@ class Remote:
         """
         return asyncio.run(self._run(script, seconds))
 
+    def fetch(self, command: str, target: Path, *, seconds: float = 1800) -> None:
+        """Runs a command as root and writes what it prints into a file that only we can read.
+
+        Raises:
+            RemoteError: it could not be run, or failed.
+        """
+        asyncio.run(self._fetch(command, target, seconds))
+
     async def _run(self, script: str, seconds: float) -> str:
+        async with self._connected() as connection:
+            done = await asyncio.wait_for(connection.run(run_as_root(), input=script), seconds)
+        self._check(done.exit_status, str(done.stderr))
+        return str(done.stdout)
+
+    async def _fetch(self, command: str, target: Path, seconds: float) -> None:
+        target.touch(mode=0o600)
+        async with self._connected() as connection:
+            with target.open("wb") as file:
+                running = connection.run(f"sudo -n {command}", encoding=None, stdout=file)
+                done = await asyncio.wait_for(running, seconds)
+        told = done.stderr.decode(errors="replace") if isinstance(done.stderr, bytes) else str(done.stderr)
+        self._check(done.exit_status, told)
+
+    def _check(self, status: int | None, told: str) -> None:
+        if status:
+            raise RemoteError(f"{self.name}: {told.strip() or f'exit code {status}'}")
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[asyncssh.SSHClientConnection]:
         try:
             async with asyncssh.connect(
                 self.address,
@@ -60,7 +91,7 @@ class Remote:
                 connect_timeout=CONNECT_SECONDS,
                 keepalive_interval=10,
             ) as connection:
-                done = await asyncio.wait_for(connection.run(run_as_root(), input=script), seconds)
+                yield connection
         except asyncssh.HostKeyNotVerifiable:
             raise RemoteError(
                 f"{self.name} ({self.address}) shows another host key than the one read through its guest agent: "
@@ -68,9 +99,6 @@ class Remote:
             ) from None
         except (OSError, asyncssh.Error, TimeoutError) as error:
             raise RemoteError(f"{self.name} ({self.address}) over SSH: {str(error) or 'no answer in time'}") from None
-        if done.exit_status:
-            raise RemoteError(f"{self.name}: {str(done.stderr).strip() or f'exit code {done.exit_status}'}")
-        return str(done.stdout)
 
 
 def host_keys(state: "State") -> dict[str, str]:

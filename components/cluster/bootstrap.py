@@ -77,7 +77,15 @@ def _prepare(site: Site, ca: str) -> list[str]:
 
 
 def server_script(
-    node: Node, site: Site, *, founding: bool, token: str, agent_token: str, ca: str, known_ca: str = ""
+    node: Node,
+    site: Site,
+    *,
+    founding: bool,
+    token: str,
+    agent_token: str,
+    ca: str,
+    known_ca: str = "",
+    snapshot: str = "",
 ) -> str:
     """The script that makes a K3s server.
 
@@ -89,13 +97,19 @@ def server_script(
         agent_token: Token that agents join with.
         ca: The campus's own CA as PEM, or empty.
         known_ca: SHA-256 of the running cluster's CA, given when the founder itself was replaced.
+        snapshot: Path on the machine of an etcd snapshot that a founder without data starts from, or empty.
     """
     url = k3s_config.api_url(site)
     manifest = k3s_config.kube_vip(site, INTERFACE)
+    # This server first: the names that a restored cluster has to forget.
+    names = sorted((one.name for one in site.machines if one.role is Role.SERVER), key=lambda name: name != node.name)
     return _whole(
         [
             *_prepare(site, ca),
-            shlex.join(["founder", url, token, known_ca] if founding else ["joiner", url, token]) + "\n",
+            shlex.join(
+                ["founder", url, token, known_ca, *filter(None, [snapshot])] if founding else ["joiner", url, token]
+            )
+            + "\n",
             _file("0600", k3s_config.AGENT_TOKEN_FILE, agent_token),
             _file("0600", k3s_config.PSA_FILE, k3s_config.admission()),
             _file("0600", k3s_config.AUDIT_FILE, k3s_config.audit()),
@@ -105,7 +119,9 @@ def server_script(
             # K3s watches its manifests: a new one is not a reason to restart, hence `place`.
             f"sed \"s/{INTERFACE}/$interface/\" <<'{_MARK}' | place 0600 {VIP_MANIFEST} || true\n{manifest}{_MARK}\n",
             _file("0644", "/etc/systemd/system/k3s.service", _unit("server")),
+            shlex.join(["restore", snapshot, *names]) + "\n" if founding and snapshot else "",
             "service k3s\n",
+            "wait\n" if founding and snapshot else "",
             f"wait_until 120 'the API at {url}' api_answers {url} || fail 'kube-vip does not hold {url}'\n",
             f"healthy_server {node.name}\n",
             "access\n" if founding else "",

@@ -1,6 +1,8 @@
 """A K3s cluster with several servers and any number of agents."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import pulumi
@@ -11,6 +13,9 @@ from components.cluster import bootstrap
 from components.handles import ClusterAccess, Login, Machine
 from config.hosts import Role
 from config.site import Site
+
+SNAPSHOT = "/home/lyceum/restore.db"
+"""Where a snapshot waits on the first server for its restore; the home of hosts/vm.py's user."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,6 +30,7 @@ class K3sArgs:
         agent_token: Token of the agents; secret.
         ca: The campus's own CA as PEM, or empty.
         known_ca: SHA-256 of the running cluster's CA; given only after the first server was replaced.
+        restore_from: etcd snapshot that a cluster whose servers are all new starts from (`lyceum restore`).
     """
 
     site: Site
@@ -34,6 +40,7 @@ class K3sArgs:
     agent_token: pulumi.Output[str]
     ca: str
     known_ca: str
+    restore_from: Path | None = None
 
 
 class K3s(Component):
@@ -56,7 +63,8 @@ class K3s(Component):
         servers = [machine for machine in args.machines if machine.spec.role is Role.SERVER]
         agents = [machine for machine in args.machines if machine.spec.role is not Role.SERVER]
 
-        founder = self._server(servers[0], args.token, after=[])
+        copied = [self._snapshot(servers[0], args.restore_from)] if args.restore_from else []
+        founder = self._server(servers[0], args.token, after=copied, founding=True)
         self.ca = pulumi.Output.unsecret(founder.stdout.apply(lambda text: text.partition("\n")[0]))
         server_token = pulumi.Output.concat("K10", self.ca, "::server:", args.token)
         joined = [founder]
@@ -78,13 +86,26 @@ class K3s(Component):
         self.access = ClusterAccess(kubeconfig=pulumi.Output.secret(kubeconfig))
         self.register_outputs({"ca": self.ca})
 
-    def _server(self, machine: Machine, token: pulumi.Output[str], after: list[remote.Command]) -> remote.Command:
+    def _snapshot(self, machine: Machine, file: Path) -> remote.CopyToRemote:
+        return remote.CopyToRemote(
+            f"{machine.spec.name}-snapshot",
+            connection=self._connection(machine),
+            source=pulumi.FileAsset(str(file)),
+            remote_path=SNAPSHOT,
+            triggers=[machine.host_key],
+            opts=self.child(),
+        )
+
+    def _server(
+        self, machine: Machine, token: pulumi.Output[str], after: Sequence[pulumi.Resource], *, founding: bool = False
+    ) -> remote.Command:
         args = self._args
         script = pulumi.Output.all(token, args.agent_token).apply(
             lambda known: bootstrap.server_script(
                 machine.spec,
                 args.site,
-                founding=not after,
+                founding=founding,
+                snapshot=SNAPSHOT if founding and args.restore_from else "",
                 token=known[0],
                 agent_token=known[1],
                 ca=args.ca,
@@ -99,19 +120,11 @@ class K3s(Component):
         return self._command(f"{machine.spec.name}-k3s", machine, script, after=[])
 
     def _command(
-        self, name: str, machine: Machine, script: pulumi.Input[str], after: list[remote.Command]
+        self, name: str, machine: Machine, script: pulumi.Input[str], after: Sequence[pulumi.Resource]
     ) -> remote.Command:
-        login = self._args.login
         return remote.Command(
             name,
-            connection=remote.ConnectionArgs(
-                host=str(machine.spec.address),
-                host_key=machine.host_key,
-                user=login.user,
-                private_key=login.private_key,
-                dial_error_limit=30,
-                per_dial_timeout=10,
-            ),
+            connection=self._connection(machine),
             create=bootstrap.run_as_root(),
             stdin=pulumi.Output.secret(script),
             # Another host key is another machine: the old command tells nothing about it.
@@ -124,4 +137,15 @@ class K3s(Component):
                 additional_secret_outputs=["stdout"],
                 custom_timeouts=pulumi.CustomTimeouts(create="20m", update="20m"),
             ),
+        )
+
+    def _connection(self, machine: Machine) -> remote.ConnectionArgs:
+        login = self._args.login
+        return remote.ConnectionArgs(
+            host=str(machine.spec.address),
+            host_key=machine.host_key,
+            user=login.user,
+            private_key=login.private_key,
+            dial_error_limit=30,
+            per_dial_timeout=10,
         )

@@ -3,6 +3,7 @@
 set -euo pipefail
 umask 077
 pending=/run/lyceum-restart-k3s
+restoring=/var/lib/rancher/k3s/restoring
 ca=() # options of curl that trust the campus's own CA
 
 say() { printf '%s: %s\n' "$(hostname)" "$*" >&2; }
@@ -98,11 +99,13 @@ join() {
     put 0600 /etc/rancher/k3s/token <<<"$2"
 }
 
-# founder URL TOKEN KNOWN_CA: keeps an existing etcd; never starts a second cluster beside one that answers at the API address.
+# founder URL TOKEN KNOWN_CA [SNAPSHOT]: keeps an existing etcd; never starts a second cluster beside one that answers at the API address.
 founder() {
-    local url=$1 token=$2 known_ca=$3
-    if [[ -d /var/lib/rancher/k3s/server/db/etcd ]]; then
+    local url=$1 token=$2 known_ca=$3 snapshot=${4-}
+    if [[ -d /var/lib/rancher/k3s/server/db/etcd && ! -e $restoring ]]; then
         return
+    elif [[ -n $snapshot ]]; then
+        join 'cluster-init: true' "$token"
     elif ! api_answers "$url" >/dev/null; then
         join 'cluster-init: true' "$token"
     elif [[ -n $known_ca ]]; then
@@ -111,6 +114,31 @@ founder() {
     else
         fail "something already answers at $url, and this machine has no etcd data. If it replaces a lost first server: ./lyceum node replace $(hostname). If the address belongs to another machine: change network.api-address"
     fi
+}
+
+# restore SNAPSHOT SERVER...: puts a snapshot in place of the data that this machine does not have; one that was cut
+# begins anew. The servers are new machines, so what the cluster remembers of their passwords and Nodes must go: K3s refuses
+# a known name with an unknown password (k3s#802), and starts no node until it is gone; hence in the background.
+restore() {
+    local snapshot=$1 server=/var/lib/rancher/k3s/server
+    shift
+    [[ -d $server/db/etcd && ! -e $restoring ]] && return 0
+    if [[ $(cat "$restoring" 2>/dev/null) != reset ]]; then
+        mkdir -p "$server"
+        echo begun >"$restoring"
+        rm -rf "$server/db" "$server/tls" "$server/cred"
+        say "restores etcd from $snapshot"
+        timeout 600 /usr/local/bin/k3s server --cluster-reset --cluster-reset-restore-path="$snapshot" >&2 ||
+            fail "etcd could not be restored from $snapshot: the lines above say why. Another snapshot: ./lyceum backup list"
+        echo reset >"$restoring"
+    fi
+    { wait_until 300 "the restored API" forget_machines "$@" && rm -f "$restoring" "$snapshot"; } &
+}
+
+# forget_machines SERVER...: this server first.
+forget_machines() {
+    kubectl -n kube-system delete secret --ignore-not-found "${@/%/.node-password.k3s}" &&
+        kubectl delete node --ignore-not-found --wait=false "${@:2}"
 }
 
 # joiner URL TOKEN

@@ -1,5 +1,6 @@
 """A Ceph cluster, as Rook and the Ceph CSI operator make one: daemons as Deployments, and the state of each resource."""
 
+import itertools
 from collections.abc import Iterator
 
 from lab.controllers.changes import Change, condition, ensure, made
@@ -40,30 +41,34 @@ def _driver(world: World, driver: Object) -> Iterator[Change]:
 
 def _cluster(world: World, cluster: Object) -> Iterator[Change]:
     hosts = _osd_hosts(world, cluster)
-    daemons = [*_monitors(cluster), *_osds(cluster, hosts)]
+    daemons = [*_monitors(cluster), *_osds(world, cluster, hosts)]
     for daemon in daemons:
         yield from made(world, daemon)
-    waiting = [name(item) for item in daemons if not available(world.get("Deployment", name(item), namespace(item)))]
-    running = not waiting
-    phase, message = (
-        ("Ready", "Cluster created successfully")
-        if running
-        else ("Progressing", f"Configuring Ceph: waiting for {waiting[0]}")
-    )
+    wanted = {name(item) for item in daemons}
+    # An OSD whose host or disk is no longer listed stays, and stays a worry, until somebody purges it.
+    wanted |= {name(item) for item in _existing_osds(world, cluster)}
+    down = [item for item in sorted(wanted) if not available(world.get("Deployment", item, namespace(cluster)))]
+    # A cluster that was made stays made: what fails later is a matter of its health.
+    running = not down or path(cluster, "status", "phase") == "Ready"
+    if running:
+        phase, message, reason = "Ready", "Cluster created successfully", "ClusterCreated"
+    else:
+        phase, message, reason = "Progressing", f"Configuring Ceph: waiting for {down[0]}", "ClusterProgressing"
     status: Object = {
         "phase": phase,
         "state": "Created" if running else "Creating",
         "message": message,
         "observedGeneration": path(cluster, "metadata", "generation", default=0),
-        "conditions": condition(
-            cluster, world, "Ready", (running, "ClusterCreated" if running else "ClusterProgressing", message)
-        ),
+        "conditions": condition(cluster, world, "Ready", (running, reason, message)),
         "version": {"image": path(cluster, "spec", "cephVersion", "image", default="")},
         "storage": {"osd": {"storeType": {"bluestore": len(hosts)}}},
     }
     if running:
-        details = _complaints(world, cluster, hosts)
-        status["ceph"] = {"health": "HEALTH_WARN" if details else "HEALTH_OK", "details": details or None}
+        details = _complaints(world, cluster, hosts) | _down(down)
+        stale = {
+            check: None for check in path(cluster, "status", "ceph", "details", default={}) if check not in details
+        }
+        status["ceph"] = {"health": "HEALTH_WARN" if details else "HEALTH_OK", "details": {**stale, **details} or None}
     yield from ensure(cluster, {"status": status}, "status")
     for kind in ("CephBlockPool", "CephFilesystemSubVolumeGroup"):
         for item in world.all(kind):
@@ -111,9 +116,22 @@ def _monitors(cluster: Object) -> Iterator[Object]:
             yield _daemon(cluster, daemon, letter, spread=spread)
 
 
-def _osds(cluster: Object, hosts: list[str]) -> Iterator[Object]:
-    for number, host in enumerate(hosts):
-        yield _daemon(cluster, "osd", str(number), selector={"kubernetes.io/hostname": host})
+def _existing_osds(world: World, cluster: Object) -> list[Object]:
+    found = [item for item in world.all("Deployment") if labels(item).get("app") == "rook-ceph-osd"]
+    return [item for item in found if namespace(item) == namespace(cluster)]
+
+
+def _osds(world: World, cluster: Object, hosts: list[str]) -> Iterator[Object]:
+    """One OSD a disk. Each keeps the number it was born with, whatever hosts come and go."""
+    numbers: dict[str, list[str]] = {}
+    for item in _existing_osds(world, cluster):
+        host = path(item, "spec", "template", "spec", "nodeSelector", "kubernetes.io/hostname", default="")
+        numbers.setdefault(host, []).append(labels(item)["ceph-osd-instance"])
+    used = {number for given in numbers.values() for number in given}
+    free = (str(number) for number in itertools.count() if str(number) not in used)
+    for host in hosts:
+        number = numbers[host].pop(0) if numbers.get(host) else next(free)
+        yield _daemon(cluster, "osd", number, selector={"kubernetes.io/hostname": host})
 
 
 def _daemon(
@@ -177,3 +195,13 @@ def _complaints(world: World, cluster: Object, hosts: list[str]) -> Object:
         message = f"Degraded data redundancy: a pool wants {size} copies on different hosts, and {len(set(hosts))} hosts have OSDs"
         return {"PG_DEGRADED": {"message": message, "severity": "HEALTH_WARN"}}
     return {}
+
+
+def _down(daemons: list[str]) -> Object:
+    """Ceph's health checks about daemons that do not run."""
+    found: Object = {}
+    for check, part in (("MON_DOWN", "mon"), ("MGR_DOWN", "mgr"), ("OSD_DOWN", "osd")):
+        names = [daemon for daemon in daemons if daemon.startswith(f"rook-ceph-{part}-")]
+        if names:
+            found[check] = {"message": f"{len(names)} {part}s down: {', '.join(names)}", "severity": "HEALTH_WARN"}
+    return found

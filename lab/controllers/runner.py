@@ -25,6 +25,9 @@ SETTLE_SECONDS = 0.1
 TICK_SECONDS = 1.0
 """Deciding at least this often lets time itself be a reason (a certificate ends, a MIG change takes a second)."""
 
+NOT_YET = (httpx.codes.NOT_FOUND, httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE)
+"""Answers of an API server that is about to serve a kind: its definition is new, or the server is."""
+
 RETRY_SECONDS = 1.0
 """Pause after a failure of the API server; in the lab it is back within seconds."""
 
@@ -108,8 +111,7 @@ class _Session:
             try:
                 items, version = await self._client.list(kind)
             except httpx.HTTPStatusError as error:
-                # A definition that was just established may need a moment until its kind is served.
-                if error.response.status_code != httpx.codes.NOT_FOUND:
+                if error.response.status_code not in NOT_YET:
                     raise
                 await asyncio.sleep(RETRY_SECONDS)
                 continue

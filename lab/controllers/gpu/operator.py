@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from lab.controllers.changes import Change, condition, ensure, made, owner
 from lab.controllers.gpu.cards import NVIDIA, cards
 from lab.controllers.pods import available, service, workload
-from lab.controllers.world import Object, World, labels, namespace, path, ready
+from lab.controllers.world import Object, World, labels, namespace, path
 
-__all__ = ["decide", "gpu_nodes", "plugin_ready", "policy"]
+__all__ = ["DEVICE_PLUGIN", "decide", "gpu_nodes"]
 
 PRESENT = f"feature.node.kubernetes.io/pci-{NVIDIA}.present"
+
+
+DEVICE_PLUGIN = "nvidia-device-plugin-daemonset"
 
 
 @dataclass(frozen=True)
@@ -30,18 +33,11 @@ OPERANDS = (
     Operand("nvidia-driver-daemonset", "driver", "driver", "driver"),
     Operand("nvidia-container-toolkit-daemonset", "container-toolkit", "toolkit", "toolkit"),
     Operand("nvidia-operator-validator", "operator-validator", None, "validator"),
-    Operand("nvidia-device-plugin-daemonset", "device-plugin", "devicePlugin", "devicePlugin"),
+    Operand(DEVICE_PLUGIN, "device-plugin", "devicePlugin", "devicePlugin"),
     Operand("gpu-feature-discovery", "gpu-feature-discovery", "gfd", "gfd"),
     Operand("nvidia-mig-manager", "mig-manager", "migManager", "migManager"),
     Operand("nvidia-dcgm-exporter", "dcgm-exporter", "dcgmExporter", "dcgmExporter"),
 )
-
-
-def policy(world: World) -> tuple[Object, str] | None:
-    """The ClusterPolicy and the operator's namespace, if there is an operator to heed it."""
-    running = world.operator(component="gpu-operator")
-    found = world.all("ClusterPolicy")
-    return (found[0], namespace(running)) if running and found else None
 
 
 def gpu_nodes(world: World) -> list[Object]:
@@ -51,10 +47,10 @@ def gpu_nodes(world: World) -> list[Object]:
 
 def decide(world: World) -> Iterator[Change]:
     """Deploys what the ClusterPolicy asks for and says when all of it is ready."""
-    found = policy(world)
-    if found is None:
+    running, policies = world.operator(component="gpu-operator"), world.all("ClusterPolicy")
+    if running is None or not policies:
         return
-    cluster_policy, home = found
+    cluster_policy, home = policies[0], namespace(running)
     spec = cluster_policy["spec"]
     wanted = [operand for operand in OPERANDS if operand.switch is None or _enabled(spec, operand.switch)]
     nodes = gpu_nodes(world)
@@ -146,9 +142,3 @@ def _state(world: World, cluster_policy: Object, home: str, wanted: list[Operand
     conditions = condition(cluster_policy, world, "Ready", verdict)
     status = {"state": "ready" if verdict[0] else "notReady", "namespace": home, "conditions": conditions}
     yield from ensure(cluster_policy, {"status": status}, "status")
-
-
-def plugin_ready(world: World, home: str) -> bool:
-    """Whether the device plugin runs, so that cards are advertised."""
-    item = world.get("DaemonSet", "nvidia-device-plugin-daemonset", home)
-    return item is not None and ready(item)

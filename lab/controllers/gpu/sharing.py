@@ -12,8 +12,8 @@ import yaml
 from lab.controllers.changes import Change, ensure, note, stamp
 from lab.controllers.gpu.cards import Card, cards
 from lab.controllers.gpu.mig import LayoutError, Slices, layout
-from lab.controllers.gpu.operator import gpu_nodes, plugin_ready, policy
-from lab.controllers.world import Object, World, annotations, labels, path
+from lab.controllers.gpu.operator import DEVICE_PLUGIN, gpu_nodes
+from lab.controllers.world import Object, World, annotations, labels, name, namespace, path, ready
 
 __all__ = ["decide"]
 
@@ -33,14 +33,19 @@ MIG_SECONDS = 1.0
 
 
 def decide(world: World) -> Iterator[Change]:
-    """Applies each node's sharing, and advertises the result once the device plugin runs."""
-    found = policy(world)
-    ready = gpu_nodes(world) if found and plugin_ready(world, found[1]) else []
+    """Applies each node's sharing, and advertises the result once the device plugin runs.
+
+    What a kubelet has advertised stays while plugin or operator are merely not ready, as in an outage of a server; it
+    goes with the plugin's DaemonSet.
+    """
+    plugin = next((item for item in world.all("DaemonSet") if name(item) == DEVICE_PLUGIN), None)
+    policies = world.all("ClusterPolicy")
+    served = gpu_nodes(world) if policies else []
     for node in world.all("Node"):
-        if found and node in ready:
-            yield from _node(world, node, found[0]["spec"], found[1])
-        else:
+        if plugin is None or node not in served:
             yield from _advertise(node, {})
+        elif ready(plugin):
+            yield from _node(world, node, policies[0]["spec"], namespace(plugin))
 
 
 def _node(world: World, node: Object, spec: Object, home: str) -> Iterator[Change]:

@@ -83,6 +83,23 @@ def test_each_osd_stays_on_the_host_of_its_disk() -> None:
     assert path(osd or {}, "spec", "template", "spec", "nodeSelector") == {"kubernetes.io/hostname": "b"}
 
 
+def test_an_osd_keeps_its_number_when_hosts_come_and_go() -> None:
+    campus = world(ROOK, *HOSTS, cluster())
+    settle(campus)
+    listed = [{"name": name, "devices": [{"name": "x"}]} for name in ("new", "b", "c")]
+    campus.objects["Node"]["", "new"] = thing(
+        "Node", "new", metadata={"labels": {"kubernetes.io/hostname": "new"}}, spec={}
+    )
+    campus.objects["CephCluster"]["rook-ceph", "rook-ceph"]["spec"]["storage"]["nodes"] = listed
+    settle(campus)
+    hosts = {
+        name: path(item, "spec", "template", "spec", "nodeSelector", "kubernetes.io/hostname")
+        for (_, name), item in campus.objects["Deployment"].items()
+        if name.startswith("rook-ceph-osd")
+    }
+    assert hosts == {"rook-ceph-osd-0": "a", "rook-ceph-osd-1": "b", "rook-ceph-osd-2": "c", "rook-ceph-osd-3": "new"}
+
+
 @pytest.mark.parametrize(
     ("storage", "complaint"),
     [
@@ -95,6 +112,24 @@ def test_too_few_disks_or_hosts_make_the_cluster_unhealthy(storage: Object, comp
     settle(campus)
     found = status(campus, "CephCluster", "rook-ceph")["ceph"]
     assert (found["health"], list(found["details"])) == ("HEALTH_WARN", [complaint])
+
+
+def test_a_monitor_that_fails_later_is_a_matter_of_health_until_it_is_back() -> None:
+    campus = world(ROOK, *HOSTS, cluster(), pool())
+    settle(campus)
+    monitor = campus.objects["Deployment"]["rook-ceph", "rook-ceph-mon-b"]
+    before = monitor.pop("status")
+    settle(campus)
+    found = status(campus, "CephCluster", "rook-ceph")
+    assert (found["phase"], found["ceph"]["health"], list(found["ceph"]["details"])) == (
+        "Ready",
+        "HEALTH_WARN",
+        ["MON_DOWN"],
+    )
+    monitor["status"] = before
+    settle(campus)
+    found = status(campus, "CephCluster", "rook-ceph")["ceph"]
+    assert (found["health"], found.get("details")) == ("HEALTH_OK", None)
 
 
 def test_placement_and_resources_reach_the_daemons() -> None:

@@ -251,8 +251,18 @@ def test_the_runtime_class_exists_only_without_the_nri_plugin() -> None:
     assert with_nri.get("RuntimeClass", "nvidia") is None
 
 
-def test_when_the_operator_is_gone_nothing_is_offered_any_more() -> None:
+def test_with_the_device_plugin_goes_what_it_offered() -> None:
     cluster = settled(gpu_node(A100))
     cluster.objects["ClusterPolicy"].clear()
+    del cluster.objects["DaemonSet"]["gpu-operator", "nvidia-device-plugin-daemonset"]
     settle(cluster)
     assert offered(cluster) == {}
+
+
+def test_an_outage_of_operator_and_plugin_takes_no_card_from_a_node() -> None:
+    cluster = settled(gpu_node(A100))
+    for kind in ("Deployment", "DaemonSet"):
+        for item in cluster.objects[kind].values():
+            item["status"] = {}
+    settle(cluster)
+    assert offered(cluster) == {"nvidia.com/gpu": "1"}, "kubelets keep what they advertise while nobody can reach them"

@@ -59,3 +59,10 @@ def unprotected(state: State, urns: set[str]) -> State:
         if resource["urn"] in urns:
             resource["protect"] = False
     return state
+
+
+def without_cluster(state: State) -> State:
+    """The state without what lives inside the cluster, which ends with its machines (docs/adr/0016)."""
+    resources = state["deployment"].get("resources") or []
+    state["deployment"]["resources"] = [entry for entry in resources if not entry["type"].startswith("kubernetes:")]
+    return state

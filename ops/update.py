@@ -10,7 +10,7 @@ from ops.engine import PARALLEL, Engine
 from ops.nodes.leave import Leave, leave
 from ops.nodes.objections import Word
 from ops.preflight.run import preflight
-from ops.removal import Removal, existing, removals, unprotected
+from ops.removal import Removal, existing, removals, unprotected, without_cluster
 from ops.settle import settle
 from ops.stack import Stack
 
@@ -67,7 +67,7 @@ def destroy(
                 REFUSED,
             )
         resources = state["deployment"].get("resources") or []
-        engine.replace_state(unprotected(state, {resource["urn"] for resource in resources}))
+        engine.replace_state(without_cluster(unprotected(state, {resource["urn"] for resource in resources})))
         arguments = ["destroy", "--yes", "--skip-preview", f"--parallel={PARALLEL}"]
         raise typer.Exit(engine.run(*arguments, lock=lock))
 

@@ -1,0 +1,124 @@
+"""A copy of the project with a campus and a state of its own, driven as a person drives it: by `./lyceum`."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any, Self
+
+ROOT = Path(__file__).resolve().parents[2]
+COPIED = ("config", "components", "ops", "lab", "toolchain")
+FILES = ("__main__.py", "Pulumi.yaml", "Pulumi.dev.yaml", "Pulumi.prod.yaml", "lyceum")
+LINKED = (".venv", ".toolchain")
+MINUTES = 60
+
+
+class Project:
+    """A project directory and the campus in it.
+
+    Attributes:
+        path: The directory.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        for name in COPIED:
+            shutil.copytree(ROOT / name, path / name, ignore=shutil.ignore_patterns("__pycache__"))
+        for name in FILES:
+            shutil.copy(ROOT / name, path / name)
+        for name in LINKED:
+            (path / name).symlink_to((ROOT / name).resolve())
+
+    def __enter__(self) -> Self:
+        self.lyceum("lab", "up")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.lyceum("lab", "down")
+
+    @property
+    def run(self) -> Path:
+        """Runtime directory of the campus."""
+        return self.path / ".lyceum" / "lab" / "lab"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Without what the caller's own stack may have set."""
+        return {key: value for key, value in os.environ.items() if not key.startswith(("PULUMI_", "LYCEUM_LAB"))}
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Starts a command and returns at once."""
+        return subprocess.Popen(
+            ["./lyceum", *arguments],
+            cwd=self.path,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def lyceum(self, *arguments: str, code: int = 0, timeout: float = 15 * MINUTES) -> str:
+        """Runs a command to its end, expecting an exit code; returns all it printed."""
+        process = self.start(*arguments)
+        text, _ = process.communicate(timeout=timeout)
+        assert process.returncode == code, f"lyceum {' '.join(arguments)} ended with {process.returncode}:\n{text}"
+        return text
+
+    def kubectl(self, *arguments: str) -> str:
+        """Runs kubectl as the administrator."""
+        return self.lyceum("lab", "kubectl", "--", *arguments)
+
+    def objects(self, *arguments: str) -> list[dict[str, Any]]:
+        """The items of a list, as objects."""
+        items: list[dict[str, Any]] = json.loads(self.kubectl("get", *arguments, "-o", "json"))["items"]
+        return items
+
+    def status(self) -> dict[str, Any]:
+        """What `lyceum status` reports, whether all is well or not."""
+        process = self.start("status", "dev", "--json")
+        text, _ = process.communicate(timeout=MINUTES)
+        report: dict[str, Any] = json.loads(text)
+        return report
+
+    def state(self) -> dict[str, Any]:
+        """The stack's state."""
+        file = self.path / ".lyceum" / "state" / ".pulumi" / "stacks" / "lyceum" / "dev.json"
+        checkpoint: dict[str, Any] = json.loads(file.read_text())["checkpoint"]["latest"]
+        return checkpoint
+
+    def machines(self) -> dict[str, dict[str, Any]]:
+        """Virtual machines that the simulated Proxmox knows, by name."""
+        known = json.loads((self.run / "pve" / "state.json").read_text())["vms"]
+        return {machine["config"]["name"]: machine for machine in known.values()}
+
+    def kill_engine(self, after: float) -> None:
+        """Starts `up`, and kills the engine with SIGKILL some seconds after it began to work."""
+        process = self.start("up", "dev", "--yes")
+        engine = self._engine(process)
+        time.sleep(after)
+        if engine.exists():
+            os.kill(int(engine.name), signal.SIGKILL)
+        process.communicate(timeout=MINUTES)
+
+    def _engine(self, process: subprocess.Popen[str]) -> Path:
+        """The `pulumi up` below a command, once it is there."""
+        end = time.monotonic() + 2 * MINUTES
+        while process.poll() is None and time.monotonic() < end:
+            for entry in _descendants(process.pid):
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+                if words[0].endswith(b"pulumi") and words[1:2] == [b"up"]:
+                    return entry
+            time.sleep(0.02)
+        return Path("/proc/none")
+
+
+def _descendants(pid: int) -> list[Path]:
+    found = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in task.read_text().split():
+            found += [Path(f"/proc/{child}"), *_descendants(int(child))]
+    return found

@@ -76,7 +76,7 @@ class Children:
             log.error(f"{name} exited with code {code}")
             self.ended.set_result(name)
 
-    async def stop(self, name: str, patience: float = 5.0) -> None:
+    async def stop(self, name: str, patience: float = 2.0) -> None:
         """End one component and wait for it; after `patience` seconds by force."""
         process = self._running.pop(name, None)
         if process is None:

@@ -1,7 +1,6 @@
 """`k3s server`: found, join or resume a cluster, run its components, and do a server's standing work."""
 
 import asyncio
-import contextlib
 import datetime as dt
 import hashlib
 import signal
@@ -179,7 +178,7 @@ class Server:
         return [
             deployer.run(self.options.many("disable")),
             nodes.watch_removals(kube, etcd),
-            self._vip(Kube(_LOCAL_API, admin, timeout=2.0)),
+            vip.follow(Kube(_LOCAL_API, admin, timeout=2.0), self.host.name, vip.interface_of(self.host.address)),
             self._scheduled_snapshots(etcd),
         ]
 
@@ -190,22 +189,6 @@ class Server:
                 write_secret(file, text)
         for name in packaged.not_simulated(self.options):
             log.warning(f"packaged component {name} is not simulated in the lab; set disable: [{name}] to say so")
-
-    async def _vip(self, kube: Kube) -> None:
-        """Be kube-vip's pod on this server for as long as the cluster has its DaemonSet."""
-        default = vip.interface_of(self.host.address)
-        current: vip.Vip | None = None
-        holding: asyncio.Task[None] | None = None
-        while True:
-            with contextlib.suppress(ApiError):
-                listed = await kube.call("GET", "/apis/apps/v1/daemonsets", resourceVersion="0")
-                wanted = vip.find(listed.get("items", []), default)
-                if wanted != current:
-                    if holding is not None:
-                        holding.cancel()
-                    holding = asyncio.create_task(vip.hold(kube, wanted, self.host.name)) if wanted else None
-                    current = wanted
-            await asyncio.sleep(1)
 
     async def _scheduled_snapshots(self, etcd: Etcd) -> None:
         if self.options.on("etcd-disable-snapshots"):

@@ -1,7 +1,7 @@
 """kube-vip: the API's address lies on one server, which announces it by ARP and drops it when it can no longer serve.
 
-Taken from a kube-vip DaemonSet in the manifests directory: its environment names the address, the interface and the
-timings, exactly as the real one reads them.
+Taken from the kube-vip DaemonSet that the cluster has: its environment names the address, the interface and the timings,
+exactly as the real one reads them.
 """
 
 import asyncio
@@ -19,7 +19,10 @@ from typing import Any
 from lab.k3s import log
 from lab.k3s.kube import ApiError, Kube
 
-__all__ = ["Vip", "find", "hold"]
+__all__ = ["Vip", "find", "follow", "interface_of"]
+
+_LOOK = 1.0
+"""Seconds between two looks at the DaemonSets."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,15 @@ async def _acquire(kube: Kube, vip: Vip, identity: str) -> bool:
     return True
 
 
+async def _release(kube: Kube, vip: Vip, identity: str) -> None:
+    """Give the Lease back, so that the next holder need not wait for its end."""
+    path = f"/apis/coordination.k8s.io/v1/namespaces/{vip.namespace}/leases/{vip.lease}"
+    lease = await kube.get(path)
+    if lease is not None and lease["spec"].get("holderIdentity") == identity:
+        lease["spec"]["holderIdentity"] = ""
+        await kube.call("PUT", path, lease)
+
+
 async def hold(kube: Kube, vip: Vip, identity: str) -> None:
     """Take part in the election until cancelled; the address is dropped on every way out."""
     held = False
@@ -144,9 +156,37 @@ async def hold(kube: Kube, vip: Vip, identity: str) -> None:
             await asyncio.sleep(vip.retry_period)
     finally:
         _set(vip, present=False)
+        if held:
+            with contextlib.suppress(ApiError, TimeoutError):
+                await asyncio.wait_for(_release(kube, vip, identity), 1)
 
 
 async def _healthy_and_leading(kube: Kube, vip: Vip, identity: str) -> bool:
     if not await kube.ready():
         raise ApiError(0, "/readyz of this server's kube-apiserver fails")
     return await _acquire(kube, vip, identity)
+
+
+async def follow(kube: Kube, identity: str, default_interface: str) -> None:
+    """Be kube-vip's pod on this server for as long as the cluster has its DaemonSet; until cancelled."""
+    current: Vip | None = None
+    holding: asyncio.Task[None] | None = None
+    try:
+        while True:
+            # While the API is silent, what is known stays.
+            with contextlib.suppress(ApiError):
+                listed = await kube.call("GET", "/apis/apps/v1/daemonsets", resourceVersion="0")
+                wanted = find(listed.get("items", []), default_interface)
+                if wanted != current:
+                    await _end(holding)
+                    holding = asyncio.create_task(hold(kube, wanted, identity)) if wanted else None
+                    current = wanted
+            await asyncio.sleep(_LOOK)
+    finally:
+        await _end(holding)
+
+
+async def _end(task: asyncio.Task[None] | None) -> None:
+    if task is not None:
+        task.cancel()
+        await asyncio.wait([task])

@@ -140,9 +140,9 @@ def cluster() -> Iterator[Cluster]:
 
 
 def members(machine: Machine) -> list[str]:
-    """Return the nodes whose etcd members have a vote."""
+    """Return the nodes whose etcd members have a vote; none while etcd elects a leader."""
     script = f". /run/lab/env; export PYTHONPATH; exec $LYCEUM_PYTHON -c '{MEMBERS}'"
-    return machine.run("sh", "-c", script).stdout.split()
+    return machine.run("sh", "-c", script, check=False).stdout.split()
 
 
 def test_nodes_have_the_roles_that_k3s_gives(cluster: Cluster) -> None:
@@ -151,7 +151,7 @@ def test_nodes_have_the_roles_that_k3s_gives(cluster: Cluster) -> None:
 
 
 def test_all_servers_have_a_vote(cluster: Cluster) -> None:
-    assert members(cluster.first) == [*SERVERS]
+    wait_for("three votes", lambda: members(cluster.first) == [*SERVERS], 20)
     node = json.loads(cluster.first.kubectl("get", "node", "cp3", "-o", "json"))
     conditions = {condition["type"]: condition["status"] for condition in node["status"]["conditions"]}
     assert conditions["EtcdIsVoter"] == "True"
@@ -294,7 +294,7 @@ def test_a_temporary_token_lets_an_agent_in_until_it_is_deleted(cluster: Cluster
 
 
 def test_a_dead_hosts_node_is_not_ready_and_its_name_is_freed_when_deleted(cluster: Cluster) -> None:
-    wait_for("the spare to be called dead", lambda: cluster.first.nodes()["spare"] == "Unknown", 60)
+    wait_for("the spare to be called dead", lambda: cluster.first.nodes()["spare"] == "Unknown", 120)
     secret = ["get", "secret", "-n", "kube-system", "spare.node-password.k3s", "--ignore-not-found", "-o", "name"]
     assert cluster.first.kubectl(*secret)
     cluster.first.kubectl("delete", "node", "spare", "--timeout=30s")
@@ -311,6 +311,14 @@ def test_the_api_address_leaves_a_server_whose_api_hangs(cluster: Cluster) -> No
     assert moved + answered <= 15
 
 
+def test_a_server_that_stops_hands_the_address_over_at_once(cluster: Cluster) -> None:
+    holder = cluster.holders()[0]
+    cluster.servers[holder].stop()
+    assert wait_for("another holder", lambda: cluster.holders() not in ([holder], []), 30) < 5, "no lease to wait for"
+    cluster.servers[holder].start("server")
+    wait_for("the server to come back", cluster.servers[holder].up, 120)
+
+
 def test_the_api_stays_reachable_when_its_server_dies(cluster: Cluster) -> None:
     holder = cluster.holders()[0]
     cluster.servers[holder].power_off()
@@ -323,7 +331,7 @@ def test_the_api_stays_reachable_when_its_server_dies(cluster: Cluster) -> None:
     cluster.servers[holder].power_on()
     cluster.servers[holder].start("server")
     wait_for("the server to come back", cluster.servers[holder].up, 120)
-    assert members(cluster.servers[holder]) == [*SERVERS]
+    wait_for("three votes", lambda: members(cluster.servers[holder]) == [*SERVERS], 20)
 
 
 def test_a_server_that_is_asked_to_leaves_etcd_and_can_join_again(cluster: Cluster) -> None:
@@ -337,7 +345,7 @@ def test_a_server_that_is_asked_to_leaves_etcd_and_can_join_again(cluster: Clust
     assert "this node has been removed from the cluster" in third.log
     third.start("server")
     wait_for("the server to join again", third.up, 120)
-    assert members(cluster.first) == [*SERVERS]
+    wait_for("three votes", lambda: members(cluster.first) == [*SERVERS], 20)
 
 
 def test_a_server_killed_while_it_joins_finishes_at_the_next_start(cluster: Cluster) -> None:
@@ -351,7 +359,7 @@ def test_a_server_killed_while_it_joins_finishes_at_the_next_start(cluster: Clus
     third.stop(signal.SIGKILL)
     third.start("server")
     wait_for("the server to join", third.up, 120)
-    assert members(cluster.first) == [*SERVERS], "no member was left behind"
+    wait_for("three votes", lambda: members(cluster.first) == [*SERVERS], 20)
 
 
 def test_a_snapshot_restores_the_cluster_with_its_token_only(cluster: Cluster) -> None:
@@ -384,5 +392,5 @@ def test_a_snapshot_restores_the_cluster_with_its_token_only(cluster: Cluster) -
         server.start("server")
     for server in cluster.servers.values():
         wait_for(server.name, server.up, 120)
-    assert members(cluster.first) == [*SERVERS]
+    wait_for("three votes", lambda: members(cluster.first) == [*SERVERS], 20)
     wait_for("the agent to be back", lambda: cluster.first.nodes().get("wk1") == "True", 60)

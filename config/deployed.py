@@ -95,15 +95,16 @@ def _machines(site: Site, deployed: list[dict[str, Any]]) -> Iterator[Finding]:
         index, node = wanted[name]
         network = (inputs.get("networkDevices") or [{}])[0]
         for field, now, asked in (
-            ("vm-id", inputs.get("vmId"), node.vm_id),
             ("host", inputs.get("nodeName"), node.host),
-            ("mac", str(network.get("macAddress", "")).lower(), node.mac),
             ("address", _address(inputs), str(node.address)),
+            ("vm-id", inputs.get("vmId"), node.vm_id),
+            ("mac", str(network.get("macAddress", "")).lower(), node.mac),
         ):
-            if now and now != asked:
-                shown = int(now) if isinstance(now, float) else now
-                if shown != asked:
-                    yield Finding(("nodes", index, field), f"of {name} is deployed as {shown}", REPLACED, asked)
+            shown = int(now) if isinstance(now, float) else now
+            if shown and shown != asked:
+                yield Finding(("nodes", index, field), f"of {name} is deployed as {shown}", REPLACED, asked)
+                if field == "address":
+                    break  # number and MAC address only follow from it
         yield from _disks(index, node.name, inputs.get("disks") or [], node.shape)
 
 

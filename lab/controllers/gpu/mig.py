@@ -1,5 +1,6 @@
 """MIG layouts: what a named configuration makes of a node's cards."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,7 +8,7 @@ import yaml
 
 from lab.controllers.gpu.cards import Card
 
-__all__ = ["LayoutError", "Slices", "layout"]
+__all__ = ["LayoutError", "Slices", "layout", "parsed"]
 
 Slices = dict[str, int]
 """MIG profile -> number of devices on one card; empty for a card that stays whole."""
@@ -15,6 +16,13 @@ Slices = dict[str, int]
 
 class LayoutError(ValueError):
     """The configuration is unknown or does not fit the cards; the text says why."""
+
+
+@functools.lru_cache(maxsize=64)
+def parsed(text: str) -> dict[str, Any]:
+    """A configuration file; many nodes read the same one, and again at every decision. The result must not be changed."""
+    found: dict[str, Any] = yaml.safe_load(text) or {}
+    return found
 
 
 def layout(called: str, text: str | None, cards: Sequence[Card]) -> list[Slices]:
@@ -31,7 +39,7 @@ def layout(called: str, text: str | None, cards: Sequence[Card]) -> list[Slices]
     """
     if text is None:
         return [_from_hardware(called, card) for card in cards]
-    configurations: dict[str, list[dict[str, Any]]] = (yaml.safe_load(text) or {}).get("mig-configs") or {}
+    configurations: dict[str, list[dict[str, Any]]] = parsed(text).get("mig-configs") or {}
     if called not in configurations:
         raise LayoutError(f"no MIG configuration '{called}'; there are {', '.join(sorted(configurations))}")
     result: list[Slices] = [{} for _ in cards]

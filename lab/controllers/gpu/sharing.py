@@ -7,11 +7,9 @@ from collections import Counter
 from collections.abc import Generator, Iterator
 from datetime import datetime, timedelta
 
-import yaml
-
 from lab.controllers.changes import Change, ensure, note, stamp
 from lab.controllers.gpu.cards import Card, cards
-from lab.controllers.gpu.mig import LayoutError, Slices, layout
+from lab.controllers.gpu.mig import LayoutError, Slices, layout, parsed
 from lab.controllers.gpu.operator import DEVICE_PLUGIN, gpu_nodes
 from lab.controllers.world import Object, World, annotations, labels, name, namespace, path, ready
 
@@ -132,7 +130,7 @@ def _plugin_rule(world: World, node: Object, spec: Object, home: str) -> Object:
     if not config.get("name") or not called:
         return {}
     data = path(world.get("ConfigMap", config["name"], home) or {}, "data", default={})
-    return dict((yaml.safe_load(data[called]) or {}).get("sharing") or {})
+    return dict(parsed(data[called]).get("sharing") or {})
 
 
 def _strategy(rule: Object) -> tuple[str, Object]:

@@ -52,10 +52,16 @@ async def watch_removals(kube: Kube, etcd: Etcd) -> None:
             status = await etcd.status()
             if status.get("leader") != status.get("header", {}).get("member_id"):
                 continue
-            for node in (await kube.call("GET", "/api/v1/nodes")).get("items", []):
-                await _follow(kube, etcd, node)
+            listed = (await kube.call("GET", "/api/v1/nodes")).get("items", [])
         except (ApiError, EtcdError) as error:
             log.warning(f"Failed to check nodes for removal: {error}")
+            continue
+        for node in listed:
+            try:
+                await _follow(kube, etcd, node)
+            except (ApiError, EtcdError) as error:
+                # etcd refuses while its quorum would suffer; the node waits with its finalizer.
+                log.warning(f"Failed to remove node {node['metadata']['name']}: {error}")
 
 
 async def _follow(kube: Kube, etcd: Etcd, node: dict[str, Any]) -> None:

@@ -187,6 +187,8 @@ class Server:
             file = self.paths.manifests / name
             if not file.exists() or file.read_text() != text:
                 write_secret(file, text)
+        if self.options.on("etcd-s3"):
+            log.warning("etcd-s3 is not simulated in the lab: snapshots stay on this server's disk")
         for name in packaged.not_simulated(self.options):
             log.warning(f"packaged component {name} is not simulated in the lab; set disable: [{name}] to say so")
 

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -109,9 +110,10 @@ class Project:
         end = time.monotonic() + 2 * MINUTES
         while process.poll() is None and time.monotonic() < end:
             for entry in _descendants(process.pid):
-                words = (entry / "cmdline").read_bytes().split(b"\0")
-                if words[0].endswith(b"pulumi") and words[1:2] == [b"up"]:
-                    return entry
+                with suppress(OSError):  # it has just ended
+                    words = (entry / "cmdline").read_bytes().split(b"\0")
+                    if words[0].endswith(b"pulumi") and words[1:2] == [b"up"]:
+                        return entry
             time.sleep(0.02)
         return Path("/proc/none")
 
@@ -119,6 +121,13 @@ class Project:
 def _descendants(pid: int) -> list[Path]:
     found = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in task.read_text().split():
+        for child in _children(task):
             found += [Path(f"/proc/{child}"), *_descendants(int(child))]
     return found
+
+
+def _children(task: Path) -> list[str]:
+    try:
+        return task.read_text().split()
+    except OSError:  # it has just ended
+        return []

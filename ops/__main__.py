@@ -21,6 +21,7 @@ from ops.secrets import app as secrets
 from ops.show import show
 from ops.status import status
 from ops.update import destroy, preview, up
+from ops.upgrade.commands import app as upgrade
 from ops.validate import validate
 from toolchain.environment import ToolchainMissingError
 
@@ -38,6 +39,7 @@ for command in (init, validate, show, doctor, demo, preview, up, status, restore
 app.add_typer(lab, name="lab")
 app.add_typer(nodes, name="node")
 app.add_typer(backup, name="backup")
+app.add_typer(upgrade, name="upgrade")
 app.add_typer(proxmox, name="proxmox")
 app.add_typer(secrets, name="secrets")
 

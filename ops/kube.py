@@ -61,6 +61,12 @@ class Kube:
         found: Object = answer.json()
         return found
 
+    def text(self, path: str) -> str:
+        """What a path answers, as text."""
+        answer = self._http.get(path)
+        answer.raise_for_status()
+        return answer.text
+
     def items(self, path: str, **parameters: str) -> list[Object]:
         """The objects of a list; empty where the kind does not exist."""
         answer = self._http.get(path, params=parameters)

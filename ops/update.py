@@ -13,6 +13,7 @@ from ops.preflight.run import preflight
 from ops.removal import Removal, existing, removals, unprotected, without_cluster
 from ops.settle import settle
 from ops.stack import Stack
+from ops.upgrade.commands import guard
 
 StackName = Annotated[str, typer.Argument(help="The stack: `dev` for Pulumi.dev.yaml.")]
 Stage = Annotated[str | None, typer.Option(help="Put another stage in service, and write it to the stack's file.")]
@@ -40,6 +41,7 @@ def up(
     engine = _begin(stack)
     with engine.alone() as lock:
         settle(engine)
+        guard(engine)
         preflight(engine, stage or engine.stack.stage, required=True)
         _allow_removal(engine, stage or engine.stack.stage, set(remove or ()), frozenset(force or ()))
         if stage and stage != engine.stack.stage:

@@ -128,8 +128,8 @@ restore() {
         echo begun >"$restoring"
         rm -rf "$server/db" "$server/tls" "$server/cred"
         say "restores etcd from $snapshot"
-        timeout 600 /usr/local/bin/k3s server --cluster-reset --cluster-reset-restore-path="$snapshot" >&2 ||
-            fail "etcd could not be restored from $snapshot: the lines above say why. Another snapshot: ./lyceum backup list"
+        timeout 600 /usr/local/bin/k3s server --cluster-reset --cluster-reset-restore-path="$snapshot" >/run/lyceum-restore.log 2>&1 ||
+            fail "etcd could not be restored from $snapshot: $(tail -n 5 /run/lyceum-restore.log). Another one: ./lyceum backup list"
         echo reset >"$restoring"
     fi
     { wait_until 300 "the restored API" forget_machines "$@" && rm -f "$restoring" "$snapshot"; } &

@@ -1,0 +1,1 @@
+"""Upgrades of K3s: servers one by one behind a gate, then agents, the idle ones first."""

@@ -1,0 +1,194 @@
+"""`lyceum upgrade plan|apply|status|pause|abort`."""
+
+from pathlib import Path
+from typing import IO, Annotated
+
+import typer
+from rich.table import Table
+
+from ops import journal
+from ops.console import REFUSED, console, errors, fail
+from ops.engine import PARALLEL, Engine
+from ops.kube import Kube
+from ops.nodes.commands import begin
+from ops.nodes.leave import reachable
+from ops.nodes.picture import movable
+from ops.settle import settle
+from ops.stack import STATE
+from ops.upgrade.plan import Member, Plan, Version, batches, members, plan, removed_apis
+from ops.wait import OverdueError, patiently, until
+
+app = typer.Typer(no_args_is_help=True, help="Upgrades of K3s to the release that the site's file names.")
+StackName = Annotated[str, typer.Argument(help="The stack.")]
+AT_ONCE = 5
+SETTLE_SECONDS = 300
+COMMAND = "command:remote:Command"
+
+
+def pause_file(stack: str) -> Path:
+    """Its presence asks a running upgrade to stop after the node it is at."""
+    return STATE / "upgrade" / f"{stack}.pause"
+
+
+def look(engine: Engine, kube: Kube) -> Plan:
+    """The plan as of now."""
+    site = engine.stack.site
+    wanted = Version.parse(site.k3s.version)
+    found = members(kube.items("/api/v1/nodes"), movable(kube.items("/api/v1/pods")))
+    removed = removed_apis(kube.text("/metrics"), wanted)
+    return plan(site.k3s.version, found, driver=site.platform.gpu_operator.driver, removed=removed)
+
+
+def _cluster(engine: Engine) -> Kube:
+    kube = reachable(engine)
+    if kube is None:
+        fail(f"{engine.stack.name} has no cluster yet; ./lyceum up {engine.stack.name}")
+    return kube
+
+
+@app.command("plan")
+def show_plan(stack: StackName) -> None:
+    """Shows what an upgrade would do, in which order, and what speaks against it."""
+    engine = begin(stack)
+    found = look(engine, _cluster(engine))
+    _show(found)
+    if found.reasons:
+        fail("the upgrade would not begin", REFUSED)
+
+
+@app.command()
+def status(stack: StackName) -> None:
+    """Shows how far an upgrade came: what the nodes run is all that counts."""
+    engine = begin(stack)
+    found = look(engine, _cluster(engine))
+    _show(found)
+    if pause_file(stack).exists():
+        console.print(f"paused; ./lyceum upgrade apply {stack} goes on")
+
+
+def _show(found: Plan) -> None:
+    table = Table("order", "node", "runs", "work", title=f"to {found.wanted}")
+    for number, one in enumerate((*found.servers, *found.agents), start=1):
+        work = f"{one.work} pods, {one.gpus} GPUs" if one.work else ""
+        table.add_row(str(number), one.name + (" (server)" if one.server else ""), str(one.version), work)
+    if found.servers or found.agents:
+        console.print(table)
+    console.print(f"{len(found.done)} node(s) run {found.wanted}")
+    for note in found.notes:
+        console.print(f"[yellow]![/] {note}")
+    for reason in found.reasons:
+        errors.print(f"[red]✗[/] {reason}")
+
+
+@app.command()
+def pause(stack: StackName) -> None:
+    """Asks a running upgrade to stop after the node it is at; `apply` goes on."""
+    file = pause_file(stack)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch()
+    console.print(f"the upgrade of {stack} stops after its present node; ./lyceum upgrade apply {stack} goes on")
+
+
+@app.command()
+def abort(stack: StackName) -> None:
+    """Stops an upgrade for good, and says what is left to decide."""
+    pause(stack)
+    engine = begin(stack)
+    found = look(engine, _cluster(engine))
+    servers = [one for one in found.servers if one.server]
+    if not found.done:
+        console.print(f"nothing has changed: put k3s.version back in config/sites/{engine.stack.site.name}.yaml")
+    elif servers:
+        console.print(
+            f"{', '.join(found.done)} run {found.wanted} already and cannot go back; a mix of two minors is supported"
+        )
+    else:
+        console.print(f"all servers run {found.wanted}; agents may stay behind by up to three minors")
+
+
+@app.command()
+def apply(
+    stack: StackName,
+    *,
+    at_once: Annotated[int, typer.Option(min=1, help="How many agents at the same time.")] = AT_ONCE,
+) -> None:
+    """Upgrades servers one by one, each behind a snapshot and a gate, then agents; goes on where it stopped."""
+    engine = begin(stack)
+    pause_file(stack).unlink(missing_ok=True)
+    with engine.alone() as lock:
+        settle(engine)
+        kube = _cluster(engine)
+        found = look(engine, kube)
+        _show(found)
+        if found.reasons:
+            fail("nothing was touched", REFUSED)
+        if not found.servers and not found.agents:
+            return
+        journal.record(
+            stack, "upgrade", {"to": str(found.wanted), "nodes": [*_names(found.servers), *_names(found.agents)]}
+        )
+        urns = commands(engine)
+        for one in found.servers:
+            _step(engine, kube, lock, [one], urns)
+        for batch in batches(found.agents, at_once):
+            _step(engine, kube, lock, batch, urns)
+    left = look(engine, kube)
+    _show(left)
+
+
+def _names(found: tuple[Member, ...]) -> list[str]:
+    return [one.name for one in found]
+
+
+def commands(engine: Engine) -> dict[str, str]:
+    """URN of each machine's K3s, by the machine's name."""
+    found = {}
+    for resource in engine.export()["deployment"].get("resources") or []:
+        name = resource["urn"].rsplit("::", 1)[1]
+        if resource["type"] == COMMAND and name.endswith("-k3s"):
+            found[name.removesuffix("-k3s")] = resource["urn"]
+    return found
+
+
+def _step(engine: Engine, kube: Kube, lock: IO[str], batch: list[Member], urns: dict[str, str]) -> None:
+    """Upgrades these nodes and waits until they run the release and are well; stops the command where they are not."""
+    stack, names = engine.stack.name, [one.name for one in batch]
+    if pause_file(stack).exists():
+        fail(f"paused before {', '.join(names)}; ./lyceum upgrade apply {stack} goes on")
+    before = patiently("the API", SETTLE_SECONDS, lambda: look(engine, kube))
+    if batch[0].server and before.reasons:
+        fail(f"stopped before {', '.join(names)}: {'; '.join(before.reasons)}", REFUSED)
+    targets = [word for name in names for word in ("--target", urns[name])]
+    message = f"upgrade {' '.join(names)} to {before.wanted}"
+    arguments = ("up", "--yes", "--skip-preview", f"--parallel={PARALLEL}", "--message", message, *targets)
+    if code := engine.run(*arguments, lock=lock):
+        fail(
+            f"{', '.join(names)} could not be upgraded; mend what is said above, then ./lyceum upgrade apply {stack}",
+            code,
+        )
+    try:
+        until(f"{', '.join(names)} to run {before.wanted}", SETTLE_SECONDS, lambda: set(names) <= _well(engine, kube))
+    except OverdueError as error:
+        fail(f"{error}; nothing else was touched. ./lyceum status {stack}")
+
+
+def _well(engine: Engine, kube: Kube) -> set[str]:
+    wanted = Version.parse(engine.stack.site.k3s.version)
+    found = members(kube.items("/api/v1/nodes"), [])
+    return {one.name for one in found if one.well and one.version == wanted}
+
+
+def guard(engine: Engine) -> None:
+    """Keeps `up` from changing K3s on every node at once; ends the command where an upgrade is due."""
+    kube = Kube.of(engine)
+    if kube is None:
+        return
+    wanted = Version.parse(engine.stack.site.k3s.version)
+    other = [one for one in members(kube.items("/api/v1/nodes"), []) if one.version != wanted]
+    if other:
+        stack = engine.stack.name
+        fail(
+            f"{len(other)} node(s) run {other[0].version}, and the site's file says {wanted}: ./lyceum upgrade plan {stack} "
+            f"shows the way, ./lyceum upgrade apply {stack} goes it. `up` never changes K3s under running nodes",
+            REFUSED,
+        )

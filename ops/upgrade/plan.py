@@ -1,0 +1,178 @@
+"""What an upgrade has to do, and why it must not begin. Pure: nodes and pods in, order out.
+
+How far an upgrade came is what the nodes run; nothing else is remembered.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ops.kube import Object
+from ops.nodes.objections import gpus_of, healthy_server, is_work
+from ops.nodes.picture import is_ready, is_server
+
+KUBELET_SKEW = 3
+"""A kubelet may be this many minors older than the API server, and never newer (Kubernetes version skew policy)."""
+DRIVER = "nvidia.com/cuda.driver-version.full"
+"""Label by which GPU feature discovery says which driver a node really runs."""
+
+
+@dataclass(frozen=True, order=True)
+class Version:
+    """A K3s release, `v1.36.4+k3s1`, in its order."""
+
+    major: int
+    minor: int
+    patch: int
+    build: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Version":
+        """Reads a release; a kubelet without K3s's suffix counts as build 0."""
+        kubernetes, _, build = text.removeprefix("v").partition("+k3s")
+        major, minor, patch = kubernetes.split(".")
+        return cls(int(major), int(minor), int(patch.partition("-")[0]), int(build or 0))
+
+    def __str__(self) -> str:
+        """As K3s writes it."""
+        return f"v{self.major}.{self.minor}.{self.patch}+k3s{self.build}"
+
+
+@dataclass(frozen=True)
+class Member:
+    """One node.
+
+    Attributes:
+        name: Its name.
+        version: What it runs.
+        server: Whether it is a server.
+        well: Ready, and for a server a voter of etcd.
+        gpus: GPUs that work on it holds.
+        work: Pods that are somebody's work.
+        driver: NVIDIA driver it runs, or empty.
+    """
+
+    name: str
+    version: Version
+    server: bool
+    well: bool
+    gpus: int = 0
+    work: int = 0
+    driver: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done.
+
+    Attributes:
+        wanted: Release that the site's file names.
+        servers: Servers that do not run it, in their order.
+        agents: Agents that do not, the idle ones first.
+        done: Nodes that run it.
+        reasons: Why it must not begin.
+        notes: What is worth knowing.
+    """
+
+    wanted: Version
+    servers: tuple[Member, ...]
+    agents: tuple[Member, ...]
+    done: tuple[str, ...]
+    reasons: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+def members(nodes: list[Object], pods: list[Object]) -> list[Member]:
+    """Reads nodes, and what runs on them."""
+    found = []
+    for node in nodes:
+        name = node["metadata"]["name"]
+        work = [pod for pod in pods if pod["spec"].get("nodeName") == name and is_work(pod)]
+        found.append(
+            Member(
+                name=name,
+                version=Version.parse(node["status"]["nodeInfo"]["kubeletVersion"]),
+                server=is_server(node),
+                well=healthy_server(node) if is_server(node) else is_ready(node),
+                gpus=sum(map(gpus_of, work)),
+                work=len(work),
+                driver=(node["metadata"].get("labels") or {}).get(DRIVER, ""),
+            )
+        )
+    return found
+
+
+def plan(wanted: str, found: list[Member], *, driver: str | None = None, removed: tuple[str, ...] = ()) -> Plan:
+    """Plans the way from what runs to what is wanted.
+
+    Args:
+        wanted: Release that the site's file names.
+        found: All nodes.
+        driver: NVIDIA driver that the site pins, if it does.
+        removed: APIs that somebody still uses and the wanted release no longer has.
+    """
+    target = Version.parse(wanted)
+    servers = [one for one in found if one.server]
+    due = [one for one in found if one.version != target]
+    return Plan(
+        wanted=target,
+        servers=tuple(one for one in due if one.server),
+        agents=tuple(sorted((one for one in due if not one.server), key=lambda one: (one.gpus, one.work, one.name))),
+        done=tuple(one.name for one in found if one.version == target),
+        reasons=tuple(_reasons(target, found, servers, removed) if due else ()),
+        notes=tuple(_notes(found, driver)),
+    )
+
+
+def _reasons(target: Version, found: list[Member], servers: list[Member], removed: tuple[str, ...]) -> Iterator[str]:
+    newer = [one for one in found if one.version > target]
+    if newer:
+        yield (
+            f"{', '.join(one.name for one in newer)} run {newer[0].version}, newer than the wanted {target}: K3s does not go "
+            f"back. To return to an older state: ./lyceum restore --from a backup of that release"
+        )
+    oldest = min((one.version for one in servers), default=target)
+    if target.major != oldest.major or target.minor - oldest.minor > 1:
+        yield f"{oldest} -> {target} skips a minor: go through v{oldest.major}.{oldest.minor + 1} first"
+    for one in found:
+        if not one.server and target.minor - one.version.minor > KUBELET_SKEW:
+            yield f"{one.name} runs {one.version}, more than {KUBELET_SKEW} minors behind {target}: bring the agents on first"
+    sick = [one.name for one in servers if not one.well]
+    if sick:
+        yield (
+            f"{len(servers) - len(sick)}/{len(servers)} etcd members are healthy ({', '.join(sick)} not): mend or replace "
+            f"first, or the restart of another server ends the quorum"
+        )
+    if removed:
+        yield f"{target} no longer has {', '.join(removed)}, and somebody still asks for it: change that first"
+
+
+def _notes(found: list[Member], driver: str | None) -> Iterator[str]:
+    if silent := [one.name for one in found if not one.well and not one.server]:
+        yield f"{', '.join(silent)} not ready: left for a later run"
+    if driver and (other := [one for one in found if one.driver and one.driver != driver]):
+        yield f"{', '.join(f'{one.name} runs {one.driver}' for one in other)}; the site pins driver {driver}"
+    versions = {one.driver for one in found if one.driver}
+    if not driver and len(versions) > 1:
+        yield f"nodes run different NVIDIA drivers: {', '.join(sorted(versions))}"
+
+
+def removed_apis(metrics: str, wanted: Version) -> tuple[str, ...]:
+    """APIs in use that a release no longer has, from the API server's own count of deprecated requests."""
+    found = set()
+    for line in metrics.splitlines():
+        if not line.startswith("apiserver_requested_deprecated_apis{") or not line.rstrip().endswith(" 1"):
+            continue
+        labels = dict(
+            part.split("=", 1) for part in line[line.index("{") + 1 : line.rindex("}")].split(",") if "=" in part
+        )
+        value = {key: text.strip('"') for key, text in labels.items()}
+        major, _, minor = value.get("removed_release", "").partition(".")
+        if minor and (int(major), int(minor)) <= (wanted.major, wanted.minor):
+            found.add(f"{value['group']}/{value['version']} {value['resource']}".lstrip("/"))
+    return tuple(sorted(found))
+
+
+def batches(agents: tuple[Member, ...], at_once: int) -> list[list[Member]]:
+    """Agents that are well, so many at once."""
+    well = [one for one in agents if one.well]
+    return [well[start : start + at_once] for start in range(0, len(well), at_once)]

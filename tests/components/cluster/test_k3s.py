@@ -107,6 +107,11 @@ def test_the_kubeconfig_names_the_address_that_moves_and_is_secret(graph: Graph)
     assert graph.leaks("clients-key") == []
 
 
+def test_what_a_node_prints_is_kept_secret_in_the_state(graph: Graph) -> None:
+    """The plugin hides only the connection."""
+    assert [one.name for one in graph.of_type(COMMAND) if "stdout" not in one.request.additionalSecretOutputs] == []
+
+
 def test_the_hash_of_the_ca_is_no_secret(graph: Graph) -> None:
     """It is public, and operators compare it."""
     assert graph.leaks(HASH) != []

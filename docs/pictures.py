@@ -1,0 +1,62 @@
+"""Makes the pictures of the README from a run: `python -m docs.pictures TERMINAL_CAPTURE`, with the demo up.
+
+The capture is text with colours, as `tmux capture-pane -e -p` gives it. Needs graphviz's `dot` for the graph.
+"""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from ops.engine import Engine
+from ops.stack import PROJECT, Stack
+
+IMAGES = PROJECT / "docs" / "images"
+NOISE = re.compile(r"pulumi:providers:|pulumi:pulumi:Stack")
+WIDTH = 110
+
+
+def terminal(capture: Path) -> None:
+    """A terminal's last screen as SVG."""
+    console = Console(record=True, width=WIDTH, file=Path("/dev/null").open("w"))  # noqa: SIM115 - lives as long as we
+    for line in capture.read_text().rstrip().splitlines():
+        console.print(Text.from_ansi(line), no_wrap=True)
+    console.save_svg(str(IMAGES / "demo.svg"), title="make demo")
+
+
+def graph(stack: str) -> None:
+    """The components of a stack and what they depend on, as SVG."""
+    state = Engine(Stack(stack)).export()
+    resources = {entry["urn"]: entry for entry in state["deployment"]["resources"] if not NOISE.search(entry["type"])}
+    lines = [
+        "digraph lyceum {",
+        "rankdir=LR; ranksep=1.2;",
+        'node [shape=box style="rounded,filled" fontname="sans-serif"];',
+    ]
+    groups: dict[str, list[str]] = {}
+    for urn, entry in resources.items():
+        if not entry["type"].startswith("lyceum:"):
+            groups.setdefault(entry.get("parent", ""), []).append(urn)
+    for number, (parent, members) in enumerate(groups.items()):
+        title = resources[parent]["urn"].rsplit("::", 1)[1] if parent in resources else "stack"
+        lines.append(
+            f'subgraph cluster_{number} {{ label="{title}" fontname="sans-serif" style="rounded" color="#888888";'
+        )
+        lines += [f'"{urn}" [label="{urn.rsplit("::", 1)[1]}" fillcolor="#e8f0fe"];' for urn in members]
+        lines.append("}")
+    for urn, entry in resources.items():
+        for needed in entry.get("dependencies", []):
+            if needed in resources and not resources[needed]["type"].startswith("lyceum:"):
+                lines.append(f'"{needed}" -> "{urn}";')
+    lines.append("}")
+    source = subprocess.run(["tred"], input="\n".join(lines), capture_output=True, text=True, check=True).stdout
+    subprocess.run(["dot", "-Tsvg", "-o", IMAGES / "graph.svg"], input=source, text=True, check=True)
+
+
+if __name__ == "__main__":
+    IMAGES.mkdir(exist_ok=True)
+    terminal(Path(sys.argv[1]))
+    graph("dev")

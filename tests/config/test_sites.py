@@ -7,6 +7,7 @@ from config.base import size_text
 from config.check import SITES, check
 from config.load import load_site
 from config.site import STAGES
+from tests.support.program import program
 
 NAMES = sorted(path.stem for path in SITES.glob("*.yaml"))
 
@@ -126,3 +127,35 @@ def test_the_forty_workstations_are_forty() -> None:
     site = load_site("forty-workstations")
     assert sum(node.role == "worker" for node in site.machines) == 40
     assert sum(node.role == "desktop" for node in site.machines) == 40
+
+
+def test_the_preview_of_the_a100_host_has_exactly_the_machines_of_the_table() -> None:
+    """What people are shown before `up`, without any secret: VMs, their sizes, cards, network."""
+    graph = program("a100-host", "all", preview=True, secrets=False)
+    shown = {
+        vm.inputs["name"]: (
+            vm.inputs["cpu"]["cores"],
+            vm.inputs["memory"]["dedicated"] // 1024,
+            [disk["size"] for disk in vm.inputs["disks"]],
+            len(vm.inputs.get("hostpcis", [])),
+            vm.inputs["initialization"]["ipConfigs"][0]["ipv4"],
+            vm.inputs["networkDevices"][0]["macAddress"].lower(),
+            vm.inputs["networkDevices"][0]["vlanId"],
+        )
+        for vm in graph.of_type("proxmoxve:index/vmLegacy:VmLegacy")
+    }
+    worker = (48, 128, [500, 1024], 2)
+
+    def net(last: int) -> dict[str, str]:
+        return {"address": f"10.21.0.{last}/16", "gateway": "10.21.1.17"}
+
+    assert shown == {
+        "k3s-cp1": (4, 16, [100], 0, net(35), "00:16:3e:63:79:26", 633),
+        "k3s-cp2": (4, 16, [100], 0, net(36), "00:16:3e:63:79:27", 633),
+        "k3s-cp3": (4, 16, [100], 0, net(37), "00:16:3e:63:79:28", 633),
+        "k3s-wk-gpu1": (*worker, net(38), "00:16:3e:63:79:29", 633),
+        "k3s-wk-gpu2": (*worker, net(43), "00:16:3e:63:79:2e", 633),
+        "k3s-wk-gpu3": (*worker, net(40), "00:16:3e:63:79:2b", 633),
+        "k3s-wk-gpu4": (*worker, net(41), "00:16:3e:63:79:2c", 633),
+        "k3s-maint": (4, 8, [50], 0, net(42), "00:16:3e:63:79:2f", 633),
+    }

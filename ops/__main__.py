@@ -3,6 +3,7 @@
 import sys
 
 import typer
+from rich.markup import escape
 
 from components.hosts.pve import PveError
 from config.check import SiteError
@@ -49,7 +50,7 @@ def main() -> None:
     try:
         app()
     except FORESEEN as error:
-        errors.print(f"[red]✗[/] {error}", markup=True)
+        errors.print(f"[red]✗[/] {escape(str(error))}")
         sys.exit(FAILED)
 
 

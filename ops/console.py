@@ -7,6 +7,7 @@ from typing import NoReturn
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -34,5 +35,5 @@ def step(title: str) -> Iterator[None]:
 
 def fail(text: str, code: int = FAILED) -> NoReturn:
     """Ends the command with a message that says what to do."""
-    errors.print(f"[red]✗[/] {text}")
+    errors.print(f"[red]✗[/] {escape(text)}")
     raise typer.Exit(code)

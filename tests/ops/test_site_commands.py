@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from config.check import SITES
 from ops.__main__ import app
+from ops.console import fail
 
 RUNNER = CliRunner()
 
@@ -60,3 +62,10 @@ def test_show_reads_well_for_people() -> None:
     assert result.exit_code == 0, result.output
     assert "k3s-wk-gpu2" in result.output
     assert "network.search" in result.output
+
+
+def test_brackets_in_a_message_are_text_and_not_a_style(capsys: pytest.CaptureFixture[str]) -> None:
+    """`gpu-[first-last]` and `nodes[0]` stand in many messages; the console must not swallow them."""
+    with pytest.raises(typer.Exit):
+        fail("write [first-last], not [/] or [bold]")
+    assert "write [first-last], not [/] or [bold]" in capsys.readouterr().err

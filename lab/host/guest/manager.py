@@ -9,6 +9,7 @@ import socket
 import struct
 from pathlib import Path
 
+from lab.host.guest import shims
 from lab.host.guest.commands import Answer, systemctl
 from lab.host.guest.processes import Processes
 from lab.host.guest.services import LOGS, Runner
@@ -70,6 +71,7 @@ class Manager:
         loop.add_signal_handler(signal.SIGINT, self.power, REBOOT)
         LOGS.mkdir(parents=True, exist_ok=True)
         CONTROL.parent.mkdir(parents=True, exist_ok=True)
+        shims.at_boot()
         async with await asyncio.start_unix_server(self._serve, CONTROL):
             CONTROL.chmod(0o777)
             boot = asyncio.create_task(self._boot())

@@ -90,6 +90,14 @@ def sysctl(words: list[str]) -> int:
     return status
 
 
+def at_boot() -> None:
+    """Do what systemd-modules-load and systemd-sysctl do before anything else starts."""
+    files = sorted(Path("/etc/modules-load.d").glob("*.conf"))
+    lines = [line.strip() for file in files for line in file.read_text().splitlines()]
+    modprobe([line for line in lines if line and line[0] not in "#;"])
+    sysctl(["--quiet", "--system"])
+
+
 def _kernel(name: str) -> str | None:
     path = Path("/proc/sys") / name.replace(".", "/")
     return path.read_text().strip() if re.fullmatch(r"[\w.-]+", name) and path.is_file() else None

@@ -57,6 +57,15 @@ def test_what_a_vms_root_sets_in_the_kernel_stays_a_note(lab: Lab, first: VmSpec
     assert KERNEL_PANIC.read_text() == before, "the machine's kernel was changed from inside a VM"
 
 
+def test_kernel_settings_in_files_are_in_force_after_a_boot(lab: Lab) -> None:
+    machine = lab.boot(9)
+    lab.says(machine, "echo kernel.panic=42 | sudo tee /etc/sysctl.d/90-test.conf")
+    lab.says(machine, "sudo mkdir -p /etc/modules-load.d; echo br_netfilter | sudo tee /etc/modules-load.d/k3s.conf")
+    lab.ask("vm_stop", vmid=machine.vmid, force=False)
+    lab.boot(9)
+    assert lab.says(machine, "sysctl -n kernel.panic; lsmod | grep -c br_netfilter") == "42\n1"
+
+
 def test_a_vm_shows_nothing_of_the_machines_people(lab: Lab, first: VmSpec) -> None:
     assert lab.says(first, "ls /home; sudo ls -A /root; ls /opt; ls /usr/local/bin") == "lyceum\nlyceum-lab"
 

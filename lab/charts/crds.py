@@ -4,6 +4,7 @@ The schema accepts everything; whether a custom resource fits the real definitio
 read upstream's own files.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from lab.charts.entry import Crds
@@ -19,7 +20,9 @@ def plural(kind: str) -> str:
     return f"{word}es" if word.endswith(("s", "x", "ch", "sh")) else f"{word}s"
 
 
-def definition(group: str, kind: str, traits: str, *, keep: bool = False) -> Object:
+def definition(
+    group: str, kind: str, traits: str, *, keep: bool = False, columns: Mapping[str, str] | None = None
+) -> Object:
     """Builds one definition.
 
     Args:
@@ -29,6 +32,7 @@ def definition(group: str, kind: str, traits: str, *, keep: bool = False) -> Obj
             served ends in ``!``), then any of ``cluster`` (not namespaced), ``nostatus`` (no status subresource),
             ``scale`` (scale subresource), ``plural=...``, ``short=a,b``.
         keep: Adds ``helm.sh/resource-policy: keep``.
+        columns: Columns of ``kubectl get`` and their JSONPath.
     """
     words = traits.split()
     named = dict(word.split("=", 1) for word in words if "=" in word)
@@ -36,6 +40,7 @@ def definition(group: str, kind: str, traits: str, *, keep: bool = False) -> Obj
     unknown = set(words) - set(versions) - {"cluster", "nostatus", "scale"} - {f"{k}={v}" for k, v in named.items()}
     if unknown or not versions or set(named) - {"plural", "short"}:
         raise ValueError(f"{kind}.{group}: traits '{traits}' hold {sorted(unknown | set(named)) or 'no version'}")
+    shown = [{"name": name, "jsonPath": path, "type": "string"} for name, path in (columns or {}).items()]
     names: Object = {
         "kind": kind,
         "listKind": f"{kind}List",
@@ -55,7 +60,7 @@ def definition(group: str, kind: str, traits: str, *, keep: bool = False) -> Obj
             "group": group,
             "names": names,
             "scope": "Cluster" if "cluster" in words else "Namespaced",
-            "versions": [_version(word, words, only=len(versions) == 1) for word in versions],
+            "versions": [_version(word, words, shown, only=len(versions) == 1) for word in versions],
         },
     }
 
@@ -63,19 +68,21 @@ def definition(group: str, kind: str, traits: str, *, keep: bool = False) -> Obj
 def definitions(crds: Crds) -> list[Object]:
     """All definitions of a chart, in the entry's order."""
     return [
-        definition(group, kind, traits, keep=crds.keep)
+        definition(group, kind, traits, keep=crds.keep, columns=crds.columns.get(kind))
         for group, kinds in crds.kinds.items()
         for kind, traits in kinds.items()
     ]
 
 
-def _version(word: str, words: list[str], *, only: bool) -> Object:
+def _version(word: str, words: list[str], shown: list[Object], *, only: bool) -> Object:
     version: Object = {
         "name": word.rstrip("*!"),
         "served": not word.endswith("!"),
         "storage": only or word.endswith("*"),
         "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
     }
+    if shown:
+        version["additionalPrinterColumns"] = shown
     subresources: Object = {} if "nostatus" in words else {"status": {}}
     if "scale" in words:
         subresources["scale"] = {"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"}

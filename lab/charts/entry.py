@@ -39,6 +39,8 @@ class Crds(_Strict):
     """Whether they carry ``helm.sh/resource-policy: keep``, so that uninstalling leaves them."""
     kinds: dict[str, dict[str, str]]
     """API group -> kind -> traits, e.g. ``"v1beta1 v1beta2* cluster nostatus"``; see `crds.definition`."""
+    columns: dict[str, dict[str, str]] = Field(default_factory=dict)
+    """Kind -> column of ``kubectl get`` -> JSONPath, for the kinds that people look at."""
 
 
 class Workload(_Strict):

@@ -90,6 +90,18 @@ def test_traits_say_versions_scope_and_subresources() -> None:
     assert all("subresources" not in version for version in spec["versions"])
 
 
+def test_kinds_that_people_look_at_show_their_state() -> None:
+    shown = definition("ceph.rook.io", "CephCluster", "v1", columns={"Phase": ".status.phase"})["spec"]["versions"][0]
+    assert shown["additionalPrinterColumns"] == [{"name": "Phase", "jsonPath": ".status.phase", "type": "string"}]
+
+
+def test_a_column_belongs_to_a_kind_of_the_entry() -> None:
+    for item in catalog():
+        if item.crds:
+            kinds = {kind for kinds in item.crds.kinds.values() for kind in kinds}
+            assert item.crds.columns.keys() <= kinds, f"{item.name}: columns of a kind that it does not bring"
+
+
 def test_an_unknown_trait_is_refused() -> None:
     with pytest.raises(ValueError, match=r"Demo\.example\.org: traits 'v1 clutser' hold \['clutser'\]"):
         definition("example.org", "Demo", "v1 clutser")

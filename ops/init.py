@@ -22,9 +22,8 @@ from ops.inventory import Inventory
 from ops.proxmox_api import Api
 from ops.stack import INSIDE, PROJECT
 
-Text = Annotated[str | None, typer.Option()]
 Ask = Callable[[str, str, str | None], str]
-"""Option's name, question, default -> answer."""
+"""Name, question, default -> answer."""
 
 
 def init(
@@ -33,13 +32,10 @@ def init(
     proxmox: Annotated[str | None, typer.Option(help="Read hosts, storages, bridges and GPUs from this API.")] = None,
     user: Annotated[str, typer.Option(help="Who signs in there; the password is asked for.")] = "root@pam",
     ca_file: Annotated[str | None, typer.Option(help="CA of that API, if it is not a public one.")] = None,
-    title: Text = None,
-    domain: Text = None,
-    image: Text = None,
-    cidr: Text = None,
-    gateway: Text = None,
-    dns: Text = None,
-    groups: Text = None,
+    answer: Annotated[
+        list[str] | None,
+        typer.Option("--answer", "-a", help="An answer in advance, as in domain=lab.campus.edu. Repeat it."),
+    ] = None,
     issuer: Annotated[
         str | None, typer.Option(help="Your OpenID Connect provider; none: Authentik on the cluster.")
     ] = None,
@@ -53,16 +49,7 @@ def init(
 ) -> None:
     """Write a first site file; on an existing one, correct what changed in the hardware and keep everything else."""
     path = SITES / f"{name}.yaml"
-    answers = {
-        "title": title,
-        "domain": domain,
-        "image": image,
-        "cidr": cidr,
-        "gateway": gateway,
-        "dns": dns,
-        "groups": groups,
-    }
-    ask = asker({key: value for key, value in answers.items() if value}, quiet=yes or not sys.stdin.isatty())
+    ask = asker(_in_advance(answer or []), quiet=yes or not sys.stdin.isatty())
     around: dict[str, Any] = {}
     found = None
     try:
@@ -75,8 +62,10 @@ def init(
     if path.exists():
         _correct(path, found)
         return
-    if found is None:
-        found = by_hand(ask)
+    try:
+        found = found or by_hand(ask)
+    except ValueError as error:
+        fail(f"that does not do: {error}", USAGE)
     for complaint in found.unknown:
         errors.print(f"[yellow]![/] {complaint}", highlight=False)
     endpoint = around.pop("endpoint", proxmox) or ask(
@@ -92,16 +81,23 @@ def init(
     _write(path, name, overlaid(site, around))
 
 
-def asker(given: dict[str, str], *, quiet: bool) -> Ask:
-    """Answers from options first, then from the proposals or from the person."""
+def _in_advance(answers: list[str]) -> dict[str, str]:
+    pairs = [answer.partition("=") for answer in answers]
+    if bad := next((name for name, equals, _ in pairs if not equals), None):
+        fail(f"--answer {bad}: write name=value", USAGE)
+    return {name: value for name, _, value in pairs}
 
-    def ask(option: str, question: str, default: str | None) -> str:
-        if option in given:
-            return given[option]
+
+def asker(given: dict[str, str], *, quiet: bool) -> Ask:
+    """Answers that were given in advance first, then from the proposals or from the person."""
+
+    def ask(name: str, question: str, default: str | None) -> str:
+        if name in given:
+            return given[name]
         if not quiet:
             return str(typer.prompt(question, default=default))
         if default is None:
-            fail(f"{question}? Nobody can be asked here; give it with --{option}", USAGE)
+            fail(f"{question}? Nobody can be asked here; give it with --answer {name}=…", USAGE)
         return default
 
     return ask
@@ -110,7 +106,7 @@ def asker(given: dict[str, str], *, quiet: bool) -> Ask:
 def _answers(name: str, endpoint: str, found: Inventory, ask: Ask, **known: str | None) -> Answers:
     domain = ask("domain", "DNS domain of the pages people open", None)
     cidr = IPv4Network(ask("cidr", "Network of the nodes", str(found.cidr) if found.cidr else None))
-    first = found.gateway if found.gateway in cidr else cidr.network_address + 1
+    first = found.gateway if found.gateway and found.gateway in cidr else cidr.network_address + 1
     gateway = IPv4Address(ask("gateway", "Its gateway", str(first)))
     servers = ask("dns", "Name servers, separated by commas", ",".join(map(str, found.dns)) or str(gateway))
     return Answers(

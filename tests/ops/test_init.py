@@ -151,4 +151,27 @@ def test_without_a_terminal_a_missing_answer_names_its_option(tmp_path: Path, mo
     monkeypatch.setattr("ops.init.SITES", tmp_path)
     result = CliRunner().invoke(app, ["init", "first"])
     assert result.exit_code == 2
-    assert "--first-address" in result.output
+    assert "--answer first-address=" in result.output
+
+
+def test_a_site_can_be_described_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ops.init.SITES", tmp_path)
+    answers = ("first-address=10.30.0.11", "domain=lab.campus.edu", "image=https://images.campus.edu/node.qcow2")
+    result = CliRunner().invoke(app, ["init", "first", *(word for answer in answers for word in ("-a", answer))])
+    assert result.exit_code == 0, result.output
+    assert check(tmp_path / "first.yaml").problems == []
+
+
+def test_an_answer_that_does_not_do_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ops.init.SITES", tmp_path)
+    result = CliRunner().invoke(app, ["init", "first", "-a", "first-address=ten", "-a", "domain=x"])
+    assert result.exit_code == 2
+    assert "that does not do" in result.output
+
+
+def test_an_existing_file_is_never_written_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ops.init.SITES", tmp_path)
+    (tmp_path / "first.yaml").write_text("name: first # mine\n")
+    result = CliRunner().invoke(app, ["init", "first", "--yes"])
+    assert result.exit_code == 2
+    assert (tmp_path / "first.yaml").read_text() == "name: first # mine\n"

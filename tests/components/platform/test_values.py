@@ -316,6 +316,15 @@ def test_each_flavor_of_the_queue_exists(graph: Graph) -> None:
         assert custom(graph, "ResourceFlavor", flavor["name"])["spec"] == {"nodeLabels": {"gpu-model": flavor["name"]}}
 
 
+def test_a_flavor_outlives_the_queue_that_names_it(graph: Graph) -> None:
+    """Deleted first, it would wait for the queue for ever (finalizer `resource-in-use`)."""
+    [queue] = [one for one in graph.by_urn.values() if one.name == "clusterqueue-campus"]
+    flavors = [one.urn for one in graph.by_urn.values() if one.name.startswith("resourceflavor-")]
+
+    assert flavors
+    assert [urn for urn in flavors if urn not in graph.before(queue)] == []
+
+
 def kueue() -> dict[str, Any]:
     text = queues.values(site())["managerConfig"]["controllerManagerConfigYaml"]
     parsed: dict[str, Any] = yaml.safe_load(text)

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterator
 
-from lab.controllers.changes import Change, condition, ensure, made
+from lab.controllers.changes import Change, condition, each, ensure, made
 from lab.controllers.pods import available, workload
 from lab.controllers.world import Object, World, labels, name, namespace, path
 
@@ -16,12 +16,10 @@ CSI_IMAGE = "quay.io/cephcsi/cephcsi:v3.17.0"
 def decide(world: World) -> Iterator[Change]:
     """Runs the daemons of each cluster and the drivers that are asked for, and reports when they are ready."""
     if world.workload("Deployment", "ceph-csi-controller-manager"):
-        for driver in world.all("Driver"):
-            yield from _driver(world, driver)
+        yield from each(world.all("Driver"), lambda driver: _driver(world, driver))
     if world.workload("Deployment", "rook-ceph-operator") is None:
         return
-    for cluster in world.all("CephCluster"):
-        yield from _cluster(world, cluster)
+    yield from each(world.all("CephCluster"), lambda cluster: _cluster(world, cluster))
 
 
 def _driver(world: World, driver: Object) -> Iterator[Change]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from cryptography import x509
 
-from lab.controllers.changes import Change, Create, Patch, Verdict, condition, ensure, note, owner, stamp
+from lab.controllers.changes import Change, Create, Patch, Verdict, condition, each, ensure, note, owner, stamp
 from lab.controllers.issuing import Authority, Issued, Request, duration, issue, read_authority
 from lab.controllers.world import Object, World, annotations, name, namespace, path
 
@@ -25,12 +25,10 @@ def decide(world: World, make: Issue = issue) -> Iterator[Change]:
     controller = world.operator(name="cert-manager", component="controller")
     if controller is None:
         return
-    for issuer in (*world.all("Issuer"), *world.all("ClusterIssuer")):
-        yield from _issuer(world, issuer, namespace(controller))
-    for ingress in world.all("Ingress"):
-        yield from _shim(world, ingress)
-    for certificate in world.all("Certificate"):
-        yield from _certificate(world, certificate, namespace(controller), make)
+    home = namespace(controller)
+    yield from each((*world.all("Issuer"), *world.all("ClusterIssuer")), lambda item: _issuer(world, item, home))
+    yield from each(world.all("Ingress"), lambda item: _shim(world, item))
+    yield from each(world.all("Certificate"), lambda item: _certificate(world, item, home, make))
 
 
 def _issuer(world: World, issuer: Object, home: str) -> Iterator[Change]:

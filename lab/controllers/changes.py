@@ -5,7 +5,7 @@ The functions here yield nothing when the cluster already is as wanted, so decid
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -20,6 +20,7 @@ __all__ = [
     "Patch",
     "Verdict",
     "condition",
+    "each",
     "ensure",
     "made",
     "merged",
@@ -100,6 +101,18 @@ def made(world: World, wanted: Object) -> Iterator[Create | Patch]:
         yield Create(wanted)
     elif annotations(there).get(MADE_FROM) != digest:
         yield Patch(str(wanted["kind"]), namespace(wanted), name(wanted), wanted)
+
+
+def each(items: Iterable[Object], decide: Callable[[Object], Iterator[Change]]) -> Iterator[Change]:
+    """Decides on each object; one that cannot be understood is told so by an Event and does not stop the others.
+
+    In the lab no admission webhook has looked at what people write.
+    """
+    for item in items:
+        try:
+            yield from decide(item)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            yield note(item, "NotUnderstood", f"{type(error).__name__}: {error}", warning=True)
 
 
 def owner(node: Object) -> list[Object]:

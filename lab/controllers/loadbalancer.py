@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
-from lab.controllers.changes import Change, ensure, note
+from lab.controllers.changes import Change, each, ensure, note
 from lab.controllers.world import Object, World, annotations, labels, name, namespace, path
 
 __all__ = ["decide"]
@@ -24,28 +24,27 @@ def decide(world: World) -> Iterator[Change]:
     services = [item for item in world.all("Service") if path(item, "spec", "type") == "LoadBalancer"]
     taken = {address: item for item in services if (address := _address(item))}
     announced = bool(world.all("L2Advertisement") or world.all("BGPAdvertisement"))
-    for service in services:
+
+    def give(service: Object) -> Iterator[Change]:
         if path(service, "spec", "loadBalancerClass"):
-            continue  # another controller's
+            return  # another controller's
         if _address(service):
             if announced:
                 yield note(service, "nodeAssigned", 'announcing with protocol "layer2"')
-            continue
+            return
         found = _choose(world, service, taken)
         if isinstance(found, str):
-            yield note(
-                service,
-                "AllocationFailed",
-                f'Failed to allocate IP for "{namespace(service)}/{name(service)}": {found}',
-                warning=True,
-            )
-            continue
+            why = f'Failed to allocate IP for "{namespace(service)}/{name(service)}": {found}'
+            yield note(service, "AllocationFailed", why, warning=True)
+            return
         address, pool = found
         taken[address] = service
         yield note(service, "IPAllocated", f'Assigned IP ["{address}"]')
         yield from ensure(service, {"metadata": {"annotations": {"metallb.io/ip-allocated-from-pool": name(pool)}}})
         ingress = [{"ip": str(address), "ipMode": "VIP"}]
         yield from ensure(service, {"status": {"loadBalancer": {"ingress": ingress}}}, "status")
+
+    yield from each(services, give)
 
 
 def _address(service: Object) -> Address | None:

@@ -143,9 +143,9 @@ class _Session:
         for decide in self._stand_ins:
             try:
                 changes = list(decide(self._world))
-            except Exception:
+            except Exception as error:  # noqa: BLE001  # whatever it is, the next decision may be right
                 # One stand-in's mistake must not stop the others, nor the campus.
-                log.exception("%s failed", decide.__module__)
+                self._complain(f"{decide.__module__} failed: {error!r}", error)
                 continue
             for change in changes:
                 try:
@@ -154,11 +154,14 @@ class _Session:
                     self._refused(change, error.response)
 
     def _refused(self, change: Change, answer: httpx.Response) -> None:
-        """Says once what the API server has against a change; it is tried again as long as it is wanted."""
-        complaint = f"{type(change).__name__.lower()} refused: {answer.text[:500].strip()}"
-        if complaint not in self._complaints:
-            self._complaints.add(complaint)
-            log.warning("%s", complaint)
+        """Says what the API server has against a change; it is tried again as long as it is wanted."""
+        self._complain(f"{type(change).__name__.lower()} refused: {answer.text[:500].strip()}")
+
+    def _complain(self, text: str, error: Exception | None = None) -> None:
+        """Says something once: what is wrong stays wrong, second after second."""
+        if text not in self._complaints:
+            self._complaints.add(text)
+            log.warning("%s", text, exc_info=error)
 
     async def _apply(self, change: Change) -> None:
         if isinstance(change, Note):

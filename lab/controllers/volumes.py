@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from lab.controllers.changes import Change, Create, Delete, ensure
+from lab.controllers.changes import Change, Create, Delete, each, ensure
 from lab.controllers.world import Object, World, annotations, key, name, namespace, path, uid
 
 __all__ = ["decide"]
@@ -16,16 +16,7 @@ LOCAL_PATH = "rancher.io/local-path"
 
 def decide(world: World) -> Iterator[Change]:
     """Makes a volume for each claim that Kubernetes hands to a provisioner, and removes those that are released."""
-    for claim in world.all("PersistentVolumeClaim"):
-        provisioner = annotations(claim).get(PROVISIONER, "")
-        class_ = world.get("StorageClass", path(claim, "spec", "storageClassName", default=""))
-        if path(claim, "spec", "volumeName") or class_ is None or not _serves(world, provisioner, class_):
-            continue
-        waits = class_.get("volumeBindingMode") == "WaitForFirstConsumer"
-        if not (waits and SELECTED_NODE not in annotations(claim)):
-            volume = _volume(claim, class_, provisioner)
-            if world.get("PersistentVolume", name(volume)) is None:
-                yield Create(volume)
+    yield from each(world.all("PersistentVolumeClaim"), lambda claim: _claim(world, claim))
     for volume in world.all("PersistentVolume"):
         released = path(volume, "status", "phase") == "Released"
         ours = _known(annotations(volume).get(PROVISIONED_BY, ""))
@@ -34,6 +25,18 @@ def decide(world: World) -> Iterator[Change]:
     for attachment in world.all("VolumeAttachment"):
         if _known(path(attachment, "spec", "attacher", default="")):
             yield from ensure(attachment, {"status": {"attached": True}}, "status")
+
+
+def _claim(world: World, claim: Object) -> Iterator[Change]:
+    provisioner = annotations(claim).get(PROVISIONER, "")
+    class_ = world.get("StorageClass", path(claim, "spec", "storageClassName", default=""))
+    if path(claim, "spec", "volumeName") or class_ is None or not _serves(world, provisioner, class_):
+        return
+    if class_.get("volumeBindingMode") == "WaitForFirstConsumer" and SELECTED_NODE not in annotations(claim):
+        return
+    volume = _volume(claim, class_, provisioner)
+    if world.get("PersistentVolume", name(volume)) is None:
+        yield Create(volume)
 
 
 def _known(provisioner: str) -> bool:

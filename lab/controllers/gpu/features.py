@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from lab.controllers.changes import Change, ensure
 from lab.controllers.gpu.cards import GPUS
-from lab.controllers.world import World, annotations, name, path, ready
+from lab.controllers.world import World, annotations, labels, name, path, ready
 
 __all__ = ["decide"]
 
@@ -24,4 +24,5 @@ def decide(world: World) -> Iterator[Change]:
         }
         for device in json.loads(annotations(node).get(GPUS, "[]")):
             found[f"{PREFIX}/pci-{device['vendor']}.present"] = "true"
-        yield from ensure(node, {"metadata": {"labels": found}})
+        gone = {label: None for label in labels(node) if label.startswith(f"{PREFIX}/pci-") and label not in found}
+        yield from ensure(node, {"metadata": {"labels": {**gone, **found}}})

@@ -41,8 +41,8 @@ OPERANDS = (
 
 
 def gpu_nodes(world: World) -> list[Object]:
-    """Nodes on which node feature discovery has found an NVIDIA card."""
-    return [node for node in world.all("Node") if labels(node).get(PRESENT) == "true"]
+    """Nodes on which node feature discovery has found an NVIDIA card, and which still have one."""
+    return [node for node in world.all("Node") if labels(node).get(PRESENT) == "true" and cards(node)]
 
 
 def decide(world: World) -> Iterator[Change]:

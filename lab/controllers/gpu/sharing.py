@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Generator, Iterator
 from datetime import datetime, timedelta
 
-from lab.controllers.changes import Change, ensure, note, stamp
+from lab.controllers.changes import Change, each, ensure, note, stamp
 from lab.controllers.gpu.cards import Card, cards
 from lab.controllers.gpu.mig import LayoutError, Slices, layout, parsed
 from lab.controllers.gpu.operator import DEVICE_PLUGIN, gpu_nodes
@@ -39,11 +39,14 @@ def decide(world: World) -> Iterator[Change]:
     plugin = next((item for item in world.all("DaemonSet") if name(item) == DEVICE_PLUGIN), None)
     policies = world.all("ClusterPolicy")
     served = gpu_nodes(world) if policies else []
-    for node in world.all("Node"):
+
+    def serve(node: Object) -> Iterator[Change]:
         if plugin is None or node not in served:
             yield from _advertise(node, {})
         elif ready(plugin):
             yield from _node(world, node, policies[0]["spec"], namespace(plugin))
+
+    yield from each(world.all("Node"), serve)
 
 
 def _node(world: World, node: Object, spec: Object, home: str) -> Iterator[Change]:

@@ -212,6 +212,14 @@ def test_a_missing_device_plugin_configuration_offers_nothing() -> None:
     assert offered(cluster) == {"nvidia.com/gpu": "0"}
 
 
+def test_a_card_that_is_taken_out_is_no_longer_found_nor_offered() -> None:
+    cluster = settled(gpu_node(T4))
+    node(cluster)["metadata"]["annotations"]["lab.lyceum/gpus"] = "[]"
+    settle(cluster)
+    assert offered(cluster) == {}
+    assert "feature.node.kubernetes.io/pci-10de.present" not in labels(node(cluster))
+
+
 def test_the_policy_is_ready_only_when_its_daemonsets_are() -> None:
     cluster = campus(gpu_node(A100))
     after(cluster, list(features.decide(cluster)))

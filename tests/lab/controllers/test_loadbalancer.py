@@ -78,6 +78,13 @@ def test_without_a_pool_the_service_waits_and_is_told_why() -> None:
     assert notes(changes) == [("AllocationFailed", 'Failed to allocate IP for "shop/web": no available IPs')]
 
 
+def test_what_cannot_be_understood_is_said_and_does_not_stop_the_others() -> None:
+    broken = service("a", annotations={"metallb.io/loadBalancerIPs": "10.0.0"})
+    cluster, changes = settle(world(METALLB, pool("10.0.0.5/32"), broken, service("b")))
+    assert notes(changes)[0][0] == "NotUnderstood"
+    assert address(cluster, "b") == "10.0.0.5"
+
+
 def test_a_pool_without_auto_assign_serves_only_those_who_ask() -> None:
     cluster, _ = settle(world(METALLB, pool("10.0.0.0/24", autoAssign=False), service()))
     assert address(cluster) is None

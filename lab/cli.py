@@ -133,11 +133,10 @@ def logs(
 
 def _vm_logs(name: str, vm: str) -> list[Path]:
     """Console and units of a VM, running or not."""
-    for noted in RunDir.of(name).hosts.glob("*/vm.json"):
-        known = json.loads(noted.read_text())
-        if vm in {known["name"], str(known["vmid"])}:
-            return [noted.parent / "console.log", *sorted((noted.parent / "upper/var/log/units").glob("*.log"))]
-    raise campus.CampusError(f"the lab `{name}` has never started a VM `{vm}`")
+    from lab.session import noted  # noqa: PLC0415
+
+    directory, _ = noted(name, vm)
+    return [directory / "console.log", *sorted((directory / "upper/var/log/units").glob("*.log"))]
 
 
 @app.command(context_settings=PASS_ON)
@@ -196,7 +195,17 @@ def _fault(do: str, name: str, vm: str, done: str, **arguments: Any) -> None:
 @faults.command("power-fail")
 def power_fail(vm: Vm, name: Name = "lab") -> None:
     """Pull a VM's plug."""
-    _fault("power_fail", name, vm, "off; start it in the Proxmox API, or with `./lyceum up`")
+    _fault("power_fail", name, vm, "off; `power-on` starts it")
+
+
+@faults.command("power-on")
+def power_on(vm: Vm, name: Name = "lab") -> None:
+    """Start a VM in the Proxmox API, as after a power failure."""
+    from lab.session import power_on as start  # noqa: PLC0415
+
+    with explained():
+        start(name, vm)
+    console.print(f"{vm}: starts")
 
 
 @faults.command()

@@ -1,7 +1,9 @@
 """Going into a campus: commands for a person's ssh, kubectl and shell, with everything trusted that should be."""
 
+import json
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +33,48 @@ def machine(lab: str, name: str) -> dict[str, object]:
             return dict(found)
     on = ", ".join(found["name"] for found in machines) or "none"
     raise SessionError(f"no VM `{name}` is on in the lab `{lab}`; on: {on}")
+
+
+def noted(lab: str, name: str) -> tuple[Path, dict[str, object]]:
+    """A VM that was ever started, on or off, by name or vmid: its directory, and its vmid, name and node.
+
+    Raises:
+        SessionError: there is none of that name.
+    """
+    for note in RunDir.of(lab).hosts.glob("*/vm.json"):
+        known = json.loads(note.read_text())
+        if name in {known["name"], str(known["vmid"])}:
+            return note.parent, known
+    raise SessionError(f"the lab `{lab}` has never started a VM `{name}`")
+
+
+def power_on(lab: str, name: str) -> None:
+    """Start a VM through the Proxmox API, as somebody at its web page would.
+
+    Raises:
+        SessionError: there is no such VM, or the API refused.
+    """
+    _, vm = noted(lab, name)
+    run = RunDir.of(lab)
+    url = f"{campus.addresses(lab)['proxmox'][vm['node']]}/api2/json/nodes/{vm['node']}/qemu/{vm['vmid']}/status/start"
+    command = [
+        *campus.enter(lab),
+        "curl",
+        "-sS",
+        "--fail-with-body",
+        "--cacert",
+        str(run.ca),
+        "-K",
+        "-",
+        "-X",
+        "POST",
+        url,
+    ]
+    # By standard input: a token among the arguments could be read by everybody on the machine.
+    header = f'header = "Authorization: PVEAPIToken={(run.path / "proxmox-token").read_text().strip()}"\n'
+    done = subprocess.run(command, input=header, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SessionError(f"Proxmox does not start {name}: {done.stdout or done.stderr}")
 
 
 def ssh_command(lab: str, name: str, words: Sequence[str]) -> list[str]:

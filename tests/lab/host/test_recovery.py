@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lab import campus
+from lab import campus, session
 from lab.rundir import RunDir
 from tests.lab.host.conftest import Lab, bring_up
 
@@ -50,12 +50,15 @@ def recovering(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         campus.down(name)
 
 
-def test_a_vm_with_onboot_comes_back_with_its_disk_after_the_campus_was_killed(recovering: Lab) -> None:
+def test_a_vm_comes_back_with_its_disk_after_a_power_failure_of_its_own_and_of_the_campus(recovering: Lab) -> None:
     name = recovering.name
     script = [*campus.enter(name), sys.executable, "-c", CREATE_AND_START, str(RunDir.of(name).path), recovering.key]
     subprocess.run(script, check=True, timeout=30)
     recovering.wait(300)
     key = recovering.host_key(300)
+    recovering.ask("power_fail", vmid=300)
+    session.power_on(name, "onboot")
+    recovering.wait(300)
     number = campus.pid(name)
     assert number is not None
     os.kill(number, signal.SIGKILL)

@@ -21,6 +21,9 @@ __all__ = ["Client", "Expired", "access"]
 WATCH_SECONDS = 300
 """How long one watch lasts; then the API server ends it and a new one begins where it stopped."""
 
+SILENCE_SECONDS = 150
+"""The API server sends a bookmark about once a minute; one that is silent for longer is gone without a farewell."""
+
 MERGE = {"Content-Type": "application/merge-patch+json"}
 
 
@@ -93,7 +96,7 @@ class Client:
         place = KINDS[kind]
         params: dict[str, Any] = {"watch": "1", "resourceVersion": version, "allowWatchBookmarks": "true"}
         params |= {"timeoutSeconds": WATCH_SECONDS} | ({"fieldSelector": place.selector} if place.selector else {})
-        timeout = httpx.Timeout(10, read=WATCH_SECONDS + 30)
+        timeout = httpx.Timeout(10, read=SILENCE_SECONDS)
         async with self._http.stream("GET", place.path(), params=params, timeout=timeout) as stream:
             if stream.status_code == httpx.codes.GONE:
                 raise Expired

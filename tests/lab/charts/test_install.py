@@ -13,9 +13,9 @@ import uvicorn
 from lab.charts import create_app
 from lab.charts.entry import catalog
 from lab.contracts import LabSpec
-from tests.lab.conftest import working
 from tests.support.controlplane import ControlPlane, free_ports
 from tests.support.engine import Project
+from tests.support.stand_ins import working
 
 pytestmark = [pytest.mark.engine, pytest.mark.lab]
 

@@ -56,10 +56,12 @@ def processes_of(name: str) -> list[str]:
     return found
 
 
-def kill(name: str) -> None:
-    """Kill the first process of a campus as an accident would, and wait for its end."""
+def kill(name: str, generation: int = 0) -> None:
+    """Kill the first process of a campus, its child (the daemon) or that one's (the launcher), and wait for the end."""
     number = campus.pid(name)
     assert number is not None
+    for _ in range(generation):
+        number = int(Path(f"/proc/{number}/task/{number}/children").read_text().split()[0])
     os.kill(number, signal.SIGKILL)
     deadline = time.monotonic() + 10
     while campus.pid(name) is not None:
@@ -73,10 +75,11 @@ def test_two_labs_with_the_same_addresses_do_not_meet(lab: Lab, doomed: Lab) -> 
     assert doomed.says(there, "hostname") == "vm-40", "each is reached in its own network"
 
 
-def test_killing_the_daemon_leaves_no_process_and_no_mount(doomed: Lab) -> None:
+@pytest.mark.parametrize("generation", [0, 1, 2], ids=["first-process", "daemon", "launcher"])
+def test_killing_any_part_of_it_leaves_no_process_and_no_mount(doomed: Lab, generation: int) -> None:
     doomed.boot(41)
     assert processes_of(doomed.name), "positive control: the campus is visible before"
-    kill(doomed.name)
+    kill(doomed.name, generation)
     assert processes_of(doomed.name) == []
     assert not campus.is_up(doomed.name), "its PID file is stale, and known to be"
 

@@ -145,11 +145,11 @@ def problems(path: Path, document: Document, findings: Iterable[Finding]) -> lis
         (
             Problem(
                 file=_shown(path),
-                path=written(finding.path),
+                path=printable(written(finding.path)),
                 line=document.line(finding.path),
                 value=_value(document.value(finding.path) if finding.value is IN_FILE else finding.value),
-                rule=finding.rule,
-                remedy=finding.remedy,
+                rule=printable(finding.rule),
+                remedy=printable(finding.remedy),
             )
             for finding in findings
         ),
@@ -171,8 +171,13 @@ def _value(value: object) -> str | None:
         return None
     if isinstance(value, bool):
         return str(value).lower()
-    text = "".join(letter if letter.isprintable() else "?" for letter in str(value))
+    text = printable(str(value))
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def printable(text: str) -> str:
+    """The text on one line, whatever somebody typed into a key."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _shown(path: Path) -> str:

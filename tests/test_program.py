@@ -53,6 +53,14 @@ R30 = [
 MONITORED = ["cert-manager", "ingress-nginx", "rook-ceph", "rook-ceph-cluster", "gpu-operator", "kueue"]
 """Releases whose charts leave out their ServiceMonitors without a word while the kind does not exist."""
 
+OPERATORS = {
+    "metallb.io": "metallb",
+    "cert-manager.io": "cert-manager",
+    "kueue.x-k8s.io": "kueue",
+    "nvidia.com": "gpu-operator",
+}
+"""API group -> the release that brings its kinds and looks after them."""
+
 
 def named(graph: Graph, name: str) -> Registered:
     """The one resource of this name that is no component and no namespace."""
@@ -217,6 +225,30 @@ def test_what_wants_to_be_watched_waits_for_the_kinds_of_prometheus(name: str, r
     graph = program(*stack(name))
 
     assert named(graph, "prometheus-operator-crds").urn in graph.before(named(graph, release))
+
+
+@every
+def test_a_custom_resource_goes_before_the_operator_that_must_clean_up_after_it(site: str, stage: str) -> None:
+    """Deleting runs backwards: without its operator a finalizer is waited for for ever."""
+    graph = program(site, stage)
+    for one in graph.by_urn.values():
+        group = one.type.removeprefix("kubernetes:").partition("/")[0]
+        if one.type.startswith("kubernetes:") and group in OPERATORS:
+            operator = named(graph, OPERATORS[group])
+
+            assert operator.urn in graph.before(one), f"{one.name} must be deleted while {operator.name} still runs"
+
+
+def test_every_kind_of_custom_resource_has_its_operator() -> None:
+    own = {"core", "helm.sh", "kustomize"}
+    groups = {
+        one.type.removeprefix("kubernetes:").partition("/")[0]
+        for site, stage in EVERY
+        for one in program(site, stage).by_urn.values()
+        if one.type.startswith("kubernetes:")
+    }
+
+    assert groups - own == OPERATORS.keys()
 
 
 @pytest.mark.parametrize("name", STACKS)

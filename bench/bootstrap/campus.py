@@ -1,0 +1,126 @@
+"""Hosts to measure on: VMs of the lab with a K3s that takes no time, and a place to download it from."""
+
+import hashlib
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from config.site import Site
+from lab import campus
+from lab.spec import Wish, dump_wish
+from tests.lab.host.conftest import Lab
+from tests.lab.host.vms import CAMPUS
+from tests.support.sites import site
+
+SERVERS = 3
+PORT = 8080
+VERSION = "v1.36.4+k3s1"
+STUB = Path(__file__).parent / "k3s_stub.py"
+
+
+@dataclass(frozen=True)
+class Hosts:
+    """Booted machines and how to reach them.
+
+    Attributes:
+        lab: The campus.
+        site: A site whose machines they are: three servers, then agents.
+        keys: Host key of each, by name.
+        directory: Scratch; holds `key.pem` (PKCS#8) and `id` (OpenSSH) of the same kind of access.
+    """
+
+    lab: Lab
+    site: Site
+    keys: dict[str, str]
+    directory: Path
+
+    @property
+    def private_key(self) -> str:
+        """PEM of the key that may log in."""
+        loaded = serialization.load_ssh_private_key((self.directory / "id").read_bytes(), None)
+        if not isinstance(loaded, Ed25519PrivateKey):
+            raise TypeError("ssh-keygen was asked for ed25519")
+        plain = serialization.NoEncryption()
+        return loaded.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain).decode()
+
+    def inside(self, *command: str) -> list[str]:
+        """A command that runs in the campus's network."""
+        return [*campus.enter(self.lab.name), *command]
+
+    def logins(self) -> int:
+        """SSH connections that the machines have accepted so far."""
+        total = 0
+        for vmid in range(1001, 1001 + len(self.keys)):
+            _, text, _ = self.lab.ask("run", vmid=vmid, argv=["journalctl", "-u", "ssh", "--no-pager"])
+            total += text.count("Accepted publickey")
+        return total
+
+
+def bench_site(count: int) -> Site:
+    """`count` machines at 10.21.1.1 and up; the first server holds the API address, as no kube-vip runs."""
+    agents = count - SERVERS
+    return site(
+        {
+            "network": {"cidr": "10.21.0.0/16", "gateway": "10.21.0.1", "api-address": "10.21.1.1"},
+            "k3s": {"binaries": f"http://10.21.0.1:{PORT}", "version": VERSION},
+            "nodes": [
+                {"name": f"server-[1-{SERVERS}]", "role": "server", "host": "pve1", "shape": "server",
+                 "address": f"10.21.1.[1-{SERVERS}]"},
+                {"name": f"gpu-[01-{agents:02d}]", "role": "worker", "host": "pve1", "shape": "server", "gpus": [],
+                 "address": f"10.21.1.[{SERVERS + 1}-{count}]"},
+            ],
+        }
+    )  # fmt: skip
+
+
+@contextmanager
+def hosts(count: int) -> Iterator[Hosts]:
+    """Boots machines, serves the stub of K3s, takes everything down."""
+    name = f"bench-boot-{count}-{int(time.time())}"
+    with tempfile.TemporaryDirectory(prefix="bench-boot-") as scratch, ThreadPoolExecutor(8) as pool:
+        campus.up(dump_wish(Wish(replace(CAMPUS, name=name))), name, report=lambda _line: None)
+        try:
+            lab = Lab(name, Path(scratch))
+            list(pool.map(lab.boot, range(1, count + 1)))
+            made = bench_site(count)
+            keys = {node.name: lab.host_key(1000 + n) for n, node in enumerate(made.machines, start=1)}
+            with served(name, Path(scratch)):
+                yield Hosts(lab, made, {host: " ".join(key.split()[:2]) for host, key in keys.items()}, Path(scratch))
+        finally:
+            campus.down(name)
+
+
+@contextmanager
+def served(name: str, scratch: Path) -> Iterator[None]:
+    """The stub at <version>/k3s with its checksum, over HTTP in the campus's network."""
+    home = scratch / "www" / VERSION
+    home.mkdir(parents=True)
+    content = STUB.read_bytes().replace(b"@VERSION@", VERSION.encode())
+    (home / "k3s").write_bytes(content)
+    (home / "sha256sum-amd64.txt").write_text(f"{hashlib.sha256(content).hexdigest()}  k3s\n")
+    command = [*campus.enter(name), sys.executable, "-m", "http.server", str(PORT), "--directory", str(home.parent)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(0.5)
+    try:
+        yield
+    finally:
+        server.kill()
+        server.wait()
+
+
+def facts(made: Hosts, agents: int | None = None) -> dict[str, Any]:
+    """What a contender needs, as JSON; with `agents` only so many of them."""
+    chosen = [node.name for node in made.site.machines][: None if agents is None else SERVERS + agents]
+    plain: dict[str, Any] = json.loads(made.site.model_dump_json(by_alias=True))
+    return {"site": plain, "keys": {name: made.keys[name] for name in chosen}, "private_key": made.private_key}

@@ -1,0 +1,175 @@
+"""The three ways, each given the same hosts: ours through the engine, Ansible, and the floor."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+import yaml
+
+from bench.bootstrap.campus import PORT, SERVERS, VERSION, Hosts, facts
+from components.cluster import k3s_config
+from config.hosts import Node
+from toolchain.environment import PROJECT, engine_environment
+
+PROGRAM = Path(__file__).parent / "program"
+PLAY = Path(__file__).parent / "play.yaml"
+FLOOR = (Path(__file__).parent / "floor.sh").read_text()
+CPU = os.sysconf("SC_CLK_TCK")
+
+
+def url(hosts: Hosts) -> str:
+    """Where the API answers."""
+    return k3s_config.api_url(hosts.site)
+
+
+class Ours:
+    """The real engine on the real cluster layer, with a state of its own."""
+
+    name = "lyceum"
+
+    def __init__(self, hosts: Hosts) -> None:
+        self.hosts = hosts
+        self.home = Path(tempfile.mkdtemp(prefix="state-", dir=hosts.directory))
+        self.environment = os.environ | engine_environment() | {
+            "PULUMI_BACKEND_URL": self.home.as_uri(),
+            "PULUMI_CONFIG_PASSPHRASE": "bench",
+            "PYTHONPATH": str(PROJECT),
+            "BENCH_FACTS": str(self.home / "facts.json"),
+            "BENCH_COUNT": str(len(hosts.keys)),
+        }  # fmt: skip
+        self._pulumi("stack", "init", "bench")
+
+    def run(self, agents: int | None = None) -> None:
+        """Brings servers and agents to what they should be."""
+        import json  # noqa: PLC0415 - the facts file only
+
+        (self.home / "facts.json").write_text(json.dumps(facts(self.hosts, agents)))
+        self._pulumi("up", "--yes", "--skip-preview", "--parallel=32", "--stack=bench")
+
+    def _pulumi(self, *arguments: str) -> None:
+        command = self.hosts.inside("pulumi", *arguments)
+        done = subprocess.run(command, cwd=PROGRAM, env=self.environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(done.stdout + done.stderr)
+        with suppress(FileNotFoundError):
+            (PROGRAM / "Pulumi.bench.yaml").unlink()
+
+
+class Ansible:
+    """An Ansible play of the same steps, in three stages, forty forks, pipelining on, one connection a host."""
+
+    name = "ansible"
+
+    def __init__(self, hosts: Hosts, binary: str) -> None:
+        self.hosts, self.binary = hosts, binary
+        self.home = Path(tempfile.mkdtemp(prefix="ansible-", dir=hosts.directory))
+        known = self.home / "known_hosts"
+        addresses = {node.name: str(node.address) for node in hosts.site.machines}
+        known.write_text("".join(f"{addresses[name]} {key}\n" for name, key in hosts.keys.items()))
+        self.environment = os.environ | {
+            "ANSIBLE_PIPELINING": "true",
+            "ANSIBLE_FORKS": "40",
+            "ANSIBLE_HOST_KEY_CHECKING": "true",
+            "ANSIBLE_SSH_ARGS": f"-o ControlMaster=auto -o ControlPersist=60s -o UserKnownHostsFile={known} "
+            f"-o KexAlgorithms=curve25519-sha256 -i {hosts.directory}/id",
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self.home / "cp"),
+            "ANSIBLE_LOCALHOST_WARNING": "false",
+        }
+
+    def run(self, agents: int | None = None) -> None:
+        """Plays the play."""
+        inventory = self.home / "hosts.yaml"
+        inventory.write_text(yaml.safe_dump(self._inventory(agents)))
+        command = self.hosts.inside(self.binary, "-i", str(inventory), str(PLAY))
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(done.stdout[-3000:] + done.stderr[-2000:])
+
+    def _inventory(self, agents: int | None) -> dict[str, object]:
+        nodes = [node for node in self.hosts.site.machines if node.name in self.hosts.keys]
+        nodes = nodes[: None if agents is None else SERVERS + agents]
+        groups = {"first": nodes[:1], "others": nodes[1:SERVERS], "agents": nodes[SERVERS:]}
+        shared = {
+            "ansible_user": "lyceum", "ansible_become": True, "ansible_python_interpreter": "/usr/bin/python3",
+            "url": url(self.hosts), "version": VERSION, "mirror": f"http://10.21.0.1:{PORT}/{VERSION.replace('+', '%2B')}",
+            "sysctls": k3s_config.SYSCTLS, "token": "bench-token",
+        }  # fmt: skip
+        return {
+            "all": {
+                "vars": shared,
+                "children": {
+                    group: {"hosts": {node.name: self._host(node) for node in members}}
+                    for group, members in groups.items()
+                },
+            }
+        }
+
+    def _host(self, node: Node) -> dict[str, str]:
+        site = self.hosts.site
+        server = node.name.startswith("server")
+        config = k3s_config.server_config(node, site) if server else k3s_config.agent_config(node)
+        return {"ansible_host": str(node.address), "k3s_config": config}
+
+
+class Floor:
+    """One idempotent script a host over one asyncssh session; nothing is planned, recorded or shown."""
+
+    name = "floor"
+
+    def __init__(self, hosts: Hosts) -> None:
+        self.hosts = hosts
+
+    def run(self, agents: int | None = None) -> None:
+        """In a process of its own, as the others."""
+        import json  # noqa: PLC0415
+
+        file = Path(tempfile.mkstemp(dir=self.hosts.directory)[1])
+        nodes = [node for node in self.hosts.site.machines if node.name in self.hosts.keys]
+        nodes = nodes[: None if agents is None else SERVERS + agents]
+        plan = [[str(node.address), self.hosts.keys[node.name], script(node, self.hosts)] for node in nodes]
+        file.write_text(json.dumps({"hosts": plan, "key": str(self.hosts.directory / "id")}))
+        command = self.hosts.inside(sys.executable, "-m", "bench.bootstrap.floor", str(file))
+        done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(done.stdout + done.stderr)
+
+
+def script(node: Node, hosts: Hosts) -> str:
+    """The floor's script for one host."""
+    server = node.name.startswith("server")
+    config = k3s_config.server_config(node, hosts.site) if server else k3s_config.agent_config(node)
+    join = "cluster-init: true" if node.name == "server-1" else f"server: {url(hosts)}"
+    words = {
+        "KIND": "server" if server else "agent", "UNIT": "k3s" if server else "k3s-agent", "VERSION": VERSION,
+        "MIRROR": f"http://10.21.0.1:{PORT}/{VERSION.replace('+', '%2B')}", "CONFIG": config + join + "\n",
+        "SYSCTLS": "".join(f"{key} = {value}\n" for key, value in k3s_config.SYSCTLS.items()), "TOKEN": "bench-token",
+    }  # fmt: skip
+    head = "".join(f"{key}=$(cat <<'END'\n{value}\nEND\n)\n" for key, value in words.items())
+    return head + FLOOR
+
+
+def reset(hosts: Hosts) -> None:
+    """Takes what a contender installed off every machine, so that the next one finds them fresh."""
+
+    async def one(vmid: int) -> None:
+        wipe = (
+            "systemctl stop k3s; systemctl stop k3s-agent; rm -rf /usr/local/bin/k3s /etc/rancher /var/lib/rancher /run/lyceum-* "
+            "/etc/systemd/system/k3s.service /etc/systemd/system/k3s-agent.service /etc/sysctl.d/90-lyceum.conf; "
+            "systemctl daemon-reload; true"
+        )
+        await asyncio.to_thread(hosts.lab.ask, "run", vmid=vmid, argv=["bash", "-c", wipe])
+
+    async def all_of_them() -> None:
+        await asyncio.gather(*(one(vmid) for vmid in range(1001, 1001 + len(hosts.keys))))
+
+    asyncio.run(all_of_them())
+
+
+def ansible_binary() -> str | None:
+    """`ansible-playbook`, where somebody installed it: it is a measuring tool, no dependency."""
+    return os.environ.get("BENCH_ANSIBLE") or shutil.which("ansible-playbook")

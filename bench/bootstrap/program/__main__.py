@@ -1,0 +1,29 @@
+"""The cluster layer alone, on machines that exist: what `lyceum up` does between VMs and platform."""
+
+import json
+import os
+from pathlib import Path
+
+import pulumi
+
+from bench.bootstrap.campus import bench_site
+from components.cluster.k3s import K3s, K3sArgs
+from components.handles import Login, Machine
+
+facts = json.loads(Path(os.environ["BENCH_FACTS"]).read_text())
+site = bench_site(int(os.environ["BENCH_COUNT"]))
+chosen = [node for node in site.machines if node.name in facts["keys"]]
+K3s(
+    "k3s",
+    K3sArgs(
+        site=site,
+        machines=tuple(
+            Machine(spec=node, host_key=pulumi.Output.from_input(facts["keys"][node.name])) for node in chosen
+        ),
+        login=Login(user="lyceum", private_key=pulumi.Output.secret(facts["private_key"])),
+        token=pulumi.Output.secret("bench-token"),
+        agent_token=pulumi.Output.secret("bench-agent-token"),
+        ca="",
+        known_ca="",
+    ),
+)

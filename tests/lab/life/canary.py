@@ -1,0 +1,86 @@
+"""A workload and a Secret that must outlive whatever happens to nodes, and what else must hold afterwards."""
+
+import json
+import time
+from typing import Any
+
+from ops.settle import VM
+from tests.support.project import Project
+
+WORD = "tweet"
+SETTLE_SECONDS = 120
+
+_POD = {
+    "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+    "containers": [
+        {
+            "name": "main",
+            "image": "registry.example/canary:1",
+            "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        }
+    ],
+}
+_MARK = {"app": "canary"}
+
+
+def _object(api: str, kind: str, **rest: Any) -> dict[str, Any]:
+    return {"apiVersion": api, "kind": kind, "metadata": {"name": "canary", "namespace": "canary"}, **rest}
+
+
+def settle_in(campus: Project) -> None:
+    """Brings the canary, with a budget that lets one of its two pods go at a time."""
+    template = {"metadata": {"labels": _MARK}, "spec": _POD}
+    apply(
+        campus,
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "canary"}},
+        _object("v1", "Secret", stringData={"word": WORD}),
+        _object(
+            "apps/v1", "Deployment", spec={"replicas": 2, "selector": {"matchLabels": _MARK}, "template": template}
+        ),
+        _object("policy/v1", "PodDisruptionBudget", spec={"minAvailable": 1, "selector": {"matchLabels": _MARK}}),
+    )
+
+
+def apply(campus: Project, *objects: dict[str, Any]) -> None:
+    """Applies objects as the administrator."""
+    file = campus.path / "objects.json"
+    file.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}))
+    campus.kubectl("apply", "-f", str(file))
+
+
+def sings(campus: Project) -> None:
+    """Asserts that the workload runs and the Secret says its word."""
+    until(lambda: _ready(campus) == 2, f"both canaries are Ready; Ready are {_ready(campus)}")
+    word = campus.kubectl("-n", "canary", "get", "secret", "canary", "-o", "jsonpath={.data.word}")
+    assert word.strip().endswith("dHdlZXQ="), f"the canary's Secret must survive; it is {word}"
+
+
+def _ready(campus: Project) -> int:
+    (deployment,) = campus.objects("deployments", "--namespace", "canary")
+    return int(deployment["status"].get("readyReplicas", 0))
+
+
+def until(check: Any, what: str, seconds: float = SETTLE_SECONDS) -> None:
+    """Waits for something that the cluster brings about by itself."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            if check():
+                return
+        except (AssertionError, ValueError):
+            pass
+        time.sleep(2)
+    raise AssertionError(f"not within {seconds:.0f} s: {what}")
+
+
+def whole(campus: Project, *nodes: str) -> None:
+    """Asserts that exactly these nodes exist everywhere: Ready in the cluster, in the state, in Proxmox; servers vote."""
+    found = {node["metadata"]["name"]: node for node in campus.objects("nodes")}
+    assert set(found) == set(nodes), "Kubernetes knows exactly the nodes that there are"
+    for name, node in found.items():
+        conditions = {one["type"]: one["status"] for one in node["status"]["conditions"]}
+        assert conditions["Ready"] == "True", f"{name} must be Ready"
+        assert name.startswith("gpu") or conditions["EtcdIsVoter"] == "True", f"{name} must vote"
+    known = {resource["inputs"]["name"] for resource in campus.state()["resources"] if resource["type"] == VM}
+    assert known == set(nodes), "the engine's state knows exactly the machines that there are"
+    assert set(campus.machines()) == set(nodes), "Proxmox has exactly the machines that there are"

@@ -1,0 +1,33 @@
+"""One campus for the life of its nodes, small above Kubernetes: storage only, so that minutes go into nodes."""
+
+from collections.abc import Iterator
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.support.project import Project
+
+OFF = {"enabled": False}
+PLATFORM = ("metallb", "certificates", "ingress", "gpu-operator", "queues", "monitoring")
+
+
+@pytest.fixture(scope="package")
+def campus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """A project whose campus has K3s and Ceph, and a canary on it."""
+    project = Project(tmp_path_factory.mktemp("life") / "lyceum")
+    change_site(project, {"platform": dict.fromkeys(PLATFORM, OFF), "workspaces": WORKSPACES})
+    with project:
+        yield project
+
+
+WORKSPACES = {"jupyterhub": OFF, "kubeflow": {"trainer": OFF, "pipelines": OFF, "kserve": OFF}}
+
+
+def change_site(project: Project, changes: dict[str, dict[str, object]]) -> None:
+    """Merges settings into sections of the project's lab site."""
+    file = project.path / "config" / "sites" / "lab.yaml"
+    yaml = YAML()
+    site = yaml.load(file)
+    for section, values in changes.items():
+        site[section] = {**site.get(section, {}), **values}
+    yaml.dump(site, file)

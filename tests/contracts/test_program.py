@@ -51,7 +51,7 @@ def test_every_custom_resource_satisfies_its_definition(site: str) -> None:
 def test_there_is_something_to_check() -> None:
     kinds = {item["kind"] for item in custom_resources("lab")}
     assert {"IPAddressPool", "L2Advertisement", "ClusterIssuer", "ClusterQueue"} <= kinds
-    assert {one.name for one in program("lab", "alpha").of_type(RELEASE)} >= {"metallb", "jupyterhub"}
+    assert {one.name for one in program("lab", LAST).of_type(RELEASE)} >= {"metallb", "jupyterhub"}
 
 
 def test_pinned_versions_are_those_of_the_files() -> None:

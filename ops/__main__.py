@@ -11,6 +11,7 @@ from config.secrets import MissingSecretError
 from lab.campus import CampusError, ControlError, NotRunning
 from lab.cli import app as lab
 from ops.backup import app as backup
+from ops.certificates import certificates
 from ops.console import FAILED, errors
 from ops.demo import demo
 from ops.doctor.command import doctor
@@ -35,7 +36,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_show_locals=False,  # locals may hold secrets
 )
-for command in (init, validate, show, doctor, demo, preview, up, status, restore, destroy):
+for command in (init, validate, show, doctor, demo, preview, up, status, restore, certificates, destroy):
     app.command()(command)
 app.add_typer(lab, name="lab")
 app.add_typer(nodes, name="node")

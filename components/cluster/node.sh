@@ -92,6 +92,7 @@ service() {
 }
 
 api_answers() { curl --silent --insecure --max-time 3 "$1/cacerts"; }
+silent() { ! api_answers "$1"; }
 
 # join LINE TOKEN: how K3s comes to its cluster.
 join() {
@@ -105,6 +106,9 @@ founder() {
     if [[ -d /var/lib/rancher/k3s/server/db/etcd && ! -e $restoring ]]; then
         return
     elif [[ -n $snapshot ]]; then
+        # The servers of before go at the same time; while one of them answers, a restored cluster would be a second one.
+        [[ -e $restoring ]] || wait_until 600 "the servers of before to be gone" silent "$url" ||
+            fail "a server of before still answers at $url: a restore would start a second cluster beside it"
         join 'cluster-init: true' "$token"
     elif ! api_answers "$url" >/dev/null; then
         join 'cluster-init: true' "$token"

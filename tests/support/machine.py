@@ -31,6 +31,11 @@ start | restart)
     [[ ! -e $LYCEUM_TEST/broken ]] || exit 1
     : >"$LYCEUM_TEST/active-$2"
     : >"$LYCEUM_TEST/api"
+    server=$LYCEUM_TEST/../root/var/lib/rancher/k3s/server
+    mkdir -p "$server/tls"
+    echo "the cluster's CA" >"$server/tls/server-ca.crt"
+    [[ -e $LYCEUM_TEST/../root/etc/rancher/k3s/k3s.yaml ]] ||
+        echo "server: https://127.0.0.1:6443" >"$LYCEUM_TEST/../root/etc/rancher/k3s/k3s.yaml"
     ;;
 esac
 """,

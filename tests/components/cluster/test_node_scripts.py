@@ -25,9 +25,16 @@ PENDING = "/run/lyceum-restart-k3s"
 URL = "https://10.9.0.30:6443"
 
 
-def founding(node: Node = SERVER, *, ca: str = "", known_ca: str = "") -> str:
+def founding(node: Node = SERVER, *, ca: str = "", known_ca: str = "", snapshot: str = "") -> str:
     return bootstrap.server_script(
-        node, SITE, founding=True, token=TOKEN, agent_token=AGENT_TOKEN, ca=ca, known_ca=known_ca
+        node,
+        SITE,
+        founding=True,
+        token=TOKEN,
+        agent_token=AGENT_TOKEN,
+        ca=ca,
+        known_ca=known_ca,
+        snapshot=snapshot,
     )
 
 
@@ -37,10 +44,7 @@ def joining() -> str:
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
-    fresh = Machine(tmp_path)
-    fresh.write("/var/lib/rancher/k3s/server/tls/server-ca.crt", "the cluster's CA\n")
-    fresh.write("/etc/rancher/k3s/k3s.yaml", "server: https://127.0.0.1:6443\n")
-    return fresh
+    return Machine(tmp_path)
 
 
 def finished(machine: Machine, script: str) -> Machine:
@@ -304,6 +308,74 @@ def test_a_first_server_with_etcd_data_keeps_its_way_of_joining(machine: Machine
 
     assert machine.run(founding()).code == 0
     assert machine.path(JOIN).read_text() == "cluster-init: true\n"
+
+
+SNAPSHOT = "/run/snapshot.db"
+RESET = f"k3s server --cluster-reset --cluster-reset-restore-path={SNAPSHOT}"
+RESTORING = "/var/lib/rancher/k3s/restoring"
+
+
+def place_of(machine: Machine, start: str) -> int:
+    return next(index for index, line in enumerate(machine.log) if line.startswith(start))
+
+
+def test_a_restore_comes_before_the_start_and_forgets_the_machines_of_before(machine: Machine) -> None:
+    """K3s refuses a known name with an unknown password."""
+    machine.write(SNAPSHOT, "etcd")
+    done = machine.run(founding(snapshot=SNAPSHOT))
+
+    assert done.code == 0, done.told
+    assert place_of(machine, RESET) < place_of(machine, "systemctl start k3s")
+    [secrets] = machine.called("k3s kubectl -n kube-system delete secret")
+    [nodes] = machine.called("k3s kubectl delete node")
+    assert all(f"{name}.node-password.k3s" in secrets for name in ("server-1", "server-2", "server-3"))
+    assert nodes.split()[-2:] == ["server-2", "server-3"], "the restored server's own Node is the one it registers"
+
+
+def test_a_restored_server_is_not_restored_again(machine: Machine) -> None:
+    """It would throw away what happened since."""
+    machine.write(SNAPSHOT, "etcd")
+    finished(machine, founding(snapshot=SNAPSHOT))
+    machine.write(SNAPSHOT, "etcd")
+    machine.run(founding(snapshot=SNAPSHOT))
+
+    assert machine.called(RESET) == []
+    assert not machine.path(RESTORING).exists()
+
+
+def test_a_restore_that_was_cut_off_begins_anew(machine: Machine) -> None:
+    machine.write(SNAPSHOT, "etcd")
+    machine.offer(K3S.replace("case $* in", 'case $* in\n*cluster-reset*) kill -9 "$LYCEUM_SCRIPT" ;;'))
+    assert machine.run(founding(snapshot=SNAPSHOT)).code == -signal.SIGKILL
+    machine.write("/var/lib/rancher/k3s/server/db/etcd/name", "half a restore")
+    machine.write(BINARY, K3S)
+    machine.forget()
+
+    assert machine.run(founding(snapshot=SNAPSHOT)).code == 0
+    assert len(machine.called(RESET)) == 1
+
+
+def test_a_restore_never_starts_a_second_cluster(machine: Machine) -> None:
+    """Servers of before are on their way out; while one of them answers, nothing is restored."""
+    machine.write(SNAPSHOT, "etcd")
+    machine.say("api")
+    done = machine.run(founding(snapshot=SNAPSHOT).replace("wait_until 600", "wait_until 1"))
+
+    assert done.code == 1
+    assert f"a server of before still answers at {URL}" in done.told
+    assert machine.called(RESET) == []
+    assert machine.called("systemctl start") == []
+
+
+def test_a_snapshot_that_cannot_be_restored_is_told_with_the_reason(machine: Machine) -> None:
+    machine.write(SNAPSHOT, "not etcd")
+    machine.offer(K3S.replace("case $* in", "case $* in\n*cluster-reset*) echo 'snapshot is corrupt'; exit 1 ;;"))
+    done = machine.run(founding(snapshot=SNAPSHOT))
+
+    assert done.code == 1
+    assert f"etcd could not be restored from {SNAPSHOT}: " in done.told
+    assert "snapshot is corrupt" in done.told
+    assert machine.called("systemctl start") == []
 
 
 def test_an_agent_joins_at_the_api_address_with_its_token(machine: Machine) -> None:

@@ -94,3 +94,40 @@ def test_two_sites_on_different_vlans_may_have_the_same_addresses(tmp_path: Path
         CAMPUS.replace("name: campus\n", "name: annex\n").replace("vlan: 50", "vlan: 51").replace("pve-1.", "pve-9.")
     )
     assert check(tmp_path / "annex.yaml").problems == []
+
+
+def annex(text: str) -> str:
+    """Another sound site: nothing in common with the campus but what a test leaves in common."""
+    return (
+        text.replace("name: campus\n", "name: annex\n")
+        .replace("pve-1.campus.edu", "pve-9.campus.edu")
+        .replace("vlan: 50", "vlan: 51")
+    )
+
+
+@pytest.mark.parametrize(
+    ("common", "rule"),
+    [
+        (("pve-9.campus.edu", "pve-1.campus.edu"), "is also the pool of campus on the same Proxmox"),
+        (("vlan: 51", "vlan: 50"), "of the Kubernetes API is also"),
+        (("title: A campus", "title: A campus"), None),
+    ],
+)
+def test_sites_that_share_a_proxmox_or_a_network_share_nothing_else(
+    common: tuple[str, str], rule: str | None, tmp_path: Path
+) -> None:
+    (tmp_path / "campus.yaml").write_text(CAMPUS)
+    (tmp_path / "annex.yaml").write_text(annex(CAMPUS).replace(*common))
+    told = [problem.rule for problem in check(tmp_path / "annex.yaml").problems]
+    assert bool(told) == (rule is not None)
+    if rule and rule.startswith("is also the pool"):
+        assert rule in told
+        assert any("is also the VMID of" in line for line in told), "numbers are unique across a Proxmox"
+    elif rule:
+        assert any("of campus, on the same network" in line for line in told)
+
+
+def test_a_broken_site_beside_it_does_not_make_a_sound_one_wrong(tmp_path: Path) -> None:
+    (tmp_path / "campus.yaml").write_text(CAMPUS)
+    (tmp_path / "broken.yaml").write_text("name: [")
+    assert check(tmp_path / "campus.yaml").problems == []

@@ -118,7 +118,7 @@ class Machine:
             env={"PATH": f"{self.commands}:{os.environ['PATH']}", "LYCEUM_TEST": str(self.state)},
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=120,
             check=False,
         )
         return Ended(done.returncode, done.stdout, done.stderr.replace(str(self.root), ""))

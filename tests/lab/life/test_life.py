@@ -6,6 +6,7 @@ Fault matrix: N3, N4, N6, Q1, Q4, Q6, D2, U1, U2, O2.
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -20,6 +21,8 @@ SERVERS = ("server-1", "server-2", "server-3")
 TWO, FOUR = (*SERVERS, "gpu-1", "gpu-2"), (*SERVERS, "gpu-1", "gpu-2", "gpu-3", "gpu-4")
 REFUSED = 3
 NEXT = "v1.36.5+k3s1"
+KILLED_AFTER = (5.0, 12.0, 25.0)
+"""Seconds."""
 
 
 @pytest.fixture(autouse=True)
@@ -104,6 +107,20 @@ def test_the_first_server_is_replaced_as_any_other(campus: Project) -> None:
     campus.lyceum("node", "replace", "dev", "server-1")
 
     canary.whole(campus, *TWO)
+
+
+def test_a_replacement_that_is_killed_three_times_is_finished_by_the_next_run(campus: Project) -> None:
+    """Before, in the middle of and after the goodbye; the engine itself may go on for a while without its parent."""
+    for moment in KILLED_AFTER:
+        process = campus.start("node", "replace", "dev", "server-2")
+        time.sleep(moment)
+        process.kill()
+        process.wait()
+
+    campus.lyceum("node", "replace", "dev", "server-2")
+
+    canary.whole(campus, *TWO)
+    assert [entry["operation"] for entry in journal(campus)][-1] == "replaced"
 
 
 def test_with_a_server_dead_nothing_else_takes_quorum_away(campus: Project) -> None:

@@ -48,7 +48,12 @@ def graph(stack: str) -> None:
         lines += [f'"{urn}" [label="{urn.rsplit("::", 1)[1]}" fillcolor="#e8f0fe"];' for urn in members]
         lines.append("}")
     for urn, entry in resources.items():
-        for needed in entry.get("dependencies", []):
+        needs = entry.get("dependencies", [])
+        if not needs and entry["type"].startswith("kubernetes:"):
+            needs = [
+                other for other in resources if other.endswith("::k3s-members")
+            ]  # through the provider's kubeconfig
+        for needed in needs:
             if needed in resources and not resources[needed]["type"].startswith("lyceum:"):
                 lines.append(f'"{needed}" -> "{urn}";')
     lines.append("}")

@@ -62,16 +62,19 @@ class Engine:
         """Makes the stack in the backend if it is not there."""
         if url := self.stack.environment["PULUMI_BACKEND_URL"].removeprefix("file://"):
             Path(url).mkdir(parents=True, exist_ok=True)
+        if not self._known():
+            self.ask("stack", "init")
+
+    def _known(self) -> bool:
         known = subprocess.run(
             ["pulumi", "stack", "ls", "--json"],
             cwd=PROJECT,
             env=self.stack.environment,
             capture_output=True,
             text=True,
-            check=True,
+            check=False,
         )
-        if self.stack.name not in {entry["name"] for entry in json.loads(known.stdout)}:
-            self.ask("stack", "init")
+        return known.returncode == 0 and self.stack.name in {entry["name"] for entry in json.loads(known.stdout)}
 
     def export(self, *, secrets: bool = False) -> State:
         """The stack's state."""
@@ -90,6 +93,11 @@ class Engine:
             text=True,
             check=True,
         )
+
+    def forget(self) -> None:
+        """Removes the stack from the backend, without asking what it holds: for a campus that is gone already."""
+        if self._known():
+            self.ask("stack", "rm", "--yes", "--force", "--preserve-config")
 
     @contextmanager
     def alone(self) -> Iterator[IO[str]]:

@@ -15,7 +15,7 @@ class Gpus(Layer):
     """Drivers, device plugin, MIG and time-slicing.
 
     Creates: namespace, release, a wait for the operator's policy, and per node with shared cards its labels.
-    Waits for: ClusterPolicy ready, then each node's MIG state `success`. A MIG label that is there before the driver
+    Waits for: ClusterPolicy ready, then until each node with MIG offers its slices. A MIG label that is there before the driver
     makes the device plugin hand out whole cards (gpu-operator#2670), so labels come last.
     """
 
@@ -47,7 +47,10 @@ class Gpus(Layer):
     def _labels(self, node: Node, policy: pulumi.Resource) -> k8s.core.v1.NodePatch:
         annotations = {"pulumi.com/patchForce": "true"}
         if gpu_resources.mig_profile(node):
-            annotations["pulumi.com/waitFor"] = 'jsonpath={.metadata.labels["nvidia.com/mig.config.state"]}=success'
+            # The state label may still say `success` of the layout before; what the node offers cannot lie.
+            slices = {name: count for name, count in gpu_resources.offered([node]).items() if "/mig-" in name}
+            resource, count = next(iter(slices.items()))
+            annotations["pulumi.com/waitFor"] = f'jsonpath={{.status.allocatable["{resource}"]}}={count}'
         return k8s.core.v1.NodePatch(
             f"{node.name}-gpu-sharing",
             metadata={"name": node.name, "labels": gpu_resources.node_gpu_labels(node), "annotations": annotations},

@@ -262,8 +262,8 @@ def test_a_node_is_told_its_sharing_after_the_driver_is_there(graph: Graph) -> N
     assert policy.urn in graph.before(patch)
     assert policy.inputs["metadata"]["annotations"]["pulumi.com/waitFor"] == "jsonpath={.status.state}=ready"
     assert patch.inputs["metadata"]["labels"] == {"nvidia.com/mig.config": "all-7x1g.5gb"}
-    assert "mig.config.state" in patch.inputs["metadata"]["annotations"]["pulumi.com/waitFor"]
-    assert patch.inputs["metadata"]["annotations"]["pulumi.com/waitFor"].endswith("=success")
+    wait = patch.inputs["metadata"]["annotations"]["pulumi.com/waitFor"]
+    assert wait == 'jsonpath={.status.allocatable["nvidia.com/mig-1g.5gb"]}=7', "the slices themselves are waited for"
 
 
 def test_a_node_with_whole_cards_is_left_alone() -> None:

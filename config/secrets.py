@@ -92,7 +92,10 @@ def load_secrets(config: pulumi.Config, site: Site) -> Secrets:
     found = {name: value for name in wanted if (value := _find(config, site, name)) is not None}
     if missing := [name for name, need in wanted.items() if name not in found and need.demanded]:
         if not pulumi.runtime.is_dry_run():
-            lines = [f"  {name}: {wanted[name].what}; set it with `./lyceum secrets set {name}`" for name in missing]
+            lines = [
+                f"  {name}: {wanted[name].what}; set it with `./lyceum secrets set {site.name} {name}`"
+                for name in missing
+            ]
             raise MissingSecretError("\n".join([f"{site.name} lacks {len(missing)} secret(s):", *lines]))
         # Any value gives the same graph, and nothing that is previewed is created.
         found |= {name: pulumi.Output.secret(PREVIEW.get(name, "preview")) for name in missing}

@@ -47,7 +47,7 @@ def _findings(document: Document) -> Iterator[Finding]:
         if name not in {*PLAIN, *NAMES}:
             yield Finding(path, "is no setting here", did_you_mean(name, {*PLAIN, *NAMES}), None)
         elif (name in NAMES and not (isinstance(value, dict) and "secure" in value)) or path in secret:
-            remedy = f"remove it, make a new one, and run `./lyceum secrets set {name}`"
+            remedy = f"remove it, make a new one, and run `./lyceum secrets set {config.get('lyceum:site')} {name}`"
             yield Finding(path, "holds a secret in plain text", remedy, None)
     sites = [path.stem for path in SITES.glob("*.yaml")]
     yield from _choice(config, "lyceum:site", sites)

@@ -113,7 +113,7 @@ def verify(file: Path, seed: str, site: str) -> Note:
     if note.seed != fingerprint(seed):
         raise BackupError(
             f"token missing: snapshot unusable. {file.name} was taken under the seed {note.seed}, and this stack's is "
-            f"{fingerprint(seed)}; bring that seed back first: ./lyceum secrets set seed"
+            f"{fingerprint(seed)}; bring that seed back first: ./lyceum secrets set {site} seed"
         )
     return note
 

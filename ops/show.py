@@ -16,6 +16,7 @@ from config.needs import needs
 from config.site import STAGES, Site
 from ops.console import USAGE, console, errors, fail
 
+_PROFILES = "workspaces.jupyterhub.profiles["
 COLUMNS = ("role", "host", "address", "mac", "vm-id", "cores", "memory", "gpus")
 
 
@@ -92,8 +93,8 @@ def _print(site: Site, stage: str, found: dict[str, Any]) -> None:
         table.add_column("value", overflow="fold")
         table.add_column("where from", no_wrap=True)
         for value in values:
-            if value.planned and value.source == "default":
-                continue  # neither said nor read: --json has it
+            if (value.planned and value.source == "default") or value.path.startswith(_PROFILES):
+                continue  # neither said nor read, or told below; --json has everything
             style = "dim" if value.source == "default" else None
             note = f"{value.whence}, planned" if value.planned else value.whence
             table.add_row(value.path, value.value, note, style=style)

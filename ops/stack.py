@@ -131,7 +131,7 @@ class Stack:
         value = self.known_secret(name)
         if value is None:
             fail(
-                f"{self.name} lacks the secret `{name}`; set it with `./lyceum secrets set {name} --stack {self.name}`"
+                f"{self.name} lacks the secret `{name}`; set it with `./lyceum secrets set {self.site.name} {name} --stack {self.name}`"
             )
         return value
 

@@ -18,7 +18,7 @@ def test_the_stacks_of_the_project_have_no_mistake() -> None:
     [
         (
             GOOD + "  lyceum:proxmox-token: abc\n",
-            "holds a secret in plain text; remove it, make a new one, and run `./lyceum secrets set proxmox-token`",
+            "holds a secret in plain text; remove it, make a new one, and run `./lyceum secrets set lab proxmox-token`",
         ),
         (
             GOOD.replace("alpha", "aplha"),

@@ -2,7 +2,9 @@
 
 import json
 from itertools import pairwise
+from pathlib import Path
 
+import pulumi
 import pytest
 import yaml
 
@@ -331,6 +333,54 @@ def test_names_of_resources_change_only_on_purpose(name: str) -> None:
     urns = [urn.removeprefix("urn:pulumi:test::project::") for urn in program(*stack(name)).by_urn]
 
     golden.check(f"urns_{name}.json", json.dumps(urns, indent=1) + "\n")
+
+
+def test_without_its_secrets_an_update_says_which_and_how() -> None:
+    """A preview may do without; what is created must not be made from stand-ins."""
+    with pytest.raises(pulumi.RunError, match=r"lacks 2 secret(?s:.)*seed: (?s:.)*proxmox-token: ") as error:
+        program("forty-workstations", "alpha", secrets=False)
+
+    assert str(error.value).count("./lyceum secrets set") == 2
+
+
+def test_a_stage_that_does_not_exist_is_told_with_those_that_do() -> None:
+    with pytest.raises(pulumi.RunError, match="`gamma` is not one of alpha, alpha2, beta, beta2, all"):
+        program("lab", "gamma")
+
+
+def difference(changed: Graph) -> tuple[set[str], set[str], set[str]]:
+    """Names of what is gone, new, and told otherwise, against the dev stack as it is."""
+    before, after = program(*stack("dev")).by_urn, changed.by_urn
+    kept = before.keys() & after.keys()
+    return (
+        {before[urn].name for urn in before.keys() - kept},
+        {after[urn].name for urn in after.keys() - kept},
+        {before[urn].name for urn in kept if before[urn].inputs != after[urn].inputs},
+    )
+
+
+def test_a_machine_that_leaves_takes_only_its_own_with_it() -> None:
+    gone, new, told = difference(program(*stack("dev"), ("lyceum:out-of-service", '["gpu-2"]')))
+
+    assert {name for name in gone if not name.startswith("gpu-2-")} == set()
+    assert {"gpu-2-vm", "gpu-2-host-key", "gpu-2-k3s"} <= gone
+    assert new == set()
+    assert told <= GROWS.keys()
+
+
+def test_the_cas_hash_is_told_to_the_first_server_alone() -> None:
+    """Only a replaced first server needs it."""
+    assert difference(program(*stack("dev"), ("lyceum:cluster-ca", "ab" * 32))) == (set(), set(), {"server-1-k3s"})
+
+
+def test_a_restore_adds_the_snapshot_and_changes_the_first_server_alone(tmp_path: Path) -> None:
+    snapshot = tmp_path / "etcd.db"
+    snapshot.write_text("etcd")
+
+    graph = program(*stack("dev"), ("lyceum:restore-from", str(snapshot)))
+
+    assert difference(graph) == (set(), {"server-1-snapshot"}, {"server-1-k3s"})
+    assert named(graph, "server-1-snapshot").urn in graph.before(named(graph, "server-1-k3s"))
 
 
 def test_the_program_is_a_table_of_contents() -> None:

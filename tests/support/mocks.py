@@ -207,6 +207,7 @@ def build(
     program: Callable[[], object],
     *,
     config: Mapping[str, str] | None = None,
+    secrets: Mapping[str, str] | None = None,
     answers: Answers = no_answers,
     preview: bool = False,
 ) -> Graph:
@@ -214,7 +215,8 @@ def build(
 
     Args:
         program: Registers resources.
-        config: Stack configuration, by full key; every value of it is a secret but `lyceum:site` and `lyceum:stage`.
+        config: Stack configuration, by full key.
+        secrets: The part of it that is secret.
         answers: What providers would answer.
         preview: Whether outputs stay unknown, as in `pulumi preview`.
     """
@@ -234,8 +236,7 @@ def build(
                 dry_run=preview,
             )
         )
-        values = dict(config or {})
-        set_all_config(values, sorted(values.keys() - {"lyceum:site", "lyceum:stage"}))
+        set_all_config({**(config or {}), **(secrets or {})}, sorted(secrets or {}))
         await run_in_stack(_quiet(program))
 
     contextvars.copy_context().run(asyncio.run, run())

@@ -58,13 +58,21 @@ def answers(one: Registered) -> Mapping[str, str]:
 
 
 @cache
-def program(site: str, stage: str, *, preview: bool = False, secrets: bool = True) -> Graph:
-    """What `__main__.py` registers; run in an empty directory, so that no file of a running lab is found."""
-    given = GIVEN if secrets else {}
+def program(site: str, stage: str, *settings: tuple[str, str], preview: bool = False, secrets: bool = True) -> Graph:
+    """What `__main__.py` registers; run in an empty directory, so that no file of a running lab is found.
+
+    Args:
+        site: Name of the site.
+        stage: How much of it is in service.
+        settings: Further configuration of the stack, as key and value.
+        preview: Whether outputs stay unknown.
+        secrets: Whether the stack has its secrets.
+    """
     with tempfile.TemporaryDirectory() as nothing, contextlib.chdir(nothing):
         return build(
             lambda: runpy.run_path(os.fspath(PROJECT / "__main__.py")),
-            config={"lyceum:site": site, "lyceum:stage": stage, **given},
+            config={"lyceum:site": site, "lyceum:stage": stage, **dict(settings)},
+            secrets=GIVEN if secrets else {},
             answers=answers,
             preview=preview,
         )

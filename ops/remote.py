@@ -35,12 +35,16 @@ class Remote:
         address: Where it answers.
         host_key: Its host key, `ssh-ed25519 …`.
         private_key: PEM of our key.
+        user: Who logs in.
+        port: Where its SSH server listens.
     """
 
     name: str
     address: str
     host_key: str
     private_key: str
+    user: str = USER
+    port: int = 22
 
     def run(self, script: str, *, seconds: float = 300) -> str:
         """Runs a bash script as root; returns its standard output.
@@ -82,7 +86,8 @@ class Remote:
         try:
             async with asyncssh.connect(
                 self.address,
-                username=USER,
+                self.port,
+                username=self.user,
                 client_keys=[asyncssh.import_private_key(self.private_key)],
                 known_hosts=([asyncssh.import_public_key(self.host_key)], [], []),
                 kex_algs=[KEX],

@@ -1,0 +1,56 @@
+"""What `lyceum node` tells."""
+
+from ops.nodes.commands import how_to_add, row
+from tests.ops.objects import node, pod
+from tests.support.sites import site
+
+SITE = site()
+GPU_1 = next(machine for machine in SITE.machines if machine.name == "gpu-1")
+
+
+def test_a_line_tells_machine_node_and_whose_work() -> None:
+    line = row(
+        GPU_1, True, True, node("gpu-1"), [pod("train", owner="Job/t", gpus=2), pod("web", owner="ReplicaSet/w")]
+    )
+
+    assert line[:5] == ["gpu-1", "worker", "pve1", "10.9.0.41", "yes"]
+    assert line[5:] == ["[green]ready[/]", "v1.36.4+k3s1", "1 pods, 2 GPUs"]
+
+
+def test_a_machine_that_should_be_in_the_cluster_and_is_not_stands_out() -> None:
+    assert row(GPU_1, True, True, None, [])[5] == "[red]absent[/]"
+
+
+def test_a_drained_node_says_so() -> None:
+    drained = node("gpu-1")
+    drained["spec"]["unschedulable"] = True
+
+    assert row(GPU_1, True, True, drained, [])[5] == "[green]ready[/], drained"
+
+
+def test_what_the_settings_no_longer_want_is_to_be_removed() -> None:
+    assert row(GPU_1, False, True, node("gpu-1"), [])[4] == "to be removed"
+
+
+def test_an_unknown_machine_is_added_in_the_sites_file_at_a_free_address() -> None:
+    text = how_to_add(SITE, "all", "gpu-3")
+
+    assert "config/sites/campus.yaml has no machine `gpu-3`" in text
+    assert "address: 10.9.0.43" in text
+
+
+def test_a_machine_of_a_later_stage_names_the_stage() -> None:
+    larger = site({"nodes": [*_nodes(), _third()]})
+
+    assert "in service from stage alpha2 on" in how_to_add(larger, "alpha", "gpu-3")
+
+
+def _nodes() -> list[dict[str, object]]:
+    return [
+        {"name": "server-[1-3]", "role": "server", "host": "pve[1-3]", "shape": "server", "address": "10.9.0.[31-33]"},
+        {"name": "gpu-[1-2]", "role": "worker", "host": "pve[1-2]", "shape": "gpu", "address": "10.9.0.[41-42]"},
+    ]
+
+
+def _third() -> dict[str, object]:
+    return {"name": "gpu-3", "role": "worker", "host": "pve3", "shape": "gpu", "address": "10.9.0.43"}

@@ -1,0 +1,67 @@
+"""Scripts on machines: only on the machine that we know, and a failure is told with its words (fault matrix S1)."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ops.remote import Remote, RemoteError, host_keys
+from tests.support.sshd import Sshd, make_key
+
+
+@pytest.fixture(scope="module")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    server = Sshd(tmp_path_factory.mktemp("sshd") / "server")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def machine(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> Remote:
+    # Who runs the tests may have no sudo; what is tested is the way there.
+    monkeypatch.setattr("ops.remote.run_as_root", lambda: "bash -s")
+    return Remote("gpu-1", "127.0.0.1", sshd.host_key, sshd.key.read_text(), sshd.user, sshd.port)
+
+
+def test_a_script_gives_what_it_prints(machine: Remote) -> None:
+    assert machine.run("echo one; echo two >&2; echo three") == "one\nthree\n"
+
+
+def test_a_script_that_fails_is_told_with_its_own_words(machine: Remote) -> None:
+    with pytest.raises(RemoteError, match="gpu-1: the disk is full"):
+        machine.run("echo the disk is full >&2; exit 3")
+
+
+def test_a_script_travels_on_standard_input_and_in_no_argument(machine: Remote) -> None:
+    assert "the-token" not in machine.run("secret=the-token; tr '\\0' ' ' </proc/$$/cmdline")
+
+
+def test_a_machine_with_another_key_gets_nothing(machine: Remote, tmp_path: Path) -> None:
+    make_key(tmp_path / "other")
+    told = replace(machine, host_key=(tmp_path / "other.pub").read_text().strip())
+    with pytest.raises(RemoteError, match=r"shows another host key .* nothing was sent"):
+        told.run(f"touch {tmp_path / 'reached'}")
+
+    assert not (tmp_path / "reached").exists()
+
+
+def test_a_machine_that_does_not_answer_is_named(machine: Remote) -> None:
+    with pytest.raises(RemoteError, match=r"gpu-1 \(127\.0\.0\.1\) over SSH"):
+        replace(machine, port=1).run("true")
+
+
+def test_a_script_that_hangs_is_ended(machine: Remote) -> None:
+    with pytest.raises(RemoteError, match="no answer in time"):
+        machine.run("sleep 60", seconds=0.5)
+
+
+def test_host_keys_are_read_from_the_state() -> None:
+    resources = [
+        {"urn": "urn:pulumi:dev::p::t::gpu-1-host-key", "outputs": {"stdout": "ssh-ed25519 KEY"}},
+        {"urn": "urn:pulumi:dev::p::t::gpu-2-host-key", "outputs": {"stdout": "OLD"}, "delete": True},
+        {"urn": "urn:pulumi:dev::p::t::gpu-1-k3s", "outputs": {"stdout": "other"}},
+    ]
+
+    assert host_keys({"deployment": {"resources": resources}}) == {"gpu-1": "ssh-ed25519 KEY"}

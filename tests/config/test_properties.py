@@ -4,6 +4,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -161,3 +162,40 @@ def test_no_accepted_site_has_a_collision(data: dict[str, Any]) -> None:
     for one, two in combinations(machines, 2):
         shared = {gpu.pci for gpu in one.gpus} & {gpu.pci for gpu in two.gpus} if one.host == two.host else set()
         assert not shared or {one.shift, two.shift} == {Shift.OWNERS, Shift.CLUSTER}, "a card belongs to one at a time"
+
+
+edits = st.lists(
+    st.tuples(
+        st.integers(0, len(CAMPUS) - 1),
+        st.integers(0, 12),
+        st.text(alphabet=":-[]{}#&*!|>'\"\n \t,0?%@`<.a1", max_size=3),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+def survives(changes: list[tuple[int, int, str]]) -> None:
+    """A slip of the pen anywhere in the file ends in sentences, never in a traceback."""
+    text = CAMPUS
+    for start, length, new in changes:
+        text = text[:start] + new + text[start + length :]
+    try:
+        document = parse(text)
+    except UnreadableError:
+        return
+    _, findings = examine(document)
+    assert all("\n" not in str(problem) for problem in problems(Path("campus.yaml"), document, findings))
+
+
+@settings(relaxed, max_examples=100)
+@given(edits)
+def test_no_slip_of_the_pen_crashes_the_check(changes: list[tuple[int, int, str]]) -> None:
+    survives(changes)
+
+
+@pytest.mark.strict
+@settings(relaxed, max_examples=5000)
+@given(edits)
+def test_no_slip_of_the_pen_crashes_the_check_in_five_thousand(changes: list[tuple[int, int, str]]) -> None:
+    survives(changes)

@@ -18,6 +18,7 @@ from tests.support.mocks import Graph, Registered, build
 ALL_SITES = tuple(sorted(path.stem for path in SITES.glob("*.yaml")))
 
 
+@cache
 def stages(site: str) -> list[str]:
     """Stages of a site at which machines are added; the others are the same program (a test holds that)."""
     campus = load_site(site)

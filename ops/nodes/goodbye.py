@@ -88,12 +88,11 @@ class Goodbye:
 
     def say(self) -> None:
         """Goes through the steps."""
-        console.print(f"[bold]{self.machine.name}[/] leaves")
         for one in self.steps():
             if patiently("the API", VOTE_SECONDS, one.done):
-                console.print(f"[dim]✓ {one.title}: nothing to do[/]")
+                console.print(f"[dim]✓ {self.machine.name}: {one.title}: nothing to do[/]")
                 continue
-            with step(one.title):
+            with step(f"{self.machine.name}: {one.title}"):
                 one.do()
 
     def _find(self) -> Object | None:

@@ -22,6 +22,12 @@ def _die_with_parent() -> None:
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def _environment() -> dict[str, str]:
+    # etcd and kube-apiserver tell the init system that they are up; only K3s may say that of the unit.
+    own = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
+    return own | kube_environment()
+
+
 class Children:
     """The running components, in order of their start."""
 
@@ -53,7 +59,7 @@ class Children:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=None if on_line is None else asyncio.subprocess.PIPE,
             stderr=None if on_line is None else asyncio.subprocess.STDOUT,
-            env={**os.environ, **kube_environment()},
+            env=_environment(),
             preexec_fn=_die_with_parent,
         )
         log.info(f"Running {name}, process {process.pid}")

@@ -56,6 +56,8 @@ def run(kind: str) -> None:
 match sys.argv[1:]:
     case ["--version"]:
         sys.stdout.write("k3s version @VERSION@ (stub)\n")
+    case ["kubectl", "get", "nodes", *_]:
+        sys.stdout.write("".join(f"gpu-{number:02d} True\n" for number in range(100)))
     case ["kubectl", "get", *_]:
         sys.stdout.write("True")
     case [("server" | "agent") as kind, *_]:

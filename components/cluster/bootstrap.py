@@ -149,13 +149,13 @@ def members_script(nodes: tuple[Node, ...], identities: Sequence[str] = ()) -> s
         nodes: Members of the cluster.
         identities: Their host keys; they stand in the script so that it runs again when a machine was made anew.
     """
-    workers = [node for node in nodes if node.role is not Role.SERVER]
+    by_role = {role: [node.name for node in nodes if node.role is role] for role in (Role.WORKER, Role.STORAGE)}
     servers = [node for node in nodes if node.role is Role.SERVER]
     seen = hashlib.sha256("\n".join(identities).encode()).hexdigest()
     return _whole(
         [
             f"# machines {seen}\n",
-            *(f"member {node.name} {node.role.value}\n" for node in workers),
+            *(shlex.join(["members", role.value, *names]) + "\n" for role, names in by_role.items() if names),
             *(f"healthy_server {node.name}\n" for node in servers),
         ]
     )

@@ -170,9 +170,20 @@ healthy_server() {
     wait_until 300 "$1 to be a voter of etcd" voter "$1" || fail "server $1 is no voter of etcd after 300 s: journalctl -u k3s"
 }
 
-# member NODE ROLE: waits until the node is Ready and gives it its role label, which a kubelet may not give itself.
-member() {
-    wait_until 300 "node $1 to be Ready" ready "$1" ||
-        fail "node $1 is not Ready after 300 s: $(kubectl get node "$1" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].message}' 2>&1)"
-    kubectl label node "$1" --overwrite "node-role.kubernetes.io/$2=true" >/dev/null
+# not_ready NODE...: names those that are not Ready; one question for all, so that forty cost what two cost.
+not_ready() {
+    comm -23 <(printf '%s\n' "$@" | sort) <(
+        kubectl get nodes -o 'jsonpath={range .items[*]}{.metadata.name} {.status.conditions[?(@.type=="Ready")].status}{"\n"}{end}' |
+            sed -n 's/ True$//p' | sort
+    )
+}
+
+all_ready() { [[ -z $(not_ready "$@") ]]; }
+
+# members ROLE NODE...: waits until the nodes are Ready and gives them their role, which a kubelet may not give itself.
+members() {
+    local role=$1
+    shift
+    wait_until 300 "$# node(s) to be Ready" all_ready "$@" || fail "not Ready after 300 s: $(not_ready "$@" | tr '\n' ' ')"
+    kubectl label node --overwrite "$@" "node-role.kubernetes.io/$role=true" >/dev/null
 }

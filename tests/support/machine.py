@@ -56,6 +56,7 @@ K3S = f"""#!/bin/bash
 printf '%s\\n' "k3s $*" >>"$LYCEUM_TEST/log"
 case $* in
 --version) echo 'k3s version {VERSION} (abcdef)' ;;
+*'get nodes '*) for node in gpu-1 gpu-2; do echo "$node $(cat "$LYCEUM_TEST/ready" 2>/dev/null || printf True)"; done ;;
 *'get node'*) cat "$LYCEUM_TEST/ready" 2>/dev/null || printf True ;;
 esac
 """

@@ -80,7 +80,7 @@ def whole(campus: Project, *nodes: str) -> None:
     for name, node in found.items():
         conditions = {one["type"]: one["status"] for one in node["status"]["conditions"]}
         assert conditions["Ready"] == "True", f"{name} must be Ready"
-        assert name.startswith("gpu") or conditions["EtcdIsVoter"] == "True", f"{name} must vote"
+        assert not name.startswith("server") or conditions["EtcdIsVoter"] == "True", f"{name} must vote"
     known = {resource["inputs"]["name"] for resource in campus.state()["resources"] if resource["type"] == VM}
     assert known == set(nodes), "the engine's state knows exactly the machines that there are"
     assert set(campus.machines()) == set(nodes), "Proxmox has exactly the machines that there are"

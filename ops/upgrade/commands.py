@@ -95,10 +95,9 @@ def abort(stack: StackName) -> None:
     pause(stack)
     engine = begin(stack)
     found = look(engine, _cluster(engine))
-    servers = [one for one in found.servers if one.server]
     if not found.done:
         console.print(f"nothing has changed: put k3s.version back in config/sites/{engine.stack.site.name}.yaml")
-    elif servers:
+    elif found.servers:
         console.print(
             f"{', '.join(found.done)} run {found.wanted} already and cannot go back; a mix of two minors is supported"
         )

@@ -129,7 +129,9 @@ def test_the_disk_that_ceph_looks_for_is_the_one_that_the_machine_gets() -> None
 def test_few_copies_are_said_to_be_meant(replicas: int, safe: bool) -> None:
     """Rook refuses fewer than three otherwise."""
     pool = {"replicas": replicas, "accept-data-loss": True}
-    [block] = ceph(site({"platform": {"storage": {"ceph": {"pool": pool}}}}))["cephBlockPools"]
+    workers = SMALL["nodes"][1] | {"name": "gpu-[1-3]", "host": "pve[1-3]", "address": "10.9.0.[41-43]"}
+    nodes = [SMALL["nodes"][0], workers]
+    [block] = ceph(site({"nodes": nodes, "platform": {"storage": {"ceph": {"pool": pool}}}}))["cephBlockPools"]
 
     assert block["spec"]["replicated"] == {"size": replicas, "requireSafeReplicaSize": safe}
 

@@ -13,6 +13,7 @@ from components.hosts.vm import USER
 from components.platform.ingress import address
 from components.platform.platform import Platform, PlatformArgs
 from components.workspaces.workspaces import Workspaces, WorkspacesArgs
+from config.deployed import fixed
 from config.load import load
 
 settings = load()
@@ -60,3 +61,4 @@ pulumi.export("api", f"https://{site.network.api_address}:6443")
 pulumi.export("ingress", address(site))
 pulumi.export("kubeconfig", k3s.access.kubeconfig)
 pulumi.export("cluster_ca", k3s.ca)
+pulumi.export("fixed", fixed(site))

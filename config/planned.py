@@ -25,7 +25,6 @@ PLANNED: dict[str, str] = {
     "k3s.embedded-registry": "R14",
     "versions": "R34",
     "platform.certificates.certificate-file": "R25",
-    "platform.certificates.acme-server": "R25",
     "platform.storage.datasets": "R26, R39",
     "platform.queues.queues": "R36",
     "platform.queues.priorities": "R36",

@@ -81,7 +81,7 @@ def issuer_spec(site: Site) -> dict[str, object]:
     if certificates.issuer is Issuer.ACME:
         return {
             "acme": {
-                "server": "https://acme-v02.api.letsencrypt.org/directory",
+                "server": str(certificates.acme_server),
                 "email": certificates.acme_email,
                 "privateKeySecretRef": {"name": "acme-account"},
                 "solvers": [{"http01": {"ingress": {"ingressClassName": "nginx"}}}],

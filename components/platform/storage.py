@@ -112,9 +112,11 @@ def _storage_class(name: str, driver: str, *, default: bool, **parameters: str) 
 def cluster_values(site: Site, nodes: tuple[Node, ...]) -> Values:
     """Values of the Ceph cluster: exactly our disks on exactly our nodes, never "all devices"."""
     ceph = site.platform.storage.ceph
+    # An early stage has fewer machines than copies; as it grows, Ceph makes the missing ones.
+    copies = min(ceph.pool.replicas, sum(1 for node in nodes if node.shape.ceph))
     replicated = {
         "failureDomain": "host",
-        "replicated": {"size": ceph.pool.replicas, "requireSafeReplicaSize": ceph.pool.replicas > 2},
+        "replicated": {"size": copies, "requireSafeReplicaSize": copies > 2},
     }
     filesystem = {
         "name": SHARED,

@@ -7,6 +7,7 @@ granted to the user and to its privilege-separated token, because such a token h
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from config import proxmox_grants
 from lab.contracts import LabSpec
 from lab.proxmox import pci
 
@@ -15,30 +16,8 @@ __all__ = ["ROLES", "TOKEN_NAME", "SetupCall", "after_token", "before_token", "g
 TOKEN_NAME = "lyceum"  # noqa: S105  # the name of the token, not its secret
 """Second part of `lyceum@pve!lyceum`."""
 
-ROLES: Mapping[str, tuple[str, ...]] = {
-    "Lyceum": (
-        "Pool.Audit",
-        "VM.Allocate",
-        "VM.Audit",
-        "VM.Config.CDROM",
-        "VM.Config.CPU",
-        "VM.Config.Cloudinit",
-        "VM.Config.Disk",
-        "VM.Config.HWType",
-        "VM.Config.Memory",
-        "VM.Config.Network",
-        "VM.Config.Options",
-        "VM.GuestAgent.Audit",
-        "VM.GuestAgent.FileRead",
-        "VM.PowerMgmt",
-    ),
-    "LyceumDisks": ("Datastore.AllocateSpace", "Datastore.Audit"),
-    "LyceumImages": ("Datastore.AllocateTemplate", "Datastore.Audit"),
-    "LyceumNode": ("Sys.AccessNetwork", "Sys.Audit"),
-    "LyceumBridge": ("SDN.Use",),
-    "LyceumDevice": ("Mapping.Audit", "Mapping.Use"),
-}
-"""One role for each kind of path, so that a privilege is held only where it means something."""
+ROLES = {role: privileges for role, privileges in proxmox_grants.ROLES.items() if role != "LyceumMapper"}
+"""The lab's administrator makes the mappings himself, so nobody is given the role that may."""
 
 
 @dataclass(frozen=True)

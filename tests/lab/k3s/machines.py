@@ -1,55 +1,31 @@
-"""Small virtual machines for the tests of the K3s stand-in: namespaces with an overlay root on one switch.
-
-They are what a lab VM is to K3s and nothing more; the whole network is one process tree, and ends with it.
-"""
+"""VMs of a campus of their own for the tests of the K3s stand-in, and K3s on them as a unit."""
 
 import json
 import os
-import shutil
-import signal
+import shlex
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
+from lab import campus
 from lab.k3s import launcher
+from lab.spec import Wish, dump_wish
+from tests.lab.host.vms import CAMPUS, vm
 
-PROJECT = Path(__file__).resolve().parents[3]
-SUBNET = "10.77.0."
+VERSION = "v1.36.3+k3s1"
 
-BOOT = r"""
-set -eu; cd /
-disk=$1 name=$2 binaries=$3
-mount --make-rprivate /
-mkdir -p "$disk/upper" "$disk/work" "$disk/root"
-mount -t overlay overlay -o "lowerdir=/,upperdir=$disk/upper,workdir=$disk/work" "$disk/root"
-root=$disk/root
-mount -t proc proc "$root/proc"
-mount --rbind /sys "$root/sys"
-mount --rbind /dev "$root/dev"
-mount -t tmpfs tmpfs "$root/run"
-mkdir -p "$root/opt/lyceum-lab/bin" "$root/run/lab" "$root/usr/local/bin"
-mount --bind "$binaries" "$root/opt/lyceum-lab/bin"
-cp "$disk"/run/* "$root/run/lab/"
-hostname "$name"
-ip link set lo up
-cd "$root"
-exec chroot . sleep infinity
+UNIT = """\
+[Unit]
+Description=Lightweight Kubernetes
+[Service]
+Type=notify
+ExecStart=/usr/local/bin/k3s {role}
+Restart=no
 """
-
-
-def toolchain() -> Path:
-    """Return the directory with `kube` and `kwok`; fails with the remedy when there is none."""
-    for folder in (
-        PROJECT / ".toolchain" / "bin",
-        *map(Path, os.environ.get("PATH", "").split(":")),
-        Path("/tmp/tc/bin"),
-    ):
-        if (folder / "kube").exists() and (folder / "kwok").exists():
-            return folder.resolve()
-    raise AssertionError("no toolchain with kube and kwok: run `make setup` first")
+"""K3s's unit, except that it does not restart by itself: the tests look at every end."""
 
 
 def wait_for(what: str, check: Callable[[], bool], seconds: float = 60) -> float:
@@ -61,162 +37,132 @@ def wait_for(what: str, check: Callable[[], bool], seconds: float = 60) -> float
     return time.monotonic() - began
 
 
-class Switch:
-    """The network of the machines: the parent of them all."""
+class Campus:
+    """A lab without Lyceum: its network, its power switches, and somebody with a key."""
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.machines: dict[str, Machine] = {}
-        userns = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
-        self._enter_user = [] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
-        self._process = subprocess.Popen(
-            ["unshare", *userns, "--net", "--mount", "--pid", "--fork", "--kill-child", "sleep", "infinity"],
-            start_new_session=True,
-        )
-        self.pid = _child(self._process.pid)
-        self.run(["ip", "link", "add", "br0", "type", "bridge"])
-        self.run(["ip", "address", "add", f"{SUBNET}1/24", "dev", "br0"])
-        self.run(["ip", "link", "set", "br0", "up"])
-        self.run(["ip", "link", "set", "lo", "up"])
+    def __init__(self, home: Path) -> None:
+        """Bring it up; `home` is for keys."""
+        self.name = f"test-k3s-{os.getpid()}"
+        self.home = home
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(home / "id")], check=True)
+        campus.up(dump_wish(Wish(replace(CAMPUS, name=self.name))), self.name, report=print)
 
-    def enter(self, *, pid_namespace: bool = False) -> list[str]:
-        """Return the words that run a command inside the switch's network."""
-        spaces = ["--net", *(["--mount", "--pid"] if pid_namespace else [])]
-        return ["nsenter", "--target", str(self.pid), *self._enter_user, *spaces, "--"]
+    def ask(self, do: str, **arguments: Any) -> Any:
+        """Ask the campus for something, such as a VM's power."""
+        return campus.ask(do, lab=self.name, **arguments)
 
-    def run(self, command: Sequence[str], *, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run a command in the switch's network."""
-        return subprocess.run([*self.enter(), *command], check=check, capture_output=True, text=True)
+    def run(self, *command: str) -> str:
+        """Run a command in the campus's network and return what it prints, whether it succeeds or not."""
+        words = [*campus.enter(self.name), *command]
+        return subprocess.run(words, capture_output=True, text=True, check=False).stdout
 
     def close(self) -> None:
         """End everything."""
-        self._process.kill()
-        self._process.wait()
+        campus.down(self.name)
 
 
 class Machine:
-    """A host; its disk outlives `power_off`."""
+    """A VM."""
 
-    def __init__(self, switch: Switch, number: int, name: str, *, gpus: Sequence[dict[str, str]] = ()) -> None:
-        self.switch, self.name, self.address = switch, name, f"{SUBNET}{number}"
-        self._number = number
-        self.disk = switch.directory / name
-        (self.disk / "run").mkdir(parents=True, exist_ok=True)
-        machine = {
-            "vmid": 100 + number, "name": name, "node": "pve1", "cores": 4, "memory_mib": 16384, "gpus": list(gpus),
-            "disks": [{"interface": "scsi0", "size_gib": 100, "boot": True}], "address": f"{self.address}/24",
-        }  # fmt: skip
-        (self.disk / "run" / "machine.json").write_text(json.dumps(machine))
-        (self.disk / "run" / "env").write_text(f"LYCEUM_PYTHON={sys.executable}\nPYTHONPATH={PROJECT}\n")
-        self.units: list[subprocess.Popen[bytes]] = []
+    def __init__(self, home: Campus, number: int, name: str) -> None:
+        """Make it and switch it on."""
+        self.campus, self.name, self.address = home, name, f"10.21.1.{number}"
+        self._vm = vm(number, name=name, gpus=(), ssh_keys=((home.home / "id.pub").read_text().strip(),))
         self.power_on()
-        switch.machines[name] = self
+        self.write("/usr/local/bin/k3s", launcher(VERSION).decode(), "755")
 
     def power_on(self) -> None:
-        """Boot."""
-        command = ["unshare", "--net", "--mount", "--uts", "--pid", "--fork", "--kill-child"]
-        boot = ["sh", "-c", BOOT, "boot", str(self.disk), self.name, str(toolchain())]
-        self._process = subprocess.Popen(
-            [*self.switch.enter(pid_namespace=True), *command, *boot], start_new_session=True
-        )
-        self.pid = _init(self._process.pid)
-        port = f"v{self._number}"
-        self.switch.run(["ip", "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", str(self.pid)])
-        self.switch.run(["ip", "link", "set", port, "master", "br0", "up"])
-        inside = ["nsenter", "--target", str(self.pid), *self.switch._enter_user, "--net", "--", "ip"]
-        subprocess.run([*inside, "address", "add", f"{self.address}/24", "dev", "eth0"], check=True)
-        subprocess.run([*inside, "link", "set", "eth0", "up"], check=True)
-        wait_for("the root of the machine", lambda: Path(f"/proc/{self.pid}/root/run/lab/env").exists(), 10)
-        wait_for("the chroot of the machine", lambda: str(Path(f"/proc/{self.pid}/root").readlink()) != "/", 10)
-        self.write("/usr/local/bin/k3s", launcher("v1.36.3+k3s1").decode(), 0o755)
+        """Boot, and wait until it can be reached."""
+        self.campus.ask("vm_start", vm=asdict(self._vm))
+        wait_for(f"{self.name} to boot", lambda: self.run("true", check=False).returncode == 0, 30)
 
     def power_off(self) -> None:
         """Pull the plug."""
-        with suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
-        self._process.wait()
+        self.campus.ask("vm_stop", vmid=self._vm.vmid, force=True)
 
-    @property
-    def root(self) -> Path:
-        """The machine's root directory, seen from here."""
-        return Path(f"/proc/{self.pid}/root")
-
-    def write(self, path: str, text: str, mode: int = 0o600) -> None:
-        """Write a file on the machine."""
-        file = self.root / path.lstrip("/")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
-        file.chmod(mode)
-
-    def read(self, path: str) -> str:
-        """Read a file of the machine."""
-        return (self.root / path.lstrip("/")).read_text()
-
-    def enter(self) -> list[str]:
-        """Return the words that run a command on the machine."""
-        user = self.switch._enter_user
-        spaces = ["--mount", "--uts", "--net", "--pid", "--root", "--wdns=/"]
-        return ["nsenter", "--target", str(self.pid), *user, *spaces, "--"]
-
-    def run(self, *command: str, check: bool = True, seconds: float = 60) -> subprocess.CompletedProcess[str]:
-        """Run a command on the machine."""
-        result = subprocess.run([*self.enter(), *command], capture_output=True, text=True, timeout=seconds, check=False)
+    def run(
+        self, *command: str, check: bool = True, seconds: float = 120, stdin: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command as root."""
+        # Who answers at this address is not what is tested here.
+        trust = "-F none -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR"
+        ssh = ["ssh", "-i", str(self.campus.home / "id"), *trust.split(), "-o", "ConnectTimeout=5"]
+        words = [*campus.enter(self.campus.name), *ssh, f"lyceum@{self.address}", shlex.join(["sudo", *command])]
+        result = subprocess.run(words, input=stdin, capture_output=True, text=True, timeout=seconds, check=False)
         assert not check or result.returncode == 0, f"{command}: {result.returncode}\n{result.stdout}{result.stderr}"
         return result
 
+    def write(self, path: str, text: str, mode: str = "600") -> None:
+        """Write a file, whole."""
+        self.run("install", "-D", "-m", mode, "/dev/stdin", path, stdin=text)
+
+    def read(self, path: str) -> str:
+        """Read a file."""
+        return self.run("cat", path).stdout
+
     def start(self, role: str) -> None:
-        """Start `k3s server` or `k3s agent` as its unit would."""
-        (self.root / "run/lab/k3s.ready").unlink(missing_ok=True)
-        log = (self.disk / "k3s.log").open("ab")
-        unit = subprocess.Popen(
-            [*self.enter(), "/usr/local/bin/k3s", role], stdin=subprocess.DEVNULL, stdout=log, stderr=log
-        )
-        log.close()
-        self.units.append(unit)
+        """Start `k3s server` or `k3s agent`; returns when it has begun, not when it is ready."""
+        self._install(role)
+        before = len(self.log())
+        self.run("systemctl", "start", "--no-block", "k3s")
+        wait_for("K3s to begin", lambda: len(self.log()) > before, 20)
 
-    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
-        """Send a signal to the running unit and wait for its end."""
-        self.run(
-            "sh", "-c", f"kill -{int(number)} $(pgrep -f '[l]ab.k3s (server|agent)|[k]wok --kubeconfig' | head -1)"
-        )
-        self.units[-1].wait(20)
+    def try_to_start(self, role: str) -> str:
+        """Start K3s, wait until it is ready or has ended, and return what it said."""
+        self._install(role)
+        before = len(self.log())
+        self.run("systemctl", "start", "k3s", check=False)
+        return self.log()[before:]
 
-    @property
-    def log(self) -> str:
-        """What K3s said, over all starts."""
-        return (self.disk / "k3s.log").read_text(errors="replace")
+    def _install(self, role: str) -> None:
+        self.write("/etc/systemd/system/k3s.service", UNIT.format(role=role), "644")
+        self.run("systemctl", "daemon-reload")
+
+    def state(self) -> str:
+        """Return systemd's word for K3s's state."""
+        return self.run("systemctl", "is-active", "k3s", check=False).stdout.strip()
 
     def up(self) -> bool:
-        """Whether the unit says that it is ready; fails at once when it has ended."""
-        assert self.units[-1].poll() is None, f"k3s on {self.name} ended:\n{self.log[-3000:]}"
-        return (self.root / "run/lab/k3s.ready").exists()
+        """Whether K3s is ready; fails at once when it has ended."""
+        state = self.state()
+        assert state not in {"failed", "inactive"}, f"k3s on {self.name} ended:\n{self.log()[-3000:]}"
+        return state == "active"
+
+    def ended(self) -> bool:
+        """Whether K3s has ended."""
+        return self.state() in {"failed", "inactive"}
+
+    def stop(self) -> None:
+        """Stop K3s in an orderly way."""
+        self.run("systemctl", "stop", "k3s")
+
+    def kill(self) -> None:
+        """Kill K3s's main process with SIGKILL."""
+        self.run("systemctl", "kill", "--signal=SIGKILL", "--kill-whom=main", "k3s")
+        wait_for("K3s to be gone", self.ended, 20)
+
+    def log(self) -> str:
+        """What K3s said, over all starts."""
+        return self.run("cat", "/var/log/units/k3s.service.log", check=False).stdout
+
+    def says(self, text: str, since: int = 0, seconds: float = 60) -> None:
+        """Wait until K3s has said something, later than after `since` characters of its log."""
+        end = time.monotonic() + seconds
+        while text not in (said := self.log()[since:]):
+            assert time.monotonic() < end, f"{text!r} not within {seconds:.0f} s; {self.name} said:\n{said[-3000:]}"
+            time.sleep(0.1)
 
     def kubectl(self, *words: str, check: bool = True) -> str:
         """Run `k3s kubectl` and return what it prints."""
         return self.run("/usr/local/bin/k3s", "kubectl", *words, check=check).stdout
+
+    def node(self, name: str) -> dict[str, Any]:
+        """Return a Node."""
+        found: dict[str, Any] = json.loads(self.kubectl("get", "node", name, "-o", "json"))
+        return found
 
     def nodes(self) -> dict[str, str]:
         """Return node name to the status of its Ready condition."""
         path = '{range .items[*]}{.metadata.name} {.status.conditions[?(@.type=="Ready")].status}{"\\n"}{end}'
         lines = self.kubectl("get", "nodes", "-o", f"jsonpath={path}", check=False).splitlines()
         return {name: status for name, _, status in (line.partition(" ") for line in lines)}
-
-
-def _child(pid: int) -> int:
-    end = time.monotonic() + 10
-    while time.monotonic() < end:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        if children:
-            return int(children[0])
-        time.sleep(0.005)
-    raise AssertionError(f"process {pid} has no child: could namespaces not be made here?")
-
-
-def _init(pid: int) -> int:
-    """Return the first process of a machine: nsenter forks, unshare forks."""
-    return _child(_child(pid))
-
-
-def remove(directory: Path) -> None:
-    """Remove the disks of machines that are gone."""
-    shutil.rmtree(directory, ignore_errors=True)

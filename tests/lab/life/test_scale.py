@@ -18,7 +18,9 @@ def with_cpu_workers(campus: Project, count: int) -> tuple[str, ...]:
     file = campus.path / "config" / "sites" / "lab.yaml"
     yaml = YAML()
     site: Any = yaml.load(file)
-    site["shapes"]["cpu"] = {"cores": 1, "memory": "1 GiB", "disk": "10 GiB"}
+    site["shapes"].pop("cpu", None)
+    if count:
+        site["shapes"]["cpu"] = {"cores": 1, "memory": "1 GiB", "disk": "10 GiB"}
     site["nodes"] = [
         group for group in site["nodes"] if group["name"] != "cpu" and not group["name"].startswith("cpu-")
     ]

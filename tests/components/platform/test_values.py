@@ -64,9 +64,12 @@ def test_an_internal_ca_signs_itself_and_then_everything_else(issuer: str) -> No
 
 
 def test_an_acme_server_needs_no_root_of_ours() -> None:
-    graph = layers(site({"platform": {"certificates": {"issuer": "acme", "acme-email": "it@campus.example"}}}))
+    server = "https://acme.campus.example/directory"
+    acme = {"issuer": "acme", "acme-email": "it@campus.example", "acme-server": server}
+    graph = layers(site({"platform": {"certificates": acme}}))
     spec = custom(graph, "ClusterIssuer", "campus")["spec"]["acme"]
 
+    assert spec["server"] == server
     assert spec["email"] == "it@campus.example"
     assert spec["solvers"] == [{"http01": {"ingress": {"ingressClassName": "nginx"}}}]
     assert [one.name for one in graph.by_urn.values() if one.name.startswith("certificate-")] == []
@@ -134,6 +137,14 @@ def test_few_copies_are_said_to_be_meant(replicas: int, safe: bool) -> None:
     [block] = ceph(site({"nodes": nodes, "platform": {"storage": {"ceph": {"pool": pool}}}}))["cephBlockPools"]
 
     assert block["spec"]["replicated"] == {"size": replicas, "requireSafeReplicaSize": safe}
+
+
+def test_an_early_stage_keeps_as_many_copies_as_it_has_machines() -> None:
+    """Each copy wants a machine of its own: with two machines, three copies would never be complete."""
+    [block] = ceph(site())["cephBlockPools"]
+
+    assert site().platform.storage.ceph.pool.replicas == 3
+    assert block["spec"]["replicated"] == {"size": 2, "requireSafeReplicaSize": False}
 
 
 @pytest.mark.parametrize(("pools", "driver"), [("cephBlockPools", "rbd"), ("cephFileSystems", "cephfs")])

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from tests.support import sentinels
 from tests.support.project import Project
 
 pytestmark = pytest.mark.lab
@@ -26,8 +27,14 @@ def test_preview_needs_no_cluster_and_shows_every_resource(campus: Project) -> N
     assert campus.machines() == {}, "a preview must create nothing"
 
 
-def test_up_brings_every_node_and_layer(campus: Project) -> None:
-    campus.lyceum("up", "dev", "--yes")
+def test_up_brings_every_node_and_layer_and_shows_no_secret(campus: Project) -> None:
+    """What it prints and the arguments of every process meanwhile, in the machines too, are open to others."""
+    secrets = sentinels.of(campus.run)
+    with sentinels.watched_arguments(secrets) as seen:
+        printed = campus.lyceum("up", "dev", "--yes")
+
+    assert not seen, "a secret was an argument of a process"
+    assert not [name for name, text in secrets.items() if text in printed], "a secret was printed"
 
     report = campus.status()
     assert report["healthy"], f"not everything is ready: {report}"
@@ -78,13 +85,6 @@ def test_a_second_up_changes_nothing(campus: Project) -> None:
 
 def test_no_secret_is_in_plain_text_anywhere(campus: Project) -> None:
     """The seed, everything derived from it that travels, and the token: neither in state, nor in logs, nor in Proxmox."""
-    from config.secrets import derived_text, ssh_private_pem  # noqa: PLC0415 - only this test knows secrets
-
-    seed = (campus.run / "seed").read_text().strip()
-    token = (campus.run / "proxmox-token").read_text().strip().partition("=")[2]
-    key = ssh_private_pem(seed).splitlines()[1]
-    sentinels = {"seed": seed, "Proxmox token": token, "SSH key": key}
-    sentinels |= {purpose: derived_text(seed, purpose) for purpose in ("k3s-token", "k3s-agent-token", "grafana-admin")}
     places = [campus.path / ".lyceum" / "state", campus.run / "log"]
 
     found = [
@@ -92,7 +92,7 @@ def test_no_secret_is_in_plain_text_anywhere(campus: Project) -> None:
         for place in places
         for file in place.rglob("*")
         if file.is_file()
-        for name, text in sentinels.items()
+        for name, text in sentinels.of(campus.run).items()
         if text in file.read_text(errors="replace")
     ]
     assert not found, found

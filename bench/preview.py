@@ -1,0 +1,75 @@
+"""`python -m bench.preview`: what of a preview is ours: loading, checking and building, beside the engine's whole preview.
+
+Prints a table and writes bench/results/preview.md. Times are CPU seconds of one process each, so other work on the machine
+counts little; ratios are taken in the same run.
+"""
+
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from ops.engine import Engine
+from ops.stack import PROJECT, Stack
+
+RESULTS = Path(__file__).parent / "results"
+SITES = {"dev": ("lab", "alpha"), "prod": ("forty-workstations", "all")}
+IMPORTS = "import pulumi, pulumi_command, pulumi_kubernetes, pulumi_proxmoxve.provider"
+CHECK = "from config.load import load_site; load_site({site!r})"
+BUILD = "from tests.support.program import program; program({site!r}, {stage!r}, preview=True)"
+
+
+def cpu(code: str) -> float:
+    """CPU seconds of a Python process that runs the code."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    # PYTHONPATH, because building happens in another directory than this.
+    environment = os.environ | {"PYTHONPATH": str(PROJECT)}
+    subprocess.run([sys.executable, "-c", code], cwd=PROJECT, env=environment, check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def preview(stack: str) -> float:
+    """Wall seconds of the engine's preview of a stack."""
+    engine = Engine(Stack(stack))
+    engine.init()
+    start = time.monotonic()
+    engine.ask("preview")
+    return time.monotonic() - start
+
+
+def row(stack: str) -> list[str]:
+    """One line of the table."""
+    site, stage = SITES[stack]
+    imports = cpu(IMPORTS)
+    check = cpu(CHECK.format(site=site)) - cpu("import config.load")
+    build = cpu(BUILD.format(site=site, stage=stage)) - imports
+    whole = preview(stack)
+    cells = (imports, check, build, whole)
+    return [f"{site}, {stage}", *(f"{cell:.2f} s" for cell in cells), f"{check / whole:.1%}", f"{build / whole:.0%}"]
+
+
+def main() -> None:
+    """Measures both stacks."""
+    head = [
+        "site, stage",
+        "imports of the SDKs",
+        "load and check",
+        "build",
+        "whole preview",
+        "check / preview",
+        "build / preview",
+    ]
+    rows = [head, ["---"] * len(head), *(row(stack) for stack in SITES)]
+    table = "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
+    print(table)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "preview.md").write_text(
+        f"# What of a preview is ours\n\nCPU seconds, the whole preview in wall seconds.\n\n{table}\n"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -10,10 +10,15 @@ import pulumi_kubernetes as k8s
 
 from components.base import Component
 from config import versions
+from config.base import size_text
 from config.hosts import Node
 from config.site import Site
 
 Values = dict[str, Any]
+INGRESS_CLASS, ISSUER = "nginx", "campus"
+"""What every page names: the ingress that serves it, and the ClusterIssuer that signs for it, whatever stands behind."""
+BLOCK, NFS, LOCAL = "ceph-block", "nfs-client", "local-path"
+"""Storage classes: replicated on our own disks, the campus's own server, K3s's directory on the node."""
 DEFAULT_TIMEOUT = 600
 """Seconds until a release must be ready."""
 
@@ -49,6 +54,22 @@ def chart_arguments(site: Site, name: str) -> dict[str, Any]:
         return {"chart": f"{source}/{name}", "version": pin.version}
     repository = k8s.helm.v3.RepositoryOptsArgs(repo=source, ca_file=str(site.ca_file) if site.ca_file else None)
     return {"chart": name, "version": pin.version, "repository_opts": repository}
+
+
+def quantity(mib: int) -> str:
+    """A size as Kubernetes writes it: 65536 MiB -> `64Gi`."""
+    return size_text(mib).replace(" ", "").removesuffix("B")
+
+
+def page(site: Site, host: str, secret: str) -> Values:
+    """The `ingress` values that charts share: one host, with a certificate from the site's issuer in a Secret."""
+    return {
+        "enabled": site.platform.ingress.enabled,
+        "ingressClassName": INGRESS_CLASS,
+        "hosts": [host],
+        "annotations": {"cert-manager.io/cluster-issuer": ISSUER},
+        "tls": [{"secretName": secret, "hosts": [host]}],
+    }
 
 
 class Layer(Component):

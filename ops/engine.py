@@ -43,17 +43,17 @@ class Engine:
 
     def ask(self, *arguments: str) -> str:
         """Runs `pulumi` and returns what it prints."""
-        done = subprocess.run(
-            self._command(arguments),
-            cwd=PROJECT,
-            env=self.stack.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = self._quietly(self._command(arguments))
         if done.returncode:
             fail(f"pulumi {' '.join(arguments)}: {done.stderr.strip() or done.stdout.strip()}", FAILED)
         return done.stdout
+
+    def _quietly(self, command: list[str], text: str | None = None) -> subprocess.CompletedProcess[str]:
+        """Runs a command away from the terminal, with a text on its standard input."""
+        environment = self.stack.environment
+        return subprocess.run(
+            command, cwd=PROJECT, env=environment, input=text, capture_output=True, text=True, check=False
+        )
 
     def _command(self, arguments: tuple[str, ...]) -> list[str]:
         return ["pulumi", *arguments, "--stack", self.stack.name]
@@ -66,14 +66,7 @@ class Engine:
             self.ask("stack", "init")
 
     def _known(self) -> bool:
-        known = subprocess.run(
-            ["pulumi", "stack", "ls", "--json"],
-            cwd=PROJECT,
-            env=self.stack.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        known = self._quietly(["pulumi", "stack", "ls", "--json"])
         return known.returncode == 0 and self.stack.name in {entry["name"] for entry in json.loads(known.stdout)}
 
     def export(self, *, secrets: bool = False) -> State:
@@ -84,15 +77,7 @@ class Engine:
 
     def replace_state(self, state: State) -> None:
         """Writes a state back, as `pulumi stack import` does."""
-        subprocess.run(
-            self._command(("stack", "import", "--force")),
-            cwd=PROJECT,
-            env=self.stack.environment,
-            input=json.dumps(state),
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        self._quietly(self._command(("stack", "import", "--force")), json.dumps(state)).check_returncode()
 
     def forget(self) -> None:
         """Removes the stack from the backend, without asking what it holds: for a campus that is gone already."""

@@ -4,12 +4,10 @@ from typing import ClassVar
 
 import pulumi
 
-from components.layer import Layer, LayerArgs, PodSecurity
+from components.layer import INGRESS_CLASS, ISSUER, Layer, LayerArgs, PodSecurity
 from config.platform import Issuer
 from config.site import Site
 
-ISSUER = "campus"
-"""Name of the ClusterIssuer, whatever stands behind it."""
 _CA = "campus-ca"
 
 
@@ -84,7 +82,7 @@ def issuer_spec(site: Site) -> dict[str, object]:
                 "server": str(certificates.acme_server),
                 "email": certificates.acme_email,
                 "privateKeySecretRef": {"name": "acme-account"},
-                "solvers": [{"http01": {"ingress": {"ingressClassName": "nginx"}}}],
+                "solvers": [{"http01": {"ingress": {"ingressClassName": INGRESS_CLASS}}}],
             }
         }
     return {"ca": {"secretName": _CA}}

@@ -4,10 +4,8 @@ from typing import Any, ClassVar
 
 import pulumi
 
-from components.layer import Layer, LayerArgs, PodSecurity
+from components.layer import INGRESS_CLASS, Layer, LayerArgs, PodSecurity
 from config.site import Site
-
-CLASS = "nginx"
 
 
 class Ingress(Layer):
@@ -43,7 +41,7 @@ def values(site: Site) -> dict[str, Any]:
                 "externalTrafficPolicy": "Local",
                 "annotations": {"metallb.io/loadBalancerIPs": address(site)},
             },
-            "ingressClassResource": {"name": CLASS, "default": True},
+            "ingressClassResource": {"name": INGRESS_CLASS, "default": True},
             # Snippets let whoever may write an Ingress read every Secret (CVE-2021-25742).
             "allowSnippetAnnotations": False,
             # Notebooks upload data sets; the size is theirs to choose.

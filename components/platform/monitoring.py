@@ -5,12 +5,9 @@ from typing import Any, ClassVar
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components.layer import Layer, LayerArgs, PodSecurity, Values
+from components.layer import Layer, LayerArgs, PodSecurity, Values, page, quantity
 from components.platform import dashboards
-from components.platform.certificates import ISSUER
-from components.platform.ingress import CLASS
 from components.platform.storage import default_class
-from config.base import size_text
 from config.hosts import Node, Role
 from config.site import Site
 
@@ -87,7 +84,6 @@ def values(site: Site, nodes: tuple[Node, ...]) -> Values:
     """Chart values for K3s, whose components share one process: watched one by one they would be counted thrice."""
     monitoring = site.platform.monitoring
     servers = [str(node.address) for node in nodes if node.role is Role.SERVER]
-    host = f"grafana.{site.domain}"
 
     def volume(size: str) -> dict[str, Any]:
         request = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}}
@@ -104,26 +100,16 @@ def values(site: Site, nodes: tuple[Node, ...]) -> Values:
                 **_open_selectors(),
                 "retention": monitoring.retention,
                 "scrapeInterval": monitoring.scrape_interval,
-                "storageSpec": volume(_kubernetes_size(monitoring.storage)),
+                "storageSpec": volume(quantity(monitoring.storage)),
             }
         },
         "alertmanager": {"alertmanagerSpec": {"storage": volume("2Gi")}},
         "grafana": {
             "admin": {"existingSecret": "grafana-login", "userKey": "admin-user", "passwordKey": "admin-password"},
             "sidecar": {"dashboards": {"enabled": True, "label": "grafana_dashboard", "labelValue": "1"}},
-            "ingress": {
-                "enabled": site.platform.ingress.enabled,
-                "ingressClassName": CLASS,
-                "hosts": [host],
-                "annotations": {"cert-manager.io/cluster-issuer": ISSUER},
-                "tls": [{"secretName": "grafana-tls", "hosts": [host]}],
-            },
+            "ingress": page(site, f"grafana.{site.domain}", "grafana-tls"),
         },
         "prometheusOperator": {
             "admissionWebhooks": {"certManager": {"enabled": site.platform.certificates.enabled}},
         },
     }
-
-
-def _kubernetes_size(mib: int) -> str:
-    return size_text(mib).replace(" ", "").removesuffix("B")

@@ -6,8 +6,7 @@ import pulumi
 import yaml
 
 from components import gpu_resources
-from components.layer import Layer, LayerArgs, PodSecurity, Values
-from config.base import size_text
+from components.layer import Layer, LayerArgs, PodSecurity, Values, quantity
 from config.hosts import Node, Role
 from config.site import Site
 
@@ -87,7 +86,7 @@ def cluster_queue(groups: dict[str, list[Node]]) -> dict[str, Any]:
         if resource == "cpu":
             return sum(node.shape.cores for node in nodes)
         if resource == "memory":
-            return size_text(sum(node.shape.memory for node in nodes)).replace(" ", "").removesuffix("B")
+            return quantity(sum(node.shape.memory for node in nodes))
         return gpu_resources.offered(nodes).get(resource, 0)
 
     return {

@@ -4,15 +4,15 @@ from typing import Any, ClassVar
 
 import pulumi
 
-from components.layer import Layer, LayerArgs, PodSecurity, Values
+from components.layer import BLOCK, LOCAL, NFS, Layer, LayerArgs, PodSecurity, Values
 from config.hosts import Node
 from config.site import Site
 
 NAMESPACE = "rook-ceph"
 CEPH_DISK = "/dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_ceph"
 """QEMU names a SCSI disk after its serial, which hosts/vm.py sets."""
-BLOCK, SHARED, NFS = "ceph-block", "ceph-filesystem", "nfs-client"
-"""Storage classes: one pod at a time, many pods at a time, the campus's own server."""
+SHARED = "ceph-filesystem"
+"""Storage class of volumes that many pods share."""
 
 
 class Storage(Layer):
@@ -52,7 +52,7 @@ class Storage(Layer):
 def default_class(site: Site) -> str:
     """Class that a volume gets when nobody names one."""
     storage = site.platform.storage
-    return BLOCK if storage.ceph.enabled else NFS if storage.nfs else "local-path"
+    return BLOCK if storage.ceph.enabled else NFS if storage.nfs else LOCAL
 
 
 def operator_values(site: Site) -> Values:

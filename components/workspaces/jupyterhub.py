@@ -5,13 +5,12 @@ from typing import Any, ClassVar
 
 import pulumi
 
-from components.layer import Layer, LayerArgs, PodSecurity, Values
+from components.layer import BLOCK, LOCAL, NFS, Layer, LayerArgs, PodSecurity, Values, page
 from components.workspaces import profiles
 from config.hosts import Node
 from config.site import Site
 
 NAMESPACE = "jupyterhub"
-STORAGE_CLASS = {"nfs": "nfs-client", "ceph": "ceph-block", "local": "local-path"}
 
 GROUP_FILTER = """\
 import json
@@ -54,9 +53,9 @@ def host(site: Site) -> str:
 
 
 def _storage_class(site: Site) -> str:
+    """Where homes lie; the campus's own server first (R26)."""
     storage = site.platform.storage
-    kind = "nfs" if storage.nfs else "ceph" if storage.ceph.enabled else "local"
-    return STORAGE_CLASS[kind]
+    return NFS if storage.nfs else BLOCK if storage.ceph.enabled else LOCAL
 
 
 def _authentication(site: Site, password: pulumi.Input[str]) -> Values:
@@ -113,13 +112,7 @@ def values(site: Site, nodes: tuple[Node, ...], password: pulumi.Input[str]) -> 
         "hub": hub,
         "singleuser": singleuser,
         "proxy": {"service": {"type": "ClusterIP"}},
-        "ingress": {
-            "enabled": site.platform.ingress.enabled,
-            "ingressClassName": "nginx",
-            "hosts": [host(site)],
-            "annotations": {"cert-manager.io/cluster-issuer": "campus"},
-            "tls": [{"secretName": "jupyterhub-tls", "hosts": [host(site)]}],
-        },
+        "ingress": page(site, host(site), "jupyterhub-tls"),
         "scheduling": {
             # The chart brings kube-scheduler 1.30, which does not know Kubernetes 1.36 (layers.md).
             "userScheduler": {"enabled": False},

@@ -19,9 +19,9 @@ class Role(StrEnum):
     WORKER = "worker"
     """Runs what people submit; with or without GPUs."""
     STORAGE = "storage"
-    """A worker for Ceph, tainted for it."""
+    """A worker for Ceph, tainted for it unless the site says otherwise."""
     MAINTENANCE = "maintenance"
-    """Tools, kubeconfig and timers for the operators; not a cluster node (R21's k3s-maint)."""
+    """Tools, kubeconfig and the backup timer for the operators; not a cluster node (R21's k3s-maint)."""
     DESKTOP = "desktop"
     """The graphical machine a student lands on; not a cluster node (R8)."""
 
@@ -175,6 +175,11 @@ Taint = Annotated[
 """A node taint: `nvidia.com/gpu=true:NoSchedule` (R41)."""
 
 
+STORAGE_KEY = "node-role.kubernetes.io/storage"
+STORAGE_TAINTS = (f"{STORAGE_KEY}=true:NoSchedule",)
+"""What a storage machine has unless the site's file says otherwise: Ceph tolerates it, nobody else's pods do."""
+
+
 class NodeGroup(Model):
     """One virtual machine, or as many alike as the range in its name says."""
 
@@ -200,8 +205,9 @@ class NodeGroup(Model):
     """When it runs; two machines of opposite shifts may share a card and memory (R10, R11)."""
     labels: dict[str, str] = Field(default_factory=dict)
     """Node labels besides the derived ones; given at the first registration."""
-    taints: tuple[Taint, ...] = ()
-    """Node taints, as in `nvidia.com/gpu=true:NoSchedule`; given at the first registration."""
+    taints: tuple[Taint, ...] | None = None
+    """Node taints, as in `nvidia.com/gpu=true:NoSchedule`; given at the first registration. Absent on a storage machine
+    means one that keeps everything but Ceph away; `[]` means none."""
 
 
 class Host(Model):

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from config.base import DnsLabel, Domain, Model, expand, zipped
 from config.calendar import Calendar
-from config.hosts import Desktops, Host, HostGroup, Node, NodeGroup, Proxmox, Role, Shape
+from config.hosts import STORAGE_TAINTS, Desktops, Host, HostGroup, Node, NodeGroup, Proxmox, Role, Shape
 from config.identity import Identity
 from config.k3s import K3s
 from config.network import Network
@@ -136,7 +136,7 @@ class Site(Model):
                 devices=_picked(group.role, group.devices, self.bare[host].devices),
                 shift=group.shift,
                 labels=group.labels,
-                taints=group.taints,
+                taints=_tainted(group.role, group.taints),
             )
             for n, (name, host, address, mac) in enumerate(zip(names, hosts, addresses, macs, strict=True))
         ]
@@ -173,6 +173,13 @@ def _picked(role: Role, chosen: tuple[int, ...] | None, cards: tuple[_Card, ...]
     if chosen is None:
         return cards if role is Role.WORKER else ()
     return tuple(cards[index] for index in chosen)
+
+
+def _tainted(role: Role, given: tuple[str, ...] | None) -> tuple[str, ...]:
+    """The site's taints, or those that follow from the role."""
+    if given is None:
+        return STORAGE_TAINTS if role is Role.STORAGE else ()
+    return given
 
 
 def derived_mac(address: IPv4Address) -> str:

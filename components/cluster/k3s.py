@@ -9,7 +9,7 @@ import pulumi
 from pulumi_command import remote
 
 from components.base import Component
-from components.cluster import bootstrap
+from components.cluster import bootstrap, ssh
 from components.handles import ClusterAccess, Login, Machine
 from config.hosts import Role
 from config.site import Site
@@ -89,7 +89,7 @@ class K3s(Component):
     def _snapshot(self, machine: Machine, file: Path) -> remote.CopyToRemote:
         return remote.CopyToRemote(
             f"{machine.spec.name}-snapshot",
-            connection=self._connection(machine),
+            connection=ssh.connection(machine, self._args.login),
             source=pulumi.FileAsset(str(file)),
             remote_path=SNAPSHOT,
             triggers=[machine.host_key],
@@ -122,30 +122,4 @@ class K3s(Component):
     def _command(
         self, name: str, machine: Machine, script: pulumi.Input[str], after: Sequence[pulumi.Resource]
     ) -> remote.Command:
-        return remote.Command(
-            name,
-            connection=self._connection(machine),
-            create=bootstrap.run_as_root(),
-            stdin=pulumi.Output.secret(script),
-            # Another host key is another machine: the old command tells nothing about it.
-            triggers=[machine.host_key],
-            logging=remote.Logging.STDERR,
-            # The previous output is the kubeconfig: it has no business in a remote environment.
-            add_previous_output_in_env=False,
-            opts=self.child(
-                depends_on=after,
-                additional_secret_outputs=["stdout"],
-                custom_timeouts=pulumi.CustomTimeouts(create="20m", update="20m"),
-            ),
-        )
-
-    def _connection(self, machine: Machine) -> remote.ConnectionArgs:
-        login = self._args.login
-        return remote.ConnectionArgs(
-            host=str(machine.spec.address),
-            host_key=machine.host_key,
-            user=login.user,
-            private_key=login.private_key,
-            dial_error_limit=30,
-            per_dial_timeout=10,
-        )
+        return ssh.command(name, machine, self._args.login, script, self.child(depends_on=after))

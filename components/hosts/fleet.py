@@ -11,7 +11,7 @@ from pulumi_command import local
 from components.base import Component
 from components.handles import Machine
 from components.hosts.vm import virtual_machine
-from config.hosts import Mappings, Node
+from config.hosts import Mappings, Node, Role
 from config.site import Site
 
 
@@ -35,15 +35,17 @@ class FleetArgs:
 class Fleet(Component):
     """Virtual machines with their GPUs, booted and identified.
 
-    Creates: per Proxmox node the image; per machine the VM and, for members of the cluster, its SSH host key; a PCI
-    mapping per machine with GPUs where Lyceum manages them.
-    Waits for: each member's guest agent, at most five minutes.
+    Creates: per Proxmox node the image; per machine the VM and, where Lyceum logs in, its SSH host key; a PCI mapping per
+    machine with GPUs where Lyceum manages them.
+    Waits for: the guest agents of those machines, at most five minutes each.
     Secret: the API token stays in the environment of the calls, never in an argument.
     """
 
     TOKEN: ClassVar[str] = "lyceum:hosts:Fleet"  # noqa: S105 - a type token
     machines: tuple[Machine, ...]
     """Members of the cluster, in the order of the site's file."""
+    maintenance: tuple[Machine, ...]
+    """The operators' own machines."""
 
     def __init__(self, name: str, args: FleetArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
@@ -55,9 +57,10 @@ class Fleet(Component):
             vm = virtual_machine(
                 node, args.site, images[node.host].stdout, args.ssh_key, self.child(depends_on=mapping)
             )
-            if node.in_cluster:
+            if node.in_cluster or node.role is Role.MAINTENANCE:
                 machines.append(Machine(spec=node, host_key=self._host_key(node, vm)))
-        self.machines = tuple(machines)
+        self.machines = tuple(machine for machine in machines if machine.spec.in_cluster)
+        self.maintenance = tuple(machine for machine in machines if not machine.spec.in_cluster)
         self.register_outputs({"machines": [machine.spec.name for machine in machines]})
 
     def _ask(self, name: str, question: str, *triggers: pulumi.Input[object]) -> local.Command:

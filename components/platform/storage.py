@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 import pulumi
 
 from components.layer import BLOCK, LOCAL, NFS, Layer, LayerArgs, PodSecurity, Values
-from config.hosts import Node
+from config.hosts import STORAGE_KEY, Node
 from config.site import Site
 
 NAMESPACE = "rook-ceph"
@@ -13,6 +13,10 @@ CEPH_DISK = "/dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_ceph"
 """QEMU names a SCSI disk after its serial, which hosts/vm.py sets."""
 SHARED = "ceph-filesystem"
 """Storage class of volumes that many pods share."""
+
+
+_STORAGE: list[Values] = [{"key": STORAGE_KEY, "operator": "Exists"}]
+"""Ceph's own pods may stand on machines that are kept for Ceph."""
 
 
 class Storage(Layer):
@@ -60,6 +64,7 @@ def operator_values(site: Site) -> Values:
     return {
         "crds": {"enabled": True},
         "csi": {"installCsiOperator": True},
+        "tolerations": _STORAGE,
         "monitoring": {"enabled": site.platform.monitoring.enabled},
     }
 
@@ -71,8 +76,13 @@ def driver_values() -> Values:
             "namespace": NAMESPACE,
             "driverSpecDefaults": {
                 "imageSet": {"name": "rook-csi-operator-image-set-configmap"},
-                "nodePlugin": {"kubeletDirPath": "/var/lib/kubelet", "priorityClassName": "system-node-critical"},
-                "controllerPlugin": {"priorityClassName": "system-cluster-critical"},
+                "nodePlugin": {
+                    "kubeletDirPath": "/var/lib/kubelet",
+                    "priorityClassName": "system-node-critical",
+                    # A pod that tolerates its node's taint, as one with a GPU does, has volumes there as anywhere.
+                    "tolerations": [{"operator": "Exists"}],
+                },
+                "controllerPlugin": {"priorityClassName": "system-cluster-critical", "tolerations": _STORAGE},
             },
         },
         "drivers": {
@@ -109,6 +119,19 @@ def _storage_class(name: str, driver: str, *, default: bool, **parameters: str) 
     }
 
 
+def placement(nodes: tuple[Node, ...]) -> Values:
+    """Where Ceph's daemons may stand: each list is whole, so that it does not matter how Rook merges `all`.
+
+    OSDs go where their disks are, whatever a site keeps off those machines; monitors keep quorum with the servers too.
+    """
+    # A taint is written `key=value:effect` or `key:effect`.
+    keys = {taint.partition(":")[0].partition("=")[0] for node in nodes if node.shape.ceph for taint in node.taints}
+    disks = [{"key": key, "operator": "Exists"} for key in sorted(keys | {STORAGE_KEY})]
+    monitors = [*_STORAGE, {"key": "node-role.kubernetes.io/control-plane", "operator": "Exists"}]
+    wanted = {"all": _STORAGE, "mon": monitors, "osd": disks, "prepareosd": disks}
+    return {daemon: {"tolerations": tolerations} for daemon, tolerations in wanted.items()}
+
+
 def cluster_values(site: Site, nodes: tuple[Node, ...]) -> Values:
     """Values of the Ceph cluster: exactly our disks on exactly our nodes, never "all devices"."""
     ceph = site.platform.storage.ceph
@@ -123,7 +146,11 @@ def cluster_values(site: Site, nodes: tuple[Node, ...]) -> Values:
         "spec": {
             "metadataPool": replicated,
             "dataPools": [{"name": "data0", **replicated}],
-            "metadataServer": {"activeCount": 1, "activeStandby": True},
+            "metadataServer": {
+                "activeCount": 1,
+                "activeStandby": True,
+                "placement": {"tolerations": _STORAGE},
+            },
         },
         "storageClass": _storage_class(SHARED, "cephfs", default=False) | {"pool": "data0"},
     }
@@ -141,10 +168,7 @@ def cluster_values(site: Site, nodes: tuple[Node, ...]) -> Values:
                 "useAllDevices": False,
                 "nodes": [{"name": node.name, "devices": [{"name": CEPH_DISK}]} for node in nodes if node.shape.ceph],
             },
-            # Monitors keep quorum with the servers; disks are on the workers.
-            "placement": {
-                "mon": {"tolerations": [{"key": "node-role.kubernetes.io/control-plane", "operator": "Exists"}]}
-            },
+            "placement": placement(nodes),
         },
         "cephBlockPools": [{"name": BLOCK, "spec": replicated, "storageClass": block_class}],
         "cephFileSystems": [filesystem] if ceph.filesystem else [],

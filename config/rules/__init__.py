@@ -70,6 +70,7 @@ RULES: tuple[Rule, ...] = (
     _rule(room.shapes_used, "shapes nodes references"),
     _rule(cluster.servers, "nodes patterns"),
     _rule(cluster.workers, "nodes shapes references", gives="workers"),
+    _rule(cluster.room_for_the_platform, "hosts nodes shapes network references inside workers"),
     _rule(cluster.shifts, "nodes calendar"),
     _rule(storage.ceph, "platform hosts nodes shapes network references inside workers"),
     _rule(storage.network_storage, "platform workspaces"),

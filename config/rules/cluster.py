@@ -35,6 +35,15 @@ def workers(site: Site) -> Iterator[Finding]:
             yield Finding(("nodes", index, "shape"), rule, "give the shape a `ceph` disk")
 
 
+def room_for_the_platform(site: Site) -> Iterator[Finding]:
+    """The way in, operators and hubs tolerate no taint of the site's, so some machine must be without."""
+    agents = [(index, node) for index, node in site.machines_of if node.in_cluster and node.role is not Role.SERVER]
+    if agents and all(any(not taint.endswith(":PreferNoSchedule") for taint in node.taints) for _, node in agents):
+        index = next(index for index, node in agents if node.role is Role.WORKER)
+        remedy = "leave a worker without taints, or add one without GPUs"
+        yield Finding(("nodes", index, "taints"), "leave no machine for the platform's own pods", remedy, None)
+
+
 def shifts(site: Site) -> Iterator[Finding]:
     """Machines that take turns need a calendar that says when."""
     turns = next((index for index, group in enumerate(site.nodes) if group.shift is not Shift.ALWAYS), None)

@@ -26,7 +26,7 @@ def _driver(world: World, driver: Object) -> Iterator[Change]:
     """The two halves of a CSI driver, and its registration."""
     called, within = name(driver), namespace(driver)
     for kind, half, replicas in (("Deployment", "ctrlplugin", 1), ("DaemonSet", "nodeplugin", None)):
-        own = path(driver, "spec", "controllerPlugin" if half == "ctrlplugin" else "nodePlugin", default={})
+        own = _plugin(world, driver, "controllerPlugin" if half == "ctrlplugin" else "nodePlugin")
         pod = {"tolerations": own["tolerations"]} if own.get("tolerations") else {}
         selector = {"app": f"{called}-{half}"}
         count = own.get("replicas", 1) if replicas else None
@@ -35,6 +35,15 @@ def _driver(world: World, driver: Object) -> Iterator[Change]:
         )
     registration = {"apiVersion": "storage.k8s.io/v1", "kind": "CSIDriver", "metadata": {"name": called}}
     yield from made(world, {**registration, "spec": {"attachRequired": ".nfs." not in called, "fsGroupPolicy": "File"}})
+
+
+def _plugin(world: World, driver: Object, half: str) -> Object:
+    """What a driver says about one half of it, over what the operator's configuration says about all."""
+    found: Object = {}
+    for configuration in world.all("OperatorConfig"):
+        found |= path(configuration, "spec", "driverSpecDefaults", half, default={})
+    found |= path(driver, "spec", half, default={})
+    return found
 
 
 def _cluster(world: World, cluster: Object) -> Iterator[Change]:

@@ -75,6 +75,7 @@ KINDS: dict[str, Kind] = {
     "CephFilesystemSubVolumeGroup": _custom(_CEPH, "v1", "cephfilesystemsubvolumegroups"),
     "CephObjectStore": _custom(_CEPH, "v1", "cephobjectstores"),
     "Driver": _custom("csi.ceph.io", "v1", "drivers"),
+    "OperatorConfig": _custom("csi.ceph.io", "v1", "operatorconfigs"),
     "ResourceFlavor": _custom(_KUEUE, "v1beta2", "resourceflavors", namespaced=False),
     "ClusterQueue": _custom(_KUEUE, "v1beta2", "clusterqueues", namespaced=False),
     "LocalQueue": _custom(_KUEUE, "v1beta2", "localqueues"),

@@ -90,6 +90,30 @@ def test_servers_are_tainted_and_workers_are_not() -> None:
     assert agent()["node-taint"] == []
 
 
+STORE = {"name": "store-1", "role": "storage", "host": "pve1", "shape": "gpu", "address": "10.9.0.61"}
+
+
+def test_a_storage_machine_is_kept_for_ceph() -> None:
+    node = site({"nodes": [*SMALL["nodes"], STORE]}).machines[-1]
+
+    assert k3s_config.node_taints(node) == ["node-role.kubernetes.io/storage=true:NoSchedule"]
+    assert k3s_config.node_labels(node) == {"lyceum.io/ceph": "true", "scratch": "nvme"}, "and offers no card"
+
+
+@pytest.mark.parametrize("taints", [[], ["ceph=only:NoExecute"]])
+def test_a_site_may_keep_its_storage_machines_otherwise(taints: list[str]) -> None:
+    node = site({"nodes": [*SMALL["nodes"], STORE | {"taints": taints}]}).machines[-1]
+
+    assert k3s_config.node_taints(node) == taints
+
+
+def test_a_worker_without_cards_has_no_label_of_one() -> None:
+    cpu = {"name": "cpu-1", "role": "worker", "host": "pve1", "shape": "server", "address": "10.9.0.62", "gpus": []}
+    node = site({"nodes": [*SMALL["nodes"], cpu]}).machines[-1]
+
+    assert (k3s_config.node_labels(node), k3s_config.node_taints(node)) == ({}, [])
+
+
 def test_a_sites_taints_are_given_at_the_first_registration() -> None:
     tainted = SMALL["nodes"][1] | {"taints": ["nvidia.com/gpu=true:NoSchedule"]}
     node = site({"nodes": [SMALL["nodes"][0], tainted]}).machines[3]

@@ -19,7 +19,9 @@ MAPPING = "proxmoxve:hardware/mapping/pci:Pci"
 MANAGED: dict[str, Any] = {"proxmox": {"mappings": "managed"}}
 
 
-def fleet(campus: Site | None = None, nodes: tuple[Node, ...] | None = None) -> tuple[Graph, list[Machine]]:
+def fleet(
+    campus: Site | None = None, nodes: tuple[Node, ...] | None = None, *, kind: str = "machines"
+) -> tuple[Graph, list[Machine]]:
     chosen = campus or site()
     machines: list[Machine] = []
 
@@ -31,7 +33,7 @@ def fleet(campus: Site | None = None, nodes: tuple[Node, ...] | None = None) -> 
             ssh_key="ssh-ed25519 AAAA lyceum",
             proxmox_token=pulumi.Output.secret(TOKEN),
         )
-        machines.extend(Fleet("fleet", args, pulumi.ResourceOptions(providers=[provider])).machines)
+        machines.extend(getattr(Fleet("fleet", args, pulumi.ResourceOptions(providers=[provider])), kind))
 
     def answers(one: Registered) -> dict[str, str]:
         return {"stdout": f"answer-to-{one.name}"} if one.type == LOCAL else {}
@@ -121,6 +123,17 @@ def test_a_desktop_is_a_machine_but_no_member() -> None:
     assert machines == []
     assert [one.name for one in graph.of_type("proxmoxve:index/vmLegacy:VmLegacy")] == ["desk-1-vm"]
     assert commands(graph, "-host-key") == {}
+
+
+def test_the_operators_machine_is_no_member_and_has_a_host_key() -> None:
+    """Lyceum logs in to it as to a node."""
+    maintenance = {"name": "ops-1", "role": "maintenance", "host": "pve1", "shape": "server", "address": "10.9.0.99"}
+    campus = site({"nodes": [maintenance]})
+    graph, machines = fleet(campus)
+
+    assert machines == []
+    assert [machine.spec.name for machine in fleet(campus, kind="maintenance")[1]] == ["ops-1"]
+    assert list(commands(graph, "-host-key")) == ["ops-1-host-key"]
 
 
 def test_mappings_are_the_administrators_by_default(graph: Graph) -> None:

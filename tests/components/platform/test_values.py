@@ -184,11 +184,38 @@ def test_ceph_without_a_shared_file_system_has_none() -> None:
     assert ceph(site({"platform": {"storage": {"ceph": {"filesystem": False}}}}))["cephFileSystems"] == []
 
 
+def tolerated(campus: Site, daemon: str) -> set[str]:
+    tolerations = ceph(campus)["cephClusterSpec"]["placement"][daemon]["tolerations"]
+    assert all(one["operator"] == "Exists" for one in tolerations)
+    return {one["key"] for one in tolerations}
+
+
 def test_monitors_may_stand_on_servers() -> None:
     """Two workers cannot hold three monitors."""
-    [toleration] = ceph(site())["cephClusterSpec"]["placement"]["mon"]["tolerations"]
+    assert "node-role.kubernetes.io/control-plane" in tolerated(site(), "mon")
 
-    assert toleration == {"key": "node-role.kubernetes.io/control-plane", "operator": "Exists"}
+
+@pytest.mark.parametrize("daemon", ["all", "mon", "osd", "prepareosd"])
+def test_cephs_daemons_stand_on_storage_machines(daemon: str) -> None:
+    """Their taint keeps everybody else away."""
+    assert "node-role.kubernetes.io/storage" in tolerated(site(), daemon)
+    [filesystem] = ceph(site())["cephFileSystems"]
+    [toleration] = filesystem["spec"]["metadataServer"]["placement"]["tolerations"]
+    assert toleration["key"] == "node-role.kubernetes.io/storage"
+
+
+def test_osds_go_where_their_disks_are_whatever_else_is_kept_away() -> None:
+    nodes = [SMALL["nodes"][0], SMALL["nodes"][1] | {"taints": ["nvidia.com/gpu=true:NoSchedule", "lab:NoExecute"]}]
+
+    assert tolerated(site({"nodes": nodes}), "osd") == {"nvidia.com/gpu", "lab", "node-role.kubernetes.io/storage"}
+    assert tolerated(site({"nodes": nodes}), "mon") == tolerated(site(), "mon"), "monitors keep off them"
+
+
+def test_a_pod_has_volumes_on_whatever_node_it_may_run() -> None:
+    """A notebook with a GPU runs on a node that is tainted for GPUs."""
+    plugin = storage.driver_values()["operatorConfig"]["driverSpecDefaults"]["nodePlugin"]
+
+    assert plugin["tolerations"] == [{"operator": "Exists"}]
 
 
 def test_rook_never_loses_its_definitions() -> None:

@@ -76,6 +76,16 @@ def test_a_cluster_runs_its_daemons_before_it_is_ready() -> None:
     assert status(campus, "CephBlockPool", "blocks")["phase"] == "Ready"
 
 
+def test_drivers_get_what_the_operators_configuration_says_about_all() -> None:
+    everywhere = [{"operator": "Exists"}]
+    defaults = {"driverSpecDefaults": {"nodePlugin": {"tolerations": everywhere}}}
+    configuration = thing("OperatorConfig", "ceph-csi-operator-config", "rook-ceph", spec=defaults)
+    campus = world(CSI, configuration, RBD)
+    settle(campus)
+    plugin = campus.get("DaemonSet", "rook-ceph.rbd.csi.ceph.com-nodeplugin", "rook-ceph") or {}
+    assert path(plugin, "spec", "template", "spec", "tolerations") == everywhere
+
+
 def test_each_osd_stays_on_the_host_of_its_disk() -> None:
     campus = world(ROOK, *HOSTS, cluster())
     settle(campus)

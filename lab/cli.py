@@ -243,6 +243,39 @@ def slow(
     _fault("slow", name, vm, f"{kbit} kbit/s", kbit=kbit, delay_ms=delay_ms)
 
 
+@faults.command("offer-packages")
+def offer_packages(
+    vm: Vm,
+    packages: Annotated[
+        list[str], typer.Argument(help="NAME=VERSION, with `:security`, `:reboot` or `:fails` after it where it is so.")
+    ],
+    name: Name = "lab",
+) -> None:
+    """Let a VM's package archive offer newer packages; `lyceum upgrade plan` then shows them."""
+    _fault("offer_packages", name, vm, "its archive offers them", packages=dict(map(_offer, packages)))
+
+
+def _offer(text: str) -> tuple[str, dict[str, Any]]:
+    called, _, rest = text.partition("=")
+    version, *words = rest.split(":")
+    if not version or set(words) - {"security", "reboot", "fails"}:
+        raise typer.BadParameter(f"{text}: write NAME=VERSION, and :security, :reboot or :fails after it")
+    fails = f"{called}: simulated failure" if "fails" in words else ""
+    return called, {
+        "version": version,
+        "installed": "1",
+        "security": "security" in words,
+        "reboot": "reboot" in words,
+        "fails": fails,
+    }
+
+
+@faults.command("hold-dpkg")
+def hold_dpkg(vm: Vm, seconds: Annotated[float, typer.Option(help="For how long.")] = 60, name: Name = "lab") -> None:
+    """Let another process of a VM hold dpkg's lock for a while."""
+    _fault("hold_dpkg", name, vm, f"dpkg is locked for {seconds:.0f} s", seconds=seconds)
+
+
 @faults.command("rogue-sshd")
 def rogue_sshd(vm: Vm, name: Name = "lab") -> None:
     """Serve SSH at a VM's address with another host key."""

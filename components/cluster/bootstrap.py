@@ -22,8 +22,8 @@ def run_as_root() -> str:
     return "sudo -n bash -s"
 
 
-def _whole(parts: list[str]) -> str:
-    """Braces make bash read to the end before it runs anything: a script cut short does nothing at all."""
+def whole(parts: list[str]) -> str:
+    """`node.sh` with what follows it. Braces make bash read to the end before it runs anything: a script cut short does nothing at all."""
     return "".join(["{\n", NODE_SH, *parts, "exit\n} </dev/null\n"])
 
 
@@ -69,6 +69,7 @@ def _prepare(site: Site, ca: str) -> list[str]:
     trust = [_file("0644", CA_FILE, ca)] if ca else []
     return [
         "cloud_init_done\n",
+        "no_upgrades_at_night\n",
         *trust,
         f"ca=({f'--cacert {CA_FILE}' if ca else ''})\n",
         f"sysctls {shlex.join(f'{key}={value}' for key, value in k3s_config.SYSCTLS.items())}\n",
@@ -103,7 +104,7 @@ def server_script(
     manifest = k3s_config.kube_vip(site, INTERFACE)
     # This server first: the names that a restored cluster has to forget.
     names = sorted((one.name for one in site.machines if one.role is Role.SERVER), key=lambda name: name != node.name)
-    return _whole(
+    return whole(
         [
             *_prepare(site, ca),
             shlex.join(
@@ -131,7 +132,7 @@ def server_script(
 
 def agent_script(node: Node, site: Site, *, token: str, ca: str) -> str:
     """The script that makes a K3s agent; `token` is `K10<CA hash>::node:…`."""
-    return _whole(
+    return whole(
         [
             *_prepare(site, ca),
             shlex.join(["joiner", k3s_config.api_url(site), token]) + "\n",
@@ -152,7 +153,7 @@ def members_script(nodes: tuple[Node, ...], identities: Sequence[str] = ()) -> s
     by_role = {role: [node.name for node in nodes if node.role is role] for role in (Role.WORKER, Role.STORAGE)}
     servers = [node for node in nodes if node.role is Role.SERVER]
     seen = hashlib.sha256("\n".join(identities).encode()).hexdigest()
-    return _whole(
+    return whole(
         [
             f"# machines {seen}\n",
             *(shlex.join(["members", role.value, *names]) + "\n" for role, names in by_role.items() if names),

@@ -50,6 +50,13 @@ sysctls() {
     fi
 }
 
+# no_upgrades_at_night: a node that upgrades itself whenever it likes has taken clusters down in class; `lyceum upgrade` does it, node
+# by node. Debian's 20auto-upgrades says the opposite; the last file counts.
+no_upgrades_at_night() {
+    command -v apt-get >/dev/null || return 0
+    printf 'APT::Periodic::%s "0";\n' Update-Package-Lists Unattended-Upgrade | place 0644 /etc/apt/apt.conf.d/90-lyceum || true
+}
+
 fetch() { curl --fail --silent --show-error --location --retry 5 --retry-all-errors --connect-timeout 10 "${ca[@]}" -o "$2" "$1"; }
 
 # k3s_binary VERSION BASE_URL SHA256|-: installs the binary after its checksum is verified; never runs an unverified one.

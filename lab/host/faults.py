@@ -9,6 +9,7 @@ from typing import Any
 
 from lab.contracts import HostFailed
 from lab.host import disk
+from lab.host.guest import apt
 from lab.host.hypervisor import NamespaceHypervisor
 from lab.network import card_name
 
@@ -16,6 +17,11 @@ ROGUE = """\
 [Service]
 ExecStart=
 ExecStart=/usr/sbin/sshd -D -e -f /run/lab/rogue_sshd_config
+"""
+UNATTENDED = """\
+[Service]
+Type=notify
+ExecStart=/usr/bin/unattended-upgrade
 """
 DROP_IN = "run/systemd/system/ssh.service.d/rogue.conf"
 
@@ -28,7 +34,10 @@ class Faults:
 
     def handlers(self) -> dict[str, Any]:
         """By the names that the control socket knows."""
-        names = ("power_fail", "freeze", "thaw", "cut", "heal", "slow", "rogue_sshd", "true_sshd", "run", "systemctl")
+        names = (
+            "power_fail", "freeze", "thaw", "cut", "heal", "slow", "rogue_sshd", "true_sshd", "run", "systemctl",
+            "offer_packages", "hold_dpkg",
+        )  # fmt: skip
         return {name: getattr(self, name) for name in names}
 
     async def power_fail(self, vmid: int) -> None:
@@ -87,6 +96,31 @@ class Faults:
         """Undo `rogue_sshd`."""
         (self._root(vmid) / DROP_IN).unlink(missing_ok=True)
         await self._restart_sshd(vmid)
+
+    async def offer_packages(self, vmid: int, packages: dict[str, dict[str, Any]]) -> None:
+        """Let the VM's package archive offer these, by name; the fields are those of `lab.host.guest.apt.Offer`.
+
+        Offering a package again replaces what was said of it, which mends one that failed.
+        """
+        for fields in packages.values():
+            apt.Offer(**fields)  # a field that is none is told here, not on the VM
+        file = self._root(vmid) / str(apt.ARCHIVE).lstrip("/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        known = json.loads(file.read_text()) if file.exists() else {}
+        file.write_text(json.dumps(known | packages))
+
+    async def hold_dpkg(self, vmid: int, seconds: float) -> None:
+        """Let a process of the VM hold dpkg's lock for so long, as a nightly upgrade does; returns once it holds it."""
+        root = self._root(vmid)
+        (root / "run/systemd/system").mkdir(parents=True, exist_ok=True)
+        (root / "run/systemd/system/lab-unattended.service").write_text(UNATTENDED)
+        file = root / str(apt.HOLD_SECONDS).lstrip("/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(str(seconds))
+        for argv in (["daemon-reload"], ["restart", "lab-unattended"]):
+            code, _, errors = await self.systemctl(vmid, argv)
+            if code:
+                raise HostFailed(errors)
 
     async def systemctl(self, vmid: int, argv: list[str]) -> list[Any]:
         """Ask the VM's PID 1, as its root would: exit status, output, errors."""

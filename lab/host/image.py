@@ -26,7 +26,7 @@ DIRECTORIES = {
     "dev": 0o755, "etc": 0o755, "home": 0o755, "media": 0o755, "mnt": 0o755, "opt": 0o755, "proc": 0o555,
     "root": 0o700, "run": 0o755, "srv": 0o755, "sys": 0o555, "tmp": 0o1777, "usr": 0o755, "var": 0o755,
     "var/cache": 0o755, "var/lib": 0o755, "var/log": 0o755, "var/spool": 0o755, "var/tmp": 0o1777,
-    "etc/ssh": 0o755, "etc/sudoers.d": 0o750, "etc/sysctl.d": 0o755, "etc/systemd/system": 0o755,
+    "etc/ssh": 0o755, "etc/sudoers.d": 0o750, "etc/apt/apt.conf.d": 0o755, "etc/sysctl.d": 0o755, "etc/systemd/system": 0o755,
     "var/lib/cloud/instance/scripts": 0o755, "var/lib/cloud/instance/sem": 0o755,
 }  # fmt: skip
 LOCAL = ("bin", "etc", "include", "lib", "sbin", "share", "src")
@@ -35,6 +35,7 @@ COMMANDS = {
     "systemctl": ("systemctl", "reboot", "poweroff", "halt", "shutdown"),
     "journalctl": ("journalctl",),
     "shims": ("cloud-init", "modprobe", "lsmod", "sysctl", "lspci", "nvidia-smi"),
+    "apt": ("apt-get", "apt-mark", "apt-config", "dpkg", "unattended-upgrade"),
 }
 """Module of lab.host.guest -> commands it answers; they cover the machine's own, in /usr/bin and /usr/sbin."""
 
@@ -79,6 +80,8 @@ ExecStartPost=/bin/touch /var/lib/cloud/instance/sem/runcmd
 [Install]
 WantedBy=multi-user.target
 """
+UNATTENDED = 'APT::Periodic::Update-Package-Lists "1";\nAPT::Periodic::Unattended-Upgrade "1";\n'
+"""Debian's cloud images upgrade themselves, as this says."""
 SUDOERS = """\
 Defaults env_reset, use_pty
 Defaults secure_path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -124,6 +127,7 @@ def build(base: Path, project: Path) -> Image:
     accounts(Path("/etc/passwd").read_text(), Path("/etc/group").read_text(), root / "etc")
     _write(root / "etc/sudoers", SUDOERS, 0o440)
     _write(root / "etc/nsswitch.conf", NSSWITCH)
+    _write(root / "etc/apt/apt.conf.d/20auto-upgrades", UNATTENDED)
     _write(root / "etc/ssh/sshd_config", SSHD_CONFIG)
     # Debian's sshd tells systemd when it listens; upstream's does since 9.8.
     notifies = b"READY=1" in Path("/usr/sbin/sshd").read_bytes()

@@ -16,6 +16,7 @@ STUBS = {
     "hostname": "echo server-1\n",
     "cloud-init": LOG + 'cat "$LYCEUM_TEST/cloud-init" 2>/dev/null && exit 1; echo "status: done"\n',
     "sysctl": LOG,
+    "apt-get": LOG,
     "ip": 'echo "2: ens18    inet 10.9.0.31/16 brd 10.9.255.255 scope global ens18"\n',
     "journalctl": 'echo "the last lines of the journal"\n',
     # The real one waits; what is tested here does not take time.

@@ -109,6 +109,7 @@ def test_a_second_run_prints_the_same(machine: Machine) -> None:
         ("/var/lib/rancher/k3s/server/manifests/kube-vip.yaml", 0o600),
         ("/etc/systemd/system/k3s.service", 0o644),
         ("/etc/sysctl.d/90-lyceum.conf", 0o644),
+        ("/etc/apt/apt.conf.d/90-lyceum", 0o644),
         (BINARY, 0o755),
     ],
 )
@@ -117,6 +118,13 @@ def test_each_file_is_readable_to_whom_it_must_be(machine: Machine, path: str, m
     finished(machine, founding())
 
     assert machine.files()[path][1] == mode
+
+
+def test_a_node_does_not_upgrade_itself(machine: Machine) -> None:
+    """A node that upgraded itself during a class is how peers lost an afternoon; `lyceum upgrade` does it instead."""
+    finished(machine, founding())
+
+    assert 'APT::Periodic::Unattended-Upgrade "0";' in machine.path("/etc/apt/apt.conf.d/90-lyceum").read_text()
 
 
 def test_tokens_are_in_their_files_and_in_no_argument(machine: Machine) -> None:

@@ -1,6 +1,7 @@
 {
 # node.sh
 cloud_init_done
+no_upgrades_at_night
 put 0644 /etc/lyceum/ca.pem <<'LYCEUM_END_OF_FILE'
 CAMPUS CA
 LYCEUM_END_OF_FILE

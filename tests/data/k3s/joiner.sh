@@ -1,6 +1,7 @@
 {
 # node.sh
 cloud_init_done
+no_upgrades_at_night
 ca=()
 sysctls vm.panic_on_oom=0 vm.overcommit_memory=1 kernel.panic=10 kernel.panic_on_oops=1
 k3s_binary v1.36.4+k3s1 https://github.com/k3s-io/k3s/releases/download -

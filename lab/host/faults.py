@@ -10,6 +10,7 @@ from typing import Any
 from lab.contracts import HostFailed
 from lab.host import disk
 from lab.host.guest import apt
+from lab.host.guest.systemctl import answered, packed
 from lab.host.hypervisor import NamespaceHypervisor
 from lab.network import card_name
 
@@ -125,11 +126,11 @@ class Faults:
     async def systemctl(self, vmid: int, argv: list[str]) -> list[Any]:
         """Ask the VM's PID 1, as its root would: exit status, output, errors."""
         reader, writer = await asyncio.open_unix_connection(self._root(vmid) / "run/systemd/private")
-        writer.write(json.dumps(argv).encode() + b"\n")
-        line = await reader.readline()
+        writer.write(packed(argv))
+        writer.write_eof()
+        data = await reader.read()
         writer.close()
-        answer: list[Any] = json.loads(line) if line else [1, "", "PID 1 is going down\n"]
-        return answer
+        return list(answered(data))
 
     async def run(self, vmid: int, argv: list[str]) -> list[Any]:
         """Run a command as the VM's root, beside its sshd: exit status, output, errors."""

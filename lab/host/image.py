@@ -34,8 +34,10 @@ LOCAL = ("bin", "etc", "include", "lib", "sbin", "share", "src")
 COMMANDS = {
     "systemctl": ("systemctl", "reboot", "poweroff", "halt", "shutdown"),
     "journalctl": ("journalctl",),
-    "shims": ("cloud-init", "modprobe", "lsmod", "sysctl", "lspci", "nvidia-smi"),
     "apt": ("apt-get", "apt-mark", "apt-config", "dpkg", "unattended-upgrade"),
+    "cloud_init": ("cloud-init",),
+    "kernel": ("modprobe", "lsmod", "sysctl"),
+    "hardware": ("lspci", "nvidia-smi"),
 }
 """Module of lab.host.guest -> commands it answers; they cover the machine's own, in /usr/bin and /usr/sbin."""
 

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab.host.guest import kernel
 from lab.k3s.config import ConfigError, Options
 from lab.k3s.node import KernelDefaults, Machine
-from lab.k3s.paths import MACHINE, READY, SYSCTL, write_secret
+from lab.k3s.paths import MACHINE, READY, write_secret
 
 __all__ = ["Host", "announce_ready", "kernel_settings"]
 
@@ -53,7 +54,7 @@ def _first_address() -> str:
 
 def kernel_settings() -> Mapping[str, int]:
     """Return the settings that protect-kernel-defaults judges: what this VM was told, else what its kernel says."""
-    told = json.loads(SYSCTL.read_text()) if SYSCTL.exists() else {}
+    told = kernel.told()
     settings = {}
     for name in KernelDefaults:
         with contextlib.suppress(OSError, ValueError, IndexError):

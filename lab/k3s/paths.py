@@ -8,8 +8,6 @@ __all__ = ["Paths", "write_secret"]
 
 NODE_PASSWORD = Path("/etc/rancher/node/password")
 MACHINE = Path("/run/lab/machine.json")
-SYSCTL = Path("/run/lab/sysctl.json")
-"""Kernel settings that the VM's own `sysctl` was told; the real ones are the whole machine's."""
 READY = Path("/run/lab/k3s.ready")
 """Exists from the moment that the unit is up; for init systems without sd_notify."""
 BINARIES = Path(os.environ.get("LYCEUM_BIN", "/opt/lyceum-lab/bin"))

@@ -2,17 +2,17 @@
 
 import asyncio
 import contextlib
-import json
 import os
 import signal
 import socket
 import struct
 from pathlib import Path
 
-from lab.host.guest import shims
+from lab.host.guest import kernel
 from lab.host.guest.commands import Answer, systemctl
 from lab.host.guest.processes import Processes
 from lab.host.guest.services import LOGS, Runner
+from lab.host.guest.systemctl import packed, unpacked
 from lab.host.guest.unit_files import UnitFiles
 from lab.host.guest.units import Service, UnitError
 
@@ -71,7 +71,7 @@ class Manager:
         loop.add_signal_handler(signal.SIGINT, self.power, REBOOT)
         LOGS.mkdir(parents=True, exist_ok=True)
         CONTROL.parent.mkdir(parents=True, exist_ok=True)
-        shims.at_boot()
+        kernel.at_boot()
         async with await asyncio.start_unix_server(self._serve, CONTROL):
             CONTROL.chmod(0o777)
             boot = asyncio.create_task(self._boot())
@@ -105,16 +105,16 @@ class Manager:
         BOOTED_MARK.touch()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer one `systemctl`: its arguments come as a line of JSON, the answer goes back as one."""
+        """Answer one `systemctl`: its arguments come as texts, exit status, output and errors go back as such."""
         peer = writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
         uid = _PEER.unpack(peer)[1]
         with contextlib.suppress(ConnectionError):
-            argv = json.loads(await reader.readline())
+            argv = unpacked(await reader.read())
             try:
                 answer = await systemctl(self, argv, root=uid == 0)
             except UnitError as error:
                 answer = Answer(1, err=f"{error}\n")
-            writer.write(json.dumps([answer.code, answer.out, answer.err]).encode() + b"\n")
+            writer.write(packed([str(answer.code), answer.out, answer.err]))
             await writer.drain()
         writer.close()
 

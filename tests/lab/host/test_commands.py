@@ -7,6 +7,7 @@ import pytest
 
 from lab.host.guest.commands import parse, systemctl
 from lab.host.guest.services import Runner
+from lab.host.guest.systemctl import answered, packed, unpacked
 from lab.host.guest.unit_files import UnitFiles
 
 
@@ -80,3 +81,13 @@ def test_reboot_and_poweroff_end_pid_1_with_different_statuses(manager: Idle) ->
 def test_a_unit_that_is_not_there_is_status_4(manager: Idle) -> None:
     answer = asyncio.run(systemctl(manager, ["status", "nothing"], root=True))
     assert (answer.code, answer.err) == (4, "Unit nothing.service could not be found.\n")
+
+
+@pytest.mark.parametrize("words", [[], ["status", "k3s"], ["show", "", "a b"], ["set", "two\nlines", "ü"]])
+def test_words_reach_pid_1_as_they_were_said(words: list[str]) -> None:
+    assert unpacked(packed(words)) == words
+
+
+def test_no_answer_means_that_pid_1_is_going_down() -> None:
+    assert answered(b"") == (1, "", "Failed to get a reply from PID 1: it is going down\n")
+    assert answered(packed(["3", "inactive\n", ""])) == (3, "inactive\n", "")

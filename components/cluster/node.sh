@@ -21,21 +21,56 @@ wait_until() {
 }
 
 # place MODE PATH [NOTE] < CONTENT: writes the file if it differs; true if it did. NOTE is made before the file is written.
+# Its callers look at the answer, and bash forgets `set -e` there: each command says itself that it failed.
 place() {
     local mode=$1 path=$2 note=${3:-} new
-    new=$(mktemp)
-    cat >"$new"
+    if ! { new=$(mktemp) && cat >"$new"; }; then
+        fail "cannot write $path by way of ${TMPDIR:-/tmp}: is the disk full? (df -h ${TMPDIR:-/tmp})"
+    fi
     if cmp -s "$new" "$path"; then
         rm -f "$new"
         return 1
     fi
-    [[ -z $note ]] || touch "$note"
-    install -D -m "$mode" "$new" "$path" || fail "cannot write $path: is the disk full? (df -h $(dirname "$path"))"
+    if ! { [[ -z $note ]] || touch "$note"; } || ! install -D -m "$mode" "$new" "$path"; then
+        fail "cannot write $path: is the disk full? (df -h $(dirname "$path"))"
+    fi
     rm -f "$new"
 }
 
 # put MODE PATH < CONTENT: the same for what K3s reads at its start. The note of a due restart outlives a broken connection.
 put() { place "$@" "$pending" || true; }
+
+# kube_vip PATH ADDRESS < MANIFEST: K3s watches its manifests, so a new one is no reason to restart, hence `place`.
+kube_vip() {
+    local interface manifest
+    interface=$(ip -o -4 addr show | awk -v address="$2/" 'index($4, address) == 1 { print $2; exit }')
+    [[ $interface ]] || fail "no interface holds $2, the address that the site's file gives this machine: ip -4 addr"
+    manifest=$(cat)
+    place 0600 "$1" <<<"${manifest//LYCEUM_INTERFACE/$interface}" || true
+}
+
+# programs_run DIRECTORY...: K3s runs programs from there; hardened images mount more than /tmp without `exec`.
+programs_run() {
+    local directory there mount
+    for directory in "$@"; do
+        there=$directory
+        until [[ -e $there ]]; do there=$(dirname "$there"); done
+        mount=$(findmnt --noheadings --output TARGET,OPTIONS --target "$there") || continue
+        [[ ,${mount##* }, != *,noexec,* ]] ||
+            fail "$directory lies on ${mount%% *}, which is mounted noexec, and K3s runs programs from there: take noexec out of /etc/fstab, then mount -o remount,exec ${mount%% *}"
+    done
+}
+
+# clock_agrees URL: compares the clock with the Date of whoever answers there; nobody, or no Date, is another step's trouble.
+clock_agrees() {
+    local theirs off where=behind
+    theirs=$(curl --silent --insecure --head --max-time 5 "$1" | sed -n 's/^[Dd]ate: *//p' | tr -d '\r') || return 0
+    [[ $theirs ]] || return 0
+    off=$(($(date +%s) - $(date -d "$theirs" +%s)))
+    ((off < 0)) || where="ahead of"
+    ((${off#-} <= 30)) ||
+        fail "its clock is ${off#-} s $where that of $1: certificates, tokens and etcd need clocks that agree. Look at timedatectl and chronyc tracking here and on its host, then run this again"
+}
 
 cloud_init_done() {
     command -v cloud-init >/dev/null || return 0
@@ -45,7 +80,7 @@ cloud_init_done() {
 
 # sysctls KEY=VALUE...: sets them now and at every boot.
 sysctls() {
-    if printf '%s\n' "$@" | place 0644 /etc/sysctl.d/90-lyceum.conf; then
+    if place 0644 /etc/sysctl.d/90-lyceum.conf < <(printf '%s\n' "$@"); then
         sysctl -q --system >/dev/null || fail "sysctl refused a setting in /etc/sysctl.d/90-lyceum.conf"
     fi
 }
@@ -54,20 +89,28 @@ sysctls() {
 # by node. Debian's 20auto-upgrades says the opposite; the last file counts.
 no_upgrades_at_night() {
     command -v apt-get >/dev/null || return 0
-    printf 'APT::Periodic::%s "0";\n' Update-Package-Lists Unattended-Upgrade | place 0644 /etc/apt/apt.conf.d/90-lyceum || true
+    place 0644 /etc/apt/apt.conf.d/90-lyceum < <(printf 'APT::Periodic::%s "0";\n' Update-Package-Lists Unattended-Upgrade) || true
 }
 
-fetch() { curl --fail --silent --show-error --location --retry 5 --retry-all-errors --connect-timeout 10 "${ca[@]}" -o "$2" "$1"; }
+# fetch URL FILE
+fetch() {
+    curl --fail --silent --show-error --location --retry 5 --retry-all-errors --connect-timeout 10 "${ca[@]}" -o "$2" "$1" && return
+    # 23: what was read could not be written (curl's manual, exit codes)
+    (($? != 23)) || fail "cannot write $2: is the disk full? (df -h $(dirname "$2"))"
+    fail "cannot fetch $1"
+}
 
 # k3s_binary VERSION BASE_URL SHA256|-: installs the binary after its checksum is verified; never runs an unverified one.
 k3s_binary() {
     local version=$1 base=$2/${1/+/%2B} want=$3 new=/usr/local/bin/.k3s.new have
     [[ -x /usr/local/bin/k3s && $(/usr/local/bin/k3s --version 2>/dev/null) == *"$version "* ]] && return
+    programs_run /usr/local/bin /var/lib/rancher
+    clock_agrees "$base/k3s"
     if [[ $want == - ]]; then
-        fetch "$base/sha256sum-amd64.txt" /run/lyceum-k3s.sha256 || fail "cannot fetch $base/sha256sum-amd64.txt"
+        fetch "$base/sha256sum-amd64.txt" /run/lyceum-k3s.sha256
         want=$(awk '$2 == "k3s" { print $1 }' /run/lyceum-k3s.sha256)
     fi
-    fetch "$base/k3s" "$new" || fail "cannot fetch $base/k3s"
+    fetch "$base/k3s" "$new"
     have=$(sha256sum "$new" | cut -d' ' -f1)
     if [[ $have != "$want" ]]; then
         rm -f "$new"
@@ -155,6 +198,7 @@ forget_machines() {
 # joiner URL TOKEN
 joiner() {
     wait_until 300 "the API at $1" api_answers "$1" || fail "the API at $1 did not answer within 300 s: is the first server up, does kube-vip hold the address?"
+    clock_agrees "$1/cacerts"
     join "server: $1" "$2"
 }
 

@@ -18,6 +18,7 @@ STUBS = {
     "sysctl": LOG,
     "apt-get": LOG,
     "ip": 'echo "2: ens18    inet 10.9.0.31/16 brd 10.9.255.255 scope global ens18"\n',
+    "findmnt": 'cat "$LYCEUM_TEST/mount" 2>/dev/null || echo "/ rw,relatime"\n',
     "journalctl": 'echo "the last lines of the journal"\n',
     # The real one waits; what is tested here does not take time.
     "sleep": "",
@@ -42,11 +43,12 @@ esac
 """,
     "curl": LOG
     + """
-url=${*: -1} out=
+url=${*: -1} out= given=$*
 while (($#)); do
     case $1 in -o) out=$2 url=$3; break ;; esac
     shift
 done
+case $given in *--head*) cat "$LYCEUM_TEST/headers" 2>/dev/null; exit ;; esac
 case $url in
 */cacerts) [[ -e $LYCEUM_TEST/api ]] && echo CA || exit 7 ;;
 *) cp "$LYCEUM_TEST/mirror/${url##*/}" "$out" ;;
@@ -111,11 +113,14 @@ class Machine:
         """Sets one thing that the stand-ins answer from."""
         (self.state / name).write_text(text)
 
-    def run(self, script: str) -> Ended:
-        """Runs a script as SSH would: on the standard input of bash. The first line tells the stand-ins its process."""
+    def run(self, script: str, command: str = "exec bash -s") -> Ended:
+        """Runs a script as SSH would: on the standard input of a command, bash if none is given.
+
+        The script's first line tells the stand-ins its process.
+        """
         moved = SYSTEM_PATH.sub(lambda found: f"{self.root}/{found[1]}", script)
         done = subprocess.run(
-            ["bash", "-s"],
+            ["bash", "-c", command],
             input=f"export LYCEUM_SCRIPT=$$\n{moved}",
             env={"PATH": f"{self.commands}:{os.environ['PATH']}", "LYCEUM_TEST": str(self.state)},
             capture_output=True,

@@ -3,6 +3,7 @@
 import pulumi
 import pytest
 
+from components.cluster import bootstrap
 from components.cluster.k3s import K3s, K3sArgs
 from components.handles import Login, Machine
 from tests.support.mocks import Graph, Registered, build
@@ -99,7 +100,7 @@ def test_another_host_key_runs_the_script_again(graph: Graph) -> None:
 
 
 def test_the_script_travels_on_standard_input(graph: Graph) -> None:
-    assert {one.inputs["create"] for one in graph.of_type(COMMAND)} == {"sudo -n bash -s"}
+    assert {one.inputs["create"] for one in graph.of_type(COMMAND)} == {bootstrap.run_as_root()}
 
 
 def test_the_kubeconfig_names_the_address_that_moves_and_is_secret(graph: Graph) -> None:

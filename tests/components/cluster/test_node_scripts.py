@@ -1,10 +1,13 @@
 """The scripts for nodes, really run by bash: what they do on a fresh machine, on a finished one, and when they are cut."""
 
 import hashlib
+import re
 import shutil
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
@@ -243,7 +246,8 @@ def test_a_given_checksum_is_held_and_the_mirrors_is_not_asked(machine: Machine)
 
 def test_downloads_are_verified_with_the_campus_ca_where_there_is_one(machine: Machine) -> None:
     machine.run(founding(ca="-----BEGIN CERTIFICATE-----\n"))
-    downloads = [line for line in machine.called("curl") if "cacerts" not in line]
+    # Of whose clock it is, nobody need be sure.
+    downloads = [line for line in machine.called("curl") if "cacerts" not in line and "--head" not in line]
 
     assert downloads
     assert [line for line in downloads if "--cacert /etc/lyceum/ca.pem" not in line] == []
@@ -280,12 +284,138 @@ def test_a_failed_cloud_init_stops_the_script_with_its_words(machine: Machine) -
     assert machine.called("curl") == []
 
 
-def test_a_full_disk_is_named(machine: Machine) -> None:
-    machine.stub("install", "exit 1\n")
-    done = machine.run(functions("put 0600 /etc/rancher/k3s/config.yaml <<<text"))
+FULL = {
+    "a file of K3s": (
+        "install",
+        "cannot write /etc/rancher/k3s/config.yaml: is the disk full? (df -h /etc/rancher/k3s)",
+    ),
+    "the note of a restart": ("touch", "cannot write /etc/rancher/k3s/config.yaml: is the disk full?"),
+    "the way to a file": (
+        "cat",
+        "cannot write /etc/rancher/k3s/config.yaml by way of /tmp: is the disk full? (df -h /tmp)",
+    ),
+    "its name": ("mktemp", "cannot write /etc/rancher/k3s/config.yaml by way of /tmp: is the disk full? (df -h /tmp)"),
+}
+
+
+@pytest.mark.parametrize("where", FULL)
+def test_a_full_disk_is_named(machine: Machine, where: str) -> None:
+    """Whatever it is that does not fit, half a file is never left in its place (fault matrix S5)."""
+    command, told = FULL[where]
+    machine.write(CONFIG, "of before\n")
+    machine.stub(command, "exit 1\n")
+    done = machine.run(functions(f"put 0600 {CONFIG} <<<text"))
 
     assert done.code == 1
-    assert "cannot write /etc/rancher/k3s/config.yaml: is the disk full? (df -h /etc/rancher/k3s)" in done.told
+    assert f"server-1: {told}" in done.told
+    assert machine.path(CONFIG).read_text() == "of before\n"
+
+
+def test_a_disk_that_a_download_fills_is_named(machine: Machine) -> None:
+    machine.stub("curl", '[[ $* == *--head* ]] || { echo "curl: (23) Failure writing output" >&2; exit 23; }\n')
+    done = machine.run(functions("k3s_binary v1.36.4+k3s1 https://mirror 00"))
+
+    assert done.code == 1
+    assert "server-1: cannot write /usr/local/bin/.k3s.new: is the disk full? (df -h /usr/local/bin)" in done.told
+
+
+def test_a_full_disk_under_the_kernels_settings_stops_the_run(machine: Machine) -> None:
+    """K3s would refuse to start, and say why in other words."""
+    machine.stub("install", '[[ ${*: -1} != */90-lyceum.conf ]] || exit 1\nexec /usr/bin/install "$@"\n')
+    done = machine.run(founding())
+
+    assert done.code == 1
+    assert "cannot write /etc/sysctl.d/90-lyceum.conf: is the disk full?" in done.told
+
+
+def test_a_full_disk_under_the_manifests_stops_the_run(machine: Machine) -> None:
+    """Without kube-vip nobody holds the API's address; a write that fails must not go unnoticed until then."""
+    machine.stub("install", '[[ ${*: -1} != */kube-vip.yaml ]] || exit 1\nexec /usr/bin/install "$@"\n')
+    done = machine.run(founding())
+
+    assert done.code == 1
+    assert "cannot write /var/lib/rancher/k3s/server/manifests/kube-vip.yaml: is the disk full?" in done.told
+    assert machine.called("systemctl start") == []
+
+
+def test_a_machine_without_its_address_is_told_before_k3s_starts(machine: Machine) -> None:
+    machine.stub("ip", 'echo "2: ens18    inet 10.9.0.131/16 scope global ens18"\n')
+    done = machine.run(founding())
+
+    assert done.code == 1
+    assert "no interface holds 10.9.0.31, the address that the site's file gives this machine: ip -4 addr" in done.told
+    assert machine.called("systemctl start") == []
+
+
+def test_a_password_that_sudo_wants_is_told_with_the_remedy(machine: Machine) -> None:
+    """S5: the run itself fails, and so does `sudo true`."""
+    machine.stub("sudo", "echo 'sudo: a password is required' >&2; exit 1\n")
+    done = machine.run(founding(), bootstrap.run_as_root())
+
+    assert done.code == 1
+    assert "sudo: a password is required" in done.told
+    assert "would have to type a password for sudo: give it NOPASSWD in /etc/sudoers.d" in done.told
+    assert machine.log == []
+
+
+def test_a_script_that_fails_under_a_sudo_that_works_says_nothing_of_sudo(machine: Machine) -> None:
+    machine.stub("sudo", 'shift; exec "$@"\n')
+    done = machine.run(functions("fail 'no moon'; exit 9"), bootstrap.run_as_root())
+
+    assert (done.code, done.told) == (1, "server-1: no moon\n")
+
+
+@pytest.mark.parametrize("directory", ["/usr/local/bin", "/var/lib/rancher"])
+def test_a_disk_that_may_run_nothing_is_told_before_anything_is_fetched(machine: Machine, directory: str) -> None:
+    machine.path(directory).mkdir(parents=True, exist_ok=True)
+    machine.stub("findmnt", f'case $* in *{directory}) echo "/data rw,nosuid,noexec" ;; *) echo "/ rw" ;; esac\n')
+    done = machine.run(founding())
+
+    assert done.code == 1
+    assert f"{directory} lies on /data, which is mounted noexec, and K3s runs programs from there" in done.told
+    assert "mount -o remount,exec /data" in done.told
+    assert machine.called("curl") == []
+
+
+@pytest.mark.lab
+def test_a_tmp_that_may_run_nothing_is_no_trouble(machine: Machine, tmp_path: Path) -> None:
+    """CIS-hardened images mount it so; a script of ours only ever writes there."""
+    (tmp_path / "tmp").mkdir()
+    mounted = f"mount -t tmpfs -o noexec none {tmp_path}/tmp && export TMPDIR={tmp_path}/tmp"
+    control = (
+        f"printf '#!/bin/sh\n' >{tmp_path}/tmp/try && chmod +x {tmp_path}/tmp/try && ! {tmp_path}/tmp/try 2>/dev/null"
+    )
+    done = machine.run(
+        founding(),
+        f"exec unshare -rm bash -c '{mounted} && {control} && exec bash -s'".replace("'#!/bin/sh\n'", '"#!/bin/sh\n"'),
+    )
+
+    assert done.code == 0, done.told
+    assert machine.called("systemctl start") == ["systemctl start k3s"]
+
+
+def http_date(seconds_from_now: int) -> str:
+    return f"HTTP/2 200\r\ndate: {format_datetime(datetime.now(UTC) + timedelta(seconds=seconds_from_now), usegmt=True)}\r\n\r\n"
+
+
+@pytest.mark.parametrize(("offset", "told"), [(-3600, "36[0-9][0-9] s ahead of"), (3600, "3[56][0-9][0-9] s behind")])
+def test_a_clock_that_is_wrong_is_told_by_how_much(machine: Machine, offset: int, told: str) -> None:
+    """S5: TLS and etcd would only say that a certificate is not yet valid."""
+    machine.say("api")
+    machine.say("headers", http_date(offset))
+    founder, agent = machine.run(founding()), machine.run(joining())
+
+    for done in (founder, agent):
+        assert done.code == 1
+        assert re.search(f"server-1: its clock is {told} that of https://", done.told), done.told
+        assert "Look at timedatectl and chronyc tracking" in done.told
+    assert machine.called("systemctl start") == []
+
+
+def test_a_clock_that_is_nearly_right_is_right(machine: Machine) -> None:
+    machine.say("headers", http_date(-10))
+
+    assert machine.run(founding()).code == 0
 
 
 def test_a_first_server_never_founds_a_second_cluster(machine: Machine) -> None:

@@ -92,8 +92,7 @@ kube-controller-manager-arg:
 - terminated-pod-gc-threshold=100
 LYCEUM_END_OF_FILE
 install -d -m 0700 /var/lib/rancher/k3s/server/logs
-interface=$(ip -o -4 addr show | awk '$4 ~ /^10.9.0.32\// { print $2 }')
-sed "s/LYCEUM_INTERFACE/$interface/" <<'LYCEUM_END_OF_FILE' | place 0600 /var/lib/rancher/k3s/server/manifests/kube-vip.yaml || true
+kube_vip /var/lib/rancher/k3s/server/manifests/kube-vip.yaml 10.9.0.32 <<'LYCEUM_END_OF_FILE'
 apiVersion: v1
 kind: ServiceAccount
 metadata:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from config.secrets import derived_text
+from ops.files import write_whole
 
 SUFFIX = ".db"
 DIGEST = 32
@@ -58,7 +59,7 @@ def note_path(file: Path) -> Path:
 
 def write_note(file: Path, note: Note) -> None:
     """Writes the note; it comes last, so a snapshot with a note is complete."""
-    note_path(file).write_text(json.dumps(asdict(note), indent=1) + "\n")
+    write_whole(note_path(file), json.dumps(asdict(note), indent=1) + "\n")
 
 
 def read_note(file: Path) -> Note:

@@ -18,6 +18,7 @@ from config.propose import Answers, FoundGpu, FoundHost, propose
 from config.sitefile import merged, written
 from ops import inventory
 from ops.console import USAGE, console, errors, fail, step
+from ops.files import write_whole
 from ops.inventory import Inventory
 from ops.proxmox_api import Api
 from ops.stack import INSIDE, PROJECT
@@ -198,7 +199,7 @@ def overlaid(site: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
 
 
 def _write(path: Path, name: str, site: dict[str, Any]) -> None:
-    path.write_text(written(site), encoding="utf-8")
+    write_whole(path, written(site))
     console.print(f"[green]✓[/] wrote {_shown(path)}")
     for problem in check(path).problems:
         errors.print(f"[yellow]![/] {problem}", markup=False)
@@ -215,7 +216,7 @@ def _correct(path: Path, found: Inventory | None) -> None:
     if not told:
         console.print(f"[green]✓[/] {_shown(path)} is as the hardware is; nothing was changed")
         return
-    path.write_text(text, encoding="utf-8")
+    write_whole(path, text)
     for line in told:
         console.print(f"[yellow]•[/] {line}", highlight=False)
     console.print(f"[green]✓[/] {_shown(path)}: comments and everything else are as they were")

@@ -40,6 +40,12 @@ def entries(stack: str, *, file: Path = JOURNAL) -> Iterator[dict[str, Any]]:
             yield entry
 
 
+def gone_before(stack: str, names: set[str], *, file: Path = JOURNAL) -> set[str]:
+    """Those of the machines that a command has taken away, or begun to: who repeats it after a kill means them."""
+    taken = [entry for entry in entries(stack, file=file) if entry["operation"] == "remove"]
+    return names & {name for entry in taken for name in entry["nodes"]}
+
+
 def message(operation: str, words: list[str]) -> str:
     """The same for the engine's own history: `replace gpu-2 (--force data)`."""
     return operation + (f" (--force {' --force '.join(sorted(words))})" if words else "")

@@ -2,6 +2,7 @@
 
 import getpass
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,7 +14,7 @@ from ops.console import console, fail, step
 from ops.proxmox_api import Api
 from ops.secrets import store
 from ops.site_stack import sound_site, stack_of
-from ops.stack import PROJECT
+from ops.stack import PROJECT, STATE, Stack
 
 app = typer.Typer(name="proxmox", help="What is set up once in Proxmox.", no_args_is_help=True)
 
@@ -47,18 +48,29 @@ def prepare(
         api = Api(str(found.proxmox.endpoint), ca)
         api.sign_in(user, password)
         with step(f"prepare {found.proxmox.endpoint.host} for {found.title}"):
-            token = carry_out(api, found)
+            token = carry_out(api, found, unkept := unkept_token(chosen))
     except PveError as error:
         fail(str(error))
     if token:
         store(chosen, "proxmox-token", token)
+        unkept.unlink(missing_ok=True)
         console.print(f"[green]✓[/] the token {TOKEN} is made and kept")
     else:
         console.print(f"[dim]the token {TOKEN} was there; Proxmox shows its secret only once[/]")
 
 
-def carry_out(api: Api, site: Site) -> str | None:
+def unkept_token(stack: Stack) -> Path:
+    """Is there while a token of ours is made and not yet kept; its secret is lost with a command that is killed then."""
+    return STATE / "prepare" / f"{stack.name}.token"
+
+
+def carry_out(api: Api, site: Site, unkept: Path) -> str | None:
     """Does the set-up; what is there already is brought to what it should be.
+
+    Args:
+        api: Signed in as an administrator.
+        site: The campus.
+        unkept: See `unkept_token`; made here, and removed by whoever keeps the token.
 
     Returns:
         The new token, `user@realm!name=uuid`; None if there was one already.
@@ -70,7 +82,13 @@ def carry_out(api: Api, site: Site) -> str | None:
         _ensure(api, call)
     there = {item["tokenid"] for item in api.call("GET", f"access/users/{USER}/token")}
     token = None
+    if TOKEN_NAME in there and unkept.exists():
+        # Nobody was ever given that one.
+        api.send("DELETE", f"access/users/{USER}/token/{TOKEN_NAME}", {})
+        there.remove(TOKEN_NAME)
     if TOKEN_NAME not in there:
+        unkept.parent.mkdir(parents=True, exist_ok=True)
+        unkept.touch()
         made = token_call()
         answer = api.send(made.method, made.path, made.params)
         token = f"{answer['full-tokenid']}={answer['value']}"

@@ -2,12 +2,10 @@
 
 import getpass
 import json
-import os
 import re
 import secrets as random
 import subprocess
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,6 +14,7 @@ from rich.table import Table
 from config.needs import Need, needs
 from ops.console import FAILED, USAGE, console, fail
 from ops.engine import Engine
+from ops.files import PRIVATE, write_whole
 from ops.site_stack import sound_site, stack_of
 from ops.stack import PROJECT, Stack
 
@@ -117,7 +116,7 @@ def store(stack: Stack, name: str, value: str) -> None:
     """Puts a secret into the file that the site names for it, or encrypted into the stack's configuration."""
     reference = stack.site.secrets.get(name)
     if reference:
-        write_private(PROJECT / reference.file, value)
+        write_whole(PROJECT / reference.file, value + "\n", PRIVATE)
         return
     Engine(stack).init()
     # The value goes through a pipe: arguments can be read by everybody on the machine.
@@ -133,14 +132,3 @@ def store(stack: Stack, name: str, value: str) -> None:
     if done.returncode:
         fail(f"pulumi config set: {(done.stderr or done.stdout).replace(value, '…').strip()}")
     stack.__dict__.pop("settings", None)
-
-
-def write_private(path: Path, value: str) -> None:
-    """Writes a file that only its owner reads, in one step: it is never there half."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.new")
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(value + "\n")
-    draft.replace(path)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from functools import cached_property
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from config.hosts import Node
 from config.load import load_site
 from config.site import STAGES, Site
 from ops.console import USAGE, fail
+from ops.files import write_whole
 from toolchain.environment import engine_environment
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -73,7 +75,10 @@ class Stack:
             data["config"].pop(f"lyceum:{key}", None)
         else:
             data["config"][f"lyceum:{key}"] = value
-        yaml.dump(data, self.file)
+        text = StringIO()
+        yaml.dump(data, text)
+        # It holds the salt of every secret in the state: half a file would lose them all.
+        write_whole(self.file, text.getvalue())
         self.__dict__.pop("settings", None)
 
     @property

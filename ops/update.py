@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from ops import journal
 from ops.console import REFUSED, USAGE, console, fail, step
 from ops.engine import PARALLEL, Engine
 from ops.nodes.leave import Leave, leave
@@ -87,7 +88,10 @@ def _allow_removal(engine: Engine, stage: str, words: set[str], force: frozenset
     state = engine.export()
     stack = engine.stack
     going = removals(state, stack.site, stack.nodes_at(stage))
-    if unknown := words - {removal.name for removal in going}:
+    unknown = words - {removal.name for removal in going}
+    if gone := journal.gone_before(stack.name, unknown) - existing(state).keys():
+        console.print(f"[dim]{', '.join(sorted(gone))}: removed already[/]")
+    if unknown := unknown - gone:
         fail(f"--remove {' '.join(sorted(unknown))}: not to be removed at stage {stage}", USAGE)
     if missing := [removal for removal in going if removal.name not in words]:
         _show(going)

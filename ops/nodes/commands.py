@@ -129,12 +129,14 @@ def remove(stack: StackName, names: Names, *, force: Force = None, minutes: Minu
     with engine.alone() as lock:
         settle(engine)
         known = machines(engine.export())
-        if unknown := [name for name in names if name not in known]:
-            absent = [name for name in unknown if name in engine.stack.out_of_service]
-            if len(absent) == len(names):
-                console.print(f"{', '.join(absent)}: removed already")
-                return
-            fail(f"{', '.join(unknown)}: no such machine; ./lyceum node list {stack}", USAGE)
+        unknown = {name for name in names if name not in known}
+        if gone := unknown & (engine.stack.out_of_service | journal.gone_before(stack, unknown)):
+            console.print(f"[dim]{', '.join(sorted(gone))}: removed already[/]")
+        if unknown := unknown - gone:
+            fail(f"{', '.join(sorted(unknown))}: no such machine; ./lyceum node list {stack}", USAGE)
+        names = [name for name in names if name in known]
+        if not names:
+            return
         leave(engine, Leave(tuple(names), "remove", words, minutes * 60))
         still = {node.name for node in engine.stack.site.machines}
         out = sorted(engine.stack.out_of_service | (set(names) & still))

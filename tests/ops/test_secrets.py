@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from config.load import load_site
 from ops.__main__ import app
-from ops.secrets import checked, write_private
+from ops.secrets import checked
 
 RUNNER = CliRunner()
 CANARY = "canary@pve!canary=0badc0de-0000-4000-8000-000000000000"
@@ -82,14 +82,6 @@ def test_what_is_no_such_secret_is_told_by_its_form(name: str, value: str, capsy
     with pytest.raises(typer.Exit):
         checked(name, value)
     assert f"that is no {name}" in capsys.readouterr().err
-
-
-def test_a_private_file_is_never_there_half(tmp_path: Path) -> None:
-    target = tmp_path / "deep" / "secret"
-    write_private(target, "one")
-    write_private(target, "two")
-    assert target.read_text() == "two\n"
-    assert [path.name for path in target.parent.iterdir()] == ["secret"]
 
 
 @pytest.mark.engine

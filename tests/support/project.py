@@ -96,6 +96,23 @@ class Project:
         known = json.loads((self.run / "pve" / "state.json").read_text())["vms"]
         return {machine["config"]["name"]: machine for machine in known.values()}
 
+    def killed_at(self, moment: str, *arguments: str) -> bool:
+        """Runs a command and kills it, and whatever it started, with SIGKILL as soon as it prints a text.
+
+        Returns:
+            Whether it was killed; False if it ended well without ever printing that.
+        """
+        process = self.start(*arguments)
+        assert process.stdout
+        printed = []
+        for line in process.stdout:
+            printed.append(line)
+            if moment in line:
+                end(process)
+                return True
+        assert process.wait() == 0, f"lyceum {' '.join(arguments)} ended with {process.returncode}:\n{''.join(printed)}"
+        return False
+
     def kill_engine(self, after: float) -> None:
         """Starts `up`, and kills the engine with SIGKILL some seconds after it began to work."""
         process = self.start("up", "dev", "--yes")
@@ -116,6 +133,16 @@ class Project:
                         return entry
             time.sleep(0.02)
         return Path("/proc/none")
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """Kills a command, then everything below it, by process id; returns when it is gone."""
+    below = _descendants(process.pid)
+    process.kill()
+    for entry in below:
+        with suppress(ProcessLookupError):  # it went with its parent
+            os.kill(int(entry.name), signal.SIGKILL)
+    process.communicate(timeout=MINUTES)
 
 
 def _descendants(pid: int) -> list[Path]:

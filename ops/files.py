@@ -1,0 +1,26 @@
+"""Files that are whole at every moment: a command may be killed while it writes."""
+
+import os
+from pathlib import Path
+
+PRIVATE, PUBLIC = 0o600, 0o644
+
+
+def write_whole(path: Path, text: str, mode: int = PUBLIC) -> None:
+    """Writes a text file in one step, so that nobody ever finds half of it; keeps the mode of one that is replaced.
+
+    Args:
+        path: The file; directories above it are made.
+        text: All of it.
+        mode: Of a new file; one that is `PRIVATE` is never open to others, not even while it is written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and mode != PRIVATE:
+        mode = path.stat().st_mode & 0o777
+    draft = path.with_name(f".{path.name}.new")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)

@@ -15,6 +15,7 @@ from components.platform.platform import Platform, PlatformArgs
 from components.workspaces.workspaces import Workspaces, WorkspacesArgs
 from config.deployed import fixed
 from config.load import load
+from config.tokens import Kind, purpose
 
 settings = load()
 site, secrets = settings.site, settings.secrets
@@ -33,8 +34,8 @@ k3s = K3s(
         site=site,
         machines=fleet.machines,
         login=Login(user=USER, private_key=secrets.ssh_private_key),
-        token=secrets.derived("k3s-token"),
-        agent_token=secrets.derived("k3s-agent-token"),
+        token=secrets.derived(purpose(Kind.SERVER, settings.generations.server_token)),
+        agent_token=secrets.derived(purpose(Kind.AGENT, settings.generations.agent_token)),
         ca=Path(site.ca_file).read_text() if site.ca_file and Path(site.ca_file).exists() else "",
         known_ca=settings.known_ca,
         restore_from=settings.restore_from,

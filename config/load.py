@@ -1,6 +1,6 @@
 """Reads a site file, and the stack's configuration; nothing else touches `pulumi.Config`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pulumi
@@ -9,6 +9,7 @@ from config.check import PROJECT, SITES, SiteError, check
 from config.hosts import Node
 from config.secrets import MissingSecretError, Secrets, load_secrets
 from config.site import STAGES, Site
+from config.tokens import SETTING, Generations, GenerationsError, read
 
 __all__ = ["PROJECT", "SITES", "Settings", "load", "load_site"]
 
@@ -24,6 +25,7 @@ class Settings:
         known_ca: SHA-256 of the running cluster's CA (`lyceum:cluster-ca`), set when the first server was replaced.
         out_of_service: Machines that were taken away by name (`lyceum:out-of-service`), whatever the stage says.
         restore_from: etcd snapshot that new servers start from (`lyceum:restore-from`), set while a restore lasts.
+        generations: Which generation of K3s's tokens is in use (`lyceum:token-generations`).
     """
 
     site: Site
@@ -32,6 +34,7 @@ class Settings:
     known_ca: str
     out_of_service: frozenset[str] = frozenset()
     restore_from: Path | None = None
+    generations: Generations = field(default_factory=Generations)
 
     @property
     def nodes(self) -> tuple[Node, ...]:
@@ -64,7 +67,8 @@ def load() -> Settings:
     try:
         site = load_site(config.require("site"))
         secrets = load_secrets(config, site)
-    except (SiteError, MissingSecretError) as error:
+        generations = read(config.get_object(SETTING))
+    except (SiteError, MissingSecretError, GenerationsError) as error:
         raise pulumi.RunError(str(error)) from None
     return Settings(
         site=site,
@@ -73,4 +77,5 @@ def load() -> Settings:
         known_ca=config.get("cluster-ca") or "",
         out_of_service=frozenset(config.get_object("out-of-service") or ()),
         restore_from=Path(file) if (file := config.get("restore-from")) else None,
+        generations=generations,
     )

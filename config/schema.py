@@ -11,6 +11,7 @@ from config.check import PROJECT, SITES
 from config.needs import NAMES
 from config.reference import reference
 from config.site import STAGES, Site
+from config.tokens import SETTING
 
 SITE_SCHEMA = SITES / "site.schema.json"
 STACK_SCHEMA = SITES / "stack.schema.json"
@@ -60,6 +61,10 @@ def stack_schema() -> dict[str, Any]:
             "type": "array",
             "items": {"type": "string"},
             "description": "Machines that `./lyceum node remove` took away.",
+        },
+        f"lyceum:{SETTING}": {
+            "type": "object",
+            "description": "Generations of K3s's tokens; set by `./lyceum secrets rotate`.",
         },
         **{f"lyceum:{name}": secure for name in NAMES},
     }

@@ -10,9 +10,10 @@ from config.rules.finding import Finding
 from config.rules.nearest import did_you_mean
 from config.rules.plain_text import plain_text
 from config.site import STAGES
+from config.tokens import SETTING
 
 TOP = ("config", "encryptionsalt", "encryptedkey", "secretsprovider", "environment")
-PLAIN = ("site", "stage", "cluster-ca", "out-of-service")
+PLAIN = ("site", "stage", "cluster-ca", "out-of-service", SETTING)
 """Settings of ours that are no secrets."""
 
 

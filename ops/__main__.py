@@ -8,6 +8,7 @@ from rich.markup import escape
 from components.hosts.pve import PveError
 from config.check import SiteError
 from config.secrets import MissingSecretError
+from config.tokens import GenerationsError
 from lab.campus import CampusError, ControlError, NotRunning
 from lab.cli import app as lab
 from ops.backup import app as backup
@@ -22,12 +23,22 @@ from ops.restore import restore
 from ops.secrets import app as secrets
 from ops.show import show
 from ops.status import status
+from ops.tokens.rotate import rotate
 from ops.update import destroy, preview, up
 from ops.upgrade.commands import app as upgrade
 from ops.validate import validate
 from toolchain.environment import ToolchainMissingError
 
-FORESEEN = (PveError, SiteError, MissingSecretError, CampusError, ControlError, NotRunning, ToolchainMissingError)
+FORESEEN = (
+    PveError,
+    SiteError,
+    MissingSecretError,
+    GenerationsError,
+    CampusError,
+    ControlError,
+    NotRunning,
+    ToolchainMissingError,
+)
 """Errors whose text says what is wrong and what to do."""
 app = typer.Typer(
     name="lyceum",
@@ -43,6 +54,7 @@ app.add_typer(nodes, name="node")
 app.add_typer(backup, name="backup")
 app.add_typer(upgrade, name="upgrade")
 app.add_typer(proxmox, name="proxmox")
+secrets.command()(rotate)
 app.add_typer(secrets, name="secrets")
 
 

@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 from config.hosts import Node
 from config.load import load_site
 from config.site import STAGES, Site
+from config.tokens import SETTING, Generations, read
 from ops.console import USAGE, fail
 from ops.files import write_whole
 from toolchain.environment import engine_environment
@@ -66,7 +67,7 @@ class Stack:
         """Writes another stage, keeping comments."""
         self.set("stage", stage)
 
-    def set(self, key: str, value: str | list[str] | None) -> None:
+    def set(self, key: str, value: str | list[str] | dict[str, object] | None) -> None:
         """Writes a plain setting, keeping comments; None takes it out."""
         yaml = YAML()
         yaml.width = 4096  # leave long lines, such as the encryption salt, as they are
@@ -85,6 +86,15 @@ class Stack:
     def out_of_service(self) -> frozenset[str]:
         """Machines of the site that were taken away by name (`lyceum node remove`)."""
         return frozenset(self.settings.get("out-of-service") or ())
+
+    @property
+    def generations(self) -> Generations:
+        """Which generation of K3s's tokens is in use."""
+        return read(self.settings.get(SETTING))
+
+    def set_generations(self, generations: Generations) -> None:
+        """Writes which one is."""
+        self.set(SETTING, generations.written() or None)
 
     @property
     def nodes(self) -> tuple[Node, ...]:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from config.tokens import Generations
 from ops.console import FAILED, console, fail
 from ops.engine import Engine
 from ops.kube import Kube, Object
@@ -49,6 +50,7 @@ class Report:
     ingress: str
     nodes: list[NodeState]
     layers: list[LayerState]
+    tokens: str
 
     @property
     def healthy(self) -> bool:
@@ -123,6 +125,12 @@ def ingress_address(kube: Kube) -> str:
     return ""
 
 
+def tokens(generations: Generations) -> str:
+    """Which generation of K3s's tokens is in use, and what is not finished."""
+    said = f"server token generation {generations.server_token}, agent token generation {generations.agent_token}"
+    return said + (f"; the rotation of the {generations.rotating} is not finished" if generations.rotating else "")
+
+
 def report(stack: Stack) -> Report:
     """Asks the cluster."""
     kube = Kube.of(Engine(stack))
@@ -141,6 +149,7 @@ def report(stack: Stack) -> Report:
         ingress=ingress_address(kube),
         nodes=[node_state(node) for node in kube.items("/api/v1/nodes")],
         layers=layers(kube),
+        tokens=tokens(stack.generations),
     )
 
 
@@ -155,7 +164,9 @@ def show(found: Report) -> None:
     for layer in found.layers:
         table.add_row(layer.name, layer.namespace, mark[layer.ready], layer.waiting)
     console.print(table)
-    console.print(f"API      {found.api}\nIngress  {found.ingress or '[red]no address yet[/]'}")
+    console.print(
+        f"API      {found.api}\nIngress  {found.ingress or '[red]no address yet[/]'}\nTokens   {found.tokens}"
+    )
 
 
 def status(

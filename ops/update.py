@@ -14,6 +14,7 @@ from ops.preflight.run import preflight
 from ops.removal import Removal, existing, removals, unprotected, without_cluster
 from ops.settle import settle
 from ops.stack import Stack
+from ops.tokens.guard import no_rotation
 from ops.upgrade.commands import guard
 
 StackName = Annotated[str, typer.Argument(help="The stack: `dev` for Pulumi.dev.yaml.")]
@@ -42,6 +43,7 @@ def up(
     engine = _begin(stack)
     with engine.alone() as lock:
         settle(engine)
+        no_rotation(engine.stack)
         guard(engine)
         preflight(engine, stage or engine.stack.stage, required=True)
         _allow_removal(engine, stage or engine.stack.stage, set(remove or ()), frozenset(force or ()))

@@ -8,6 +8,7 @@ from pathlib import Path
 from components.cluster import k3s_config
 from config.hosts import Node, Role
 from config.site import Site
+from config.tokens import Kind
 
 NODE_SH = (Path(__file__).parent / "node.sh").read_text()
 CA_FILE = "/etc/lyceum/ca.pem"
@@ -69,6 +70,10 @@ def unit_name(role: Role) -> str:
     return "k3s" if role is Role.SERVER else "k3s-agent"
 
 
+def _same_token(kind: Kind, file: str, token: str) -> str:
+    return shlex.join(["same_token", kind.value, file, token]) + "\n"
+
+
 def _prepare(site: Site, ca: str) -> list[str]:
     trust = [_file("0644", CA_FILE, ca)] if ca else []
     return [
@@ -110,6 +115,8 @@ def server_script(
     names = sorted((one.name for one in site.machines if one.role is Role.SERVER), key=lambda name: name != node.name)
     return whole(
         [
+            _same_token(Kind.SERVER, k3s_config.TOKEN_FILE, token),
+            _same_token(Kind.AGENT, k3s_config.AGENT_TOKEN_FILE, agent_token),
             *_prepare(site, ca),
             shlex.join(
                 ["founder", url, token, known_ca, *filter(None, [snapshot])] if founding else ["joiner", url, token]
@@ -136,6 +143,7 @@ def agent_script(node: Node, site: Site, *, token: str, ca: str) -> str:
     """The script that makes a K3s agent; `token` is `K10<CA hash>::node:…`."""
     return whole(
         [
+            _same_token(Kind.AGENT, k3s_config.TOKEN_FILE, token),
             *_prepare(site, ca),
             shlex.join(["joiner", k3s_config.api_url(site), token]) + "\n",
             _file("0600", "/etc/rancher/k3s/config.yaml", k3s_config.agent_config(node)),

@@ -144,6 +144,15 @@ service() {
 api_answers() { curl --silent --insecure --max-time 3 "$1/cacerts"; }
 silent() { ! api_answers "$1"; }
 
+# same_token WHICH FILE TOKEN: where K3s has run already, its token stays. The cluster's bootstrap data is encrypted with the
+# server token, so that a server which starts with another one is shut out, with the right one afterwards as well.
+same_token() {
+    local data=/var/lib/rancher/k3s
+    [[ -s $2 && (-e $data/server/token || -e $data/agent/client-kubelet.crt) ]] || return 0
+    [[ $(sed 's/.*://' "$2") == "${3##*:}" ]] ||
+        fail "the $1 is another one than K3s runs with here; nothing was changed. Tokens are changed by ./lyceum secrets rotate SITE $1, which also finishes what it began; old snapshots need the old one. If the seed was changed: bring it back"
+}
+
 # join LINE TOKEN: how K3s comes to its cluster.
 join() {
     put 0600 /etc/rancher/k3s/config.yaml.d/10-join.yaml <<<"$1"

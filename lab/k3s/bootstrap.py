@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import secrets
+import time
 from collections.abc import Mapping
 
 from cryptography.exceptions import InvalidTag
@@ -17,9 +18,13 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from lab.k3s.paths import Paths, write_secret
 from lab.k3s.pki import SHARED
 
-__all__ = ["PREFIX", "BootstrapError", "decrypt", "encrypt", "pack", "storage_key", "unpack"]
+__all__ = ["PREFIX", "BootstrapError", "check_newer", "decrypt", "encrypt", "find", "pack", "storage_key", "unpack"]
 
 PREFIX = "/bootstrap"
+PASSWD = "cred/passwd"  # noqa: S105 - a path
+"""Who may join with which token; part of the bootstrap data too."""
+_SKEW = 3
+"""Seconds by which a file may be newer than the cluster's copy of it (K3s, systemTimeSkew)."""
 DIFFERENT_TOKEN = "bootstrap data already found and encrypted with different token"  # noqa: S105 (K3s's message)
 
 
@@ -64,18 +69,39 @@ def find(password: str, stored: Mapping[str, str]) -> bytes | None:
 
 
 def pack(paths: Paths) -> bytes:
-    """Return the shared files of this server as JSON of name to base64."""
-    files = {name: paths.server / name for name in SHARED}
+    """Return the shared files of this server as JSON: by name, the base64 of each and when it was last changed."""
+    files = {name: paths.server / name for name in (*SHARED, PASSWD)}
     return json.dumps(
-        {name: base64.b64encode(file.read_bytes()).decode() for name, file in files.items() if file.exists()}
+        {
+            name: {"content": base64.b64encode(file.read_bytes()).decode(), "timestamp": int(file.stat().st_mtime)}
+            for name, file in files.items()
+            if file.exists()
+        }
     ).encode()
 
 
+def check_newer(paths: Paths, packed: bytes) -> None:
+    """Refuse to start where this server's own `passwd` was changed after the cluster's copy was saved, as K3s does.
+
+    K3s looks at every shared file; `passwd` is the one that changes by itself, with a changed token. A server that was
+    started with a wrong token has such a file and is refused with the right token as well, until the file is removed.
+    """
+    saved, file = json.loads(packed).get(PASSWD), paths.server / PASSWD
+    if saved is None or not file.exists() or file.read_bytes() == base64.b64decode(saved["content"]):
+        return
+    if file.stat().st_mtime - saved["timestamp"] >= _SKEW:
+        raise BootstrapError(
+            f"{file} newer than datastore and could cause a cluster outage. Remove the file(s) from disk and restart "
+            "to be recreated from datastore."
+        )
+
+
 def unpack(paths: Paths, packed: bytes) -> None:
-    """Write the shared files; what is there and equal stays untouched."""
-    for name, encoded in json.loads(packed).items():
-        if name not in SHARED:
+    """Write the shared files with the times of the cluster's copies; what is there and equal stays untouched."""
+    for name, saved in json.loads(packed).items():
+        if name not in (*SHARED, PASSWD):
             raise BootstrapError(f"bootstrap data names a file that no server shares: {name}")
-        file, content = paths.server / name, base64.b64decode(encoded)
+        file, content = paths.server / name, base64.b64decode(saved["content"])
         if not file.exists() or file.read_bytes() != content:
             write_secret(file, content, 0o644 if name.endswith(".crt") else 0o600)
+            os.utime(file, (time.time(), saved["timestamp"]))

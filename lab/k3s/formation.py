@@ -46,7 +46,10 @@ def write_tokens(paths: Paths, credentials: Credentials) -> None:
     node_token.unlink(missing_ok=True)
     node_token.symlink_to(paths.server / "token")
     passwd = f"{credentials.server},server,server,k3s:server\n{credentials.agent},node,node,k3s:agent\n"
-    write_secret(paths.cred / "passwd", passwd)
+    file = paths.server / bootstrap.PASSWD
+    # Its time counts (bootstrap.check_newer): like K3s, write it when it changes only.
+    if not file.exists() or file.read_text() != passwd:
+        write_secret(file, passwd)
 
 
 class Formation:
@@ -223,7 +226,14 @@ class Formation:
         etcd = await self._start_etcd()
         if (await etcd.status()).get("isLearner"):
             await membership.promote(etcd, self.paths, await self._voters())
-        await self._check_bootstrap(etcd, credentials)
+        try:
+            await self._check_bootstrap(etcd, credentials, running=True)
+        except bootstrap.BootstrapError as error:
+            if str(error) == bootstrap.DIFFERENT_TOKEN:
+                # K3s writes the token that it was given into these files before it notices that it is the wrong one.
+                write_tokens(self.paths, credentials)
+                (self.paths.server / bootstrap.PASSWD).touch()
+            raise
         return etcd
 
     async def _voters(self) -> list[str]:
@@ -235,7 +245,7 @@ class Formation:
             await supervisor.close()
         return clients
 
-    async def _check_bootstrap(self, etcd: Etcd, credentials: Credentials) -> None:
+    async def _check_bootstrap(self, etcd: Etcd, credentials: Credentials, *, running: bool = False) -> None:
         while not self.children.ended.done():
             try:
                 stored = await etcd.get_prefix(bootstrap.PREFIX)
@@ -245,6 +255,8 @@ class Formation:
                 continue
             packed = bootstrap.find(credentials.server, stored)
             if packed is not None:
+                if running:
+                    bootstrap.check_newer(self.paths, packed)
                 bootstrap.unpack(self.paths, packed)
             return
         raise StartError(self.failure())

@@ -127,16 +127,20 @@ class Server:
             await etcd.put(bootstrap.storage_key(credentials.server), value)
 
     async def _rotate(self, etcd: Etcd, state: State, credentials: Credentials, password: str) -> None:
-        """Change the server token: the bootstrap data is encrypted anew, the old copy removed."""
+        """Change the server token: this server's files, then the bootstrap data, encrypted anew; the old copy goes.
+
+        Other servers know the old token until they are started with the new one. With the token that is in use, this
+        saves the bootstrap data as this server has it (K3s, pkg/server/handlers/token.go and pkg/cluster/storage.go).
+        """
+        if credentials.agent == credentials.server:
+            credentials.agent = state.agent_password = password
+        credentials.server = state.server_password = password
+        write_tokens(self.paths, credentials)
         value = bootstrap.encrypt(password, bootstrap.pack(self.paths))
         await etcd.put(bootstrap.storage_key(password), value)
         for key in await etcd.get_prefix(bootstrap.PREFIX):
             if key != bootstrap.storage_key(password):
                 await etcd.delete(key)
-        if credentials.agent == credentials.server:
-            credentials.agent = state.agent_password = password
-        credentials.server = state.server_password = password
-        write_tokens(self.paths, credentials)
 
     async def _start_node(self) -> None:
         """Register this server's own Node, through its own supervisor like any other."""

@@ -20,6 +20,7 @@ from ops.nodes.replace import finished, replace_machine
 from ops.removal import unprotected
 from ops.settle import settle
 from ops.stack import Stack
+from ops.tokens.guard import no_rotation
 
 app = typer.Typer(no_args_is_help=True, help="The life of a node.")
 StackName = Annotated[str, typer.Argument(help="The stack.")]
@@ -128,6 +129,7 @@ def remove(stack: StackName, names: Names, *, force: Force = None, minutes: Minu
     words = frozenset(force or ())
     with engine.alone() as lock:
         settle(engine)
+        no_rotation(engine.stack)
         known = machines(engine.export())
         unknown = {name for name in names if name not in known}
         if gone := unknown & (engine.stack.out_of_service | journal.gone_before(stack, unknown)):
@@ -155,6 +157,7 @@ def replace(stack: StackName, name: Name, *, force: Force = None, minutes: Minut
         fail(f"{name} is not in service; ./lyceum node list {stack}", USAGE)
     with engine.alone() as lock:
         settle(engine)
+        no_rotation(engine.stack)
         arguments = replace_machine(engine, Leave((name,), "replace", words, minutes * 60))
         code = _run(engine, lock, journal.message(f"replace {name}", list(words)), *arguments)
         if code == 0:
@@ -175,6 +178,7 @@ def update(engine: Engine, message: str) -> int:
     """Runs the engine alone."""
     with engine.alone() as lock:
         settle(engine)
+        no_rotation(engine.stack)
         return _run(engine, lock, message)
 
 

@@ -15,6 +15,7 @@ from ops.nodes.leave import reachable
 from ops.nodes.picture import movable
 from ops.settle import settle
 from ops.stack import STATE
+from ops.tokens.guard import no_rotation
 from ops.upgrade.plan import Member, Plan, Version, batches, members, plan, removed_apis
 from ops.wait import OverdueError, patiently, until
 
@@ -116,6 +117,7 @@ def apply(
     pause_file(stack).unlink(missing_ok=True)
     with engine.alone() as lock:
         settle(engine)
+        no_rotation(engine.stack)
         kube = _cluster(engine)
         found = look(engine, kube)
         _show(found)

@@ -138,6 +138,56 @@ def test_tokens_are_in_their_files_and_in_no_argument(machine: Machine) -> None:
     assert [line for line in machine.log if TOKEN in line or AGENT_TOKEN in line] == []
 
 
+def with_tokens(server: str, agent: str) -> str:
+    return bootstrap.server_script(
+        SERVER, SITE, founding=True, token=server, agent_token=agent, ca="", known_ca="", snapshot=""
+    )
+
+
+@pytest.mark.parametrize(("which", "tokens"), [("server-token", ("new", AGENT_TOKEN)), ("agent-token", (TOKEN, "new"))])
+def test_a_server_keeps_its_tokens_and_names_the_command_that_changes_them(
+    machine: Machine, which: str, tokens: tuple[str, str]
+) -> None:
+    """A server that starts with another token than the cluster's is shut out."""
+    finished(machine, founding())
+    machine.write("/var/lib/rancher/k3s/server/token", f"K10ca::server:{TOKEN}\n")
+    before = machine.files()
+    done = machine.run(with_tokens(*tokens))
+
+    assert done.code == 1
+    assert f"the {which} is another one" in done.told
+    assert f"./lyceum secrets rotate SITE {which}" in done.told
+    assert machine.files() == before
+    assert "new" not in done.told
+
+
+def test_an_agent_keeps_its_token(machine: Machine) -> None:
+    machine.say("api")
+    finished(machine, joining())
+    machine.write("/var/lib/rancher/k3s/agent/client-kubelet.crt", "")
+    done = machine.run(bootstrap.agent_script(WORKER, SITE, token="K10ca::node:new", ca=""))
+
+    assert done.code == 1
+    assert "./lyceum secrets rotate SITE agent-token" in done.told
+
+
+def test_the_same_token_in_another_form_is_the_same(machine: Machine) -> None:
+    """The first server has the short form, and after its replacement the one with the CA's hash."""
+    finished(machine, founding())
+    machine.write("/var/lib/rancher/k3s/server/token", f"K10ca::server:{TOKEN}\n")
+    machine.write("/etc/rancher/k3s/token", f"K10ca::server:{TOKEN}\n")
+
+    assert machine.run(founding()).code == 0
+
+
+def test_a_token_that_k3s_never_ran_with_may_be_another(machine: Machine) -> None:
+    """A bring-up that was cut before K3s started, with a seed that was made anew since."""
+    machine.write("/etc/rancher/k3s/token", "other\n")
+
+    assert machine.run(founding()).code == 0
+    assert machine.path("/etc/rancher/k3s/token").read_text() == f"{TOKEN}\n"
+
+
 def test_kube_vip_gets_the_interface_that_holds_the_address(machine: Machine) -> None:
     machine.run(founding())
     manifest = machine.path("/var/lib/rancher/k3s/server/manifests/kube-vip.yaml").read_text()

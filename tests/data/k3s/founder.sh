@@ -1,5 +1,7 @@
 {
 # node.sh
+same_token server-token /etc/rancher/k3s/token SERVER-TOKEN
+same_token agent-token /etc/rancher/k3s/agent-token AGENT-TOKEN
 cloud_init_done
 no_upgrades_at_night
 put 0644 /etc/lyceum/ca.pem <<'LYCEUM_END_OF_FILE'

@@ -1,5 +1,7 @@
 {
 # node.sh
+same_token server-token /etc/rancher/k3s/token K10CA::server:SERVER-TOKEN
+same_token agent-token /etc/rancher/k3s/agent-token AGENT-TOKEN
 cloud_init_done
 no_upgrades_at_night
 ca=()

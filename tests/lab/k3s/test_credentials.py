@@ -1,6 +1,7 @@
 """Certificates, bootstrap data and node passwords protect what they should."""
 
 import datetime as dt
+import os
 from pathlib import Path
 
 import pytest
@@ -81,7 +82,39 @@ def test_a_joining_server_gets_the_shared_files(paths: Paths, tmp_path: Path) ->
 
 def test_bootstrap_data_cannot_name_other_files(paths: Paths) -> None:
     with pytest.raises(bootstrap.BootstrapError, match="authorized_keys"):
-        bootstrap.unpack(paths, b'{"../../../root/.ssh/authorized_keys": ""}')
+        bootstrap.unpack(paths, b'{"../../../root/.ssh/authorized_keys": {}}')
+
+
+def with_passwd(paths: Paths, text: str, seconds_ago: int = 0) -> Path:
+    file = paths.server / bootstrap.PASSWD
+    write_secret(file, text)
+    changed = file.stat().st_mtime - seconds_ago
+    os.utime(file, (changed, changed))
+    return file
+
+
+def test_a_server_whose_own_tokens_are_newer_than_the_clusters_is_refused(paths: Paths) -> None:
+    """What a start with a wrong token leaves: the right token alone does not mend it (K3s v1.34, and rke2#5785)."""
+    with_passwd(paths, "the cluster's", seconds_ago=60)
+    saved = bootstrap.pack(paths)
+    file = with_passwd(paths, "of a start with another token")
+    with pytest.raises(bootstrap.BootstrapError, match="passwd newer than datastore and could cause a cluster outage"):
+        bootstrap.check_newer(paths, saved)
+
+    file.unlink()
+    bootstrap.check_newer(paths, saved)
+    bootstrap.unpack(paths, saved)
+    assert file.read_text() == "the cluster's", "K3s makes it anew from the cluster's copy"
+
+
+def test_a_server_whose_own_tokens_are_older_takes_the_clusters(paths: Paths) -> None:
+    with_passwd(paths, "the cluster's")
+    saved = bootstrap.pack(paths)
+    file = with_passwd(paths, "from before the rotation", seconds_ago=60)
+    bootstrap.check_newer(paths, saved)
+    bootstrap.unpack(paths, saved)
+    bootstrap.check_newer(paths, saved)
+    assert file.read_text() == "the cluster's"
 
 
 def test_bootstrap_data_opens_with_the_token_only() -> None:

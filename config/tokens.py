@@ -1,0 +1,101 @@
+"""K3s's two tokens: how each generation is derived from the seed, and which one is in use. Pure.
+
+The server token is more than a password to join: it is the passphrase of the cluster's bootstrap data, in etcd and in every
+snapshot. So it changes by `./lyceum secrets rotate` alone, and a snapshot is opened by the generation it was taken under.
+"""
+
+import hashlib
+from enum import StrEnum
+
+from pydantic import Field, ValidationError
+
+from config.base import Model
+from config.secrets import derived_text
+
+SETTING = "token-generations"
+"""In the stack's configuration; absent until a token was rotated for the first time."""
+
+
+class GenerationsError(Exception):
+    """The setting is not what `./lyceum secrets rotate` writes."""
+
+
+class Kind(StrEnum):
+    """Which token."""
+
+    SERVER = "server-token"
+    AGENT = "agent-token"
+
+
+_PURPOSE = {Kind.SERVER: "k3s-token", Kind.AGENT: "k3s-agent-token"}
+
+
+class Generations(Model):
+    """Which generation of each token is in use."""
+
+    server_token: int = Field(default=1, ge=1)
+    """Generation of the token that servers join with."""
+    agent_token: int = Field(default=1, ge=1)
+    """Generation of the token that agents join with."""
+    newest: int = Field(default=1, ge=1)
+    """Highest generation that either ever had: none is used twice, also after the restore of an older one."""
+    rotating: Kind | None = None
+    """The token that is being changed to `newest`."""
+
+    def of(self, kind: Kind) -> int:
+        """The generation that is in use."""
+        return self.server_token if kind is Kind.SERVER else self.agent_token
+
+    def begun(self, kind: Kind) -> "Generations":
+        """The same with a rotation under way; one that was interrupted goes on to the same generation."""
+        if self.rotating is kind:
+            return self
+        return self.model_copy(update={"newest": self.newest + 1, "rotating": kind})
+
+    def ended(self, kind: Kind) -> "Generations":
+        """The same with the rotation behind it."""
+        return self.using(kind, self.newest)
+
+    def using(self, kind: Kind, generation: int) -> "Generations":
+        """The same with another generation in use, and no rotation of this token under way."""
+        field = kind.value.replace("-", "_")
+        rotating = None if self.rotating is kind else self.rotating
+        return self.model_copy(update={field: generation, "rotating": rotating})
+
+    def written(self) -> dict[str, object]:
+        """As it stands in the stack's configuration."""
+        return self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+
+
+def read(value: object) -> Generations:
+    """Reads the setting; None where no token was ever rotated.
+
+    Raises:
+        GenerationsError: it was changed by hand.
+    """
+    try:
+        return Generations.model_validate(value or {})
+    except ValidationError:
+        rule = "numbers from 1 under `server-token`, `agent-token` and `newest`"
+        raise GenerationsError(f"lyceum:{SETTING} holds {rule}, and only ./lyceum secrets rotate changes it") from None
+
+
+def purpose(kind: Kind, generation: int) -> str:
+    """What the seed is asked for (docs/adr/0012)."""
+    return _PURPOSE[kind] if generation == 1 else f"{_PURPOSE[kind]}/{generation}"
+
+
+def token(seed: str, kind: Kind, generation: int) -> str:
+    """One generation of a token."""
+    return derived_text(seed, purpose(kind, generation))
+
+
+def fingerprint(value: str) -> str:
+    """Tells tokens apart and says nothing about them, as they are 256 random bits: 16 hex digits of the SHA-256."""
+    return hashlib.sha256(value.encode()).hexdigest()[:16]
+
+
+def generation_of(seed: str, kind: Kind, newest: int, wanted: str) -> int | None:
+    """The generation with a fingerprint; None where the seed has none up to the newest."""
+    found = (one for one in range(newest, 0, -1) if fingerprint(token(seed, kind, one)) == wanted)
+    return next(found, None)

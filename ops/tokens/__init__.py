@@ -1,0 +1,1 @@
+"""K3s's tokens, changed while the cluster runs."""

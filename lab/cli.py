@@ -282,6 +282,16 @@ def rogue_sshd(vm: Vm, name: Name = "lab") -> None:
     _fault("rogue_sshd", name, vm, "answers with a rogue key; `true-sshd` mends it")
 
 
+@faults.command("age-certificates")
+def age_certificates(
+    vm: Vm,
+    days: Annotated[int, typer.Option(help="How much older; K3s makes them for 365 days.")],
+    name: Name = "lab",
+) -> None:
+    """Make the certificates of K3s on a VM older, as if the time had passed."""
+    _fault("age_certificates", name, vm, f"its certificates are {days} days older", days=days)
+
+
 @faults.command("true-sshd")
 def true_sshd(vm: Vm, name: Name = "lab") -> None:
     """Undo `rogue-sshd`."""

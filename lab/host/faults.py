@@ -37,7 +37,7 @@ class Faults:
         """By the names that the control socket knows."""
         names = (
             "power_fail", "freeze", "thaw", "cut", "heal", "slow", "rogue_sshd", "true_sshd", "run", "systemctl",
-            "offer_packages", "hold_dpkg",
+            "offer_packages", "hold_dpkg", "age_certificates",
         )  # fmt: skip
         return {name: getattr(self, name) for name in names}
 
@@ -75,6 +75,21 @@ class Faults:
             code, _, errors = await _run("tc", "qdisc", "replace", "dev", card_name(vmid, index), "root", *shape)
             if code:
                 raise HostFailed(f"this kernel cannot slow a link that way ({errors.strip()}); without a delay it can")
+
+    async def age_certificates(self, vmid: int, days: int) -> int:
+        """Make a node's certificates so many days older, as if the time had passed.
+
+        Returns:
+            How many it has.
+        """
+        from lab.k3s import aging  # noqa: PLC0415  # the lab is up without K3s, and quick
+
+        roots = [self._root(machine.vm.vmid) for machine in self._hypervisor.machines()]
+        tls = [root / "var/lib/rancher/k3s/server/tls" for root in roots]
+        authorities = next((directory for directory in tls if (directory / "client-ca.key").exists()), None)
+        if authorities is None:
+            raise HostFailed("no server with a CA is on: certificates have nobody to sign them")
+        return aging.age(self._root(vmid), authorities, days)
 
     async def rogue_sshd(self, vmid: int) -> str:
         """Serve SSH with another host key, while the disk and the guest agent still show the true one.

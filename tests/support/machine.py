@@ -24,11 +24,17 @@ STUBS = {
     "sleep": "",
     "systemctl": LOG
     + """
+quiet=
 case $1 in
--q) shift ;;
+-q) quiet=1; shift ;;
 esac
 case $1 in
-is-active) [[ -e $LYCEUM_TEST/active-$2 ]] ;;
+is-active)
+    state=inactive
+    [[ ! -e $LYCEUM_TEST/active-$2 ]] || state=active
+    [[ $quiet ]] || echo $state
+    [[ $state == active ]]
+    ;;
 start | restart)
     [[ ! -e $LYCEUM_TEST/broken ]] || exit 1
     : >"$LYCEUM_TEST/active-$2"

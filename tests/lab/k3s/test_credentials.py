@@ -1,5 +1,6 @@
 """Certificates, bootstrap data and node passwords protect what they should."""
 
+import base64
 import datetime as dt
 import os
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from lab.k3s import bootstrap, certs, passwords, pki
+from lab.k3s import aging, bootstrap, certs, passwords, pki
 from lab.k3s.config import Options
 from lab.k3s.paths import Paths, write_secret
 
@@ -55,6 +56,26 @@ def test_a_certificate_that_expires_soon_is_renewed(paths: Paths, monkeypatch: p
     monkeypatch.setattr(pki, "_utcnow", lambda: later)
     pki.make_leaves(paths, NAMES, "10.21.0.35")
     assert serving(paths) != before
+
+
+@pytest.mark.parametrize(("days", "renewed"), [(244, False), (246, True), (366, True)])
+def test_certificates_made_older_are_what_time_would_make_of_them(tmp_path: Path, days: int, renewed: bool) -> None:
+    """K3s renews at its start what ends within 120 days; the key stays, and so does who is meant."""
+    paths = Paths(tmp_path / "var/lib/rancher/k3s")
+    paths.prepare_server()
+    pki.make_shared(paths, Options({}))
+    pki.make_leaves(paths, NAMES, "10.21.0.35")
+    before = x509.load_pem_x509_certificate(serving(paths))
+    assert aging.age(tmp_path, paths.tls, days) == len(pki.LEAVES)
+
+    after = x509.load_pem_x509_certificate(serving(paths))
+    assert (before.not_valid_after_utc - after.not_valid_after_utc).days == days
+    assert (after.subject, after.public_key()) == (before.subject, before.public_key())
+    admin = base64.b64encode((paths.tls / "client-admin.crt").read_bytes()).decode()
+    assert admin in (paths.cred / "admin.kubeconfig").read_text(), "a kubeconfig holds the same certificate"
+    aged = serving(paths)
+    pki.make_leaves(paths, NAMES, "10.21.0.35")
+    assert (serving(paths) != aged) is renewed
 
 
 def test_another_clusters_ca_makes_new_certificates(paths: Paths) -> None:

@@ -1,0 +1,71 @@
+"""Certificates made older, as if so many days had passed: same keys, names and issuers, other dates."""
+
+import base64
+import datetime as dt
+from collections.abc import Iterator
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+
+from lab.k3s import certs
+from lab.k3s.paths import Paths, write_secret
+from lab.k3s.pki import LEAVES
+
+__all__ = ["age", "older"]
+
+
+def older(certificate: bytes, authority: certs.Authority, days: int) -> bytes:
+    """Return PEM of a certificate with dates that lie so many days earlier, followed by its issuer's."""
+    known = x509.load_pem_x509_certificate(certificate)
+    shift = dt.timedelta(days=days)
+    builder = x509.CertificateBuilder(
+        known.issuer,
+        known.subject,
+        known.public_key(),
+        known.serial_number,
+        known.not_valid_before_utc - shift,
+        known.not_valid_after_utc - shift,
+        list(known.extensions),
+    )
+    return builder.sign(authority.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM) + authority.pem
+
+
+def age(root: Path, authorities: Path, days: int) -> int:
+    """Make every certificate of a machine older, wherever it stands; K3s is not told.
+
+    Args:
+        root: The machine's `/`.
+        authorities: `server/tls` of a server: an agent has no CA.
+        days: How much older.
+
+    Returns:
+        How many certificates the machine has.
+    """
+    paths = Paths(root / "var/lib/rancher/k3s")
+    changed = {}
+    for file, issuer in _leaves(paths):
+        authority = certs.read_authority(
+            (authorities / f"{issuer}.crt").read_bytes(), (authorities / f"{issuer}.key").read_bytes()
+        )
+        old = file.read_bytes()
+        changed[base64.b64encode(old).decode()] = new = older(old, authority, days)
+        write_secret(file, new, file.stat().st_mode & 0o777)
+    for file in (
+        *paths.cred.glob("*.kubeconfig"),
+        *paths.agent.glob("*.kubeconfig"),
+        root / "etc/rancher/k3s/k3s.yaml",
+    ):
+        if file.exists():
+            text = file.read_text()
+            for old_text, new in changed.items():
+                text = text.replace(old_text, base64.b64encode(new).decode())
+            write_secret(file, text, file.stat().st_mode & 0o777)
+    return len(changed)
+
+
+def _leaves(paths: Paths) -> Iterator[tuple[Path, str]]:
+    """Certificates that are there, with their issuers."""
+    known = [*((paths.tls / f"{leaf.file}.crt", leaf.issuer) for leaf in LEAVES)]
+    known.append((paths.agent / "client-kubelet.crt", "client-ca"))
+    return ((file, issuer) for file, issuer in known if file.exists())

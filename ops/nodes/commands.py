@@ -5,7 +5,7 @@ from typing import IO, Annotated
 import typer
 from rich.table import Table
 
-from config.hosts import Node
+from config.hosts import Node, Role
 from config.site import STAGES, Site
 from ops import journal
 from ops.console import REFUSED, USAGE, console, fail, step
@@ -14,7 +14,7 @@ from ops.kube import Kube, Object
 from ops.nodes import drain as draining
 from ops.nodes.leave import Leave, leave, reachable
 from ops.nodes.machine import machines
-from ops.nodes.objections import Word, gpus_of, is_work, objections
+from ops.nodes.objections import Word, even, gpus_of, is_work, objections
 from ops.nodes.picture import is_ready, movable, take
 from ops.nodes.replace import finished, replace_machine
 from ops.removal import unprotected
@@ -70,11 +70,19 @@ def add(stack: StackName, name: Name) -> None:
     chosen = engine.stack
     if name in chosen.out_of_service:
         chosen.set("out-of-service", sorted(chosen.out_of_service - {name}) or None)
+        if wrong := even(servers_without(chosen.nodes, set())):
+            console.print(f"[yellow]![/] {wrong}: add another one")
         raise typer.Exit(update(engine, f"add {name}"))
     if any(node.name == name for node in chosen.nodes):
         console.print(f"{name} is in service; bringing it to what the files say")
         raise typer.Exit(update(engine, f"add {name}"))
     fail(how_to_add(chosen.site, chosen.stage, name), USAGE)
+
+
+def servers_without(nodes: tuple[Node, ...], names: set[str]) -> int:
+    """How many servers stay without these machines; 0 where none of them is a server."""
+    servers = {node.name for node in nodes if node.role is Role.SERVER}
+    return len(servers - names) if not names or servers & names else 0
 
 
 def how_to_add(site: Site, stage: str, name: str) -> str:
@@ -139,6 +147,11 @@ def remove(stack: StackName, names: Names, *, force: Force = None, minutes: Minu
         names = [name for name in names if name in known]
         if not names:
             return
+        if wrong := even(servers_without(engine.stack.nodes, set(names))):
+            fail(
+                f"{wrong}: name another one too, or keep it. One that is dead: ./lyceum node replace {stack} NAME",
+                REFUSED,
+            )
         leave(engine, Leave(tuple(names), "remove", words, minutes * 60))
         still = {node.name for node in engine.stack.site.machines}
         out = sorted(engine.stack.out_of_service | (set(names) & still))

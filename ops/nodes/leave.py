@@ -5,17 +5,17 @@ from dataclasses import dataclass, replace
 
 from components.hosts.pve import PveError
 from ops import journal
-from ops.console import REFUSED, errors, fail
+from ops.console import REFUSED, console, errors, fail
 from ops.engine import Engine
 from ops.kube import Kube, kubeconfig_of
 from ops.nodes import drain
 from ops.nodes.drain import BlockedError
-from ops.nodes.goodbye import Goodbye
+from ops.nodes.goodbye import VOTE_SECONDS, Goodbye
 from ops.nodes.machine import Machine, NotOursError, machines
-from ops.nodes.objections import Objection, Word, objections, standing
+from ops.nodes.objections import Objection, Word, majority, objections, quorum, standing
 from ops.nodes.picture import Picture, is_server, osd_host, take
 from ops.settle import proxmox
-from ops.wait import OverdueError
+from ops.wait import OverdueError, patiently
 
 AT_ONCE = 5
 """Nodes without a vote that leave at the same time."""
@@ -63,13 +63,23 @@ def leave(engine: Engine, wish: Leave, **facts: str) -> None:
     with ThreadPoolExecutor(AT_ONCE) as workers:
         troubles = list(workers.map(say, [machine for machine in going if machine.name not in voters]))
     for machine in going:
-        if machine.name in voters and not any(troubles):
-            troubles.append(say(machine))
+        if kube is not None and machine.name in voters and not any(troubles):
+            # Another member may have died since the first question.
+            troubles.append(_quorum(kube, machine.name) or say(machine))
     if said := "\n".join(filter(None, troubles)):
         fail(
             f"{said}\nNothing is lost; run the same command again to go on, or keep a node: ./lyceum node drain "
             f"{engine.stack.name} NAME --undo"
         )
+
+
+def _quorum(kube: Kube, name: str) -> str:
+    """Says how many members stay; returns why this one must not go."""
+    picture = patiently("the API", VOTE_SECONDS, lambda: take(kube, name))
+    members = sum(map(is_server, picture.nodes))
+    if picture.node is not None:
+        console.print(f"  [dim]etcd has {members} members and needs {majority(members)}; {name} is the next to go[/]")
+    return "; ".join(f"{name}: {objection.text}" for objection in quorum(picture))
 
 
 def reachable(engine: Engine) -> Kube | None:

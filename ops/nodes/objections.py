@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from config.rules.cluster import QUORATE
 from ops.kube import Object
 from ops.nodes.picture import HOSTNAME, Picture, condition, full_name, is_ready, is_server, owner_kind
 
@@ -53,6 +54,13 @@ def standing(found: list[Objection], given: set[Word]) -> list[Objection]:
 def majority(members: int) -> int:
     """How many of the members etcd needs."""
     return members // 2 + 1
+
+
+def even(servers: int) -> str:
+    """What is wrong with a number of servers; empty for one that etcd makes the most of."""
+    if servers in QUORATE or not servers:
+        return ""
+    return f"{servers} servers survive no more than {servers - 1}, and need {majority(servers)} of them; etcd wants 1, 3 or 5"
 
 
 def healthy_server(node: Object) -> bool:

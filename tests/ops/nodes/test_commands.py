@@ -1,6 +1,6 @@
 """What `lyceum node` tells."""
 
-from ops.nodes.commands import how_to_add, row
+from ops.nodes.commands import how_to_add, row, servers_without
 from tests.ops.objects import node, pod
 from tests.support.sites import site
 
@@ -54,3 +54,9 @@ def _nodes() -> list[dict[str, object]]:
 
 def _third() -> dict[str, object]:
     return {"name": "gpu-3", "role": "worker", "host": "pve3", "shape": "gpu", "address": "10.9.0.43"}
+
+
+def test_servers_that_stay_are_counted_only_where_one_leaves() -> None:
+    assert servers_without(SITE.machines, {"server-3"}) == 2
+    assert servers_without(SITE.machines, {"gpu-1"}) == 0
+    assert servers_without(SITE.machines, set()) == 3

@@ -3,7 +3,7 @@
 import pytest
 
 from ops.nodes.leave import without
-from ops.nodes.objections import Word, gpus_of, objections, standing
+from ops.nodes.objections import Word, even, gpus_of, objections, quorum, standing
 from ops.nodes.picture import movable
 from tests.ops.objects import ceph, local_volume, node, osd, picture, pod, pool, servers
 
@@ -144,3 +144,17 @@ def test_slices_count_as_gpus() -> None:
     sliced["spec"]["containers"][0]["resources"]["limits"] = {"nvidia.com/mig-1g.5gb": "2", "cpu": "4"}
 
     assert gpus_of(sliced) == 2
+
+
+@pytest.mark.parametrize(("count", "right"), [(1, True), (2, False), (3, True), (4, False), (5, True), (0, True)])
+def test_an_even_number_of_servers_survives_no_more_than_one_fewer(count: int, right: bool) -> None:
+    assert (even(count) == "") is right
+
+
+def test_five_become_three_one_after_the_other() -> None:
+    """Each is off before its vote goes: four of five, then three of four."""
+    five = servers(True, True, True, True, True)
+    first = picture("server-5", nodes=five)
+    second = picture("server-4", nodes=five[:4])
+
+    assert list(quorum(first)) == list(quorum(second)) == []

@@ -1,5 +1,6 @@
 """Secrets of a stack: two are given, everything else is derived from the seed."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,11 @@ def derive(seed: str, purpose: str, length: int = 32) -> bytes:
 def derived_text(seed: str, purpose: str) -> str:
     """Derives a password or token: 64 hex digits."""
     return derive(seed, purpose).hex()
+
+
+def token_hash(token: str) -> str:
+    """K3s's own way to tell tokens apart; it writes this beside every snapshot. The first 48 bits of SHA-256."""
+    return hashlib.sha256(token.encode()).hexdigest()[:12]
 
 
 def ssh_key(seed: str) -> Ed25519PrivateKey:

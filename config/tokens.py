@@ -4,13 +4,12 @@ The server token is more than a password to join: it is the passphrase of the cl
 snapshot. So it changes by `./lyceum secrets rotate` alone, and a snapshot is opened by the generation it was taken under.
 """
 
-import hashlib
 from enum import StrEnum
 
 from pydantic import Field, ValidationError
 
 from config.base import Model
-from config.secrets import derived_text
+from config.secrets import derived_text, token_hash
 
 SETTING = "token-generations"
 """In the stack's configuration; absent until a token was rotated for the first time."""
@@ -90,12 +89,7 @@ def token(seed: str, kind: Kind, generation: int) -> str:
     return derived_text(seed, purpose(kind, generation))
 
 
-def fingerprint(value: str) -> str:
-    """Tells tokens apart and says nothing about them, as they are 256 random bits: 16 hex digits of the SHA-256."""
-    return hashlib.sha256(value.encode()).hexdigest()[:16]
-
-
 def generation_of(seed: str, kind: Kind, newest: int, wanted: str) -> int | None:
-    """The generation with a fingerprint; None where the seed has none up to the newest."""
-    found = (one for one in range(newest, 0, -1) if fingerprint(token(seed, kind, one)) == wanted)
+    """The generation of a token with this hash (`token_hash`); None where the seed has none up to the newest."""
+    found = (one for one in range(newest, 0, -1) if token_hash(token(seed, kind, one)) == wanted)
     return next(found, None)

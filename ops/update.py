@@ -10,6 +10,7 @@ from ops.console import REFUSED, USAGE, console, fail, step
 from ops.engine import PARALLEL, Engine
 from ops.nodes.leave import Leave, leave
 from ops.nodes.objections import Word
+from ops.nodes.replace import misplaced
 from ops.preflight.run import preflight
 from ops.removal import Removal, existing, removals, unprotected, without_cluster
 from ops.settle import settle
@@ -89,6 +90,8 @@ def _allow_removal(engine: Engine, stage: str, words: set[str], force: frozenset
     """Refuses to remove a machine that was not named, before anything is touched; says goodbye to those that were."""
     state = engine.export()
     stack = engine.stack
+    if (first := misplaced(stack.nodes_at(stage), state)) and "cluster-ca" not in stack.settings:
+        fail(f"{first} is new and stands before the servers that exist: move it below them in the site's file", REFUSED)
     going = removals(state, stack.site, stack.nodes_at(stage))
     unknown = words - {removal.name for removal in going}
     if gone := journal.gone_before(stack.name, unknown) - existing(state).keys():

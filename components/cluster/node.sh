@@ -193,6 +193,8 @@ restore() {
         say "restores etcd from $snapshot"
         timeout 600 /usr/local/bin/k3s server --cluster-reset --cluster-reset-restore-path="$snapshot" >/run/lyceum-restore.log 2>&1 ||
             fail "etcd could not be restored from $snapshot: $(tail -n 5 /run/lyceum-restore.log). Another one: ./lyceum backup list"
+        # With tokens that were changed since, K3s would find this file newer than the cluster's copy and not start.
+        rm -f "$server/cred/passwd"
         echo reset >"$restoring"
     fi
     { wait_until 300 "the restored API" forget_machines "$@" && rm -f "$restoring" "$snapshot"; } &

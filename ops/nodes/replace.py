@@ -40,6 +40,12 @@ def founder(nodes: tuple[Node, ...]) -> str:
     return next((node.name for node in nodes if node.role is Role.SERVER), "")
 
 
+def misplaced(nodes: tuple[Node, ...], state: State) -> str:
+    """A new server that stands before those of a running cluster, and would have to found another. Empty if none does."""
+    first = founder(nodes)
+    return first if outputs(state).get("cluster_ca") and first not in machines(state) else ""
+
+
 def made_anew(entries: list[State], name: str, key: str) -> bool:
     """Whether the last replacement of a machine, never noted as ended, has already given it another host key."""
     for entry in reversed(entries):

@@ -11,8 +11,8 @@ class Seen:
     """What a machine says about one token.
 
     Attributes:
-        configured: Fingerprint of the token that K3s will start with.
-        running: Fingerprint of the one it runs with; `-` for an agent, which keeps no record.
+        configured: Hash of the token that K3s will start with.
+        running: Hash of the one it runs with; `-` for an agent, which keeps no record.
         due: Whether K3s has to be started anew.
         state: systemd's word for K3s.
     """
@@ -54,7 +54,7 @@ def objections(
     Args:
         kind: Which token.
         seen: What the machines say that have to be told; None for one that does not answer over SSH.
-        old: Fingerprint of the token that the stack's configuration gives.
+        old: Hash of the token that the stack's configuration gives.
         well: Nodes by name, and whether they are Ready, servers also voters; None where the API does not answer.
     """
     found = []

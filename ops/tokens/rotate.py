@@ -8,7 +8,8 @@ from typing import IO, Annotated
 import typer
 
 from config.hosts import Node
-from config.tokens import Kind, fingerprint, token
+from config.secrets import token_hash
+from config.tokens import Kind, token
 from ops import backup, journal
 from ops.console import REFUSED, console, errors, fail, step
 from ops.engine import PARALLEL, Engine
@@ -104,7 +105,7 @@ class Rotation:
         kube = self.rolling.kube(self.servers)
         nodes = (*self.servers, *self.agents)
         seen = self._look(nodes)
-        found = objections(self.kind, seen, fingerprint(self._token(stack.generations.of(self.kind))), _well(kube))
+        found = objections(self.kind, seen, token_hash(self._token(stack.generations.of(self.kind))), _well(kube))
         if found or kube is None:
             for objection in found:
                 errors.print(f"[red]✗[/] {objection}")
@@ -116,7 +117,7 @@ class Rotation:
     def go_on(self) -> None:
         """Brings every machine to the new token, whatever was done before."""
         new = self._new
-        if self.kind is Kind.SERVER and not rotated(self._answers(self.servers).values(), fingerprint(new)):
+        if self.kind is Kind.SERVER and not rotated(self._answers(self.servers).values(), token_hash(new)):
             self._rotate(new)
         # At once, and before any restart: a server that starts by itself with the old token is shut out.
         self._put(self.servers, new)
@@ -191,7 +192,7 @@ class Rotation:
             )
 
     def _unfinished(self, nodes: tuple[Node, ...]) -> list[str]:
-        return unfinished(self._answers(nodes), fingerprint(self._new))
+        return unfinished(self._answers(nodes), token_hash(self._new))
 
     def _look(self, nodes: tuple[Node, ...]) -> dict[str, Seen | None]:
         def one(node: Node) -> Seen | None:

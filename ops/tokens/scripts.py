@@ -20,10 +20,10 @@ PASSWD = "/var/lib/rancher/k3s/server/cred/passwd"  # noqa: S105 - a path
 PRINT_OF = """\
 print_of() {
     [[ -s $1 ]] || { echo -; return; }
-    printf %s "$(sed 's/.*://' "$1")" | sha256sum | cut -c1-16
+    printf %s "$(sed 's/.*://' "$1")" | sha256sum | cut -c1-12
 }
 """
-"""The fingerprint of the token in a file, whichever form it has there."""
+"""K3s's hash of the token in a file, whichever form it has there."""
 
 
 def file_of(role: Role, kind: Kind) -> str:
@@ -32,9 +32,9 @@ def file_of(role: Role, kind: Kind) -> str:
 
 
 def look(role: Role, kind: Kind) -> str:
-    """Prints fingerprints of the token that K3s will start with and of the one it runs with, and whether it is up.
+    """Prints hashes of the token that K3s will start with and of the one it runs with, and whether it is up.
 
-    Four words: `config.tokens.fingerprint` of each or `-`, `due` or `kept`, and systemd's state.
+    Four words: `config.secrets.token_hash` of each or `-`, `due` or `kept`, and systemd's state.
     """
     own = SERVER_TOKEN if kind is Kind.SERVER else OWN_AGENT_TOKEN
     running = f"$(print_of {own})" if role is Role.SERVER else "-"

@@ -2,8 +2,8 @@
 
 import pytest
 
-from config.secrets import derived_text
-from config.tokens import Generations, GenerationsError, Kind, fingerprint, generation_of, read, token
+from config.secrets import derived_text, token_hash
+from config.tokens import Generations, GenerationsError, Kind, generation_of, read, token
 
 SEED = "ab" * 32
 
@@ -56,8 +56,8 @@ def test_a_setting_that_was_changed_by_hand_names_the_command(wrong: object) -> 
         read(wrong)
 
 
-def test_a_fingerprint_finds_its_generation() -> None:
-    wanted = fingerprint(token(SEED, Kind.SERVER, 2))
+def test_a_hash_finds_its_generation() -> None:
+    wanted = token_hash(token(SEED, Kind.SERVER, 2))
 
     assert generation_of(SEED, Kind.SERVER, 3, wanted) == 2
     assert generation_of(SEED, Kind.SERVER, 1, wanted) is None, "no generation after the newest is guessed"

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from ops import journal
-from ops.nodes.replace import collateral, made_anew
+from ops.nodes.replace import collateral, made_anew, misplaced
+from tests.support.sites import site
 
 OLD, NEW = "ssh-ed25519 OLD", "ssh-ed25519 NEW"
 
@@ -76,3 +77,20 @@ def test_a_journal_line_that_was_cut_short_is_left_out(tmp_path: Path) -> None:
         lines.write(json.dumps({"stack": "dev"})[:9])
 
     assert len(list(journal.entries("dev", file=file))) == 1
+
+
+def exported(*names: str, **outputs: str) -> dict[str, Any]:
+    known = [{"type": VM, "urn": name, "inputs": {"name": name, "vmId": 1, "nodeName": "pve1"}} for name in names]
+    return {"deployment": {"resources": [{"type": "pulumi:pulumi:Stack", "urn": "", "outputs": outputs}, *known]}}
+
+
+def test_a_new_server_before_those_of_a_running_cluster_is_found() -> None:
+    """It is the first of the file that starts a cluster; one that exists must stay the first."""
+    nodes = site().machines
+
+    assert misplaced(nodes, exported("server-2", "server-3", cluster_ca="ab")) == "server-1"
+    assert misplaced(nodes, exported("server-1", cluster_ca="ab")) == ""
+
+
+def test_in_a_bring_up_that_was_cut_the_first_server_may_come_last() -> None:
+    assert misplaced(site().machines, exported("server-2")) == ""

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from config.hosts import Role
-from config.tokens import Kind, fingerprint
+from config.secrets import token_hash
+from config.tokens import Kind
 from ops.tokens import scripts
 from ops.tokens.plan import Seen
 from tests.support.machine import Machine
@@ -34,13 +35,13 @@ def seen(machine: Machine, kind: Kind = Kind.SERVER, role: Role = Role.SERVER) -
 
 
 def test_a_server_says_which_token_it_will_start_with_and_which_it_runs_with(server: Machine) -> None:
-    assert seen(server) == Seen(fingerprint(OLD), fingerprint(OLD), due=False, state="active")
+    assert seen(server) == Seen(token_hash(OLD), token_hash(OLD), due=False, state="active")
 
 
 def test_after_it_was_told_a_restart_is_due(server: Machine) -> None:
     server.run(scripts.put(Role.SERVER, Kind.SERVER, NEW))
 
-    assert seen(server) == Seen(fingerprint(NEW), fingerprint(OLD), due=True, state="active")
+    assert seen(server) == Seen(token_hash(NEW), token_hash(OLD), due=True, state="active")
 
 
 def test_a_token_keeps_the_form_that_it_has(server: Machine) -> None:
@@ -56,7 +57,7 @@ def test_an_agent_has_its_token_where_a_server_has_its_own(server: Machine) -> N
     server.run(scripts.put(Role.WORKER, Kind.AGENT, NEW))
 
     assert server.path(TOKEN).read_text() == f"K10ca::node:{NEW}\n"
-    assert seen(server, Kind.AGENT, Role.WORKER) == Seen(fingerprint(NEW), "-", due=True, state="inactive")
+    assert seen(server, Kind.AGENT, Role.WORKER) == Seen(token_hash(NEW), "-", due=True, state="inactive")
 
 
 def test_told_twice_it_writes_nothing_and_no_restart_is_due(server: Machine) -> None:

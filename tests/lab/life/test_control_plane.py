@@ -1,0 +1,270 @@
+"""The control plane's own life: three servers become five and three again, tokens and certificates are renewed meanwhile.
+
+Told in order; a canary must outlive all of it. Fault matrix: C1.
+"""
+
+import json
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from config.tokens import Kind, token
+from tests.lab.life import canary
+from tests.lab.life.conftest import change_site
+from tests.support import sentinels
+from tests.support.project import Project
+
+pytestmark = pytest.mark.lab
+
+THREE = ("server-1", "server-2", "server-3", "gpu-1", "gpu-2")
+FIVE = ("server-1", "server-2", "server-3", "server-4", "server-5", "gpu-1", "gpu-2")
+FAILED, REFUSED = 1, 3
+PAUSE = 45.0
+"""Seconds that the API may be away while nothing is broken: its address moves with a server that starts anew."""
+KILLED_AFTER = 20.0
+"""Seconds: a rotation takes a backup, changes the token, and starts servers anew one by one."""
+
+
+@pytest.fixture(autouse=True)
+def _canary_survives(campus: Project) -> Iterator[None]:
+    yield
+    canary.sings(campus)
+
+
+def with_servers(campus: Project, count: int) -> None:
+    """Writes a site's file with three servers and so many more."""
+    file = campus.path / "config" / "sites" / "lab.yaml"
+    yaml = YAML()
+    site: Any = yaml.load(file)
+    site["nodes"] = [group for group in site["nodes"] if group["name"] not in {"server-4", "server-5"}]
+    for number in range(4, count + 1):
+        place = {"host": f"pve{number % 2 + 1}", "address": f"10.21.0.3{number}"}
+        site["nodes"].append({"name": f"server-{number}", "role": "server", "shape": "server", **place})
+    yaml.dump(site, file)
+
+
+def starts(campus: Project) -> dict[str, int]:
+    """How often K3s was started on each machine that has the power on."""
+    found = {}
+    for machine in json.loads(campus.lyceum("lab", "status", "--json"))["machines"]:
+        logs = campus.run / "hosts" / str(machine["vmid"]) / "upper/var/log/units"
+        text = "".join(log.read_text() for log in logs.glob("k3s*.log"))
+        found[machine["name"]] = len(re.findall(r"Starting k3s (agent )?v", text))
+    return found
+
+
+@contextmanager
+def api_watched(campus: Project) -> Iterator[list[float]]:
+    """Asks the API at its address all the while; gives the longest time without an answer, in seconds."""
+    script = (
+        "import ssl, sys, time, urllib.request\n"
+        "trust, last, longest = ssl._create_unverified_context(), time.monotonic(), 0.0\n"
+        "while True:\n"
+        "    try:\n"
+        "        urllib.request.urlopen('https://10.21.0.30:6443/healthz', timeout=2, context=trust)\n"
+        "    except OSError as error:\n"
+        "        answered = getattr(error, 'code', None) is not None\n"
+        "    else:\n"
+        "        answered = True\n"
+        "    now = time.monotonic()\n"
+        "    if answered: last = now\n"
+        "    elif now - last > longest: longest = now - last; print(longest, flush=True)\n"
+        "    time.sleep(0.2)\n"
+    )
+    inside = ["nsenter", "--target", (campus.run / "campus.pid").read_text().split()[0], "--net"]
+    gaps: list[float] = []
+    watcher = subprocess.Popen([*inside, "python3", "-c", script], stdout=subprocess.PIPE, text=True)
+    try:
+        yield gaps
+    finally:
+        watcher.terminate()
+        said, _ = watcher.communicate()
+        gaps += [float(line) for line in said.splitlines()]
+
+
+def stack_file(campus: Project) -> str:
+    return (campus.path / "Pulumi.dev.yaml").read_text()
+
+
+def seed(campus: Project) -> str:
+    return (campus.run / "seed").read_text().strip()
+
+
+def backups(campus: Project) -> list[Path]:
+    """Backups that are kept, oldest first."""
+    return sorted((campus.path / ".lyceum" / "backups" / "lab").glob("*.db"))
+
+
+def test_an_even_number_of_servers_is_refused(campus: Project) -> None:
+    campus.lyceum("up", "dev", "--yes")
+    canary.settle_in(campus)
+    with_servers(campus, 4)
+
+    assert "has 4 servers; etcd needs 1, 3 or 5" in campus.lyceum("up", "dev", "--yes", code=FAILED)
+    canary.whole(campus, *THREE)
+
+
+def test_three_servers_become_five_and_nothing_that_exists_is_touched(campus: Project) -> None:
+    with_servers(campus, 5)
+    machines, started = campus.machines(), starts(campus)
+    with api_watched(campus) as gaps:
+        text = campus.lyceum("up", "dev", "--yes")
+
+    canary.whole(campus, *FIVE)
+    assert max(gaps, default=0) < PAUSE
+    assert " replaced" not in text
+    assert {name: campus.machines()[name] for name in machines} == machines
+    assert {name: starts(campus)[name] for name in started} == started, "no K3s that runs may be started anew"
+
+
+def test_one_of_five_servers_is_replaced(campus: Project) -> None:
+    before = campus.machines()["server-2"]
+    with api_watched(campus) as gaps:
+        campus.lyceum("node", "replace", "dev", "server-2")
+
+    canary.whole(campus, *FIVE)
+    assert campus.machines()["server-2"] != before
+    assert max(gaps, default=0) < PAUSE
+
+
+def test_four_servers_would_survive_no_more_than_three(campus: Project) -> None:
+    text = campus.lyceum("node", "remove", "dev", "server-5", code=REFUSED)
+
+    assert "4 servers survive no more than 3" in text
+    canary.whole(campus, *FIVE)
+
+
+def test_a_rotation_that_is_killed_keeps_everything_else_waiting_and_says_how_to_go_on(campus: Project) -> None:
+    process = campus.start("secrets", "rotate", "lab", "server-token")
+    end = time.monotonic() + 300
+    # From the note on, the rotation is under way; a moment later K3s has changed the token on the first server.
+    while "rotating: server-token" not in stack_file(campus) and process.poll() is None:
+        assert time.monotonic() < end, "the rotation must begin"
+        time.sleep(0.2)
+    time.sleep(KILLED_AFTER)
+    process.kill()
+    process.communicate()
+
+    if "rotating: server-token" not in stack_file(campus):
+        pytest.skip("this machine was quicker than the kill")
+    for command in (
+        ["up", "dev", "--yes"],
+        ["node", "replace", "dev", "server-1"],
+        ["secrets", "rotate", "lab", "agent-token"],
+    ):
+        text = campus.lyceum(*command, code=REFUSED)
+        assert "the rotation of the server-token is not finished" in text
+        assert "./lyceum secrets rotate lab server-token" in text
+    assert "rotation of the server-token is not finished" in campus.status()["tokens"]
+
+
+def test_the_same_command_finishes_it_and_shows_no_token(campus: Project) -> None:
+    old, new = (token(seed(campus), Kind.SERVER, generation) for generation in (1, 2))
+    with sentinels.watched_arguments({"old token": old, "new token": new}) as seen:
+        text = campus.lyceum("secrets", "rotate", "lab", "server-token")
+
+    canary.whole(campus, *FIVE)
+    assert campus.status()["tokens"] == "server token generation 2, agent token generation 1"
+    assert {one for one in seen if "token\0rotate" not in one} == set(), "K3s's own command alone takes one as argument"
+    for where, content in (
+        ("output", text),
+        ("state", json.dumps(campus.state())),
+        ("stack's file", stack_file(campus)),
+    ):
+        assert old not in content, f"the old token is in the {where}"
+        assert new not in content, f"the new token is in the {where}"
+
+
+def test_every_server_starts_with_the_new_token(campus: Project) -> None:
+    """What a forgotten file or copy would show at the next power failure."""
+    for name in ("server-1", "server-3", "server-5"):
+        campus.lyceum("lab", "ssh", name, "--", "sudo", "systemctl", "restart", "k3s")
+        canary.until(lambda: campus.status()["healthy"], f"{name} is back", 240)
+
+    canary.whole(campus, *FIVE)
+
+
+def test_after_a_rotation_up_has_nothing_to_do(campus: Project) -> None:
+    started = starts(campus)
+    text = campus.lyceum("up", "dev", "--yes")
+
+    assert " updated" not in text
+    assert " replaced" not in text
+    assert starts(campus) == started
+
+
+def test_another_agent_token_reaches_servers_and_agents(campus: Project) -> None:
+    with api_watched(campus) as gaps:
+        campus.lyceum("secrets", "rotate", "lab", "agent-token")
+
+    canary.whole(campus, *FIVE)
+    assert campus.status()["tokens"] == "server token generation 2, agent token generation 3"
+    assert max(gaps, default=0) < PAUSE
+    for name in ("server-1", "server-4", "gpu-1"):
+        unit = "k3s" if name.startswith("server") else "k3s-agent"
+        campus.lyceum("lab", "ssh", name, "--", "sudo", "systemctl", "restart", unit)
+    canary.until(lambda: campus.status()["healthy"], "a second start is not refused (rke2#5785)", 240)
+
+
+def test_a_token_that_was_changed_by_hand_is_refused_before_k3s_sees_it(campus: Project) -> None:
+    kept = stack_file(campus)
+    (campus.path / "Pulumi.dev.yaml").write_text(kept.replace("server-token: 2", "server-token: 1"))
+    try:
+        text = campus.lyceum("up", "dev", "--yes", code=FAILED)
+    finally:
+        (campus.path / "Pulumi.dev.yaml").write_text(kept)
+
+    assert "the server-token is another one than K3s runs with here; nothing was changed" in text
+    assert "./lyceum secrets rotate SITE server-token" in text
+    assert "old snapshots need the old one" in text
+    canary.whole(campus, *FIVE)
+
+
+def test_certificates_that_end_soon_are_told_and_renewed_one_server_at_a_time(campus: Project) -> None:
+    for name in FIVE:
+        campus.lyceum("lab", "faults", "age-certificates", name, "--days", "246")
+    # The first server's script shows the aged certificate of the administrator to the stack's state.
+    change_site(campus, {"k3s": {"kube-vip": "v1.2.4"}})
+    campus.lyceum("up", "dev", "--yes")
+    text = campus.lyceum("certificates", "dev", code=FAILED)
+    assert "8 certificate(s) end within 120 days: ./lyceum certificates dev --renew" in text
+    with api_watched(campus) as gaps:
+        campus.lyceum("certificates", "dev", "--renew")
+
+    campus.lyceum("certificates", "dev")
+    canary.whole(campus, *FIVE)
+    assert max(gaps, default=0) < PAUSE
+
+
+def test_certificates_that_have_ended_are_told_and_brought_back(campus: Project) -> None:
+    """A year in which nobody looked: no server trusts another, and nobody is let in."""
+    for name in FIVE:
+        campus.lyceum("lab", "faults", "age-certificates", name, "--days", "366")
+    canary.until(lambda: "does not answer" in campus.lyceum("status", "dev", code=FAILED), "the API is of no use", 300)
+    text = campus.lyceum("certificates", "dev", code=FAILED)
+    assert "cannot be used any more: ./lyceum certificates dev --renew" in text
+
+    campus.lyceum("certificates", "dev", "--renew")
+
+    campus.lyceum("certificates", "dev")
+    canary.until(lambda: campus.status()["healthy"], "everything is well again", 240)
+    canary.whole(campus, *FIVE)
+
+
+def test_five_servers_become_three_one_after_the_other(campus: Project) -> None:
+    with_servers(campus, 3)
+    assert "--remove server-4 --remove server-5" in campus.lyceum("up", "dev", "--yes", code=REFUSED)
+    with api_watched(campus) as gaps:
+        text = campus.lyceum("up", "dev", "--yes", "--remove", "server-4", "--remove", "server-5")
+
+    canary.whole(campus, *THREE)
+    assert "etcd has 5 members and needs 3; server-4 is the next to go" in text
+    assert "etcd has 4 members and needs 3; server-5 is the next to go" in text
+    assert max(gaps, default=0) < PAUSE

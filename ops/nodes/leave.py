@@ -47,7 +47,8 @@ def leave(engine: Engine, wish: Leave, **facts: str) -> None:
     going = [known[name] for name in wish.names if name in known]
     kube = reachable(engine)
     if kube is not None:
-        _refuse(_all_objections(kube, wish), wish)
+        # An API server that has just started answers "later" for some kinds.
+        _refuse(patiently("the API", VOTE_SECONDS, lambda: _all_objections(kube, wish)), wish)
     journal.record(engine.stack.name, wish.operation, {"nodes": list(wish.names), "force": sorted(wish.words), **facts})
     pve = proxmox(engine)
     voters = {node["metadata"]["name"] for node in kube.items("/api/v1/nodes") if is_server(node)} if kube else set()

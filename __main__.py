@@ -7,6 +7,7 @@ import pulumi_kubernetes as kubernetes
 import pulumi_proxmoxve as proxmoxve
 
 from components.cluster.k3s import K3s, K3sArgs
+from components.cluster.maintenance import Backups
 from components.handles import Login
 from components.hosts.fleet import Fleet, FleetArgs
 from components.hosts.vm import USER
@@ -39,6 +40,8 @@ k3s = K3s(
         ca=Path(site.ca_file).read_text() if site.ca_file and Path(site.ca_file).exists() else "",
         known_ca=settings.known_ca,
         restore_from=settings.restore_from,
+        maintenance=fleet.maintenance,
+        backups=Backups.of(secrets.seed),
     ),
 )
 # With an identifier of its own the cluster stays itself when its kubeconfig changes: nothing on it is ever replaced.

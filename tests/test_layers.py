@@ -16,6 +16,7 @@ OURS = {"components", "config", "lab", "ops", "toolchain", "bench", "tests"}
 DOORS = {
     "components.hosts.pve",
     "components.hosts.vm",
+    "components.cluster.backups",
     "components.cluster.bootstrap",
     "components.cluster.k3s_config",
     "components.workspaces.profiles",
@@ -161,11 +162,12 @@ def test_only_the_program_knows_more_than_one_layer() -> None:
     assert [path for path, found in known.items() if len(found) > 1] == ["__main__.py"]
 
 
-def test_the_helper_that_asks_proxmox_needs_nothing_but_python() -> None:
-    """It is run with the operator's own `python3`, which has none of our packages."""
+@pytest.mark.parametrize("helper", ["hosts/pve.py", "cluster/snapshot_copies.py"])
+def test_helpers_that_run_elsewhere_need_nothing_but_python(helper: str) -> None:
+    """They are run with the machine's own `python3`, which has none of our packages."""
     foreign = [
         module
-        for module in imports(PROJECT / "components" / "hosts" / "pve.py")
+        for module in imports(PROJECT / "components" / helper)
         if module.partition(".")[0] not in sys.stdlib_module_names
     ]
 

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from components.cluster import k3s_config
+from components.cluster import backups, k3s_config
 from config.hosts import Node, Role
 from config.site import Site
 from config.tokens import Kind
@@ -32,9 +32,19 @@ def whole(parts: list[str]) -> str:
     return "".join(["{\n", NODE_SH, *parts, "exit\n} </dev/null\n"])
 
 
-def _file(mode: str, path: str, content: str) -> str:
+def here(call: str, content: str) -> str:
+    """A call with a text on its standard input."""
     body = content if content.endswith("\n") else content + "\n"
-    return f"put {mode} {path} <<'{_MARK}'\n{body}{_MARK}\n"
+    return f"{call} <<'{_MARK}'\n{body}{_MARK}\n"
+
+
+def _file(mode: str, path: str, content: str) -> str:
+    return here(f"put {mode} {path}", content)
+
+
+def k3s_binary(site: Site) -> str:
+    """The call that installs the site's release."""
+    return f"k3s_binary {shlex.join([site.k3s.version, str(site.k3s.binaries).rstrip('/'), site.k3s.sha256 or '-'])}\n"
 
 
 def _unit(kind: str) -> str:
@@ -82,7 +92,7 @@ def _prepare(site: Site, ca: str) -> list[str]:
         *trust,
         f"ca=({f'--cacert {CA_FILE}' if ca else ''})\n",
         f"sysctls {shlex.join(f'{key}={value}' for key, value in k3s_config.SYSCTLS.items())}\n",
-        f"k3s_binary {shlex.join([site.k3s.version, str(site.k3s.binaries).rstrip('/'), site.k3s.sha256 or '-'])}\n",
+        k3s_binary(site),
     ]
 
 
@@ -96,6 +106,7 @@ def server_script(
     ca: str,
     known_ca: str = "",
     snapshot: str = "",
+    backup_access: str = "",
 ) -> str:
     """The script that makes a K3s server.
 
@@ -108,6 +119,7 @@ def server_script(
         ca: The campus's own CA as PEM, or empty.
         known_ca: SHA-256 of the running cluster's CA, given when the founder itself was replaced.
         snapshot: Path on the machine of an etcd snapshot that a founder without data starts from, or empty.
+        backup_access: Line of authorized_keys that lets somebody fetch snapshots, or empty for nobody.
     """
     url = k3s_config.api_url(site)
     manifest = k3s_config.kube_vip(site, INTERFACE)
@@ -134,6 +146,12 @@ def server_script(
             "wait\n" if founding and snapshot else "",
             f"wait_until 120 'the API at {url}' api_answers {url} || fail 'kube-vip does not hold {url}'\n",
             f"healthy_server {node.name}\n",
+            here(f"keep 0755 {backups.COMMAND}", backups.SNAPSHOTS_SH) if backup_access else "",
+            shlex.join(
+                ["backup_access", backups.ACCOUNT, backups.HOME]
+                + ([backups.COMMAND, backup_access] if backup_access else [])
+            )
+            + "\n",
             "access\n" if founding else "",
         ]
     )

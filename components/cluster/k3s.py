@@ -9,7 +9,8 @@ import pulumi
 from pulumi_command import remote
 
 from components.base import Component
-from components.cluster import bootstrap, ssh
+from components.cluster import backups, bootstrap, ssh
+from components.cluster.maintenance import Backups, Maintenance, MaintenanceArgs
 from components.handles import ClusterAccess, Login, Machine
 from config.hosts import Role
 from config.site import Site
@@ -31,6 +32,8 @@ class K3sArgs:
         ca: The campus's own CA as PEM, or empty.
         known_ca: SHA-256 of the running cluster's CA; given only after the first server was replaced.
         restore_from: etcd snapshot that a cluster whose servers are all new starts from (`lyceum restore`).
+        maintenance: The operators' machines, outside the cluster.
+        backups: What they need to keep copies of snapshots.
     """
 
     site: Site
@@ -41,12 +44,14 @@ class K3sArgs:
     ca: str
     known_ca: str
     restore_from: Path | None = None
+    maintenance: tuple[Machine, ...] = ()
+    backups: Backups | None = None
 
 
 class K3s(Component):
     """K3s on the machines: servers one after the other, agents side by side.
 
-    Creates: one SSH command per machine, and one that gives roles and waits for all nodes.
+    Creates: one SSH command per machine, one that gives roles and waits for all nodes, and the operators' machines.
     Waits for: every node Ready, five minutes at most.
     Secret: tokens and kubeconfig; they travel on standard input and output only.
     """
@@ -84,6 +89,17 @@ class K3s(Component):
             lambda known: known[0].partition("\n")[2].replace("https://127.0.0.1:6443", url)
         )
         self.access = ClusterAccess(kubeconfig=pulumi.Output.secret(kubeconfig))
+        if args.maintenance and args.backups:
+            wanted = MaintenanceArgs(
+                site=args.site,
+                machines=args.maintenance,
+                members=args.machines,
+                login=args.login,
+                kubeconfig=self.access.kubeconfig,
+                backups=args.backups,
+                ca=args.ca,
+            )
+            Maintenance(f"{name}-maintenance", wanted, self.child())
         self.register_outputs({"ca": self.ca})
 
     def _snapshot(self, machine: Machine, file: Path) -> remote.CopyToRemote:
@@ -100,7 +116,9 @@ class K3s(Component):
         self, machine: Machine, token: pulumi.Output[str], after: Sequence[pulumi.Resource], *, founding: bool = False
     ) -> remote.Command:
         args = self._args
-        script = pulumi.Output.all(token, args.agent_token).apply(
+        copiers = [one.spec.address for one in args.maintenance]
+        copying_key = args.backups.public if args.backups else ""
+        script = pulumi.Output.all(token, args.agent_token, copying_key).apply(
             lambda known: bootstrap.server_script(
                 machine.spec,
                 args.site,
@@ -110,6 +128,7 @@ class K3s(Component):
                 agent_token=known[1],
                 ca=args.ca,
                 known_ca=args.known_ca,
+                backup_access=backups.access_line(copiers, known[2]) if copiers else "",
             )
         )
         return self._command(f"{machine.spec.name}-k3s", machine, script, after)

@@ -72,6 +72,9 @@ clock_agrees() {
         fail "its clock is ${off#-} s $where that of $1: certificates, tokens and etcd need clocks that agree. Look at timedatectl and chronyc tracking here and on its host, then run this again"
 }
 
+# keep MODE PATH < CONTENT: the same for what nobody has to be told about.
+keep() { place "$@" || true; }
+
 cloud_init_done() {
     command -v cloud-init >/dev/null || return 0
     local state
@@ -214,6 +217,26 @@ joiner() {
 }
 
 kubectl() { /usr/local/bin/k3s kubectl "$@"; }
+
+# account NAME HOME: a system account that nobody can log in to with a password; its home is root's, keys and all.
+account() {
+    id -u "$1" >/dev/null 2>&1 ||
+        useradd --system --user-group --shell /bin/sh --home-dir "$2" --password '*' "$1" || fail "cannot make the account $1"
+    install -d -m 0755 "$2"
+}
+
+# backup_access NAME HOME [COMMAND LINE]: who may run COMMAND as root by SSH: the key in LINE and no other; nobody without.
+backup_access() {
+    local name=$1 home=$2 right=/etc/sudoers.d/90-$1
+    if (($# == 2)); then
+        rm -rf "$home/.ssh" "$right"
+        return
+    fi
+    account "$name" "$home"
+    keep 0440 "$right" <<<"$name ALL=(root) NOPASSWD: $3"
+    install -d -m 0755 "$home/.ssh"
+    keep 0644 "$home/.ssh/authorized_keys" <<<"$4"
+}
 
 # access: prints the CA's hash (first line) and the administrator's kubeconfig (the rest).
 access() {

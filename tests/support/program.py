@@ -9,6 +9,7 @@ from functools import cache
 
 import yaml
 
+from config.backup_keys import private_pem
 from config.load import PROJECT, SITES, load_site
 from config.needs import FURTHER
 from config.secrets import derived_text, ssh_private_pem
@@ -44,6 +45,7 @@ SENTINELS = (
     *GIVEN.values(),
     ADMIN_KEY,
     ssh_private_pem(SEED).splitlines()[1],
+    private_pem(SEED).splitlines()[1],
     *(derived_text(SEED, purpose) for purpose in ("k3s-token", "k3s-agent-token", "grafana-admin", "hub-password")),
 )
 """What must never be readable: the given secrets, what is derived from them, and what the cluster answers."""

@@ -2,17 +2,19 @@
 
 import hashlib
 import re
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
 
-from components.cluster import bootstrap
+from components.cluster import backups, bootstrap
 from components.cluster.bootstrap import NODE_SH
 from config.hosts import Node
 from tests.support.machine import K3S, Machine
@@ -38,6 +40,15 @@ def founding(node: Node = SERVER, *, ca: str = "", known_ca: str = "", snapshot:
         ca=ca,
         known_ca=known_ca,
         snapshot=snapshot,
+    )
+
+
+LINE = backups.access_line([IPv4Address("10.9.0.99")], "ecdsa-sha2-nistp256 AAAA")
+
+
+def guarded(line: str) -> str:
+    return bootstrap.server_script(
+        SERVER, SITE, founding=True, token=TOKEN, agent_token=AGENT_TOKEN, ca="", backup_access=line
     )
 
 
@@ -566,6 +577,74 @@ def test_a_snapshot_that_cannot_be_restored_is_told_with_the_reason(machine: Mac
     assert machine.called("systemctl start") == []
 
 
+KEYS = "/var/lib/lyceum-backup/.ssh/authorized_keys"
+RIGHT = "/etc/sudoers.d/90-lyceum-backup"
+
+
+def test_the_backup_key_may_fetch_snapshots_and_nothing_else(machine: Machine) -> None:
+    assert machine.run(guarded(LINE)).code == 0
+
+    command = machine.path("/usr/local/sbin/lyceum-snapshots")
+    [key] = machine.path(KEYS).read_text().splitlines()
+    assert key.startswith(f'restrict,from="10.9.0.99",command="{command}" ecdsa-sha2-nistp256 AAAA')
+    assert machine.path(RIGHT).read_text() == f"lyceum-backup ALL=(root) NOPASSWD: {command}\n"
+    files = machine.files()
+    assert (files[RIGHT][1], files["/usr/local/sbin/lyceum-snapshots"][1]) == (0o440, 0o755)
+
+
+def test_who_may_fetch_snapshots_is_no_reason_to_restart(machine: Machine) -> None:
+    finished(machine, founding())
+    machine.run(guarded(LINE))
+
+    assert machine.called("systemctl restart") == []
+
+
+def test_a_second_run_makes_no_second_account(machine: Machine) -> None:
+    finished(machine, guarded(LINE))
+    before = machine.files()
+
+    assert machine.run(guarded(LINE)).code == 0
+    assert machine.files() == before
+    assert machine.called("useradd") == []
+
+
+def test_without_an_operators_machine_the_key_is_taken_back(machine: Machine) -> None:
+    finished(machine, guarded(LINE))
+    machine.run(guarded(""))
+
+    assert not machine.path(KEYS).exists()
+    assert not machine.path(RIGHT).exists()
+
+
+@pytest.mark.parametrize("name", ["../../../etc/passwd", "-rf", "a/b", "gone", ""])
+def test_only_snapshots_have_names_that_can_be_asked_for(machine: Machine, name: str) -> None:
+    machine.write("/var/lib/rancher/k3s/server/db/snapshots/etcd-1", "etcd")
+    machine.write("/etc/passwd", "root")
+    asked = backups.SNAPSHOTS_SH.replace("if ((EUID)); then", "if false; then")
+    done = machine.run(f"set -- get {shlex.quote(name)}\n{asked}")
+
+    assert (done.code, done.out) == (2, "")
+    assert "this key may `list` and `get NAME`, nothing else" in done.told
+
+
+@pytest.mark.parametrize("words", ["", "reboot", "list all", "get", "get a b", "sh -c id"])
+def test_no_other_words_do_anything(machine: Machine, words: str) -> None:
+    asked = backups.SNAPSHOTS_SH.replace("if ((EUID)); then", "if false; then")
+    done = machine.run(f"set -- {words}\n{asked}")
+
+    assert (done.code, done.out) == (2, "")
+
+
+def test_a_snapshot_is_printed_after_its_checksum_and_release(machine: Machine) -> None:
+    machine.write("/var/lib/rancher/k3s/server/db/snapshots/etcd-1", "etcd")
+    machine.write(BINARY, K3S)
+    machine.path(BINARY).chmod(0o755)
+    asked = backups.SNAPSHOTS_SH.replace("if ((EUID)); then", "if false; then")
+    done = machine.run(f"set -- get etcd-1\n{asked}")
+
+    assert done.out == f"{hashlib.sha256(b'etcd').hexdigest()} v1.36.4+k3s1 2\netcd", "the stand-in has two nodes"
+
+
 def test_an_agent_joins_at_the_api_address_with_its_token(machine: Machine) -> None:
     machine.say("api")
     done = machine.run(joining())
@@ -617,7 +696,7 @@ def test_a_node_that_is_not_ready_gets_no_role(machine: Machine) -> None:
     assert machine.called("k3s kubectl label") == []
 
 
-@pytest.mark.parametrize("name", ["founder", "joiner", "agent", "members"])
+@pytest.mark.parametrize("name", ["founder", "joiner", "agent", "members", "guarded", "snapshots"])
 def test_shellcheck_finds_nothing(tmp_path: Path, name: str) -> None:
     scripts = {
         "founder": founding(),
@@ -626,6 +705,8 @@ def test_shellcheck_finds_nothing(tmp_path: Path, name: str) -> None:
         ),
         "agent": joining(),
         "members": bootstrap.members_script(SITE.machines),
+        "guarded": guarded(LINE),
+        "snapshots": backups.SNAPSHOTS_SH,
     }
     path = tmp_path / "script.sh"
     path.write_text(scripts[name])

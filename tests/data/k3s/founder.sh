@@ -227,6 +227,7 @@ LYCEUM_END_OF_FILE
 service k3s
 wait_until 120 'the API at https://10.9.0.30:6443' api_answers https://10.9.0.30:6443 || fail 'kube-vip does not hold https://10.9.0.30:6443'
 healthy_server server-1
+backup_access lyceum-backup /var/lib/lyceum-backup
 access
 exit
 } </dev/null

@@ -1,0 +1,209 @@
+"""The operators' machine (R21): kubectl, kubeconfig, and copies of the newest etcd snapshots. Not a node of the cluster."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Self
+
+import pulumi
+
+from components.base import Component
+from components.cluster import k3s_config, ssh
+from components.cluster.backups import ACCOUNT, HOME
+from components.cluster.bootstrap import CA_FILE, here, k3s_binary, whole
+from components.handles import Login, Machine
+from config.backup_keys import fingerprint, private_pem, public_line
+from config.hosts import Node, Role
+from config.site import Site
+
+MAINTENANCE_SH = (Path(__file__).parent / "maintenance.sh").read_text()
+COPIES_PY = (Path(__file__).parent / "snapshot_copies.py").read_text()
+COPIES = f"{HOME}/copies"
+"""Where the copies are, with `status.json`."""
+SETTINGS = "/etc/lyceum/backup"
+PROGRAM = "/usr/local/lib/lyceum/snapshot_copies.py"
+KUBECTL = """\
+#!/bin/sh
+# k3s is kubectl too; without this it would look for a server's own kubeconfig.
+export KUBECONFIG="${KUBECONFIG:-$HOME/.kube/config}"
+exec /usr/local/bin/k3s kubectl "$@"
+"""
+PROFILE = """\
+# Written by Lyceum.
+export KUBECONFIG="${KUBECONFIG:-$HOME/.kube/config}"
+alias k=kubectl
+"""
+SERVICE = f"""\
+[Unit]
+Description=Copies of the newest etcd snapshots
+Wants=network-online.target
+After=network-online.target
+
+[Service]
+Type=oneshot
+User={ACCOUNT}
+ExecStart=/usr/bin/python3 {PROGRAM} {SETTINGS}/settings.json
+TimeoutStartSec=1h
+NoNewPrivileges=yes
+ProtectSystem=strict
+ProtectHome=yes
+PrivateTmp=yes
+ReadWritePaths={COPIES}
+"""
+TIMER = """\
+[Unit]
+Description=Copies of the newest etcd snapshots, every hour
+
+[Timer]
+OnCalendar=hourly
+RandomizedDelaySec=10min
+Persistent=true
+
+[Install]
+WantedBy=timers.target
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Backups:
+    """What the copies need.
+
+    Attributes:
+        key: Private key that may list and fetch snapshots, PEM, secret.
+        public: Its public half, as authorized_keys has it.
+        seed: Fingerprint of the seed that opens the snapshots.
+        stack: The stack whose cluster it is.
+    """
+
+    key: pulumi.Output[str]
+    public: pulumi.Output[str]
+    seed: pulumi.Output[str]
+    stack: str
+
+    @classmethod
+    def of(cls, seed: pulumi.Output[str]) -> Self:
+        """Everything follows from the stack's seed."""
+        return cls(
+            key=seed.apply(private_pem),
+            public=seed.apply(public_line),
+            seed=seed.apply(fingerprint),
+            stack=pulumi.get_stack(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MaintenanceArgs:
+    """What the operators' machines are made from.
+
+    Attributes:
+        site: The campus.
+        machines: Themselves.
+        members: Members of the cluster.
+        login: How to log in to them; the user is the operators' own.
+        kubeconfig: The administrator's, for the API address; secret.
+        backups: What the copies need.
+        ca: The campus's own CA as PEM, or empty.
+    """
+
+    site: Site
+    machines: tuple[Machine, ...]
+    members: tuple[Machine, ...]
+    login: Login
+    kubeconfig: pulumi.Output[str]
+    backups: Backups
+    ca: str
+
+
+class Maintenance(Component):
+    """The operators' machines.
+
+    Creates: one SSH command per machine.
+    Waits for: the cluster, whose kubeconfig it is given.
+    Secret: kubeconfig and backup key; they travel on standard input only.
+    """
+
+    TOKEN: ClassVar[str] = "lyceum:cluster:Maintenance"  # noqa: S105 - a type token
+
+    def __init__(self, name: str, args: MaintenanceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, opts)
+        machines = [machine for machine in args.members if machine.spec.role is Role.SERVER]
+        servers = [machine.spec for machine in machines]
+        keys = pulumi.Output.all(*(machine.host_key for machine in machines))
+        settings = args.backups.seed.apply(lambda seed: copy_settings(args, servers, seed))
+        script = pulumi.Output.all(args.kubeconfig, args.backups.key, settings, keys).apply(
+            lambda known: maintenance_script(
+                args.site,
+                args.login.user,
+                kubeconfig=known[0],
+                key=known[1],
+                settings=known[2],
+                known_hosts=known_hosts(servers, known[3]),
+                ca=args.ca,
+            )
+        )
+        for machine in args.machines:
+            ssh.command(f"{machine.spec.name}-maintenance", machine, args.login, script, self.child())
+        self.register_outputs({})
+
+
+def known_hosts(servers: Sequence[Node], keys: Sequence[str]) -> str:
+    """Lines of known_hosts: a server that is made anew is trusted when Lyceum has read its key, not before."""
+    return "".join(f"{server.address} {key}\n" for server, key in zip(servers, keys, strict=True))
+
+
+def copy_settings(args: MaintenanceArgs, servers: Sequence[Node], seed: str) -> str:
+    """What snapshot_copies.py is told, as JSON."""
+    settings = {
+        "site": args.site.name,
+        "stack": args.backups.stack,
+        "seed": seed,
+        "keep": args.site.k3s.snapshots.keep,
+        "servers": {node.name: str(node.address) for node in servers},
+        "user": ACCOUNT,
+        "key": f"{SETTINGS}/key",
+        "known_hosts": f"{SETTINGS}/known_hosts",
+        "directory": COPIES,
+    }
+    return json.dumps(settings, indent=1)
+
+
+def maintenance_script(
+    site: Site, user: str, *, kubeconfig: str, key: str, settings: str, known_hosts: str, ca: str
+) -> str:
+    """The script that makes an operators' machine.
+
+    Args:
+        site: Its campus.
+        user: The operators' user.
+        kubeconfig: What they log in to the cluster with.
+        key: Private key that fetches snapshots, PEM.
+        settings: What snapshot_copies.py is told.
+        known_hosts: The servers' host keys.
+        ca: The campus's own CA as PEM, or empty.
+    """
+    api = k3s_config.api_url(site)
+    return whole(
+        [
+            MAINTENANCE_SH,
+            "cloud_init_done\n",
+            "python_there\n",
+            f"install -d -m 0755 /etc/lyceum {SETTINGS}\n",
+            *([here(f"keep 0644 {CA_FILE}", ca)] if ca else []),
+            f"ca=({f'--cacert {CA_FILE}' if ca else ''})\n",
+            k3s_binary(site),
+            here("keep 0755 /usr/local/bin/kubectl", KUBECTL),
+            here("keep 0644 /etc/profile.d/lyceum.sh", PROFILE),
+            here(f"operators {user} /home/{user} {api}", kubeconfig),
+            f"account {ACCOUNT} {HOME}\n",
+            f"install -d -m 0700 {COPIES}\n",
+            f"chown {ACCOUNT}: {COPIES}\n",
+            here(f"own {ACCOUNT} 0400 {SETTINGS}/key", key),
+            here(f"keep 0644 {SETTINGS}/known_hosts", known_hosts),
+            here(f"keep 0644 {SETTINGS}/settings.json", settings),
+            here(f"keep 0644 {PROGRAM}", COPIES_PY),
+            here("unit /etc/systemd/system/lyceum-backup.service", SERVICE),
+            here("unit /etc/systemd/system/lyceum-backup.timer", TIMER),
+            "timer lyceum-backup\n",
+        ]
+    )

@@ -4,10 +4,11 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from lab.host.guest.alarms import Alarm, listing, when
 from lab.host.guest.services import Active, Runner
 from lab.host.guest.unit_files import UnitFiles, full_name
 from lab.host.guest.units import UnitError
@@ -16,7 +17,17 @@ LOG_LINES = 10
 """Lines of the log that `systemctl status` shows."""
 _WITH_VALUE = {"-p": "property", "--property": "property", "-s": "signal", "--signal": "signal", "-t": "type"}
 _WITH_VALUE |= {"--kill-who": "whom", "--kill-whom": "whom", "--type": "type", "-n": "lines", "--lines": "lines"}
-_READING = {"status", "is-active", "is-enabled", "is-failed", "is-system-running", "show", "cat", "list-units"}
+_READING = {
+    "status",
+    "is-active",
+    "is-enabled",
+    "is-failed",
+    "is-system-running",
+    "show",
+    "cat",
+    "list-units",
+    "list-timers",
+}
 
 
 class Units(Protocol):
@@ -25,8 +36,8 @@ class Units(Protocol):
     files: UnitFiles
     booted: bool
 
-    def runner(self, name: str) -> Runner: ...  # noqa: D102
-    def known(self) -> list[Runner]: ...  # noqa: D102
+    def runner(self, name: str) -> Runner | Alarm: ...  # noqa: D102
+    def known(self) -> Sequence[Runner | Alarm]: ...  # noqa: D102
     def reload(self) -> None: ...  # noqa: D102
     def power(self, status: int) -> None: ...  # noqa: D102
 
@@ -120,6 +131,9 @@ def _read(manager: Units, call: Call) -> Answer:
         case "list-units":
             rows = [f"{r.unit.name} loaded {r.active} {r.sub} {r.unit.description}\n" for r in manager.known()]
             return Answer(out="".join(rows))
+        case "list-timers":
+            alarms = [one for one in manager.known() if isinstance(one, Alarm) and one.active is Active.ACTIVE]
+            return Answer(out=listing(alarms, time.time()))
         case _:
             return Answer(1, err=f"Unknown command verb {call.verb} (the lab's systemctl knows what a node needs).\n")
 
@@ -129,7 +143,7 @@ async def _jobs(manager: Units, call: Call) -> Answer:
     wait = "no-block" not in call.flags
     runners = [manager.runner(name) for name in call.units if not name.endswith(".target")]
 
-    async def job(runner: Runner) -> bool:
+    async def job(runner: Runner | Alarm) -> bool:
         running = runner.active in {Active.ACTIVE, Active.ACTIVATING, Active.DEACTIVATING}
         if call.verb in {"try-restart", "condrestart"} and not running:
             return True
@@ -156,7 +170,7 @@ _background: set["asyncio.Future[list[bool]]"] = set()
 """Jobs of `--no-block`: the event loop itself keeps no hold on them."""
 
 
-def _why(runner: Runner) -> str:
+def _why(runner: Runner | Alarm) -> str:
     return {
         "timeout": "a timeout was exceeded",
         "signal": "a fatal signal was delivered to the control process",
@@ -236,7 +250,7 @@ def _status(manager: Units, name: str) -> Answer:
     return Answer(0 if runner.active is Active.ACTIVE else 3, "\n".join(lines) + "\n")
 
 
-def _tail(runner: Runner) -> list[str]:
+def _tail(runner: Runner | Alarm) -> list[str]:
     with contextlib.suppress(FileNotFoundError), runner.log.open("rb") as log:
         log.seek(max(0, log.seek(0, 2) - 16384))
         return log.read().decode(errors="replace").splitlines()[-LOG_LINES:]
@@ -256,7 +270,7 @@ def _show(manager: Units, name: str, call: Call) -> Answer:
             "ExecMainStatus": str(runner.main_status),
             "NRestarts": str(runner.restarts),
             "InvocationID": runner.invocation,
-            "Type": runner.unit.type,
+            **_own(runner),
             "FragmentPath": str(manager.files.path(name) or ""),
             "UnitFileState": "enabled" if manager.files.enabled(name) else "disabled",
             "Description": runner.unit.description,
@@ -264,6 +278,17 @@ def _show(manager: Units, name: str, call: Call) -> Answer:
     wanted = call.values["property"].split(",") if "property" in call.values else list(properties)
     bare = "value" in call.flags
     return Answer(out="".join(f"{'' if bare else f'{key}='}{properties[key]}\n" for key in wanted if key in properties))
+
+
+def _own(runner: Runner | Alarm) -> dict[str, str]:
+    """Properties of services, or of timers."""
+    if isinstance(runner, Alarm):
+        return {
+            "Unit": runner.unit.activates,
+            "NextElapseUSecRealtime": when(runner.next),
+            "LastTriggerUSec": when(runner.last),
+        }
+    return {"Type": runner.unit.type}
 
 
 def _cat(manager: Units, name: str) -> Answer:

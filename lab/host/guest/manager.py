@@ -9,10 +9,12 @@ import struct
 from pathlib import Path
 
 from lab.host.guest import kernel
+from lab.host.guest.alarms import Alarm
 from lab.host.guest.commands import Answer, systemctl
 from lab.host.guest.processes import Processes
 from lab.host.guest.services import LOGS, Runner
 from lab.host.guest.systemctl import packed, unpacked
+from lab.host.guest.timers import Timer
 from lab.host.guest.unit_files import UnitFiles
 from lab.host.guest.units import Service, UnitError
 
@@ -34,28 +36,34 @@ class Manager:
         self.files = files
         self.booted = False
         self._processes = Processes()
-        self._runners: dict[str, Runner] = {}
+        self._runners: dict[str, Runner | Alarm] = {}
         self._power: asyncio.Future[int] | None = None
 
-    def known(self) -> list[Runner]:
-        """Services that were loaded since boot, by name."""
+    def known(self) -> list[Runner | Alarm]:
+        """Services and timers that were loaded since boot, by name."""
         return [self._runners[name] for name in sorted(self._runners)]
 
-    def runner(self, name: str) -> Runner:
-        """The service, loaded when it is first asked for.
+    def runner(self, name: str) -> Runner | Alarm:
+        """The service or timer, loaded when it is first asked for.
 
         Raises:
             UnitError: there is none of that name, or it is unusable.
         """
         if name not in self._runners:
-            self._runners[name] = Runner(self._processes, self.files.load(name))
+            if name.endswith(".timer"):
+                self._runners[name] = Alarm(self, self.files.load_timer(name))
+            else:
+                self._runners[name] = Runner(self._processes, self.files.load(name))
         return self._runners[name]
 
     def reload(self) -> None:
         """`systemctl daemon-reload`: read units again; what runs keeps running."""
         for name, runner in self._runners.items():
             with contextlib.suppress(UnitError):
-                runner.unit = self.files.load(name)
+                if isinstance(runner, Alarm):
+                    runner.unit = self.files.load_timer(name)
+                else:
+                    runner.unit = self.files.load(name)
 
     def power(self, status: int) -> None:
         """Begin to power off or to reboot; returns at once."""
@@ -82,7 +90,7 @@ class Manager:
 
     async def _boot(self) -> None:
         """Start enabled units at once, each after those that it names in `After=`."""
-        units: dict[str, Service] = {}
+        units: dict[str, Service | Timer] = {}
         for name in self.files.enabled_units():
             try:
                 units[name] = self.runner(name).unit
@@ -91,7 +99,7 @@ class Manager:
                     log.write(f"systemd[1]: {error}\n")
         jobs: dict[str, asyncio.Task[None]] = {}
 
-        async def start(unit: Service) -> None:
+        async def start(unit: Service | Timer) -> None:
             await asyncio.gather(*(jobs[name] for name in unit.after if name in jobs))
             await self.runner(unit.name).start()
             if unit.name == "ssh.service":

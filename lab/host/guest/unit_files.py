@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from lab.host.guest.timers import Timer, timer
 from lab.host.guest.units import Sections, Service, UnitError, parse_sections, service
 
 ROOT = Path("/")
@@ -38,6 +39,14 @@ class UnitFiles:
         """
         return service(name, self.sections(name))
 
+    def load_timer(self, name: str) -> Timer:
+        """Read a timer and its drop-ins.
+
+        Raises:
+            UnitError: not found, or unusable.
+        """
+        return timer(name, self.sections(name))
+
     def sections(self, name: str) -> Sections:
         """The unit's file and its drop-ins as one."""
         path = self.path(name)
@@ -58,8 +67,8 @@ class UnitFiles:
         return any(self._etc.glob(f"*.wants/{name}"))
 
     def enabled_units(self) -> list[str]:
-        """Services that start at boot, sorted."""
-        return sorted({link.name for link in self._etc.glob("*.wants/*.service")})
+        """Services and timers that start at boot, sorted."""
+        return sorted({link.name for kind in ("service", "timer") for link in self._etc.glob(f"*.wants/*.{kind}")})
 
     def enable(self, name: str) -> list[str]:
         """Make the targets of `[Install]` want the unit; returns what systemctl says about it."""

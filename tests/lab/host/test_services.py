@@ -74,6 +74,31 @@ def test_the_kill_mode_decides_whether_children_outlive_a_stop(lab: Lab, machine
     assert lab.says(machine, script) == left
 
 
+TIMER = """
+sudo tee /etc/systemd/system/tick.timer >/dev/null <<'UNIT'
+[Timer]
+OnCalendar=*:*:*
+[Install]
+WantedBy=timers.target
+UNIT
+sudo systemctl daemon-reload
+sudo systemctl enable --now tick.timer
+"""
+
+
+def test_an_enabled_timer_starts_its_service_on_time_and_again_after_a_boot(lab: Lab) -> None:
+    machine = lab.boot(22)
+    install(lab, machine, "tick", "Type=oneshot\nExecStart=/bin/sh -c 'echo tick >>/var/lib/ticks'")
+    lab.says(machine, TIMER)
+    counted = "for i in $(seq 300); do [ -s /var/lib/ticks ] && echo ticked && break; sleep 0.1; done"
+    assert lab.says(machine, counted) == "ticked"
+    assert "tick.timer" in lab.says(machine, "systemctl list-timers --no-pager")
+    lab.ask("vm_stop", vmid=machine.vmid, force=False)
+    lab.boot(22)
+    assert lab.says(machine, f"sudo rm -f /var/lib/ticks; {counted}") == "ticked"
+    assert lab.says(machine, "systemctl is-enabled tick.timer; systemctl is-active tick.timer") == "enabled\nactive"
+
+
 def test_an_enabled_service_starts_with_the_vm_and_a_disabled_one_does_not(lab: Lab, machine: VmSpec) -> None:
     other = lab.boot(21)
     for name in ("wanted", "unwanted"):

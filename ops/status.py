@@ -1,7 +1,7 @@
 """`lyceum status`: nodes, layers and addresses as they are now."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Annotated
 
 import typer
@@ -9,6 +9,7 @@ from rich.table import Table
 
 from config.tokens import Generations
 from ops.console import FAILED, console, fail
+from ops.copies import Copies, copies, told
 from ops.engine import Engine
 from ops.kube import Kube, Object
 from ops.stack import Stack
@@ -51,11 +52,13 @@ class Report:
     nodes: list[NodeState]
     layers: list[LayerState]
     tokens: str
+    copies: list[Copies] = field(default_factory=list)
 
     @property
     def healthy(self) -> bool:
-        """Whether every node and every layer is ready."""
-        return bool(self.nodes) and all(node.ready for node in self.nodes) and all(layer.ready for layer in self.layers)
+        """Whether every node and every layer is ready, and the copies of snapshots can be relied on."""
+        ready = all(node.ready for node in self.nodes) and all(layer.ready for layer in self.layers)
+        return bool(self.nodes) and ready and not any(one.problem for one in self.copies)
 
 
 def node_state(node: Object) -> NodeState:
@@ -133,7 +136,8 @@ def tokens(generations: Generations) -> str:
 
 def report(stack: Stack) -> Report:
     """Asks the cluster."""
-    kube = Kube.of(Engine(stack))
+    engine = Engine(stack)
+    kube = Kube.of(engine)
     site = stack.site
     if kube is None:
         fail(
@@ -150,6 +154,7 @@ def report(stack: Stack) -> Report:
         nodes=[node_state(node) for node in kube.items("/api/v1/nodes")],
         layers=layers(kube),
         tokens=tokens(stack.generations),
+        copies=copies(engine),
     )
 
 
@@ -167,6 +172,8 @@ def show(found: Report) -> None:
     console.print(
         f"API      {found.api}\nIngress  {found.ingress or '[red]no address yet[/]'}\nTokens   {found.tokens}"
     )
+    for one in found.copies:
+        console.print(f"Copies   {told(one)}", style="red" if one.problem else None, markup=False)
 
 
 def status(

@@ -10,6 +10,11 @@ COMMAND = "/usr/local/sbin/lyceum-snapshots"
 ACCOUNT, HOME = "lyceum-backup", "/var/lib/lyceum-backup"
 """The account on both ends: on a server it has the key and may run the command; at the operators' it keeps the copies."""
 
+COPIES = f"{HOME}/copies"
+"""Where the operators' machine keeps the copies, with `status.json`."""
+TIMER = "lyceum-backup"
+"""Its timer there, and the service that it starts."""
+
 
 def access_line(addresses: Sequence[IPv4Address], public_key: str) -> str:
     """The key's line of authorized_keys (sshd(8)): only from there, only the command, no terminal and no forwarding."""

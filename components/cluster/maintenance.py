@@ -10,7 +10,7 @@ import pulumi
 
 from components.base import Component
 from components.cluster import k3s_config, ssh
-from components.cluster.backups import ACCOUNT, HOME
+from components.cluster.backups import ACCOUNT, COPIES, HOME, TIMER
 from components.cluster.bootstrap import CA_FILE, here, k3s_binary, whole
 from components.handles import Login, Machine
 from config.backup_keys import fingerprint, private_pem, public_line
@@ -19,8 +19,6 @@ from config.site import Site
 
 MAINTENANCE_SH = (Path(__file__).parent / "maintenance.sh").read_text()
 COPIES_PY = (Path(__file__).parent / "snapshot_copies.py").read_text()
-COPIES = f"{HOME}/copies"
-"""Where the copies are, with `status.json`."""
 SETTINGS = "/etc/lyceum/backup"
 PROGRAM = "/usr/local/lib/lyceum/snapshot_copies.py"
 KUBECTL = """\
@@ -51,7 +49,7 @@ ProtectHome=yes
 PrivateTmp=yes
 ReadWritePaths={COPIES}
 """
-TIMER = """\
+HOURLY = """\
 [Unit]
 Description=Copies of the newest etcd snapshots, every hour
 
@@ -202,8 +200,8 @@ def maintenance_script(
             here(f"keep 0644 {SETTINGS}/known_hosts", known_hosts),
             here(f"keep 0644 {SETTINGS}/settings.json", settings),
             here(f"keep 0644 {PROGRAM}", COPIES_PY),
-            here("unit /etc/systemd/system/lyceum-backup.service", SERVICE),
-            here("unit /etc/systemd/system/lyceum-backup.timer", TIMER),
-            "timer lyceum-backup\n",
+            here(f"unit /etc/systemd/system/{TIMER}.service", SERVICE),
+            here(f"unit /etc/systemd/system/{TIMER}.timer", HOURLY),
+            f"timer {TIMER}\n",
         ]
     )

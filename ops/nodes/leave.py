@@ -41,21 +41,24 @@ class Leave:
 def leave(engine: Engine, wish: Leave, **facts: str) -> None:
     """Drains, switches off and forgets the machines; their VMs are left for the engine to delete.
 
-    Ends the command with REFUSED, before anything is touched, where quorum, data or work would be lost.
+    Machines outside the cluster are only switched off, and leave whether or not it answers. Ends the command with REFUSED,
+    before anything is touched, where quorum, data or work would be lost.
     """
     known = machines(engine.export())
     going = [known[name] for name in wish.names if name in known]
-    kube = reachable(engine)
+    outside = {machine.name for machine in going if not machine.in_cluster}
+    members = tuple(name for name in wish.names if name not in outside)
+    kube = reachable(engine) if members else None
     if kube is not None:
         # An API server that has just started answers "later" for some kinds.
-        _refuse(patiently("the API", VOTE_SECONDS, lambda: _all_objections(kube, wish)), wish)
+        _refuse(patiently("the API", VOTE_SECONDS, lambda: _all_objections(kube, members)), wish)
     journal.record(engine.stack.name, wish.operation, {"nodes": list(wish.names), "force": sorted(wish.words), **facts})
     pve = proxmox(engine)
     voters = {node["metadata"]["name"] for node in kube.items("/api/v1/nodes") if is_server(node)} if kube else set()
 
     def say(machine: Machine) -> str:
         try:
-            Goodbye(machine, kube, pve, wish.words, wish.drain_seconds).say()
+            Goodbye(machine, kube if machine.in_cluster else None, pve, wish.words, wish.drain_seconds).say()
         except (BlockedError, OverdueError, NotOursError, PveError) as error:
             return str(error)
         return ""
@@ -100,10 +103,10 @@ def reachable(engine: Engine) -> Kube | None:
     return kube
 
 
-def _all_objections(kube: Kube, wish: Leave) -> dict[str, list[Objection]]:
+def _all_objections(kube: Kube, names: tuple[str, ...]) -> dict[str, list[Objection]]:
     """Objections by node, each as if those before it had left already."""
     found, gone = {}, set[str]()
-    for name in wish.names:
+    for name in names:
         found[name] = objections(without(take(kube, name), gone))
         gone.add(name)
     return found

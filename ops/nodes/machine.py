@@ -4,12 +4,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.hosts.pve import Pve, PveError, wait_for
+from config.hosts import Role
 from ops.engine import State
 from ops.settle import VM
 
 STOP_SECONDS = 90
 """How long a guest may take to shut down before its power is cut."""
 TAG = "lyceum"
+MEMBERS = {role.value for role in (Role.SERVER, Role.WORKER, Role.STORAGE)}
 
 
 class NotOursError(Exception):
@@ -25,12 +27,19 @@ class Machine:
         vm_id: Its VMID.
         host: The Proxmox node it is on.
         urn: Its resource.
+        tags: Its tags; its role is one of them.
     """
 
     name: str
     vm_id: int
     host: str
     urn: str
+    tags: frozenset[str] = frozenset(MEMBERS)
+
+    @property
+    def in_cluster(self) -> bool:
+        """Whether it may be a node of the cluster; whatever has no tag of another role may."""
+        return bool(self.tags & MEMBERS)
 
 
 def machines(state: State) -> dict[str, Machine]:
@@ -40,7 +49,11 @@ def machines(state: State) -> dict[str, Machine]:
         if resource["type"] == VM and not resource.get("delete"):
             inputs = resource["inputs"]
             found[inputs["name"]] = Machine(
-                inputs["name"], int(inputs["vmId"]), str(inputs["nodeName"]), resource["urn"]
+                name=inputs["name"],
+                vm_id=int(inputs["vmId"]),
+                host=str(inputs["nodeName"]),
+                urn=resource["urn"],
+                tags=frozenset(inputs.get("tags") or MEMBERS),
             )
     return found
 

@@ -73,8 +73,11 @@ def until(check: Any, what: str, seconds: float = SETTLE_SECONDS) -> None:
     raise AssertionError(f"not within {seconds:.0f} s: {what}")
 
 
-def whole(campus: Project, *nodes: str) -> None:
-    """Asserts that exactly these nodes exist everywhere: Ready in the cluster, in the state, in Proxmox; servers vote."""
+def whole(campus: Project, *nodes: str, outside: tuple[str, ...] = ()) -> None:
+    """Asserts that exactly these nodes exist everywhere: Ready in the cluster, in the state, in Proxmox; servers vote.
+
+    Machines that are `outside` the cluster are in the state and in Proxmox alone.
+    """
     found = {node["metadata"]["name"]: node for node in campus.objects("nodes")}
     assert set(found) == set(nodes), "Kubernetes knows exactly the nodes that there are"
     for name, node in found.items():
@@ -82,5 +85,5 @@ def whole(campus: Project, *nodes: str) -> None:
         assert conditions["Ready"] == "True", f"{name} must be Ready"
         assert not name.startswith("server") or conditions["EtcdIsVoter"] == "True", f"{name} must vote"
     known = {resource["inputs"]["name"] for resource in campus.state()["resources"] if resource["type"] == VM}
-    assert known == set(nodes), "the engine's state knows exactly the machines that there are"
-    assert set(campus.machines()) == set(nodes), "Proxmox has exactly the machines that there are"
+    assert known == {*nodes, *outside}, "the engine's state knows exactly the machines that there are"
+    assert set(campus.machines()) == {*nodes, *outside}, "Proxmox has exactly the machines that there are"

@@ -1,0 +1,123 @@
+"""The copies of etcd snapshots on the operators' machines: whether their timer does its work, and one brought here."""
+
+import json
+import shlex
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from components.cluster.backups import COPIES, TIMER
+from config.hosts import Role
+from ops.backups import BackupError, Note, verify, write_note
+from ops.console import step
+from ops.engine import Engine
+from ops.remote import Remote, RemoteError, remotes
+
+STALE_HOURS = 3
+"""Hours without a run after which something is wrong: the timer's are one apart."""
+ASK = f"""systemctl is-active {TIMER}.timer || true
+cat {COPIES}/status.json 2>/dev/null || true
+"""
+
+
+@dataclass(frozen=True)
+class Copies:
+    """How the copies on one machine are.
+
+    Attributes:
+        machine: The operators' machine.
+        problem: Why nobody may rely on them; empty where all is well.
+        notes: What went wrong without harm in the last run.
+        files: The copies, oldest first: `file` and what its note says.
+    """
+
+    machine: str
+    problem: str
+    notes: tuple[str, ...] = ()
+    files: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def newest(self) -> str:
+        """When the newest was taken, UTC; empty for none."""
+        return str(self.files[-1]["taken"]) if self.files else ""
+
+
+def copies(engine: Engine) -> list[Copies]:
+    """Asks every operators' machine of a stack; none where it has none."""
+    nodes = tuple(node for node in engine.stack.nodes if node.role is Role.MAINTENANCE)
+    if not nodes:
+        return []
+    known = remotes(engine, nodes)
+    return [_ask(known.get(node.name), node.name, engine.stack.name) for node in nodes]
+
+
+def _ask(remote: Remote | None, name: str, stack: str) -> Copies:
+    if remote is None:
+        return Copies(name, f"it is not there yet: ./lyceum up {stack}")
+    try:
+        timer, _, status = remote.run(ASK).partition("\n")
+    except RemoteError as error:
+        return Copies(name, str(error))
+    return judged(name, timer, json.loads(status) if status.strip() else None, time.time())
+
+
+def judged(name: str, timer: str, status: dict[str, Any] | None, now: float) -> Copies:
+    """What a machine's answers mean.
+
+    Args:
+        name: The machine.
+        timer: What `systemctl is-active` says of its timer.
+        status: What its last run left; None before the first.
+        now: Seconds since 1970.
+    """
+    told = tuple(status["told"]) if status else ()
+    files = tuple(status["copies"]) if status else ()
+    if timer != "active":
+        problem = f"its timer is {timer}; ./lyceum up starts it, journalctl -u {TIMER} there says more"
+    elif status is None:
+        problem = ""  # the timer will come
+    elif not status["ok"]:
+        problem = "; ".join(told)
+    elif (hours := _hours(status["ran"], now)) >= STALE_HOURS:
+        problem = f"it has looked for no snapshot for {hours:.0f} h; journalctl -u {TIMER} there says why"
+    else:
+        return Copies(name, "", told, files)
+    return Copies(name, problem, files=files)
+
+
+def _hours(moment: str, now: float) -> float:
+    return (now - datetime.strptime(moment, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp()) / 3600
+
+
+def told(one: Copies) -> str:
+    """A line for people."""
+    if one.problem:
+        return f"{one.machine}: {one.problem}"
+    kept = f"{len(one.files)}, the newest of {one.newest}" if one.files else "none yet"
+    return "; ".join([f"{one.machine}: {kept}", *one.notes])
+
+
+def bring(engine: Engine, name: str, target: Path) -> Path:
+    """Brings a copy here, as a backup that `restore` takes; `latest` is the newest of all.
+
+    Raises:
+        BackupError: there is none of that name, or it is not whole.
+        RemoteError: the machine does not answer.
+    """
+    every = [(file, one.machine) for one in copies(engine) for file in one.files]
+    wanted = [entry for entry in every if name in {"latest", entry[0]["file"]}]
+    if not wanted:
+        there = ", ".join(file["file"] for file, _ in every) or "none"
+        raise BackupError(f"there is no copy `{name}`; there: {there}")
+    file, machine = max(wanted, key=lambda entry: str(entry[0]["taken"]))
+    remote = remotes(engine, tuple(node for node in engine.stack.nodes if node.name == machine))[machine]
+    local = target / str(file["file"])
+    with step(f"{local.name} from {machine}"):
+        partial = local.with_name(f"{local.name}.part")
+        remote.fetch(f"cat {shlex.quote(f'{COPIES}/{local.name}')}", partial)
+        partial.rename(local)
+    write_note(local, Note(**{key: value for key, value in file.items() if key != "file"}))
+    verify(local, engine.stack.secret("seed"), engine.stack.site.name)
+    return local

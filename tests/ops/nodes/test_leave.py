@@ -1,0 +1,58 @@
+"""Machines outside the cluster leave without asking it."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ops import journal
+from ops.nodes import leave as leaving
+from ops.nodes.leave import Leave, leave
+from ops.nodes.machine import machines
+from ops.settle import VM
+from tests.ops.fake_kube import FakePve
+
+
+def state(name: str, *tags: str) -> dict[str, Any]:
+    inputs = {"name": name, "vmId": 141, "nodeName": "pve1", "tags": sorted({"lyceum", "campus", *tags})}
+    return {"deployment": {"resources": [{"type": VM, "urn": f"urn:{name}", "inputs": inputs}]}}
+
+
+@pytest.mark.parametrize(
+    ("tags", "member"),
+    [(("maintenance",), False), (("desktop",), False), (("worker",), True), (("storage",), True), (("server",), True)],
+)
+def test_a_machines_tags_tell_whether_it_is_in_the_cluster(tags: tuple[str, ...], *, member: bool) -> None:
+    """The site's file may not know it any more."""
+    assert machines(state("ops-1", *tags))["ops-1"].in_cluster is member
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    asked: list[str] = []
+    monkeypatch.setattr(journal, "record", lambda *_: asked.append("journal"))
+    monkeypatch.setattr(leaving, "reachable", lambda _: asked.append("cluster"))
+    return asked
+
+
+def engine(name: str, *tags: str) -> Any:
+    return SimpleNamespace(export=lambda: state(name, *tags), stack=SimpleNamespace(name="dev"))
+
+
+def test_the_operators_machine_is_switched_off_and_the_cluster_is_not_asked(
+    log: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It must go when the cluster is down, too."""
+    pve = FakePve("ops-1")
+    monkeypatch.setattr(leaving, "proxmox", lambda _: pve)
+    leave(engine("ops-1", "maintenance"), Leave(("ops-1",), "remove"))
+
+    assert log == ["journal"]
+    assert pve.log == ["shutdown"]
+
+
+def test_for_a_node_the_cluster_is_asked_first(log: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leaving, "proxmox", lambda _: FakePve("gpu-1"))
+    leave(engine("gpu-1", "worker"), Leave(("gpu-1",), "remove"))
+
+    assert log == ["cluster", "journal"]

@@ -12,6 +12,7 @@ from config.tokens import GenerationsError
 from lab.campus import CampusError, ControlError, NotRunning
 from lab.cli import app as lab
 from ops.backup import app as backup
+from ops.bring import bring
 from ops.certificates import certificates
 from ops.console import FAILED, errors
 from ops.demo import demo
@@ -51,6 +52,7 @@ for command in (init, validate, show, doctor, demo, preview, up, status, restore
     app.command()(command)
 app.add_typer(lab, name="lab")
 app.add_typer(nodes, name="node")
+backup.command()(bring)
 app.add_typer(backup, name="backup")
 app.add_typer(upgrade, name="upgrade")
 app.add_typer(proxmox, name="proxmox")

@@ -1,17 +1,13 @@
-"""The copies of etcd snapshots on the operators' machines: whether their timer does its work, and one brought here."""
+"""The copies of etcd snapshots on the operators' machines: which there are, and whether their timer does its work."""
 
 import json
-import shlex
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from components.cluster.backups import COPIES, TIMER
 from config.hosts import Role
-from ops.backups import BackupError, Note, verify, write_note
-from ops.console import step
 from ops.engine import Engine
 from ops.remote import Remote, RemoteError, remotes
 
@@ -97,27 +93,3 @@ def told(one: Copies) -> str:
         return f"{one.machine}: {one.problem}"
     kept = f"{len(one.files)}, the newest of {one.newest}" if one.files else "none yet"
     return "; ".join([f"{one.machine}: {kept}", *one.notes])
-
-
-def bring(engine: Engine, name: str, target: Path) -> Path:
-    """Brings a copy here, as a backup that `restore` takes; `latest` is the newest of all.
-
-    Raises:
-        BackupError: there is none of that name, or it is not whole.
-        RemoteError: the machine does not answer.
-    """
-    every = [(file, one.machine) for one in copies(engine) for file in one.files]
-    wanted = [entry for entry in every if name in {"latest", entry[0]["file"]}]
-    if not wanted:
-        there = ", ".join(file["file"] for file, _ in every) or "none"
-        raise BackupError(f"there is no copy `{name}`; there: {there}")
-    file, machine = max(wanted, key=lambda entry: str(entry[0]["taken"]))
-    remote = remotes(engine, tuple(node for node in engine.stack.nodes if node.name == machine))[machine]
-    local = target / str(file["file"])
-    with step(f"{local.name} from {machine}"):
-        partial = local.with_name(f"{local.name}.part")
-        remote.fetch(f"cat {shlex.quote(f'{COPIES}/{local.name}')}", partial)
-        partial.rename(local)
-    write_note(local, Note(**{key: value for key, value in file.items() if key != "file"}))
-    verify(local, engine.stack.secret("seed"), engine.stack.site.name)
-    return local

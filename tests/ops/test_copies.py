@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from ops.backups import BackupError
+from ops.bring import chosen
 from ops.copies import Copies, judged, told
 from ops.status import LayerState, NodeState, Report
 
@@ -65,3 +67,20 @@ def test_a_campus_whose_copies_fail_is_not_healthy(problem: str, *, healthy: boo
     report = Report("campus", "alpha", True, "https://api", "10.0.0.1", [node], [layer], "", copies)
 
     assert report.healthy is healthy
+
+
+def test_the_newest_copy_of_all_machines_is_the_latest() -> None:
+    older = COPY | {"file": "campus-1.db", "taken": "2026-01-01T06:00:00Z"}
+    found = [Copies("ops-1", "", files=(older,)), Copies("ops-2", "", files=(COPY,))]
+
+    assert chosen(found, "latest") == ("ops-2", COPY)
+    assert chosen(found, "campus-1.db") == ("ops-1", older)
+
+
+def test_a_copy_that_is_nowhere_is_told_with_what_there_is_and_why() -> None:
+    found = [Copies("ops-1", "no answer in time"), Copies("ops-2", "", files=(COPY,))]
+
+    with pytest.raises(
+        BackupError, match=r"no operators' machine has a copy `x`; there: campus-2.*; ops-1: no answer in"
+    ):
+        chosen(found, "x")

@@ -136,6 +136,14 @@ def test_its_service_leaves_a_verified_copy_of_the_newest_snapshot(campus: Proje
     assert shown["files"][-1]["file"] == copy["file"]
 
 
+def test_a_copy_is_brought_here_and_can_be_restored(campus: Project) -> None:
+    name = status(campus)["copies"][-1]["file"]
+    assert name in campus.lyceum("backup", "bring", "dev").replace("\n", "")
+
+    assert "the token is there" in campus.lyceum("backup", "verify", "dev", name)
+    assert "nothing was touched" in campus.lyceum("restore", "dev", "--from", name, "--dry-run")
+
+
 def as_the_copier(address: str, words: str) -> str:
     """A command on the operators' machine that uses the backup key."""
     options = "-o BatchMode=yes -o StrictHostKeyChecking=yes -o UserKnownHostsFile=/etc/lyceum/backup/known_hosts"

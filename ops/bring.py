@@ -1,0 +1,60 @@
+"""`lyceum backup bring`: a copy of the operators' machine becomes a backup that is here."""
+
+import shlex
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from components.cluster.backups import COPIES
+from ops.backup import Directory, StackName, directory
+from ops.backups import BackupError, Note, verify, write_note
+from ops.console import console, fail, step
+from ops.copies import Copies, copies
+from ops.engine import Engine
+from ops.nodes.commands import begin
+from ops.remote import RemoteError, remotes
+
+NOT_NOTED = {"file"}
+"""What a machine says of a copy beside its note."""
+
+
+def bring(
+    stack: StackName,
+    name: Annotated[str, typer.Argument(help="Which, as `status` names it; `latest` is the newest.")] = "latest",
+    *,
+    to: Directory = None,
+) -> None:
+    """Brings a copy of a snapshot here from the operators' machine, and proves that it can be used."""
+    engine = begin(stack)
+    try:
+        machine, file = chosen(copies(engine), name)
+        local = _fetched(engine, machine, str(file["file"]), directory(engine.stack, to))
+        write_note(local, Note(**{key: value for key, value in file.items() if key not in NOT_NOTED}))
+        verify(local, engine.stack.secret("seed"), engine.stack.site.name)
+    except (BackupError, RemoteError) as error:
+        fail(str(error))
+    console.print(f"[green]✓[/] {local}")
+
+
+def chosen(found: list[Copies], name: str) -> tuple[str, dict[str, Any]]:
+    """The machine and the copy of a name, or of the newest.
+
+    Raises:
+        BackupError: there is none; names what there is, or why nobody knows.
+    """
+    every = [(one.machine, file) for one in found for file in one.files]
+    wanted = [entry for entry in every if name in {"latest", entry[1]["file"]}]
+    if not wanted:
+        there = ", ".join(str(file["file"]) for _, file in every) or "none"
+        why = "".join(f"; {one.machine}: {one.problem}" for one in found if one.problem)
+        raise BackupError(f"no operators' machine has a copy `{name}`; there: {there}{why}")
+    return max(wanted, key=lambda entry: str(entry[1]["taken"]))
+
+
+def _fetched(engine: Engine, machine: str, name: str, target: Path) -> Path:
+    remote = remotes(engine, tuple(node for node in engine.stack.nodes if node.name == machine))[machine]
+    partial = target / f"{name}.part"
+    with step(f"{name} from {machine}"):
+        remote.fetch(f"cat {shlex.quote(f'{COPIES}/{name}')}", partial)
+    return partial.rename(target / name)

@@ -9,7 +9,6 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components.base import Component
-from config import versions
 from config.base import size_text
 from config.hosts import Node
 from config.site import Site
@@ -48,7 +47,7 @@ class LayerArgs:
 
 def chart_arguments(site: Site, name: str) -> dict[str, Any]:
     """Chart, version and repository arguments of a Release, from upstream or from the site's mirror."""
-    pin = versions.CHARTS[name]
+    pin = site.chart(name)
     source = pin.repo if site.charts == "upstream" else site.charts
     if source.startswith("oci://"):
         return {"chart": f"{source}/{name}", "version": pin.version}

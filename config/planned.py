@@ -23,7 +23,6 @@ PLANNED: dict[str, str] = {
     "network.proxy": "R14",
     "k3s.mirrors": "R14",
     "k3s.embedded-registry": "R14",
-    "versions": "R34",
     "platform.certificates.certificate-file": "R25",
     "platform.storage.datasets": "R26, R39",
     "platform.queues.queues": "R36",

@@ -48,6 +48,15 @@ CHARTS: dict[str, Chart] = {
     )
 }
 
+DRIVER = "595.91.07"
+"""NVIDIA driver that the pinned GPU Operator installs where a site names none (its values.yaml, `driver.version`)."""
+NOTEBOOKS = {
+    "pytorch": ("PyTorch", "quay.io/jupyter/pytorch-notebook:cuda12-2026-08-03"),
+    "tensorflow": ("TensorFlow", "quay.io/jupyter/tensorflow-notebook:cuda-2026-08-03"),
+}
+"""Framework -> title and image of the notebooks that are offered where a site writes no profiles."""
+CPU_NOTEBOOK = "quay.io/jupyter/scipy-notebook:2026-08-03"
+
 
 @dataclass(frozen=True)
 class Support:

@@ -25,6 +25,8 @@ class Profile(Model):
     """How many of them."""
     image: ImageReference
     """Container image with its tag or digest."""
+    cuda: int | None = Field(default=None, ge=11)
+    """CUDA major of the image, which decides the driver it needs; absent means as its tag says (`cuda12`, `cu126`)."""
     groups: tuple[str, ...] = ()
     """Who sees it; empty means everyone who is admitted."""
     default: bool = False

@@ -1,7 +1,7 @@
 """Runs scripts as root on machines, over SSH with the host keys that the stack's state holds: none is ever trusted anew."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,13 +46,18 @@ class Remote:
     user: str = USER
     port: int = 22
 
-    def run(self, script: str, *, seconds: float = 300) -> str:
+    def run(self, script: str, *, seconds: float = 300, say: Callable[[str], None] | None = None) -> str:
         """Runs a bash script as root; returns its standard output.
+
+        Args:
+            script: The script.
+            seconds: How long it may take.
+            say: Is given each line of standard error as it comes; by default they count only where the script fails.
 
         Raises:
             RemoteError: it could not be run, or failed.
         """
-        return asyncio.run(self._run(script, seconds))
+        return asyncio.run(self._run(script, seconds, say))
 
     def fetch(self, command: str, target: Path, *, seconds: float = 1800) -> None:
         """Runs a command as root and writes what it prints into a file that only we can read.
@@ -62,11 +67,23 @@ class Remote:
         """
         asyncio.run(self._fetch(command, target, seconds))
 
-    async def _run(self, script: str, seconds: float) -> str:
-        async with self._connected() as connection:
-            done = await asyncio.wait_for(connection.run(run_as_root(), input=script), seconds)
-        self._check(done.exit_status, str(done.stderr))
-        return str(done.stdout)
+    async def _run(self, script: str, seconds: float, say: Callable[[str], None] | None) -> str:
+        told: list[str] = []
+
+        async def listen(lines: asyncssh.SSHReader[str]) -> None:
+            async for line in lines:
+                told.append(line)
+                if say:
+                    say(line.rstrip("\n"))
+
+        async with self._connected() as connection, asyncio.timeout(seconds):
+            process = await connection.create_process(run_as_root())
+            process.stdin.write(script)
+            process.stdin.write_eof()
+            out, _ = await asyncio.gather(process.stdout.read(), listen(process.stderr))
+            done = await process.wait()
+        self._check(done.exit_status, "".join(told))
+        return str(out)
 
     async def _fetch(self, command: str, target: Path, seconds: float) -> None:
         target.touch(mode=0o600)

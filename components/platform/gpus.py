@@ -63,7 +63,18 @@ def values(site: Site, nodes: tuple[Node, ...]) -> Values:
     operator = site.platform.gpu_operator
     cards = [gpu for node in gpu_resources.gpu_nodes(nodes) for gpu in node.gpus]
     reboot = any(gpu.card.mig_needs_reboot and gpu.layout for gpu in cards)
-    driver: Values = {"enabled": True, "usePrecompiled": operator.precompiled, "kernelModuleType": "auto"}
+    driver: Values = {
+        "enabled": True,
+        "usePrecompiled": operator.precompiled,
+        "kernelModuleType": "auto",
+        # One node at a time; somebody's notebook is waited for, and no pod that nobody starts anew is ever deleted.
+        "upgradePolicy": {
+            "autoUpgrade": True,
+            "maxParallelUpgrades": 1,
+            "waitForCompletion": {"podSelector": "component=singleuser-server", "timeoutSeconds": 0},
+            "gpuPodDeletion": {"force": False},
+        },
+    }
     if operator.driver:
         driver["version"] = operator.driver
     return {

@@ -8,13 +8,9 @@ from config.capacity import SHARED, kinds
 from config.gpus import CARDS
 from config.hosts import Node, Role
 from config.site import Site
+from config.versions import CPU_NOTEBOOK, NOTEBOOKS
 from config.workspaces import Profile
 
-IMAGES = {
-    "pytorch": ("PyTorch", "quay.io/jupyter/pytorch-notebook:cuda12-2026-08-03"),
-    "tensorflow": ("TensorFlow", "quay.io/jupyter/tensorflow-notebook:cuda-2026-08-03"),
-}
-CPU_IMAGE = "quay.io/jupyter/scipy-notebook:2026-08-03"
 _RESERVED_CORES, _RESERVED_MIB = 2, 8 * 1024
 """What a worker keeps for Kubernetes, Ceph and the GPU Operator."""
 
@@ -32,7 +28,7 @@ def derived(nodes: tuple[Node, ...], groups: tuple[str, ...]) -> list[Profile]:
     A profile's cores and memory are the node's, divided by the GPUs (or slices) that share it, so that every GPU of a
     node can be in use at once. Where nodes with the same kind differ, the smallest share counts: it fits everywhere.
     """
-    profiles = [Profile(name="cpu", title="CPU only", cores=2, memory=2 * 1024, image=CPU_IMAGE)]
+    profiles = [Profile(name="cpu", title="CPU only", cores=2, memory=2 * 1024, image=CPU_NOTEBOOK)]
     workers = [node for node in gpu_resources.gpu_nodes(nodes) if node.role is Role.WORKER]
     for kind in dict.fromkeys(kind for node in workers for kind in kinds(node)):
         having = {node.name: kinds(node)[kind] for node in workers}
@@ -60,7 +56,7 @@ def _profiles(kind: str, count: int, size: tuple[int, int], groups: tuple[str, .
             image=image,
             groups=groups,
         )
-        for framework, (title, image) in IMAGES.items()
+        for framework, (title, image) in NOTEBOOKS.items()
     ]
 
 

@@ -86,6 +86,7 @@ RULES: tuple[Rule, ...] = (
     _rule(services.needs, f"{_PAGES} hosts nodes shapes network references inside workers"),
     _rule(services.power, "platform hosts"),
     _rule(releases.matrix, "k3s platform workspaces versions"),
+    _rule(releases.drivers, "platform workspaces versions"),
     _rule(releases.held, "versions"),
 )
 """In the order in which they are asked and told."""

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 
+from config import cuda
 from config.rules.finding import Finding
 from config.rules.nearest import did_you_mean
 from config.site import Site
@@ -36,6 +37,22 @@ def matrix(site: Site) -> Iterator[Finding]:
     if platform.metallb.enabled and least and held and _VERSION.fullmatch(held) and _pair(held) < least:
         rule = f"is too old for Kubernetes 1.{minor}"
         yield Finding(("versions", "metallb"), rule, f"take {least[0]}.{least[1]} or newer")
+
+
+def drivers(site: Site) -> Iterator[Finding]:
+    """The driver of the nodes is new enough for the CUDA of the images that JupyterHub offers."""
+    driver = cuda.pinned(site)
+    if driver is None:
+        return
+    own = site.workspaces.jupyterhub.profiles
+    places = {
+        profile.image: ("workspaces", "jupyterhub", "profiles", index, "image") for index, profile in enumerate(own)
+    }
+    for image, major in cuda.offered(site):
+        if least := cuda.too_old(driver, major):
+            rule = f"has CUDA {major}, which needs driver {least} or newer; the nodes get {driver}"
+            remedy = "raise platform.gpu-operator.driver, or take an image of an older CUDA"
+            yield Finding(places.get(image, ("platform", "gpu-operator", "driver")), rule, remedy, image)
 
 
 def _pair(version: str) -> tuple[int, int]:

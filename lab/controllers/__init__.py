@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from lab.contracts import LabSpec
 from lab.controllers import ceph, certificates, ingress, kueue, loadbalancer, prometheus, volumes
-from lab.controllers.gpu import features, operator, sharing
+from lab.controllers.gpu import drivers, features, operator, sharing
 from lab.controllers.runner import Decide, run_with
 
 __all__ = ["STAND_INS", "run"]
@@ -21,6 +21,7 @@ STAND_INS: dict[str, Decide] = {
     "volumes": volumes.decide,
     "features": features.decide,
     "gpu-operator": operator.decide,
+    "gpu-drivers": drivers.decide,
     "gpu-sharing": sharing.decide,
     "kueue": kueue.decide,
     "prometheus": prometheus.decide,

@@ -13,6 +13,10 @@ MINUTES = 5
 """How long a drain waits for budgets and for pods to end, by default."""
 
 
+MARK = "lyceum/os-upgrade"
+"""Annotation of a Node whose packages are being upgraded (ops/upgrade/rolling.py); it goes with the cordon."""
+
+
 class BlockedError(Exception):
     """The drain did not end in its time; the text names each pod with what holds it."""
 
@@ -29,7 +33,8 @@ def cordon(kube: Kube, name: str) -> None:
 
 def uncordon(kube: Kube, name: str) -> None:
     """Lets pods come again."""
-    kube.patch(f"/api/v1/nodes/{name}", {"spec": {"unschedulable": None}})
+    change = {"metadata": {"annotations": {MARK: None}}, "spec": {"unschedulable": None}}
+    kube.patch(f"/api/v1/nodes/{name}", change)
 
 
 def remaining(kube: Kube, name: str) -> list[Object]:

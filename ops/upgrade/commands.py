@@ -6,20 +6,26 @@ from typing import IO, Annotated
 import typer
 from rich.table import Table
 
+from config import cuda
 from ops import journal
-from ops.console import REFUSED, console, errors, fail
+from ops.console import REFUSED, USAGE, console, errors, fail
 from ops.engine import PARALLEL, Engine
-from ops.kube import Kube
-from ops.nodes.commands import begin
+from ops.kube import Kube, Object
+from ops.nodes import drain
+from ops.nodes.commands import Force, Minutes, begin
 from ops.nodes.leave import reachable
-from ops.nodes.picture import movable
+from ops.nodes.picture import ROOK, movable
 from ops.settle import settle
 from ops.stack import STATE
 from ops.tokens.guard import no_rotation
+from ops.upgrade import charts, drivers, machines
 from ops.upgrade.plan import Member, Plan, Version, batches, members, plan, removed_apis
+from ops.upgrade.rolling import mark_of
 from ops.wait import OverdueError, patiently, until
 
-app = typer.Typer(no_args_is_help=True, help="Upgrades of K3s to the release that the site's file names.")
+app = typer.Typer(
+    no_args_is_help=True, help="Upgrades of K3s to the release that the site's file names, and of packages."
+)
 StackName = Annotated[str, typer.Argument(help="The stack.")]
 AT_ONCE = 5
 SETTLE_SECONDS = 300
@@ -37,7 +43,7 @@ def look(engine: Engine, kube: Kube) -> Plan:
     wanted = Version.parse(site.k3s.version)
     found = members(kube.items("/api/v1/nodes"), movable(kube.items("/api/v1/pods")))
     removed = removed_apis(kube.text("/metrics"), wanted)
-    return plan(site.k3s.version, found, driver=site.platform.gpu_operator.driver, removed=removed)
+    return plan(site.k3s.version, found, removed=removed)
 
 
 def _cluster(engine: Engine) -> Kube:
@@ -51,8 +57,10 @@ def _cluster(engine: Engine) -> Kube:
 def show_plan(stack: StackName) -> None:
     """Shows what an upgrade would do, in which order, and what speaks against it."""
     engine = begin(stack)
-    found = look(engine, _cluster(engine))
+    kube = _cluster(engine)
+    found = look(engine, kube)
     _show(found)
+    _show_rest(engine, kube)
     if found.reasons:
         fail("the upgrade would not begin", REFUSED)
 
@@ -61,10 +69,47 @@ def show_plan(stack: StackName) -> None:
 def status(stack: StackName) -> None:
     """Shows how far an upgrade came: what the nodes run is all that counts."""
     engine = begin(stack)
-    found = look(engine, _cluster(engine))
-    _show(found)
+    kube = _cluster(engine)
+    _show(look(engine, kube))
+    _show_rest(engine, kube)
     if pause_file(stack).exists():
-        console.print(f"paused; ./lyceum upgrade apply {stack} goes on")
+        console.print("paused; the same `upgrade apply` goes on")
+
+
+def _ceph(kube: Kube) -> Object | None:
+    return next(iter(kube.items(f"/apis/ceph.rook.io/v1/namespaces/{ROOK}/cephclusters")), None)
+
+
+def _show_charts(engine: Engine, kube: Kube) -> None:
+    found = charts.changes(engine.export(), engine.stack.site)
+    if found:
+        table = Table(
+            "order", "chart", "installed", "pinned", title=f"charts: ./lyceum up {engine.stack.name} brings them"
+        )
+        for number, one in enumerate(found, start=1):
+            table.add_row(str(number), one.chart, one.now, one.wanted)
+        console.print(table)
+    for note in charts.notes(found):
+        console.print(f"[yellow]![/] {note}")
+    for reason in charts.reasons(found, engine.stack.site, _ceph(kube)):
+        errors.print(f"[red]✗[/] {reason}")
+
+
+def _show_rest(engine: Engine, kube: Kube) -> None:
+    """Charts, drivers and packages."""
+    _show_charts(engine, kube)
+    site = engine.stack.site
+    found = drivers.drivers(kube.items("/api/v1/nodes"), movable(kube.items("/api/v1/pods")))
+    if found:
+        table = Table(
+            "node", "runs", "what is wrong with it", title=f"NVIDIA driver; pinned: {cuda.pinned(site) or 'unknown'}"
+        )
+        for one in found:
+            table.add_row(one.node, one.runs or "?", drivers.verdict(one, site))
+        console.print(table)
+    for note in drivers.notes(found, site):
+        console.print(f"[yellow]![/] {note}")
+    machines.show(engine, machines.survey(engine, kube))
 
 
 def _show(found: Plan) -> None:
@@ -87,7 +132,7 @@ def pause(stack: StackName) -> None:
     file = pause_file(stack)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.touch()
-    console.print(f"the upgrade of {stack} stops after its present node; ./lyceum upgrade apply {stack} goes on")
+    console.print(f"the upgrade of {stack} stops after its present node; the same `upgrade apply` goes on")
 
 
 @app.command()
@@ -95,7 +140,15 @@ def abort(stack: StackName) -> None:
     """Stops an upgrade for good, and says what is left to decide."""
     pause(stack)
     engine = begin(stack)
-    found = look(engine, _cluster(engine))
+    kube = _cluster(engine)
+    found = look(engine, kube)
+    for node in kube.items("/api/v1/nodes"):
+        if mark_of(node):
+            name = node["metadata"]["name"]
+            console.print(
+                f"{name} takes no work: its packages are being upgraded. ./lyceum upgrade apply {stack} --os ends that; "
+                f"to let work come as it is: ./lyceum node drain {stack} {name} --undo"
+            )
     if not found.done:
         console.print(f"nothing has changed: put k3s.version back in config/sites/{engine.stack.site.name}.yaml")
     elif found.servers:
@@ -110,15 +163,32 @@ def abort(stack: StackName) -> None:
 def apply(
     stack: StackName,
     *,
-    at_once: Annotated[int, typer.Option(min=1, help="How many agents at the same time.")] = AT_ONCE,
+    packages: Annotated[
+        bool,
+        typer.Option("--os", help="Packages of the operating system instead of K3s; reboots where they ask for it."),
+    ] = False,
+    at_once: Annotated[
+        int | None,
+        typer.Option(min=1, help=f"How many agents at the same time: {AT_ONCE}, or {machines.AT_ONCE} with --os."),
+    ] = None,
+    force: Force = None,
+    minutes: Minutes = drain.MINUTES,
 ) -> None:
     """Upgrades servers one by one, each behind a snapshot and a gate, then agents; goes on where it stopped."""
     engine = begin(stack)
     pause_file(stack).unlink(missing_ok=True)
+    if force and not packages:
+        fail("--force belongs to --os: K3s is upgraded without ending anybody's work", USAGE)
     with engine.alone() as lock:
         settle(engine)
         no_rotation(engine.stack)
         kube = _cluster(engine)
+        if packages:
+            wish = machines.Wish(
+                at_once or machines.AT_ONCE, frozenset(force or ()), pause_file(stack).exists, minutes * 60
+            )
+            machines.upgrade(engine, kube, wish)
+            return
         found = look(engine, kube)
         _show(found)
         if found.reasons:
@@ -131,7 +201,7 @@ def apply(
         urns = commands(engine)
         for one in found.servers:
             _step(engine, kube, lock, [one], urns)
-        for batch in batches(found.agents, at_once):
+        for batch in batches(found.agents, at_once or AT_ONCE):
             _step(engine, kube, lock, batch, urns)
     left = look(engine, kube)
     _show(left)
@@ -180,7 +250,7 @@ def _well(engine: Engine, kube: Kube) -> set[str]:
 
 
 def guard(engine: Engine) -> None:
-    """Keeps `up` from changing K3s on every node at once; ends the command where an upgrade is due."""
+    """Keeps `up` from changing K3s on every node at once, and charts in a way that their projects do not support."""
     kube = Kube.of(engine)
     if kube is None:
         return
@@ -193,3 +263,6 @@ def guard(engine: Engine) -> None:
             f"shows the way, ./lyceum upgrade apply {stack} goes it. `up` never changes K3s under running nodes",
             REFUSED,
         )
+    found = charts.changes(engine.export(), engine.stack.site)
+    if refused := list(charts.reasons(found, engine.stack.site, _ceph(kube))):
+        fail("\n".join(refused) + "\nnothing was touched", REFUSED)

@@ -12,8 +12,6 @@ from ops.nodes.picture import is_ready, is_server
 
 KUBELET_SKEW = 3
 """A kubelet may be this many minors older than the API server, and never newer (Kubernetes version skew policy)."""
-DRIVER = "nvidia.com/cuda.driver-version.full"
-"""Label by which GPU feature discovery says which driver a node really runs."""
 
 
 @dataclass(frozen=True, order=True)
@@ -48,7 +46,6 @@ class Member:
         well: Ready, and for a server a voter of etcd.
         gpus: GPUs that work on it holds.
         work: Pods that are somebody's work.
-        driver: NVIDIA driver it runs, or empty.
     """
 
     name: str
@@ -57,7 +54,6 @@ class Member:
     well: bool
     gpus: int = 0
     work: int = 0
-    driver: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,19 +91,17 @@ def members(nodes: list[Object], pods: list[Object]) -> list[Member]:
                 well=healthy_server(node) if is_server(node) else is_ready(node),
                 gpus=sum(map(gpus_of, work)),
                 work=len(work),
-                driver=(node["metadata"].get("labels") or {}).get(DRIVER, ""),
             )
         )
     return found
 
 
-def plan(wanted: str, found: list[Member], *, driver: str | None = None, removed: tuple[str, ...] = ()) -> Plan:
+def plan(wanted: str, found: list[Member], *, removed: tuple[str, ...] = ()) -> Plan:
     """Plans the way from what runs to what is wanted.
 
     Args:
         wanted: Release that the site's file names.
         found: All nodes.
-        driver: NVIDIA driver that the site pins, if it does.
         removed: APIs that somebody still uses and the wanted release no longer has.
     """
     target = Version.parse(wanted)
@@ -119,7 +113,7 @@ def plan(wanted: str, found: list[Member], *, driver: str | None = None, removed
         agents=tuple(sorted((one for one in due if not one.server), key=lambda one: (one.gpus, one.work, one.name))),
         done=tuple(one.name for one in found if one.version == target),
         reasons=tuple(_reasons(target, found, servers, removed) if due else ()),
-        notes=tuple(_notes(found, driver)),
+        notes=tuple(_notes(found)),
     )
 
 
@@ -146,14 +140,9 @@ def _reasons(target: Version, found: list[Member], servers: list[Member], remove
         yield f"{target} no longer has {', '.join(removed)}, and somebody still asks for it: change that first"
 
 
-def _notes(found: list[Member], driver: str | None) -> Iterator[str]:
+def _notes(found: list[Member]) -> Iterator[str]:
     if silent := [one.name for one in found if not one.well and not one.server]:
         yield f"{', '.join(silent)} not ready: left for a later run"
-    if driver and (other := [one for one in found if one.driver and one.driver != driver]):
-        yield f"{', '.join(f'{one.name} runs {one.driver}' for one in other)}; the site pins driver {driver}"
-    versions = {one.driver for one in found if one.driver}
-    if not driver and len(versions) > 1:
-        yield f"nodes run different NVIDIA drivers: {', '.join(sorted(versions))}"
 
 
 def removed_apis(metrics: str, wanted: Version) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import pytest
 from config import versions
 from config.site import STAGES
 from tests.contracts.charts import check_custom_resource, check_values
-from tests.contracts.upstream import FOLDER, WITHOUT_VALUES, needs_upstream
+from tests.contracts.upstream import FOLDER, WITHOUT_VALUES, default_values, needs_upstream
 from tests.support.program import ALL_SITES, program
 
 pytestmark = needs_upstream
@@ -59,3 +59,7 @@ def test_pinned_versions_are_those_of_the_files() -> None:
     sources = (FOLDER / "SOURCES.md").read_text()
     pins = {name: pin.version.removeprefix("v") for name, pin in versions.CHARTS.items() if name not in WITHOUT_VALUES}
     assert {name: version for name, version in pins.items() if version not in sources} == {}
+
+
+def test_the_driver_that_the_pinned_operator_brings_is_the_one_that_we_name() -> None:
+    assert default_values("gpu-operator")["driver"]["version"] == versions.DRIVER

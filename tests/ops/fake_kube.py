@@ -48,7 +48,8 @@ class FakeKube:
         if path == JOBS:
             wanted = parameters["labelSelector"].partition("=")[2]
             return [job for job in self.jobs.values() if wanted in job["metadata"]["labels"].values()]
-        return {"/api/v1/nodes": list(self.nodes.values()), PDBS: self.budgets}.get(path, self.osds)
+        lists = {"/api/v1/nodes": list(self.nodes.values()), PDBS: self.budgets}
+        return self.osds if path.endswith("/deployments") else lists.get(path, [])
 
     def patch(self, path: str, change: Object) -> Object:
         self._answer()
@@ -57,12 +58,17 @@ class FakeKube:
             self.log.append(f"scale {name} to {change['spec']['replicas']}")
             return change
         node = self.nodes[name]
+        annotations = node["metadata"]["annotations"]
+        noted = change.get("metadata", {}).get("annotations", {})
+        for key, value in noted.items():
+            annotations[key] = value
+            if value is None:
+                del annotations[key]
         if "spec" in change:
-            self.log.append(f"cordon {name}")
+            self.log.append(f"{'cordon' if change['spec']['unschedulable'] else 'uncordon'} {name}")
             node["spec"] |= change["spec"]
-        elif REMOVE in change["metadata"]["annotations"]:
+        elif REMOVE in noted:
             self.log.append(f"remove {name} from etcd")
-            annotations = node["metadata"]["annotations"]
             annotations[REMOVED] = annotations.pop(MEMBER)
         return node
 

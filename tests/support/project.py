@@ -69,6 +69,25 @@ class Project:
         assert process.returncode == code, f"lyceum {' '.join(arguments)} ended with {process.returncode}:\n{text}"
         return text
 
+    def kill_when(self, words: str, *arguments: str) -> str:
+        """Starts a command and kills it, with the engine and its plugins, once it prints a line with these words."""
+        process = self.start(*arguments)
+        assert process.stdout
+        seen = ""
+        for line in process.stdout:
+            seen += line
+            if words in line:
+                break
+        else:
+            raise AssertionError(f"lyceum {' '.join(arguments)} never said `{words}`:\n{seen}")
+        # From above: nobody is left who could tidy up after a child.
+        for pid in (process.pid, *(int(entry.name) for entry in _descendants(process.pid))):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+        return seen
+
     def kubectl(self, *arguments: str) -> str:
         """Runs kubectl as the administrator."""
         return self.lyceum("lab", "kubectl", "--", *arguments)

@@ -8,12 +8,13 @@ from lab.controllers.gpu.cards import NVIDIA, cards
 from lab.controllers.pods import available, service, workload
 from lab.controllers.world import Object, World, labels, namespace, path
 
-__all__ = ["DEVICE_PLUGIN", "decide", "gpu_nodes"]
+__all__ = ["DEVICE_PLUGIN", "DRIVER", "decide", "gpu_nodes"]
 
 PRESENT = f"feature.node.kubernetes.io/pci-{NVIDIA}.present"
 
 
 DEVICE_PLUGIN = "nvidia-device-plugin-daemonset"
+DRIVER = "nvidia-driver-daemonset"
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Operand:
 
 
 OPERANDS = (
-    Operand("nvidia-driver-daemonset", "driver", "driver", "driver"),
+    Operand(DRIVER, "driver", "driver", "driver"),
     Operand("nvidia-container-toolkit-daemonset", "container-toolkit", "toolkit", "toolkit"),
     Operand("nvidia-operator-validator", "operator-validator", None, "validator"),
     Operand(DEVICE_PLUGIN, "device-plugin", "devicePlugin", "devicePlugin"),

@@ -102,6 +102,10 @@ def test_a_chart_comes_from_its_project_unless_a_mirror_is_named() -> None:
     }
 
 
+def test_a_chart_has_the_version_that_the_site_holds_it_at() -> None:
+    assert chart_of(site({"versions": {"metallb": "0.16.2"}}), "metallb")["version"] == "0.16.2"
+
+
 def test_a_chart_in_a_registry_is_named_by_its_whole_path() -> None:
     """Helm takes no repository beside an `oci://` reference."""
     found = chart_of(site(), "kueue")

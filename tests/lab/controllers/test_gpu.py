@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from lab.controllers.changes import Change, Note
-from lab.controllers.gpu import features, operator, sharing
+from lab.controllers.gpu import drivers, features, operator, sharing
 from lab.controllers.world import Object, World, labels, path
 from tests.lab.controllers.objects import after, notes, running, thing, world
 
@@ -274,3 +274,51 @@ def test_an_outage_of_operator_and_plugin_takes_no_card_from_a_node() -> None:
             item["status"] = {}
     settle(cluster)
     assert offered(cluster) == {"nvidia.com/gpu": "1"}, "kubelets keep what they advertise while nobody can reach them"
+
+
+def drivers_of(cluster: World) -> dict[str, tuple[str, str]]:
+    """Driver that each node tells, and where its upgrade stands."""
+    marks = {item["metadata"]["name"]: labels(item) for item in cluster.all("Node")}
+    return {
+        called: (found.get("nvidia.com/cuda.driver-version.full", ""), found.get(drivers.STATE, ""))
+        for called, found in marks.items()
+    }
+
+
+def upgrading(*skipped: str) -> World:
+    """Two nodes that run the old driver; the policy wants another."""
+    nodes = []
+    for called in ("gpu-01", "gpu-02"):
+        item = gpu_node(A100, nvidia_com__gpu_driver_upgrade_skip="true") if called in skipped else gpu_node(A100)
+        item["metadata"]["labels"] = {
+            drivers.SKIP if label.endswith("skip") else label: value for label, value in labels(item).items()
+        }
+        item["metadata"]["name"] = called
+        item["metadata"]["annotations"][drivers.RUNS] = "580.95.05"
+        nodes.append(item)
+    loader = running("nvidia-driver-daemonset", "gpu-operator", kind="DaemonSet")
+    policy = cluster_policy(driver={"enabled": True, "version": "595.91.07"})
+    return world(OPERATOR, NFD, loader, policy, *nodes)
+
+
+def decided(cluster: World, rounds: int, seconds: float = 2) -> World:
+    for _ in range(rounds):
+        cluster.now += timedelta(seconds=seconds)
+        for decide in (features.decide, drivers.decide):
+            after(cluster, list(decide(cluster)))
+    return cluster
+
+
+def test_a_driver_is_upgraded_one_node_after_the_other() -> None:
+    begun = drivers_of(decided(upgrading(), 2))
+    assert begun["gpu-01"][1] == "pod-restart-required"
+    assert begun["gpu-02"] == ("580.95.05", "upgrade-required")
+
+    done = ("595.91.07", "upgrade-done")
+    assert drivers_of(decided(upgrading(), 12)) == {"gpu-01": done, "gpu-02": done}
+
+
+def test_a_node_that_somebody_keeps_from_the_upgrade_stays_behind() -> None:
+    found = drivers_of(decided(upgrading("gpu-01"), 12))
+
+    assert found == {"gpu-01": ("580.95.05", "upgrade-required"), "gpu-02": ("595.91.07", "upgrade-done")}

@@ -1,7 +1,5 @@
 """The order of an upgrade, and why it must not begin (fault matrix N3, U1, U2)."""
 
-from dataclasses import replace
-
 import pytest
 
 from ops.upgrade.plan import Member, Version, batches, members, plan, removed_apis
@@ -84,21 +82,6 @@ def test_so_many_agents_go_at_once_and_no_more() -> None:
     found = plan(WANTED, [*THREE, *(agent(number) for number in range(7))])
 
     assert [len(batch) for batch in batches(found.agents, 3)] == [3, 3, 1]
-
-
-def test_a_driver_other_than_the_pinned_one_is_shown() -> None:
-    """What is pinned and what runs differ for weeks while a notebook holds the card (gpu-operator#2509)."""
-    found = plan(
-        WANTED, [*THREE, replace(agent(1), driver="580.1.2"), replace(agent(2), driver="595.9.7")], driver="595.9.7"
-    )
-
-    assert found.notes == ("gpu-1 runs 580.1.2; the site pins driver 595.9.7",)
-
-
-def test_different_drivers_are_shown_without_a_pin() -> None:
-    found = plan(WANTED, [*THREE, replace(agent(1), driver="580.1.2"), replace(agent(2), driver="595.9.7")])
-
-    assert found.notes == ("nodes run different NVIDIA drivers: 580.1.2, 595.9.7",)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,55 @@
+"""How long the API was away: asks its address four times a second until it is told to stop, then prints the answers' times.
+
+Run inside the campus's network: `python -m tests.support.api_gap KUBECONFIG URL`; a line on standard input ends it.
+"""
+
+import json
+import sys
+import threading
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import httpx
+import yaml
+
+from ops.kube import Kube
+
+EVERY = 0.25
+PATIENCE = 1.0
+"""Seconds after which a request counts as lost."""
+
+
+def gap(answers: list[float]) -> float:
+    """The longest time between two answers, in seconds."""
+    return max((later - earlier for earlier, later in pairwise(answers)), default=0.0)
+
+
+def watch(kube: Kube, stop: threading.Event) -> list[float]:
+    """Times at which the API answered that it is ready."""
+    kube._http.timeout = httpx.Timeout(PATIENCE)
+    answers = []
+    while not stop.is_set():
+        begun = time.monotonic()
+        if kube.ready():
+            answers.append(time.monotonic())
+        stop.wait(max(0.0, EVERY - (time.monotonic() - begun)))
+    return answers
+
+
+def main(kubeconfig: str, url: str) -> None:
+    config = yaml.safe_load(Path(kubeconfig).read_text())
+    config["clusters"][0]["cluster"]["server"] = url
+    stop = threading.Event()
+
+    def listen() -> None:
+        sys.stdin.readline()
+        stop.set()
+
+    threading.Thread(target=listen, daemon=True).start()
+    answers = watch(Kube(yaml.safe_dump(config)), stop)
+    sys.stdout.write(json.dumps({"answers": len(answers), "gap": gap(answers)}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

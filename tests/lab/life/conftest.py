@@ -1,4 +1,4 @@
-"""One campus for the life of its nodes, small above Kubernetes: storage only, so that minutes go into nodes."""
+"""A campus for each story of the life of nodes, small above Kubernetes: storage only, so that minutes go into nodes."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ OFF = {"enabled": False}
 PLATFORM = ("metallb", "certificates", "ingress", "gpu-operator", "queues", "monitoring")
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def campus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """A project whose campus has K3s and Ceph, and a canary on it."""
     project = Project(tmp_path_factory.mktemp("life") / "lyceum")

@@ -17,6 +17,7 @@ from ops.certificates import certificates
 from ops.console import FAILED, errors
 from ops.demo import demo
 from ops.doctor.command import doctor
+from ops.etcd import app as etcd
 from ops.init import init
 from ops.nodes.commands import app as nodes
 from ops.prepare import app as proxmox
@@ -55,6 +56,7 @@ app.add_typer(nodes, name="node")
 backup.command()(bring)
 app.add_typer(backup, name="backup")
 app.add_typer(upgrade, name="upgrade")
+app.add_typer(etcd, name="etcd")
 app.add_typer(proxmox, name="proxmox")
 secrets.command()(rotate)
 app.add_typer(secrets, name="secrets")

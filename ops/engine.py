@@ -38,13 +38,14 @@ class Engine:
             try:
                 return process.wait()
             except KeyboardInterrupt:
-                # The terminal sent it to the engine too: once lets steps end, twice stops at once.
-                console.print("[yellow]stopping after the running steps; press again to stop at once[/]")
+                # The terminal sent it to the engine too: once asks what runs to end and notes how, twice stops at once.
+                console.print("[yellow]asks the running steps to end; press again to stop at once[/]")
 
     def ask(self, *arguments: str) -> str:
         """Runs `pulumi` and returns what it prints."""
         done = self._quietly(self._command(arguments))
         if done.returncode:
+            self.stack.refuse_passphrase(done.stderr)
             fail(f"pulumi {' '.join(arguments)}: {done.stderr.strip() or done.stdout.strip()}", FAILED)
         return done.stdout
 

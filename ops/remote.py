@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 KEX = "curve25519-sha256"
 """The default, sntrup761, costs a fifth of a CPU second a log-in (performance.md)."""
 CONNECT_SECONDS = 15
+PROBE_SECONDS = 10.0
+"""Between two probes; a machine that leaves three unanswered is given up (S4)."""
 
 
 class RemoteError(Exception):
@@ -95,6 +97,9 @@ class Remote:
         self._check(done.exit_status, told)
 
     def _check(self, status: int | None, told: str) -> None:
+        if status is None:
+            # Neither an exit code nor a signal: the connection went away under the command.
+            raise RemoteError(self._silent("the connection was lost"))
         if status:
             raise RemoteError(f"{self.name}: {told.strip() or f'exit code {status}'}")
 
@@ -111,7 +116,8 @@ class Remote:
                 config=None,
                 agent_path=None,
                 connect_timeout=CONNECT_SECONDS,
-                keepalive_interval=10,
+                keepalive_interval=PROBE_SECONDS,
+                keepalive_count_max=3,
             ) as connection:
                 yield connection
         except asyncssh.HostKeyNotVerifiable:
@@ -120,7 +126,13 @@ class Remote:
                 f"nothing was sent. If the machine was rebuilt by hand: ./lyceum node replace {self.name}"
             ) from None
         except (OSError, asyncssh.Error, TimeoutError) as error:
-            raise RemoteError(f"{self.name} ({self.address}) over SSH: {str(error) or 'no answer in time'}") from None
+            raise RemoteError(self._silent(str(error) or "no answer in time")) from None
+
+    def _silent(self, what: str) -> str:
+        return (
+            f"{self.name} ({self.address}) over SSH: {what}. Is it switched on, and the network on the way whole? Then run "
+            f"the same command again"
+        )
 
 
 def host_keys(state: "State") -> dict[str, str]:

@@ -163,4 +163,15 @@ class Stack:
             text=True,
             check=False,
         )
-        return None if found.returncode else found.stdout.strip()
+        if found.returncode:
+            self.refuse_passphrase(found.stderr)
+            return None
+        return found.stdout.strip()
+
+    def refuse_passphrase(self, said: str) -> None:
+        """Ends the command where the engine could not open the stack's secrets; nothing was asked of anybody by then."""
+        if "passphrase" in said:
+            fail(
+                f"the passphrase of the stack `{self.name}` is missing or wrong, so its secrets cannot be read and nothing was "
+                f"touched. Give the right one in PULUMI_CONFIG_PASSPHRASE, or its file in PULUMI_CONFIG_PASSPHRASE_FILE"
+            )

@@ -1,14 +1,17 @@
 """`lyceum status`: nodes, layers and addresses as they are now."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from config.tokens import Generations
-from ops.console import FAILED, console, fail
+from ops import address, etcd, outage
+from ops.console import FAILED, console, errors, fail
 from ops.copies import Copies, copies, told
 from ops.engine import Engine
 from ops.kube import Kube, Object
@@ -27,6 +30,8 @@ class NodeState:
     ready: bool
     version: str
     gpus: str
+    since: str = ""
+    """Since when it is not Ready, UTC; empty if it is."""
 
 
 @dataclass(frozen=True)
@@ -53,19 +58,24 @@ class Report:
     layers: list[LayerState]
     tokens: str
     copies: list[Copies] = field(default_factory=list)
+    trouble: list[str] = field(default_factory=list)
+    """What is wrong with the cluster as a whole, with its remedy."""
 
     @property
     def healthy(self) -> bool:
-        """Whether every node and every layer is ready, and the copies of snapshots can be relied on."""
+        """Whether all is ready, the copies of snapshots can be relied on, and nothing else is wrong."""
         ready = all(node.ready for node in self.nodes) and all(layer.ready for layer in self.layers)
-        return bool(self.nodes) and ready and not any(one.problem for one in self.copies)
+        well = ready and not any(one.problem for one in self.copies)
+        return bool(self.nodes) and well and not self.trouble
 
 
 def node_state(node: Object) -> NodeState:
     """Reads a Node object."""
     labels = node["metadata"]["labels"]
     roles = sorted(key.removeprefix(ROLE) for key in labels if key.startswith(ROLE))
-    conditions = {condition["type"]: condition["status"] for condition in node["status"].get("conditions", [])}
+    conditions = {condition["type"]: condition for condition in node["status"].get("conditions", [])}
+    readiness = conditions.get("Ready", {})
+    ready = readiness.get("status") == "True"
     offered = node["status"].get("allocatable", {})
     gpus = [
         f"{count} x {key.removeprefix('nvidia.com/')}" for key, count in sorted(offered.items()) if "nvidia.com" in key
@@ -73,7 +83,8 @@ def node_state(node: Object) -> NodeState:
     return NodeState(
         name=node["metadata"]["name"],
         roles=", ".join(roles),
-        ready=conditions.get("Ready") == "True",
+        ready=ready,
+        since="" if ready else readiness.get("lastTransitionTime", "its registration"),
         version=node["status"]["nodeInfo"]["kubeletVersion"],
         gpus=", ".join(gpu for gpu in gpus if not gpu.startswith("0 ")),
     )
@@ -141,7 +152,8 @@ def report(stack: Stack) -> Report:
     site = stack.site
     if kube is None:
         fail(
-            f"the API of {site.title} at {site.network.api_address} does not answer. "
+            outage.reason(engine)
+            or f"the API of {site.title} at {site.network.api_address} does not answer. "
             f"Not up yet: ./lyceum up {stack.name}. It was up before: ./lyceum doctor {site.name}",
             FAILED,
         )
@@ -151,6 +163,7 @@ def report(stack: Stack) -> Report:
         simulated=site.simulated,
         api=f"https://{site.network.api_address}:6443",
         ingress=ingress_address(kube),
+        trouble=troubles(engine),
         nodes=[node_state(node) for node in kube.items("/api/v1/nodes")],
         layers=layers(kube),
         tokens=tokens(stack.generations),
@@ -158,17 +171,26 @@ def report(stack: Stack) -> Report:
     )
 
 
+def troubles(engine: Engine) -> list[str]:
+    """What the API cannot tell of itself, asked on the machines: whether etcd can be written, who holds the address."""
+    with ThreadPoolExecutor() as workers:
+        return [text for text in workers.map(lambda ask: ask(engine), (etcd.trouble, address.trouble)) if text]
+
+
 def show(found: Report) -> None:
     """Prints the report for people."""
     mark = {True: "[green]ready[/]", False: "[red]not ready[/]"}
     nodes = Table("node", "roles", "state", "version", "GPUs offered", title=f"{found.site}, stage {found.stage}")
     for node in found.nodes:
-        nodes.add_row(node.name, node.roles, mark[node.ready], node.version, node.gpus)
+        state = mark[node.ready] + (f" since {node.since}" if node.since else "")
+        nodes.add_row(node.name, node.roles, state, node.version, node.gpus)
     console.print(nodes)
     table = Table("layer", "namespace", "state", "waits for")
     for layer in found.layers:
         table.add_row(layer.name, layer.namespace, mark[layer.ready], layer.waiting)
     console.print(table)
+    for text in found.trouble:
+        errors.print(f"[red]✗[/] {escape(text)}")
     console.print(
         f"API      {found.api}\nIngress  {found.ingress or '[red]no address yet[/]'}\nTokens   {found.tokens}"
     )

@@ -3,10 +3,11 @@
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from ops import journal
-from ops.console import REFUSED, USAGE, console, fail, step
+from ops.console import REFUSED, USAGE, console, errors, fail, step
 from ops.engine import PARALLEL, Engine
 from ops.nodes.leave import Leave, leave
 from ops.nodes.objections import Word
@@ -15,6 +16,7 @@ from ops.preflight.run import preflight
 from ops.removal import Removal, existing, removals, unprotected, without_cluster
 from ops.settle import settle
 from ops.stack import Stack
+from ops.status import troubles
 from ops.tokens.guard import no_rotation
 from ops.upgrade.commands import guard
 
@@ -51,7 +53,12 @@ def up(
         if stage and stage != engine.stack.stage:
             engine.stack.set_stage(stage)
         arguments = ["up", f"--parallel={PARALLEL}", *(["--yes", "--skip-preview"] if yes else [])]
-        raise typer.Exit(engine.run(*arguments, lock=lock))
+        code = engine.run(*arguments, lock=lock)
+    if code:
+        # What fails on one machine often has its reason elsewhere.
+        for text in troubles(engine):
+            errors.print(f"[red]✗[/] {escape(text)}")
+    raise typer.Exit(code)
 
 
 def destroy(

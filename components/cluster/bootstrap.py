@@ -29,7 +29,7 @@ def run_as_root() -> str:
 
 def whole(parts: list[str]) -> str:
     """`node.sh` with what follows it. Braces make bash read to the end before it runs anything: a script cut short does nothing at all."""
-    return "".join(["{\n", NODE_SH, *parts, "exit\n} </dev/null\n"])
+    return "".join(["{\n", NODE_SH, "alone\n", *parts, "exit\n} </dev/null\n"])
 
 
 def here(call: str, content: str) -> str:

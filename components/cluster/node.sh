@@ -9,6 +9,19 @@ ca=() # options of curl that trust the campus's own CA
 say() { printf '%s: %s\n' "$(hostname)" "$*" >&2; }
 fail() { say "$*"; exit 1; }
 
+# alone: a run whose connection broke may still be at work here; it is ended, and whatever it had begun is waited for.
+alone() {
+    local before
+    exec 9>>/run/lyceum-node.lock
+    if ! flock --nonblock 9; then
+        before=$(cat /run/lyceum-node.pid 2>/dev/null || true)
+        say "ends an earlier run that is still at work here (process ${before:-unknown})"
+        [[ $(tr '\0' ' ' <"/proc/$before/cmdline") != "bash -s "* ]] 2>/dev/null || kill "$before"
+        flock --timeout 600 9 || fail "an earlier run is still at work here after 600 s: fuser -v /run/lyceum-node.lock names it"
+    fi
+    echo $$ >/run/lyceum-node.pid
+}
+
 # wait_until SECONDS WHAT COMMAND...: tries once a second; says every ten seconds what it waits for.
 wait_until() {
     local limit=$1 what=$2 start=$SECONDS

@@ -55,8 +55,9 @@ def values(site: Site) -> Values:
             "matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": list(UNMANAGED)}]
         },
         "integrations": {"frameworks": ["batch/job", "jobset.x-k8s.io/jobset", "trainer.kubeflow.org/trainjob", "pod"]},
-        # A job whose pods do not all start gives its GPUs back instead of holding them for ever.
-        "waitForPodsReady": {"timeout": "30m"},
+        # A job whose pods do not all start gives its GPUs back instead of holding them for ever; so does one whose worker
+        # died and whose pods find no place again: it goes back into its queue (fault N2).
+        "waitForPodsReady": {"timeout": "30m", "recoveryTimeout": "10m"},
     }
     return {
         "enablePrometheus": site.platform.monitoring.enabled,

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from components.hosts.pve import PveError
-from ops import journal
+from ops import journal, outage
 from ops.console import REFUSED, console, errors, fail
 from ops.engine import Engine
 from ops.kube import Kube, kubeconfig_of
@@ -96,8 +96,9 @@ def reachable(engine: Engine) -> Kube | None:
     kube = Kube.of(engine)
     if kube is None:
         fail(
-            f"the API of {engine.stack.site.title} does not answer, so nobody knows what the node holds. More than half "
-            f"of the servers are down? docs/operations/restore.md. To take everything away: ./lyceum destroy",
+            outage.reason(engine)
+            or f"the API of {engine.stack.site.title} does not answer, so nobody knows what the node holds. "
+            f"./lyceum status {engine.stack.name}; to take everything away: ./lyceum destroy",
             REFUSED,
         )
     return kube
@@ -107,9 +108,15 @@ def _all_objections(kube: Kube, names: tuple[str, ...]) -> dict[str, list[Object
     """Objections by node, each as if those before it had left already."""
     found, gone = {}, set[str]()
     for name in names:
-        found[name] = objections(without(take(kube, name), gone))
+        found[name] = objections(without(going_on(take(kube, name), set(names)), gone))
         gone.add(name)
     return found
+
+
+def going_on(picture: Picture, leaving: set[str]) -> Picture:
+    """The picture with the note whether a goodbye of these nodes has already stopped OSDs, and nobody else has."""
+    stopped = {osd_host(osd) for osd in picture.osds if osd["spec"].get("replicas") == 0}
+    return replace(picture, handing_over=bool(stopped) and stopped <= leaving)
 
 
 def without(picture: Picture, gone: set[str]) -> Picture:

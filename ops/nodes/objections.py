@@ -98,7 +98,8 @@ def ceph(picture: Picture) -> Iterator[Objection]:
     if not own or picture.ceph is None:
         return
     health = picture.ceph.get("status", {}).get("ceph", {}).get("health", "unknown")
-    if health != "HEALTH_OK":
+    # What a goodbye has begun warns by itself; it waits for the copies anyway, wherever it goes on.
+    if health != "HEALTH_OK" and not (picture.handing_over and health == "HEALTH_WARN"):
         yield Objection(f"it holds {len(own)} OSD(s) and Ceph is {health}: let it finish its repair first", Word.DATA)
     hosts = {osd["spec"]["template"]["spec"]["nodeSelector"][HOSTNAME] for osd in picture.osds} - {picture.name}
     if (copies := _copies(picture)) > len(hosts):

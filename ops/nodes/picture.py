@@ -26,6 +26,7 @@ class Picture:
         ceph: The CephCluster, if there is one.
         pools: Ceph's pools and file systems.
         osds: Deployments of Ceph's OSDs, on all nodes.
+        handing_over: Whether OSDs are stopped already, only ones that leave: a goodbye that was interrupted goes on.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Picture:
     ceph: Object | None = None
     pools: list[Object] = field(default_factory=list)
     osds: list[Object] = field(default_factory=list)
+    handing_over: bool = False
 
     @property
     def node(self) -> Object | None:

@@ -10,7 +10,7 @@ from config.hosts import Node, Role
 from ops import journal
 from ops.console import REFUSED, fail, step
 from ops.engine import PARALLEL, Engine, State
-from ops.nodes.leave import Leave, leave
+from ops.nodes.leave import Leave, leave, reachable
 from ops.nodes.machine import Machine, machines
 from ops.remote import host_keys
 from ops.removal import unprotected
@@ -27,6 +27,8 @@ def replace_machine(engine: Engine, wish: Leave) -> list[str]:
     if machine is None or made_anew(list(journal.entries(engine.stack.name)), name, key):
         # An earlier run got this far: the engine finishes it.
         return []
+    # Before anything is written down: without the API nobody knows what would be lost.
+    reachable(engine)
     if name == founder(engine.stack.nodes):
         keep_authority(engine, state)
     engine.replace_state(unprotected(state, {machine.urn}))

@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 
 from config import cuda
-from ops import journal
+from ops import journal, outage
 from ops.console import REFUSED, USAGE, console, errors, fail
 from ops.engine import PARALLEL, Engine
 from ops.kube import Kube, Object
@@ -253,6 +253,8 @@ def guard(engine: Engine) -> None:
     """Keeps `up` from changing K3s on every node at once, and charts in a way that their projects do not support."""
     kube = Kube.of(engine)
     if kube is None:
+        if reason := outage.reason(engine):
+            fail(reason, REFUSED)
         return
     wanted = Version.parse(engine.stack.site.k3s.version)
     other = [one for one in members(kube.items("/api/v1/nodes"), []) if one.version != wanted]

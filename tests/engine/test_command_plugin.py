@@ -20,6 +20,7 @@ import asyncssh
 import pytest
 
 from tests.support.engine import Project
+from tests.support.relay import Relay
 from tests.support.sshd import Sshd, free_port, make_key
 
 pytestmark = pytest.mark.engine
@@ -382,6 +383,35 @@ def test_a_command_ends_when_the_engine_was_killed(bench: Bench) -> None:
             engine.communicate(timeout=30)
         assert server.ended.wait(15), "the next run would meet this command"
     assert server.signals == ["INT"]
+
+
+@pytest.mark.skipif(OFFICIAL is not None, reason="the official plugin waits for ever: it sends no keepalive")
+def test_a_host_that_falls_silent_is_given_up_by_name_and_the_next_run_finishes(bench: Bench) -> None:
+    """Fault matrix S4: nothing hangs up where a network dies, and TCP alone would wait a quarter of an hour."""
+    with Relay(bench.sshd.port) as network, Relay(bench.sshd.port) as other:
+        bench.give(port=network.port, other=other.port)
+        bench.program("""
+            there = given["remote"]
+            remote.Command("one", connection=connection(), create=f"echo begun >> {there}/log; test -e {there}/again || sleep 600")
+            remote.CopyToRemote("two", connection=connection(port=given["other"]), source=pulumi.StringAsset("x" * 4_000_000),
+                                remote_path=f"{there}/copied")
+        """)
+        other.silence(after=1_000_000)
+        with bench.project.start("up", "--yes", "--skip-preview", "--continue-on-error") as engine:
+            while not bench.log():
+                time.sleep(0.1)
+            network.silence()
+            start = time.monotonic()
+            output, _ = engine.communicate(timeout=180)
+        assert time.monotonic() - start < 120, "a minute, and as much for a busy machine"
+        for relay in (network, other):
+            assert f"127.0.0.1:{relay.port} has not answered for 30s: is it switched on" in output
+            relay.mend()
+        assert "run the same command again" in output
+
+        (bench.remote / "again").touch()
+        bench.project.up()
+    assert (bench.remote / "copied").stat().st_size == 4_000_000
 
 
 class NotingServer:

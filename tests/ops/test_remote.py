@@ -1,12 +1,15 @@
 """Scripts on machines: only on the machine that we know, and a failure is told with its words (fault matrix S1)."""
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ops.remote import Remote, RemoteError, host_keys
+from tests.support.relay import Relay
 from tests.support.sshd import Sshd, make_key
 
 
@@ -65,3 +68,15 @@ def test_host_keys_are_read_from_the_state() -> None:
     ]
 
     assert host_keys({"deployment": {"resources": resources}}) == {"gpu-1": "ssh-ed25519 KEY"}
+
+
+def test_a_machine_that_falls_silent_is_given_up_by_name(machine: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S4, for the commands that do not go through the engine."""
+    monkeypatch.setattr("ops.remote.PROBE_SECONDS", 0.2)
+    with Relay(machine.port) as network, ThreadPoolExecutor() as beside:
+        running = beside.submit(replace(machine, port=network.port).run, "sleep 600")
+        time.sleep(1)
+        network.silence()
+        with pytest.raises(RemoteError, match=r"gpu-1 \(127.0.0.1\) over SSH: .*Is it switched on") as told:
+            running.result(60)
+    assert "run the same command again" in str(told.value)

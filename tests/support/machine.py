@@ -156,9 +156,9 @@ class Machine:
         return [line for line in self.log if line.startswith(start)]
 
     def files(self) -> dict[str, tuple[str, int, int]]:
-        """Every file: content, mode, time of its last change."""
+        """Every file but the lock of whoever works here: content, mode, time of its last change."""
         return {
             f"/{path.relative_to(self.root)}": (path.read_text(), path.stat().st_mode & 0o777, path.stat().st_mtime_ns)
             for path in sorted(self.root.rglob("*"))
-            if path.is_file()
+            if path.is_file() and path.stem != "lyceum-node"
         }

@@ -50,8 +50,8 @@ class Project:
         """Without what the caller's own stack may have set."""
         return {key: value for key, value in os.environ.items() if not key.startswith(("PULUMI_", "LYCEUM_LAB"))}
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Starts a command and returns at once."""
+    def start(self, *arguments: str, terminal: bool = False) -> subprocess.Popen[str]:
+        """Starts a command and returns at once; as a group of processes of its own, as a terminal would, where asked."""
         return subprocess.Popen(
             ["./lyceum", *arguments],
             cwd=self.path,
@@ -60,6 +60,7 @@ class Project:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            process_group=0 if terminal else None,
         )
 
     def lyceum(self, *arguments: str, code: int = 0, timeout: float = 15 * MINUTES) -> str:
@@ -72,20 +73,9 @@ class Project:
     def kill_when(self, words: str, *arguments: str) -> str:
         """Starts a command and kills it, with the engine and its plugins, once it prints a line with these words."""
         process = self.start(*arguments)
-        assert process.stdout
-        seen = ""
-        for line in process.stdout:
-            seen += line
-            if words in line:
-                break
-        else:
-            raise AssertionError(f"lyceum {' '.join(arguments)} never said `{words}`:\n{seen}")
-        # From above: nobody is left who could tidy up after a child.
-        for pid in (process.pid, *(int(entry.name) for entry in _descendants(process.pid))):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
+        seen, there = until_it_prints(process, words)
+        assert there, f"lyceum {' '.join(arguments)} never said `{words}`:\n{seen}"
+        end(process)
         return seen
 
     def kubectl(self, *arguments: str) -> str:
@@ -122,14 +112,11 @@ class Project:
             Whether it was killed; False if it ended well without ever printing that.
         """
         process = self.start(*arguments)
-        assert process.stdout
-        printed = []
-        for line in process.stdout:
-            printed.append(line)
-            if moment in line:
-                end(process)
-                return True
-        assert process.wait() == 0, f"lyceum {' '.join(arguments)} ended with {process.returncode}:\n{''.join(printed)}"
+        printed, there = until_it_prints(process, moment)
+        if there:
+            end(process)
+            return True
+        assert process.wait() == 0, f"lyceum {' '.join(arguments)} ended with {process.returncode}:\n{printed}"
         return False
 
     def kill_engine(self, after: float) -> None:
@@ -145,7 +132,7 @@ class Project:
         """The `pulumi up` below a command, once it is there."""
         end = time.monotonic() + 2 * MINUTES
         while process.poll() is None and time.monotonic() < end:
-            for entry in _descendants(process.pid):
+            for entry in below(process.pid):
                 with suppress(OSError):  # it has just ended
                     words = (entry / "cmdline").read_bytes().split(b"\0")
                     if words[0].endswith(b"pulumi") and words[1:2] == [b"up"]:
@@ -154,21 +141,33 @@ class Project:
         return Path("/proc/none")
 
 
+def until_it_prints(process: subprocess.Popen[str], moment: str) -> tuple[str, bool]:
+    """Reads what a command prints until a line holds a text, or it ends; returns all it read, and whether it came."""
+    assert process.stdout
+    printed = ""
+    for line in process.stdout:
+        printed += line
+        if moment in line:
+            return printed, True
+    return printed, False
+
+
 def end(process: subprocess.Popen[str]) -> None:
     """Kills a command, then everything below it, by process id; returns when it is gone."""
-    below = _descendants(process.pid)
+    started = below(process.pid)
     process.kill()
-    for entry in below:
+    for entry in started:
         with suppress(ProcessLookupError):  # it went with its parent
             os.kill(int(entry.name), signal.SIGKILL)
     process.communicate(timeout=MINUTES)
 
 
-def _descendants(pid: int) -> list[Path]:
+def below(pid: int) -> list[Path]:
+    """Every process that a process has started, directly or not, by its directory in /proc."""
     found = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         for child in _children(task):
-            found += [Path(f"/proc/{child}"), *_descendants(int(child))]
+            found += [Path(f"/proc/{child}"), *below(int(child))]
     return found
 
 

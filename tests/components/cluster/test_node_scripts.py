@@ -7,6 +7,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from ipaddress import IPv4Address
@@ -224,6 +226,22 @@ def test_a_changed_setting_restarts_k3s_once(machine: Machine) -> None:
     machine.run(founding())
 
     assert machine.called("systemctl restart") == ["systemctl restart k3s"]
+
+
+def test_a_run_that_its_connection_left_behind_is_ended_before_the_next_begins(machine: Machine) -> None:
+    """Two at once would write the same files; what was begun, a restart say, is waited for."""
+    machine.stub("cloud-init", f": >{machine.state}/hangs; rm -- $0; /bin/sleep 3; echo after >>{machine.state}/log\n")
+    with ThreadPoolExecutor() as two:
+        first = two.submit(machine.run, founding())
+        while not (machine.state / "hangs").exists():
+            time.sleep(0.01)
+        second = machine.run(founding())
+
+    assert second.code == 0, second.told
+    assert "server-1: ends an earlier run that is still at work here (process " in second.told
+    assert first.result().code == -signal.SIGTERM
+    assert machine.log[0] == "after", "the second must begin when nothing of the first is left"
+    assert machine.called("systemctl start") == ["systemctl start k3s"]
 
 
 CUTS = {

@@ -381,6 +381,11 @@ def test_the_platforms_own_pods_never_wait_in_a_queue(graph: Graph) -> None:
     assert platform <= made & set(rule["values"])
 
 
+def test_a_job_whose_worker_died_gives_its_gpus_back() -> None:
+    """Fault N2: Kueue knows no such limit unless it is told, and the quota would be held until somebody notices."""
+    assert kueue()["waitForPodsReady"]["recoveryTimeout"] == "10m"
+
+
 # Monitoring
 
 

@@ -1,5 +1,6 @@
 {
 # node.sh
+alone
 same_token agent-token /etc/rancher/k3s/token K10CA::node:AGENT-TOKEN
 cloud_init_done
 no_upgrades_at_night

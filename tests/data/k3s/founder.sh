@@ -1,5 +1,6 @@
 {
 # node.sh
+alone
 same_token server-token /etc/rancher/k3s/token SERVER-TOKEN
 same_token agent-token /etc/rancher/k3s/agent-token AGENT-TOKEN
 cloud_init_done

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ops.nodes.leave import without
+from ops.nodes.leave import going_on, without
 from ops.nodes.objections import Word, even, gpus_of, objections, quorum, standing
 from ops.nodes.picture import movable
 from tests.ops.objects import ceph, local_volume, node, osd, picture, pod, pool, servers
@@ -80,6 +80,26 @@ def test_an_osd_stays_while_ceph_repairs() -> None:
     osds = [osd(n, f"gpu-{n + 1}") for n in range(4)]
 
     assert "Ceph is HEALTH_WARN" in texts("gpu-1", ceph=ceph("HEALTH_WARN"), pools=[pool(2)], osds=osds)[0]
+
+
+@pytest.mark.parametrize(
+    ("stopped", "health", "stays"),
+    [
+        ({"gpu-1"}, "HEALTH_WARN", False),
+        ({"gpu-2"}, "HEALTH_WARN", False),  # it leaves with gpu-1
+        ({"gpu-1", "gpu-3"}, "HEALTH_WARN", True),
+        (set(), "HEALTH_WARN", True),
+        ({"gpu-1"}, "HEALTH_ERR", True),
+    ],
+)
+def test_a_goodbye_that_was_cut_is_not_held_up_by_its_own_doing(stopped: set[str], health: str, stays: bool) -> None:
+    """Its stopped OSDs make Ceph warn; given again, it must go on, and somebody else's trouble still counts."""
+    osds = [osd(number, f"gpu-{number}") for number in (1, 2, 3, 4)]
+    for one in osds:
+        one["spec"]["replicas"] = 0 if f"gpu-{one['metadata']['name'][-1]}" in stopped else 1
+    seen = picture("gpu-1", ceph=ceph(health), pools=[pool(2)], osds=osds)
+
+    assert bool(objections(going_on(seen, {"gpu-1", "gpu-2"}))) is stays
 
 
 def test_a_second_osd_is_judged_as_if_the_first_had_left() -> None:

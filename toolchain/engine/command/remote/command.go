@@ -106,14 +106,14 @@ func (s *State) run(ctx context.Context, command *string) error {
 	if command == nil {
 		return nil
 	}
-	client, done, err := s.Connection.dial(ctx)
+	ctx, client, done, err := s.Connection.dial(ctx)
 	if err != nil {
 		return err
 	}
 	defer done()
 	session, err := client.NewSession()
 	if err != nil {
-		return fmt.Errorf("%s: opening a session: %w", s.Connection.address(), err)
+		return fmt.Errorf("%s: opening a session: %w", s.Connection.address(), explained(ctx, err))
 	}
 	defer session.Close()
 	if err := s.setEnvironment(ctx, session); err != nil {
@@ -128,7 +128,7 @@ func (s *State) run(ctx context.Context, command *string) error {
 	err = runSession(ctx, client, session, *command)
 	stdout, stderr := output.Result()
 	if err != nil {
-		return output.Failure(err, *command)
+		return output.Failure(explained(ctx, err), *command)
 	}
 	s.Stdout, s.Stderr = stdout, stderr
 	return nil
@@ -161,16 +161,13 @@ func runSession(ctx context.Context, client *ssh.Client, session *ssh.Session, c
 	if err := session.Start(command); err != nil {
 		return err
 	}
-	watching, stop := context.WithCancel(ctx)
-	defer stop()
-	go watch(watching, client)
 	ended := make(chan error, 1)
 	go func() { ended <- session.Wait() }()
 	select {
 	case err := <-ended:
 		var lost *ssh.ExitMissingError
 		if errors.As(err, &lost) {
-			return fmt.Errorf("the connection to %s was lost: %w", client.RemoteAddr(), err)
+			return fmt.Errorf("the connection to %s was lost: %s (%w)", client.RemoteAddr(), whenItAnswers, err)
 		}
 		return err
 	case <-ctx.Done():

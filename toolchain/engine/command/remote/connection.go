@@ -26,8 +26,9 @@ const (
 	longestPause = 5 * time.Second
 	pauseFactor  = 1.5
 
-	// A host that leaves a probe unanswered for so long is gone: its power failed, or its network.
-	probeEvery   = 15 * time.Second
+	// A host that leaves a probe unanswered for so long is gone: its power failed, or its network. Both together stay
+	// well below a minute, and a machine that is merely busy answers in time.
+	probeEvery   = 10 * time.Second
 	probeTimeout = 30 * time.Second
 )
 
@@ -167,15 +168,35 @@ func parseKey(text string, passphrase *string) (ssh.Signer, error) {
 	return ssh.ParsePrivateKey([]byte(text))
 }
 
+const whenItAnswers = "is it switched on, and the network on the way whole? " +
+	"When it answers again, run the same command again; what was done stays done"
+
+// silentHostError tells of a host that stopped answering while something was under way on it.
+type silentHostError struct{ host string }
+
+func (e *silentHostError) Error() string {
+	return fmt.Sprintf("%s has not answered for %s: %s", e.host, probeTimeout, whenItAnswers)
+}
+
+// explained gives the reason why a connection was given up instead of what that looked like from inside.
+func explained(ctx context.Context, err error) error {
+	var silent *silentHostError
+	if err != nil && errors.As(context.Cause(ctx), &silent) {
+		return silent
+	}
+	return err
+}
+
 // dial connects to the host, through the bastion if there is one, and tries again while a machine is still booting.
+// The connection is closed once the host stops answering; the cause of the returned context then says so.
 // The returned function closes all that was opened.
-func (c *Connection) dial(ctx context.Context) (*ssh.Client, func(), error) {
+func (c *Connection) dial(ctx context.Context) (context.Context, *ssh.Client, func(), error) {
 	var through *ssh.Client
 	done := func() {}
 	if c.Proxy != nil {
 		bastion, err := c.Proxy.dialPatiently(ctx, "Dial proxy", nil)
 		if err != nil {
-			return nil, done, fmt.Errorf("proxy: %w", err)
+			return ctx, nil, done, fmt.Errorf("proxy: %w", err)
 		}
 		through = bastion
 		done = func() { bastion.Close() }
@@ -183,10 +204,12 @@ func (c *Connection) dial(ctx context.Context) (*ssh.Client, func(), error) {
 	client, err := c.Endpoint.dialPatiently(ctx, "Dial", through)
 	if err != nil {
 		done()
-		return nil, func() {}, err
+		return ctx, nil, func() {}, err
 	}
 	closeProxy := done
-	return client, func() { client.Close(); closeProxy() }, nil
+	watched, stop := context.WithCancelCause(ctx)
+	go watch(watched, stop, client, c.address())
+	return watched, client, func() { stop(nil); client.Close(); closeProxy() }, nil
 }
 
 func (e *Endpoint) dialPatiently(ctx context.Context, what string, through *ssh.Client) (*ssh.Client, error) {
@@ -253,8 +276,8 @@ func (e *Endpoint) dialOnce(ctx context.Context, config *ssh.ClientConfig, throu
 	return ssh.NewClient(secured, channels, requests), nil
 }
 
-// watch closes the client once the host stops answering, so that a command on a dead machine ends with an error.
-func watch(ctx context.Context, client *ssh.Client) {
+// watch closes the client once the host stops answering, so that whatever waits for a dead machine ends with an error.
+func watch(ctx context.Context, stop context.CancelCauseFunc, client *ssh.Client, host string) {
 	ticker := time.NewTicker(probeEvery)
 	defer ticker.Stop()
 	for {
@@ -273,6 +296,7 @@ func watch(ctx context.Context, client *ssh.Client) {
 			return
 		case <-answered:
 		case <-time.After(probeTimeout):
+			stop(&silentHostError{host})
 			client.Close()
 			return
 		}

@@ -104,7 +104,7 @@ func (i *CopyArguments) hash() string {
 }
 
 func (i *CopyArguments) copy(ctx context.Context) error {
-	client, done, err := i.Connection.dial(ctx)
+	ctx, client, done, err := i.Connection.dial(ctx)
 	if err != nil {
 		return err
 	}
@@ -125,7 +125,7 @@ func (i *CopyArguments) copy(ctx context.Context) error {
 		err = target.path(i.Source.Archive.Path, i.RemotePath)
 	}
 	if err != nil && ctx.Err() != nil {
-		return ctx.Err()
+		return explained(ctx, ctx.Err())
 	}
 	return err
 }

@@ -47,7 +47,7 @@ def k3s_binary(site: Site) -> str:
     return f"k3s_binary {shlex.join([site.k3s.version, str(site.k3s.binaries).rstrip('/'), site.k3s.sha256 or '-'])}\n"
 
 
-def _unit(kind: str) -> str:
+def unit(kind: str) -> str:
     """The unit as K3s's own installer lays it down (docs.k3s.io, install.sh), minus what a pinned binary does not need."""
     return f"""[Unit]
 Description=Lightweight Kubernetes ({kind})
@@ -140,7 +140,7 @@ def server_script(
             _file("0600", "/etc/rancher/k3s/config.yaml", k3s_config.server_config(node, site)),
             f"install -d -m 0700 {Path(k3s_config.AUDIT_LOG).parent}\n",
             f"kube_vip {VIP_MANIFEST} {node.address} <<'{_MARK}'\n{manifest}{_MARK}\n",
-            _file("0644", "/etc/systemd/system/k3s.service", _unit("server")),
+            _file("0644", "/etc/systemd/system/k3s.service", unit("server")),
             shlex.join(["restore", snapshot, *names]) + "\n" if founding and snapshot else "",
             "service k3s\n",
             "wait\n" if founding and snapshot else "",
@@ -165,7 +165,7 @@ def agent_script(node: Node, site: Site, *, token: str, ca: str) -> str:
             *_prepare(site, ca),
             shlex.join(["joiner", k3s_config.api_url(site), token]) + "\n",
             _file("0600", "/etc/rancher/k3s/config.yaml", k3s_config.agent_config(node)),
-            _file("0644", "/etc/systemd/system/k3s-agent.service", _unit("agent")),
+            _file("0644", "/etc/systemd/system/k3s-agent.service", unit("agent")),
             "service k3s-agent\n",
         ]
     )

@@ -6,7 +6,7 @@ pending=/run/lyceum-restart-k3s
 restoring=/var/lib/rancher/k3s/restoring
 ca=() # options of curl that trust the campus's own CA
 
-say() { printf '%s: %s\n' "$(hostname)" "$*" >&2; }
+say() { printf '%s: %s\n' "$HOSTNAME" "$*" >&2; }
 fail() { say "$*"; exit 1; }
 
 # alone: a run whose connection broke may still be at work here; it is ended, and whatever it had begun is waited for.
@@ -34,20 +34,15 @@ wait_until() {
 }
 
 # place MODE PATH [NOTE] < CONTENT: writes the file if it differs; true if it did. NOTE is made before the file is written.
-# Its callers look at the answer, and bash forgets `set -e` there: each command says itself that it failed.
+# Its callers look at the answer, and bash forgets `set -e` there: each command says itself that it failed. Forty machines may share
+# a core: what bash does itself starts no process.
 place() {
     local mode=$1 path=$2 note=${3:-} new
-    if ! { new=$(mktemp) && cat >"$new"; }; then
-        fail "cannot write $path by way of ${TMPDIR:-/tmp}: is the disk full? (df -h ${TMPDIR:-/tmp})"
-    fi
-    if cmp -s "$new" "$path"; then
-        rm -f "$new"
-        return 1
-    fi
-    if ! { [[ -z $note ]] || touch "$note"; } || ! install -D -m "$mode" "$new" "$path"; then
+    new=$(</dev/stdin)
+    [[ ! -e $path || $new != "$(<"$path")" ]] || return 1
+    if ! { [[ -z $note ]] || : >"$note"; } || ! install -D -m "$mode" /dev/stdin "$path" <<<"$new"; then
         fail "cannot write $path: is the disk full? (df -h $(dirname "$path"))"
     fi
-    rm -f "$new"
 }
 
 # put MODE PATH < CONTENT: the same for what K3s reads at its start. The note of a due restart outlives a broken connection.
@@ -77,9 +72,9 @@ programs_run() {
 # clock_agrees URL: compares the clock with the Date of whoever answers there; nobody, or no Date, is another step's trouble.
 clock_agrees() {
     local theirs off where=behind
-    theirs=$(curl --silent --insecure --head --max-time 5 "$1" | sed -n 's/^[Dd]ate: *//p' | tr -d '\r') || return 0
-    [[ $theirs ]] || return 0
-    off=$(($(date +%s) - $(date -d "$theirs" +%s)))
+    theirs=$(curl --silent --insecure --head --max-time 5 "$1") || return 0
+    [[ $theirs =~ [Dd]ate:\ *([^$'\r\n']+) ]] || return 0
+    off=$((EPOCHSECONDS - $(date -d "${BASH_REMATCH[1]}" +%s)))
     ((off < 0)) || where="ahead of"
     ((${off#-} <= 30)) ||
         fail "its clock is ${off#-} s $where that of $1: certificates, tokens and etcd need clocks that agree. Look at timedatectl and chronyc tracking here and on its host, then run this again"
@@ -127,7 +122,7 @@ k3s_binary() {
         want=$(awk '$2 == "k3s" { print $1 }' /run/lyceum-k3s.sha256)
     fi
     fetch "$base/k3s" "$new"
-    have=$(sha256sum "$new" | cut -d' ' -f1)
+    read -r have _ < <(sha256sum "$new")
     if [[ $have != "$want" ]]; then
         rm -f "$new"
         fail "k3s $version has sha256 $have, expected $want: not installed. A truncated download or a changed mirror; check $base"
@@ -148,12 +143,11 @@ snapshot_before_change() {
 
 # service UNIT: starts K3s, restarts it if a restart is due, leaves it alone otherwise; returns when it is ready.
 service() {
-    local unit=$1 verb=restart
-    if ! systemctl -q is-active "$unit"; then verb=start; elif [[ ! -e $pending ]]; then return 0; fi
-    systemctl daemon-reload
-    systemctl -q enable "$unit"
-    say "systemctl $verb $unit"
-    timeout 300 systemctl "$verb" "$unit" || fail "$unit did not start; its last lines: $(journalctl -u "$unit" -n 20 --no-pager 2>&1)"
+    local unit=$1
+    [[ -e $pending ]] || ! systemctl -q is-active "$unit" || return 0
+    systemctl -q enable "$unit" # reads changed unit files, too, as daemon-reload does (systemctl(1), enable)
+    say "systemctl restart $unit"
+    timeout 300 systemctl restart "$unit" || fail "$unit did not start; its last lines: $(journalctl -u "$unit" -n 20 --no-pager 2>&1)"
     rm -f "$pending"
 }
 
@@ -191,7 +185,7 @@ founder() {
         say "joins the cluster that answers at $url"
         join "server: $url" "K10$known_ca::server:$token"
     else
-        fail "something already answers at $url, and this machine has no etcd data. If it replaces a lost first server: ./lyceum node replace $(hostname). If the address belongs to another machine: change network.api-address"
+        fail "something already answers at $url, and this machine has no etcd data. If it replaces a lost first server: ./lyceum node replace $HOSTNAME. If the address belongs to another machine: change network.api-address"
     fi
 }
 

@@ -133,7 +133,11 @@ class Machine:
         done = subprocess.run(
             ["bash", "-c", command],
             input=f"export LYCEUM_SCRIPT=$$\n{moved}",
-            env={"PATH": f"{self.commands}:{os.environ['PATH']}", "LYCEUM_TEST": str(self.state)},
+            env={
+                "PATH": f"{self.commands}:{os.environ['PATH']}",
+                "LYCEUM_TEST": str(self.state),
+                "HOSTNAME": "server-1",
+            },
             capture_output=True,
             text=True,
             timeout=120,

@@ -84,7 +84,7 @@ def test_the_first_server_starts_k3s_and_prints_the_way_in(machine: Machine) -> 
     digest, _, kubeconfig = done.out.partition("\n")
     assert digest == hashlib.sha256(b"the cluster's CA\n").hexdigest()
     assert kubeconfig == "server: https://127.0.0.1:6443\n"
-    assert machine.called("systemctl start") == ["systemctl start k3s"]
+    assert machine.called("systemctl restart") == ["systemctl restart k3s"]
     assert machine.path(JOIN).read_text() == "cluster-init: true\n"
 
 
@@ -245,8 +245,7 @@ def test_a_run_that_its_connection_left_behind_is_ended_before_the_next_begins(m
 
 
 CUTS = {
-    "before the note of a restart is made": ("touch", 'rm -- "$0"; kill -9 "$LYCEUM_SCRIPT"'),
-    "between note and file": ("touch", 'rm -- "$0"; {real} "$@"; kill -9 "$LYCEUM_SCRIPT"'),
+    "between note and file": ("install", 'rm -- "$0"; kill -9 "$LYCEUM_SCRIPT"'),
     "after the file": ("install", 'rm -- "$0"; {real} "$@"; kill -9 "$LYCEUM_SCRIPT"'),
     "half way through the file": ("install", 'rm -- "$0"; printf node >"${{*: -1}}"; kill -9 "$LYCEUM_SCRIPT"'),
     "before the restart": ("systemctl", '[[ $1 != restart ]] || {{ rm -- "$0"; kill -9 "$LYCEUM_SCRIPT"; }}'),
@@ -291,7 +290,7 @@ def test_a_binary_with_another_checksum_is_neither_installed_nor_run(machine: Ma
     assert not machine.path(BINARY).exists()
     assert not machine.path("/usr/local/bin/.k3s.new").exists(), "nothing unverified may stay"
     assert machine.called("k3s") == [], "nothing unverified may run"
-    assert machine.called("systemctl start") == []
+    assert machine.called("systemctl restart") == []
 
 
 def test_a_broken_download_leaves_the_running_binary_alone(machine: Machine) -> None:
@@ -363,27 +362,16 @@ def test_a_failed_cloud_init_stops_the_script_with_its_words(machine: Machine) -
     assert machine.called("curl") == []
 
 
-FULL = {
-    "a file of K3s": (
-        "install",
-        "cannot write /etc/rancher/k3s/config.yaml: is the disk full? (df -h /etc/rancher/k3s)",
-    ),
-    "the note of a restart": ("touch", "cannot write /etc/rancher/k3s/config.yaml: is the disk full?"),
-    "the way to a file": (
-        "cat",
-        "cannot write /etc/rancher/k3s/config.yaml by way of /tmp: is the disk full? (df -h /tmp)",
-    ),
-    "its name": ("mktemp", "cannot write /etc/rancher/k3s/config.yaml by way of /tmp: is the disk full? (df -h /tmp)"),
-}
+FULL = {"a file of K3s": "install() { return 1; }", "the note of a restart": "rm -rf /run/"}
+"""Lines of a script after which it cannot be written."""
 
 
 @pytest.mark.parametrize("where", FULL)
 def test_a_full_disk_is_named(machine: Machine, where: str) -> None:
     """Whatever it is that does not fit, half a file is never left in its place (fault matrix S5)."""
-    command, told = FULL[where]
+    told = "cannot write /etc/rancher/k3s/config.yaml: is the disk full? (df -h /etc/rancher/k3s)"
     machine.write(CONFIG, "of before\n")
-    machine.stub(command, "exit 1\n")
-    done = machine.run(functions(f"put 0600 {CONFIG} <<<text"))
+    done = machine.run(functions(f"{FULL[where]}\nput 0600 {CONFIG} <<<text"))
 
     assert done.code == 1
     assert f"server-1: {told}" in done.told
@@ -414,7 +402,7 @@ def test_a_full_disk_under_the_manifests_stops_the_run(machine: Machine) -> None
 
     assert done.code == 1
     assert "cannot write /var/lib/rancher/k3s/server/manifests/kube-vip.yaml: is the disk full?" in done.told
-    assert machine.called("systemctl start") == []
+    assert machine.called("systemctl restart") == []
 
 
 def test_a_machine_without_its_address_is_told_before_k3s_starts(machine: Machine) -> None:
@@ -423,7 +411,7 @@ def test_a_machine_without_its_address_is_told_before_k3s_starts(machine: Machin
 
     assert done.code == 1
     assert "no interface holds 10.9.0.31, the address that the site's file gives this machine: ip -4 addr" in done.told
-    assert machine.called("systemctl start") == []
+    assert machine.called("systemctl restart") == []
 
 
 def test_a_password_that_sudo_wants_is_told_with_the_remedy(machine: Machine) -> None:
@@ -470,7 +458,7 @@ def test_a_tmp_that_may_run_nothing_is_no_trouble(machine: Machine, tmp_path: Pa
     )
 
     assert done.code == 0, done.told
-    assert machine.called("systemctl start") == ["systemctl start k3s"]
+    assert machine.called("systemctl restart") == ["systemctl restart k3s"]
 
 
 def http_date(seconds_from_now: int) -> str:
@@ -488,7 +476,7 @@ def test_a_clock_that_is_wrong_is_told_by_how_much(machine: Machine, offset: int
         assert done.code == 1
         assert re.search(f"server-1: its clock is {told} that of https://", done.told), done.told
         assert "Look at timedatectl and chronyc tracking" in done.told
-    assert machine.called("systemctl start") == []
+    assert machine.called("systemctl restart") == []
 
 
 def test_a_clock_that_is_nearly_right_is_right(machine: Machine) -> None:
@@ -506,7 +494,7 @@ def test_a_first_server_never_founds_a_second_cluster(machine: Machine) -> None:
     assert f"something already answers at {URL}, and this machine has no etcd data" in done.told
     assert "./lyceum node replace server-1" in done.told
     assert not machine.path(JOIN).exists()
-    assert machine.called("systemctl start") == []
+    assert machine.called("systemctl restart") == []
 
 
 def test_a_replaced_first_server_joins_the_cluster_that_is_known(machine: Machine) -> None:
@@ -542,7 +530,7 @@ def test_a_restore_comes_before_the_start_and_forgets_the_machines_of_before(mac
     done = machine.run(founding(snapshot=SNAPSHOT))
 
     assert done.code == 0, done.told
-    assert place_of(machine, RESET) < place_of(machine, "systemctl start k3s")
+    assert place_of(machine, RESET) < place_of(machine, "systemctl restart k3s")
     [secrets] = machine.called("k3s kubectl -n kube-system delete secret")
     [nodes] = machine.called("k3s kubectl delete node")
     assert all(f"{name}.node-password.k3s" in secrets for name in ("server-1", "server-2", "server-3"))
@@ -581,7 +569,7 @@ def test_a_restore_never_starts_a_second_cluster(machine: Machine) -> None:
     assert done.code == 1
     assert f"a server of before still answers at {URL}" in done.told
     assert machine.called(RESET) == []
-    assert machine.called("systemctl start") == []
+    assert machine.called("systemctl restart") == []
 
 
 def test_a_snapshot_that_cannot_be_restored_is_told_with_the_reason(machine: Machine) -> None:
@@ -592,7 +580,7 @@ def test_a_snapshot_that_cannot_be_restored_is_told_with_the_reason(machine: Mac
     assert done.code == 1
     assert f"etcd could not be restored from {SNAPSHOT}: " in done.told
     assert "snapshot is corrupt" in done.told
-    assert machine.called("systemctl start") == []
+    assert machine.called("systemctl restart") == []
 
 
 KEYS = "/var/lib/lyceum-backup/.ssh/authorized_keys"
@@ -670,7 +658,7 @@ def test_an_agent_joins_at_the_api_address_with_its_token(machine: Machine) -> N
     assert done.code == 0, done.told
     assert machine.path(JOIN).read_text() == f"server: {URL}\n"
     assert machine.path("/etc/rancher/k3s/token").read_text() == f"K10ca::node:{AGENT_TOKEN}\n"
-    assert machine.called("systemctl start") == ["systemctl start k3s-agent"]
+    assert machine.called("systemctl restart") == ["systemctl restart k3s-agent"]
     assert done.out == "", "an agent has nothing to tell that could be secret"
 
 

@@ -11,8 +11,9 @@ import time
 from pathlib import Path
 from typing import Any, Protocol
 
-from bench.bootstrap.campus import SERVERS, Hosts, hosts
+from bench.bootstrap.campus import Hosts, hosts
 from bench.bootstrap.contenders import Ansible, Floor, Ours, ansible_binary, reset
+from bench.bootstrap.site import SERVERS
 
 RESULTS = Path(__file__).parents[1] / "results"
 

@@ -16,16 +16,13 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from bench.bootstrap.site import PORT, SERVERS, VERSION, bench_site
 from config.site import Site
 from lab import campus
 from lab.spec import Wish, dump_wish
 from tests.lab.host.conftest import Lab
 from tests.lab.host.vms import CAMPUS
-from tests.support.sites import site
 
-SERVERS = 3
-PORT = 8080
-VERSION = "v1.36.4+k3s1"
 STUB = Path(__file__).parent / "k3s_stub.py"
 
 
@@ -65,23 +62,6 @@ class Hosts:
             _, text, _ = self.lab.ask("run", vmid=vmid, argv=["journalctl", "-u", "ssh", "--no-pager"])
             total += text.count("Accepted publickey")
         return total
-
-
-def bench_site(count: int) -> Site:
-    """`count` machines at 10.21.1.1 and up; the first server holds the API address, as no kube-vip runs."""
-    agents = count - SERVERS
-    return site(
-        {
-            "network": {"cidr": "10.21.0.0/16", "gateway": "10.21.0.1", "api-address": "10.21.1.1"},
-            "k3s": {"binaries": f"http://10.21.0.1:{PORT}", "version": VERSION},
-            "nodes": [
-                {"name": f"server-[1-{SERVERS}]", "role": "server", "host": "pve1", "shape": "server",
-                 "address": f"10.21.1.[1-{SERVERS}]"},
-                {"name": f"gpu-[01-{agents:02d}]", "role": "worker", "host": "pve1", "shape": "server", "gpus": [],
-                 "address": f"10.21.1.[{SERVERS + 1}-{count}]"},
-            ],
-        }
-    )  # fmt: skip
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The three ways, each given the same hosts: ours through the engine, Ansible, and the floor."""
 
 import asyncio
+import json
 import os
 import shutil
 import subprocess
@@ -11,20 +12,19 @@ from pathlib import Path
 
 import yaml
 
-from bench.bootstrap.campus import PORT, SERVERS, VERSION, Hosts, facts
-from components.cluster import k3s_config
+from bench.bootstrap import steps
+from bench.bootstrap.campus import Hosts, facts
+from bench.bootstrap.site import SERVERS
 from config.hosts import Node
 from toolchain.environment import PROJECT, engine_environment
 
 PROGRAM = Path(__file__).parent / "program"
 PLAY = Path(__file__).parent / "play.yaml"
-FLOOR = (Path(__file__).parent / "floor.sh").read_text()
-CPU = os.sysconf("SC_CLK_TCK")
 
 
-def url(hosts: Hosts) -> str:
-    """Where the API answers."""
-    return k3s_config.api_url(hosts.site)
+def chosen(hosts: Hosts, agents: int | None) -> list[Node]:
+    """The servers and so many agents, or all."""
+    return list(hosts.site.machines[: None if agents is None else SERVERS + agents])
 
 
 class Ours:
@@ -46,8 +46,6 @@ class Ours:
 
     def run(self, agents: int | None = None) -> None:
         """Brings servers and agents to what they should be."""
-        import json  # noqa: PLC0415 - the facts file only
-
         (self.home / "facts.json").write_text(json.dumps(facts(self.hosts, agents)))
         self._pulumi("up", "--yes", "--skip-preview", "--parallel=32", "--stack=bench")
 
@@ -61,7 +59,7 @@ class Ours:
 
 
 class Ansible:
-    """An Ansible play of the same steps, in three stages, forty forks, pipelining on, one connection a host."""
+    """An Ansible play of the same steps, forty forks, pipelining on, one connection a host."""
 
     name = "ansible"
 
@@ -91,17 +89,12 @@ class Ansible:
             raise RuntimeError(done.stdout[-3000:] + done.stderr[-2000:])
 
     def _inventory(self, agents: int | None) -> dict[str, object]:
-        nodes = [node for node in self.hosts.site.machines if node.name in self.hosts.keys]
-        nodes = nodes[: None if agents is None else SERVERS + agents]
-        groups = {"first": nodes[:1], "others": nodes[1:SERVERS], "agents": nodes[SERVERS:]}
-        shared = {
-            "ansible_user": "lyceum", "ansible_become": True, "ansible_python_interpreter": "/usr/bin/python3",
-            "url": url(self.hosts), "version": VERSION, "mirror": f"http://10.21.0.1:{PORT}/{VERSION.replace('+', '%2B')}",
-            "sysctls": k3s_config.SYSCTLS, "token": "bench-token",
-        }  # fmt: skip
+        nodes = chosen(self.hosts, agents)
+        groups = {"founder": nodes[:1], "servers": nodes[1:SERVERS], "agents": nodes[SERVERS:]}
+        login = {"ansible_user": "lyceum", "ansible_become": True, "ansible_python_interpreter": "/usr/bin/python3"}
         return {
             "all": {
-                "vars": shared,
+                "vars": login | steps.shared(self.hosts.site),
                 "children": {
                     group: {"hosts": {node.name: self._host(node) for node in members}}
                     for group, members in groups.items()
@@ -110,14 +103,11 @@ class Ansible:
         }
 
     def _host(self, node: Node) -> dict[str, str]:
-        site = self.hosts.site
-        server = node.name.startswith("server")
-        config = k3s_config.server_config(node, site) if server else k3s_config.agent_config(node)
-        return {"ansible_host": str(node.address), "k3s_config": config}
+        return {"ansible_host": str(node.address)} | steps.own(node, self.hosts.site)
 
 
 class Floor:
-    """One idempotent script a host over one asyncssh session; nothing is planned, recorded or shown."""
+    """One idempotent script a host over one asyncssh connection; nothing is planned, recorded or shown."""
 
     name = "floor"
 
@@ -126,31 +116,21 @@ class Floor:
 
     def run(self, agents: int | None = None) -> None:
         """In a process of its own, as the others."""
-        import json  # noqa: PLC0415
-
         file = Path(tempfile.mkstemp(dir=self.hosts.directory)[1])
-        nodes = [node for node in self.hosts.site.machines if node.name in self.hosts.keys]
-        nodes = nodes[: None if agents is None else SERVERS + agents]
-        plan = [[str(node.address), self.hosts.keys[node.name], script(node, self.hosts)] for node in nodes]
-        file.write_text(json.dumps({"hosts": plan, "key": str(self.hosts.directory / "id")}))
+        plan = {
+            "key": str(self.hosts.directory / "id"),
+            "shared": steps.shared(self.hosts.site),
+            "hosts": [self._host(node) for node in chosen(self.hosts, agents)],
+        }
+        file.write_text(json.dumps(plan))
         command = self.hosts.inside(sys.executable, "-m", "bench.bootstrap.floor", str(file))
         done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(done.stdout + done.stderr)
 
-
-def script(node: Node, hosts: Hosts) -> str:
-    """The floor's script for one host."""
-    server = node.name.startswith("server")
-    config = k3s_config.server_config(node, hosts.site) if server else k3s_config.agent_config(node)
-    join = "cluster-init: true" if node.name == "server-1" else f"server: {url(hosts)}"
-    words = {
-        "KIND": "server" if server else "agent", "UNIT": "k3s" if server else "k3s-agent", "VERSION": VERSION,
-        "MIRROR": f"http://10.21.0.1:{PORT}/{VERSION.replace('+', '%2B')}", "CONFIG": config + join + "\n",
-        "SYSCTLS": "".join(f"{key} = {value}\n" for key, value in k3s_config.SYSCTLS.items()), "TOKEN": "bench-token",
-    }  # fmt: skip
-    head = "".join(f"{key}=$(cat <<'END'\n{value}\nEND\n)\n" for key, value in words.items())
-    return head + FLOOR
+    def _host(self, node: Node) -> dict[str, object]:
+        own = {"NAME": node.name, "ADDRESS": str(node.address)} | steps.own(node, self.hosts.site)
+        return {"address": str(node.address), "host_key": self.hosts.keys[node.name], "own": own}
 
 
 def reset(hosts: Hosts) -> None:
@@ -159,7 +139,8 @@ def reset(hosts: Hosts) -> None:
     async def one(vmid: int) -> None:
         wipe = (
             "systemctl stop k3s; systemctl stop k3s-agent; rm -rf /usr/local/bin/k3s /etc/rancher /var/lib/rancher /run/lyceum-* "
-            "/etc/systemd/system/k3s.service /etc/systemd/system/k3s-agent.service /etc/sysctl.d/90-lyceum.conf; "
+            "/etc/systemd/system/k3s.service /etc/systemd/system/k3s-agent.service /etc/sysctl.d/90-lyceum.conf "
+            "/etc/apt/apt.conf.d/90-lyceum; "
             "systemctl daemon-reload; true"
         )
         await asyncio.to_thread(hosts.lab.ask, "run", vmid=vmid, argv=["bash", "-c", wipe])

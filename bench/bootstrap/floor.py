@@ -1,32 +1,57 @@
-"""`python -m bench.bootstrap.floor PLAN`: one script a host over asyncssh, in three stages."""
+"""`python -m bench.bootstrap.floor PLAN`: one script a host over one asyncssh connection, as far side by side as K3s allows."""
 
 import asyncio
 import json
+import shlex
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import asyncssh
 
-from bench.bootstrap.campus import SERVERS
+SCRIPT = (Path(__file__).parent / "floor.sh").read_text()
 
 
-async def one(address: str, host_key: str, script: str, key: str) -> None:
-    """Runs one host's script."""
-    known: tuple[list[asyncssh.SSHKey], list[str], list[str]] = ([asyncssh.import_public_key(host_key)], [], [])
-    async with asyncssh.connect(
-        address, username="lyceum", client_keys=[key], known_hosts=known, kex_algs=["curve25519-sha256"], config=None
-    ) as connection:
-        await connection.run("sudo -n bash -s", input=script, check=True)
+@dataclass(frozen=True)
+class Floor:
+    """What is on the plan: `url`, `key` (a file), `shared` and `hosts`, servers first."""
 
+    plan: dict[str, Any]
 
-async def main(plan: dict[str, list[list[str]]], key: str) -> None:
-    """First server, further servers one after the other, agents at once."""
-    hosts = plan["hosts"]
-    for address, host_key, script in hosts[:SERVERS]:
-        await one(address, host_key, script, key)
-    await asyncio.gather(*(one(address, host_key, script, key) for address, host_key, script in hosts[SERVERS:]))
+    async def one(self, host: dict[str, Any], **words: str) -> str:
+        """Runs one host's script; returns what it prints."""
+        known: tuple[list[asyncssh.SSHKey], list[str], list[str]]
+        known = ([asyncssh.import_public_key(host["host_key"])], [], [])
+        told = self.plan["shared"] | host["own"] | words
+        script = "".join(f"{name}={shlex.quote(value.rstrip())}\n" for name, value in told.items()) + SCRIPT
+        async with asyncssh.connect(
+            host["address"], username="lyceum", client_keys=[self.plan["key"]], known_hosts=known,
+            kex_algs=["curve25519-sha256"], config=None,
+        ) as connection:  # fmt: skip
+            done = await connection.run("sudo -n bash -s", input=f"{{\n{script}}} </dev/null\n", check=True)
+        return str(done.stdout)
+
+    async def further_servers(self, hosts: list[dict[str, Any]], **words: str) -> None:
+        """One after the other: etcd takes one learner at a time."""
+        for host in hosts:
+            await self.one(host, KIND="server", **words)
+
+    async def run(self) -> None:
+        """The founder; the other servers in turn beside all agents; roles when all are there."""
+        servers = [host for host in self.plan["hosts"] if "manifest" in host["own"]]
+        agents = [host for host in self.plan["hosts"] if "manifest" not in host["own"]]
+        ca = (await self.one(servers[0], KIND="founder")).split()[0]
+        joining = f"K10{ca}::server:{self.plan['shared']['token']}"
+        agent_token = f"K10{ca}::node:{self.plan['shared']['agent_token']}"
+        await asyncio.gather(
+            self.further_servers(servers[1:], token=joining),
+            *(self.one(host, KIND="agent", token=agent_token) for host in agents),
+        )
+        names = {"AGENTS": agents, "SERVERS": servers}
+        words = {kind: " ".join(host["own"]["NAME"] for host in hosts) for kind, hosts in names.items()}
+        await self.one(servers[0], KIND="members", **words)
 
 
 if __name__ == "__main__":
-    told = json.loads(Path(sys.argv[1]).read_text())
-    asyncio.run(main(told, told["key"]))
+    asyncio.run(Floor(json.loads(Path(sys.argv[1]).read_text())).run())

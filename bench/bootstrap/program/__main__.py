@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pulumi
 
-from bench.bootstrap.campus import bench_site
+from bench.bootstrap.site import bench_site
+from bench.bootstrap.steps import AGENT_TOKEN, TOKEN
 from components.cluster.k3s import K3s, K3sArgs
 from components.handles import Login, Machine
 
@@ -21,8 +22,8 @@ K3s(
             Machine(spec=node, host_key=pulumi.Output.from_input(facts["keys"][node.name])) for node in chosen
         ),
         login=Login(user="lyceum", private_key=pulumi.Output.secret(facts["private_key"])),
-        token=pulumi.Output.secret("bench-token"),
-        agent_token=pulumi.Output.secret("bench-agent-token"),
+        token=pulumi.Output.secret(TOKEN),
+        agent_token=pulumi.Output.secret(AGENT_TOKEN),
         ca="",
         known_ca="",
     ),

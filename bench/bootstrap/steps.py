@@ -1,0 +1,39 @@
+"""What Ansible and the floor bring to a machine: the very texts that `components/cluster` brings, by the names of their steps."""
+
+from components.cluster import bootstrap, k3s_config
+from config.hosts import Node, Role
+from config.site import Site
+
+TOKEN, AGENT_TOKEN = "bench-token", "bench-agent-token"
+NO_UPGRADES = 'APT::Periodic::Update-Package-Lists "0";\nAPT::Periodic::Unattended-Upgrade "0";\n'
+
+
+def shared(site: Site) -> dict[str, str]:
+    """What is the same on every machine."""
+    return {
+        "url": k3s_config.api_url(site),
+        "version": site.k3s.version,
+        "mirror": f"{str(site.k3s.binaries).rstrip('/')}/{site.k3s.version.replace('+', '%2B')}",
+        "settings": "".join(f"{key}={value}\n" for key, value in k3s_config.SYSCTLS.items()),
+        "no_upgrades": NO_UPGRADES,
+        "token": TOKEN,
+        "agent_token": AGENT_TOKEN,
+    }
+
+
+def own(node: Node, site: Site) -> dict[str, str]:
+    """What is one machine's."""
+    if node.role is not Role.SERVER:
+        return {
+            "service": bootstrap.unit_name(node.role),
+            "config": k3s_config.agent_config(node),
+            "unit": bootstrap.unit("agent"),
+        }
+    return {
+        "service": bootstrap.unit_name(node.role),
+        "config": k3s_config.server_config(node, site),
+        "unit": bootstrap.unit("server"),
+        "admission": k3s_config.admission(),
+        "audit": k3s_config.audit(),
+        "manifest": k3s_config.kube_vip(site, bootstrap.INTERFACE),
+    }

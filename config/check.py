@@ -90,6 +90,18 @@ def check(path: Path, *, others: bool = True) -> Checked:
     return Checked(None if findings else site, problems(path, document, findings), document)
 
 
+def load_site(name: str) -> Site:
+    """Reads and checks config/sites/<name>.yaml.
+
+    Raises:
+        SiteError: the file has mistakes; the text tells all of them.
+    """
+    checked = check(SITES / f"{name}.yaml")
+    if checked.site is None:
+        raise SiteError(checked.problems)
+    return checked.site
+
+
 def _others(path: Path) -> Iterator[Site]:
     """The sound ones among the other sites in the directory; a mistake there is told when that site is checked."""
     for sibling in sorted(path.parent.glob("*.yaml")):

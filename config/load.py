@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pulumi
 
-from config.check import PROJECT, SITES, SiteError, check
+from config.check import PROJECT, SITES, SiteError, load_site
 from config.hosts import Node
 from config.secrets import MissingSecretError, Secrets, load_secrets
 from config.site import STAGES, Site
@@ -40,18 +40,6 @@ class Settings:
     def nodes(self) -> tuple[Node, ...]:
         """Machines that shall exist."""
         return tuple(node for node in self.site.in_service(self.stage) if node.name not in self.out_of_service)
-
-
-def load_site(name: str) -> Site:
-    """Reads and checks config/sites/<name>.yaml.
-
-    Raises:
-        SiteError: the file has mistakes; the text tells all of them.
-    """
-    checked = check(SITES / f"{name}.yaml")
-    if checked.site is None:
-        raise SiteError(checked.problems)
-    return checked.site
 
 
 def load() -> Settings:

@@ -11,8 +11,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from config.check import load_site
 from config.hosts import Node
-from config.load import load_site
 from config.site import STAGES, Site
 from config.tokens import SETTING, Generations, read
 from ops.console import USAGE, fail

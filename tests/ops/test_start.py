@@ -1,0 +1,76 @@
+"""How the `lyceum` command starts: at once, with what it needs and no more."""
+
+import subprocess
+import sys
+
+import pytest
+
+from config.check import PROJECT
+from ops.__main__ import COMMANDS, FORESEEN, foreseen
+from ops.lazy import load, summary
+
+HEAVY = {"pulumi", "pulumi_kubernetes", "pulumi_proxmoxve", "pulumi_command", "grpc", "asyncssh"}
+"""Packages that take half a second and more."""
+RUN = """
+import runpy, sys
+try:
+    runpy.run_module("ops", run_name="__main__")
+finally:
+    print("imported:", *sorted({name.partition(".")[0] for name in sys.modules}))
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "says"),
+    [
+        (["--help"], 0, "Shows what `up` would do; changes nothing."),
+        (["validate", "lab"], 0, "lab: no mistakes"),
+        (["show", "lab"], 0, "The embedded campus"),
+        (["status", "dev"], 1, "the lab `no-such-lab` is down"),
+    ],
+)
+def test_a_command_that_only_reads_starts_without_pulumi(command: list[str], code: int, says: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, *command],
+        cwd=PROJECT,
+        env={"PATH": "/usr/bin:/bin", "LYCEUM_LAB": "no-such-lab", "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    said, _, imported = (done.stdout).rpartition("imported:")
+
+    assert done.returncode == code, done.stderr
+    assert says in said + done.stderr
+    assert "ops" in imported.split(), "the list must be the list"
+    assert HEAVY & set(imported.split()) == set()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_of_commands_says_what_each_says_of_itself(name: str) -> None:
+    found = load(COMMANDS[name])
+    itself = found.info.help if hasattr(found, "info") else found.__doc__.partition("\n")[0]
+
+    assert summary(COMMANDS[name]) == itself
+    assert itself
+
+
+@pytest.mark.parametrize("kind", FORESEEN)
+def test_a_foreseen_error_is_recognised_by_its_name(kind: str) -> None:
+    error = load(kind)
+
+    assert f"{error.__module__}:{error.__qualname__}" == kind, "the name must be that of the module that defines it"
+    assert foreseen(error.__new__(error))
+
+
+def test_an_error_that_nobody_foresaw_is_no_sentence() -> None:
+    assert not foreseen(ValueError("a mistake of ours"))
+
+
+def test_a_command_that_is_not_there_is_answered_with_the_nearest() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "ops", "validat"], cwd=PROJECT, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 2
+    assert "Did you mean 'validate'" in done.stderr

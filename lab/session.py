@@ -8,6 +8,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from config.derived import ssh_key
 from lab import campus
 from lab.host.disk import HOST_KEY
 from lab.rundir import PROJECT, RunDir
@@ -79,14 +82,6 @@ def power_on(lab: str, name: str) -> None:
 
 def ssh_command(lab: str, name: str, words: Sequence[str]) -> list[str]:
     """`ssh` into a VM with Lyceum's key; the host key is pinned through the guest agent, as Lyceum does it."""
-    from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415
-        Encoding,
-        NoEncryption,
-        PrivateFormat,
-    )
-
-    from config.secrets import ssh_key  # noqa: PLC0415  # brings the Pulumi SDK with it: half a second
-
     found = machine(lab, name)
     run = RunDir.of(lab)
     addresses = found["addresses"]

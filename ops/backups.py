@@ -9,7 +9,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from config.secrets import derived_text
+from config.derived import derived_text
 from ops.files import write_whole
 
 SUFFIX = ".db"

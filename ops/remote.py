@@ -11,8 +11,8 @@ import asyncssh
 
 from components.cluster.bootstrap import run_as_root
 from components.hosts.vm import USER
+from config.derived import ssh_private_pem
 from config.hosts import Node
-from config.secrets import ssh_private_pem
 
 if TYPE_CHECKING:
     from ops.engine import Engine, State

@@ -7,8 +7,8 @@ from typing import IO, Annotated
 
 import typer
 
+from config.derived import token_hash
 from config.hosts import Node
-from config.secrets import token_hash
 from config.tokens import Kind, token
 from ops import backup, journal
 from ops.console import REFUSED, console, errors, fail, step

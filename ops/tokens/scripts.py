@@ -34,7 +34,7 @@ def file_of(role: Role, kind: Kind) -> str:
 def look(role: Role, kind: Kind) -> str:
     """Prints hashes of the token that K3s will start with and of the one it runs with, and whether it is up.
 
-    Four words: `config.secrets.token_hash` of each or `-`, `due` or `kept`, and systemd's state.
+    Four words: `config.derived.token_hash` of each or `-`, `due` or `kept`, and systemd's state.
     """
     own = SERVER_TOKEN if kind is Kind.SERVER else OWN_AGENT_TOKEN
     running = f"$(print_of {own})" if role is Role.SERVER else "-"

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from config.derived import token_hash
 from config.hosts import Role
-from config.secrets import token_hash
 from config.tokens import Kind
 from ops.tokens import scripts
 from ops.tokens.plan import Seen
@@ -81,7 +81,7 @@ def test_a_server_that_is_shut_out_is_started(server: Machine) -> None:
     assert seen(server).state == "inactive"
     server.run(scripts.restart(Role.SERVER))
 
-    assert server.called("systemctl start") == ["systemctl start k3s"]
+    assert server.called("systemctl restart") == ["systemctl restart k3s"]
     assert not server.path(PASSWD).exists()
 
 

@@ -14,8 +14,8 @@ import pytest
 import typer
 
 from components.cluster.bootstrap import NODE_SH
+from config.derived import token_hash
 from config.hosts import Role
-from config.secrets import token_hash
 from config.tokens import Generations, Kind, token
 from ops.engine import Engine
 from ops.remote import Remote, RemoteError

@@ -53,8 +53,7 @@ def restore(
             REFUSED,
         )
     with engine.alone() as lock:
-        settle(engine)
-        state = engine.export()
+        state = settle(engine)
         due = still_old(list(journal.entries(stack)), servers, host_keys(state))
         known = machine.machines(state)
         going = [known[name] for name in due if name in known]

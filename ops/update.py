@@ -8,7 +8,7 @@ from rich.table import Table
 
 from ops import journal
 from ops.console import REFUSED, USAGE, console, errors, fail, step
-from ops.engine import PARALLEL, Engine
+from ops.engine import PARALLEL, Engine, State
 from ops.nodes.leave import Leave, leave
 from ops.nodes.objections import Word
 from ops.nodes.replace import misplaced
@@ -45,11 +45,11 @@ def up(
     """Brings the campus to what its files say; finishes what an interrupted run began."""
     engine = _begin(stack)
     with engine.alone() as lock:
-        settle(engine)
+        state = settle(engine)
         no_rotation(engine.stack)
         guard(engine)
         preflight(engine, stage or engine.stack.stage, required=True)
-        _allow_removal(engine, stage or engine.stack.stage, set(remove or ()), frozenset(force or ()))
+        _allow_removal(engine, state, stage or engine.stack.stage, set(remove or ()), frozenset(force or ()))
         if stage and stage != engine.stack.stage:
             engine.stack.set_stage(stage)
         arguments = ["up", f"--parallel={PARALLEL}", *(["--yes", "--skip-preview"] if yes else [])]
@@ -70,8 +70,7 @@ def destroy(
     engine = _begin(stack)
     site = engine.stack.site
     with engine.alone() as lock:
-        settle(engine)
-        state = engine.export()
+        state = settle(engine)
         machines = existing(state)
         if yes_destroy != site.name:
             _show([Removal(name, urn, "everything on it") for name, urn in sorted(machines.items())])
@@ -93,9 +92,8 @@ def _begin(name: str) -> Engine:
     return engine
 
 
-def _allow_removal(engine: Engine, stage: str, words: set[str], force: frozenset[Word]) -> None:
+def _allow_removal(engine: Engine, state: State, stage: str, words: set[str], force: frozenset[Word]) -> None:
     """Refuses to remove a machine that was not named, before anything is touched; says goodbye to those that were."""
-    state = engine.export()
     stack = engine.stack
     if (first := misplaced(stack.nodes_at(stage), state)) and "cluster-ca" not in stack.settings:
         fail(f"{first} is new and stands before the servers that exist: move it below them in the site's file", REFUSED)

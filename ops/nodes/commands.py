@@ -136,9 +136,9 @@ def remove(stack: StackName, names: Names, *, force: Force = None, minutes: Minu
     engine = begin(stack)
     words = frozenset(force or ())
     with engine.alone() as lock:
-        settle(engine)
+        state = settle(engine)
         no_rotation(engine.stack)
-        known = machines(engine.export())
+        known = machines(state)
         unknown = {name for name in names if name not in known}
         if gone := unknown & (engine.stack.out_of_service | journal.gone_before(stack, unknown)):
             console.print(f"[dim]{', '.join(sorted(gone))}: removed already[/]")
@@ -156,7 +156,7 @@ def remove(stack: StackName, names: Names, *, force: Force = None, minutes: Minu
         still = {node.name for node in engine.stack.site.machines}
         out = sorted(engine.stack.out_of_service | (set(names) & still))
         engine.stack.set("out-of-service", out or None)
-        engine.replace_state(unprotected(engine.export(), {known[name].urn for name in names}))
+        engine.replace_state(unprotected(state, {known[name].urn for name in names}))
         message = journal.message(f"remove {' '.join(names)}", list(words))
         raise typer.Exit(_run(engine, lock, message))
 

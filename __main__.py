@@ -10,11 +10,11 @@ from components.cluster.k3s import K3s, K3sArgs
 from components.cluster.maintenance import Backups
 from components.handles import Login
 from components.hosts.fleet import Fleet, FleetArgs
-from components.hosts.vm import USER
 from components.platform.ingress import address
 from components.platform.platform import Platform, PlatformArgs
 from components.workspaces.workspaces import Workspaces, WorkspacesArgs
 from config.deployed import fixed
+from config.derived import USER
 from config.load import load
 from config.tokens import Kind, purpose
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from config.base import size_text
+from config.base import MIB_PER_GIB, size_text
 from config.check import Problem, problems
 from config.document import Document
 from config.hosts import Shape
@@ -14,7 +14,6 @@ from config.rules.releases import kubernetes_minor
 from config.site import Site
 
 VM_TYPE = "proxmoxve:index/vmLegacy:VmLegacy"
-MIB_PER_GIB = 1024
 REPLACED = "would replace the machine and lose its disks: keep it, or remove the node first and add it anew"
 
 

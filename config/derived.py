@@ -6,6 +6,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+USER = "lyceum"
+"""User that cloud-init makes and that Lyceum's key opens; may use sudo without a password."""
+
 
 def derive(seed: str, purpose: str, length: int = 32) -> bytes:
     """Derives the secret for one purpose (RFC 5869); the same seed and purpose always give the same bytes."""

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import asyncssh
 
 from components.cluster.bootstrap import run_as_root
-from components.hosts.vm import USER
-from config.derived import ssh_private_pem
+from config.derived import USER, ssh_private_pem
 from config.hosts import Node
 
 if TYPE_CHECKING:

@@ -3,13 +3,10 @@
 import pulumi
 import pulumi_proxmoxve as px
 
-from config.base import size_text
+from config.base import MIB_PER_GIB, size_text
+from config.derived import USER
 from config.hosts import Node, Role
 from config.site import Site
-
-MIB_PER_GIB = 1024
-USER = "lyceum"
-"""User that cloud-init makes; may use sudo without a password."""
 
 
 def gib(mib: int) -> int:

@@ -2,13 +2,10 @@
 
 from collections.abc import Iterator
 
-from config.base import size_text
+from config.base import MIB_PER_GIB, size_text
 from config.hosts import Host, Node, Shift
 from config.rules.finding import Finding, Path
 from config.site import Site
-
-MIB_PER_GIB = 1024
-
 
 Places = dict[str, Path]
 """Name of a machine -> its place in the file."""

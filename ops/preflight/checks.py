@@ -5,8 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from components.hosts.vm import MIB_PER_GIB
-from config.base import size_text
+from config.base import MIB_PER_GIB, size_text
 from config.gpus import Gpu
 from config.hosts import Mappings, Node
 from config.site import Site

@@ -9,8 +9,8 @@ from config.check import PROJECT
 from ops.__main__ import COMMANDS, FORESEEN, foreseen
 from ops.lazy import load, summary
 
-HEAVY = {"pulumi", "pulumi_kubernetes", "pulumi_proxmoxve", "pulumi_command", "grpc", "asyncssh"}
-"""Packages that take half a second and more."""
+HEAVY = {"pulumi", "pulumi_kubernetes", "pulumi_proxmoxve", "pulumi_command", "grpc"}
+"""Packages that take half a second and more, and that only the program needs."""
 RUN = """
 import runpy, sys
 try:

@@ -51,7 +51,9 @@ cluster = pulumi.ResourceOptions(
     ]
 )
 platform = Platform(
-    "platform", PlatformArgs(site=site, nodes=members, grafana_password=secrets.derived("grafana-admin")), cluster
+    "platform",
+    PlatformArgs(site=site, nodes=members, grafana_password=secrets.derived("grafana-admin"), given=secrets.given),
+    cluster,
 )
 Workspaces(
     "workspaces",

@@ -30,7 +30,7 @@ PLANNED: dict[str, str] = {
     "platform.queues.preemption": "R36",
     "platform.monitoring.notifications": "R20, R34",
     "platform.logging": "R13",
-    "platform.backup": "R31, R34",
+    "platform.backup.velero": "R34",
     "platform.registry": "R14",
     "platform.tunnel": "R17",
     "platform.rancher": "R6, R32",

@@ -42,6 +42,10 @@ PATTERNS: dict[str, tuple[str, str]] = {
     r"^#\S+$": ("is no Slack channel", 'write it in quotes, as in `"#cluster"`'),
     r"^[A-Za-z0-9.-]+:\d{1,5}$": ("is no server with a port", "write it as in `smtp.campus.example:587`"),
     r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$": ("is no bucket name", "use a-z, 0-9, . and -, 3 to 63 characters"),
+    r"^https://[a-z0-9.-]+(:\d{1,5})?$": (
+        "is no address of a store",
+        "write https:// and a host, as in `https://s3.campus.example`; the bucket has a setting of its own",
+    ),
     r"^(https://|ssh://|git@)\S+$": ("is no Git repository", "start it with https://, ssh:// or git@"),
     r"^[a-z0-9.-]+/[a-z0-9_-]+$": ("is no resource name", "write it as in `rdma/shared`"),
     r"^([01]\d|2[0-3]):[0-5]\d$|^24:00$": ("is no time of day", "write it as in `08:00`, in quotes"),

@@ -1,5 +1,7 @@
 """Layers that look after the others: backup, logs, alarms, images, the way in from outside, power."""
 
+from pathlib import Path
+
 from pydantic import Field, HttpUrl
 
 from config.base import Cron, DnsLabel, Duration, Email, Model, Size
@@ -48,11 +50,22 @@ class Logging(Layer):
     """Volume of Loki."""
 
 
+SNAPSHOT_SECRET = "lyceum-etcd-s3"  # noqa: S105 - a name
+"""Secret of kube-system that tells K3s where snapshots go and with which keys."""
+
+
+def snapshot_folder(site: str) -> str:
+    """K3s's folder in the bucket, where nothing else may lie: it takes every object in it for a snapshot."""
+    return f"{site}/snapshots"
+
+
 class S3(Model):
     """Object storage; its keys are the secrets `s3-access-key` and `s3-secret-key`."""
 
-    endpoint: HttpUrl
-    """Where it answers."""
+    endpoint: str = Field(pattern=r"^https://[a-z0-9.-]+(:\d{1,5})?$")
+    """Where it answers: `https://s3.campus.example`. There is no way to skip TLS."""
+    ca_file: Path | None = None
+    """CA of its certificate, if it is not a public one."""
     bucket: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
     """Bucket."""
     region: str = "us-east-1"
@@ -74,7 +87,7 @@ class Backup(Model):
     """What survives the loss of every machine (R31, R34)."""
 
     s3: S3 | None = None
-    """Where it goes; etcd snapshots go there as well."""
+    """Where it goes: every etcd snapshot, the engine's state, and the seed in escrow (`lyceum backup escrow`)."""
     velero: Velero = Velero()
     """Namespaces and volumes."""
 

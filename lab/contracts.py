@@ -30,6 +30,7 @@ __all__ = [
     "ProxmoxFactory",
     "PveNode",
     "Storage",
+    "StoreSpec",
     "VmSpec",
 ]
 
@@ -96,6 +97,16 @@ class Mapping:
 
 
 @dataclass(frozen=True)
+class StoreSpec:
+    """An object store of the campus, with one bucket."""
+
+    address: IPv4Address
+    port: int
+    bucket: str
+    region: str
+
+
+@dataclass(frozen=True)
 class LabSpec:
     """A whole campus: its network, its Proxmox nodes, and what their administrator sets up once."""
 
@@ -108,6 +119,8 @@ class LabSpec:
     """Owner of the API token, with realm: `lyceum@pve`."""
     pool: str
     mappings: tuple[Mapping, ...]
+    store: StoreSpec | None = None
+    """The object store; None where the site keeps no backups in one."""
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ from pathlib import Path
 
 from starlette.types import ASGIApp
 
-from lab import certificates, control, dns, network
-from lab.contracts import LabSpec
+from lab import certificates, control, dns, network, store
+from lab.contracts import LabSpec, StoreSpec
 from lab.host import syscalls
 from lab.host.direct import Direct
 from lab.host.faults import Faults
@@ -64,7 +64,7 @@ class Campus:
         report = Report(run, spec, hypervisor, disks=disks)
         run.status.write_text(json.dumps(report.facts(), indent=1))
         async with asyncio.TaskGroup() as group:
-            with step("Proxmox API, mirror"):
+            with step("Proxmox API, mirror, object store"):
                 proxmox = await self._serve(group, hypervisor)
             controllers = importlib.import_module("lab.controllers")
             group.create_task(controllers.run(spec, functools.partial(kubeconfig, hypervisor)))
@@ -79,22 +79,49 @@ class Campus:
         if not run.seed.exists():
             run.seed.touch(mode=0o600)
             run.seed.write_text(secrets.token_hex(32))
+        store.ensure_keys(run)
         served = [node.address for node in spec.nodes] + [str(spec.mirror)]
-        names = [node.name for node in spec.nodes] + ["mirror"]
+        served += [str(spec.store.address)] if spec.store else []
+        names = [*(node.name for node in spec.nodes), "mirror", "s3"]
         certificates.issue((run.ca, run.ca_key), names, served, run.path / "server.pem", run.path / "server.key")
 
     async def _serve(self, group: asyncio.TaskGroup, hypervisor: NamespaceHypervisor) -> Proxmox:
-        """Serve the API of all nodes as one application, and the mirror; return once both answer."""
+        """Serve the API of all nodes as one application, the mirror and the store; return once they answer."""
         spec, run = self._wish.spec, self._run
+        stored = [await self._start_store(group, spec.store)] if spec.store else []  # first: it loads while we do
         proxmox = create_app(spec, hypervisor, run.path)
         charts = importlib.import_module("lab.charts").create_app(spec, run.path, self._wish.charts)
         nodes = [node.address for node in spec.nodes]
         started = [
             self._server(group, proxmox, nodes, network.PVE_PORT),
             self._server(group, charts, [str(spec.mirror)], network.MIRROR_PORT),
+            *(accepts(where.address, where.port) for where in stored),
         ]
         await asyncio.gather(*started)
         return proxmox
+
+    async def _start_store(self, group: asyncio.TaskGroup, where: StoreSpec) -> StoreSpec:
+        """Start the object store; the campus ends with it, as with everything else that it consists of."""
+        words = [str(self._run.path), str(where.address), str(where.port), where.bucket, where.region]
+        with (self._run.logs / "store.log").open("ab") as output:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "lab.store",
+                *words,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+
+        async def live() -> None:
+            code = await process.wait()
+            raise RuntimeError(
+                f"the object store ended with {code}; see {self._run.logs}/store.log. Remedy: make setup"
+            )
+
+        group.create_task(live())
+        return where
 
     async def _server(self, group: asyncio.TaskGroup, app: ASGIApp, addresses: list[str], port: int) -> None:
         from lab.proxmox.serve import server  # noqa: PLC0415  # with its room, on first use
@@ -106,9 +133,23 @@ class Campus:
             await asyncio.sleep(0.01)
 
 
+async def accepts(address: IPv4Address, port: int) -> None:
+    """Wait until somebody listens."""
+    while True:
+        try:
+            _, writer = await asyncio.open_connection(str(address), port)
+        except OSError:
+            await asyncio.sleep(0.02)
+        else:
+            writer.close()
+            return
+
+
 def address_of(spec: LabSpec, hypervisor: NamespaceHypervisor, name: str) -> IPv4Address | None:
-    """The campus's name service: VMs that are on, Proxmox nodes and the mirror, by short or full name."""
+    """The campus's name service: VMs that are on, Proxmox nodes, mirror and store, by short or full name."""
     fixed = {node.name: node.address for node in spec.nodes} | {"mirror": str(spec.mirror)}
+    if spec.store:
+        fixed["s3"] = str(spec.store.address)
     for machine in hypervisor.machines():
         vm = machine.vm
         if name in {vm.name, f"{vm.name}.{vm.search}"} and vm.nics and vm.nics[0].address:

@@ -19,10 +19,11 @@ class NetworkError(Exception):
 
 
 def campus_lines(spec: LabSpec) -> list[str]:
-    """Bridges of the Proxmox nodes, the first of them with the gateway's, the nodes' and the mirror's addresses."""
+    """Bridges of the Proxmox nodes; the first carries the addresses of all that the lab serves."""
     bridges = list(dict.fromkeys(bridge for node in spec.nodes for bridge in node.bridges))
     prefix = spec.cidr.prefixlen
     served = [str(spec.gateway), *(node.address for node in spec.nodes), str(spec.mirror)]
+    served += [str(spec.store.address)] if spec.store else []
     return [
         "link set lo up",
         # Without a forwarding delay a port passes traffic at once (the kernel's default is 15 s with STP only).

@@ -37,6 +37,11 @@ PARTS = (
     ),
     ("charts, images", "stand-ins", "same names, versions, CRDs and workloads; real archives with --charts DIR"),
     (
+        "object store (S3)",
+        "stand-in",
+        "moto: S3's requests, signatures and rights over the campus's TLS; objects end with the lab",
+    ),
+    (
         "operators",
         "stand-ins",
         "addresses, certificates, volumes, GPU capacity: small controllers decide as they would",
@@ -73,6 +78,7 @@ class Report:
             "gateway": str(spec.gateway),
             "proxmox": {node.name: f"https://{node.address}:{PVE_PORT}" for node in spec.nodes},
             "mirror": f"https://{spec.mirror}:{MIRROR_PORT}",
+            "store": f"https://{spec.store.address}:{spec.store.port}/{spec.store.bucket}" if spec.store else None,
             "ca": str(self._run.ca),
             "disks": self._disks,
             "root": "this machine's" if syscalls.outer_uid() == 0 else "a user namespace's",
@@ -82,6 +88,7 @@ class Report:
                 "openssh": _first_line("ssh", "-V"),
                 "starlette": version("starlette"),
                 "uvicorn": version("uvicorn"),
+                "moto": version("moto"),
             },
         }
 

@@ -9,9 +9,10 @@ from pydantic import TypeAdapter
 
 from config import Site
 from config.gpus import Gpu
-from lab.contracts import LabSpec, Mapping, PciDevice, PveNode, Storage
+from lab.contracts import LabSpec, Mapping, PciDevice, PveNode, Storage, StoreSpec
 
 TOKEN_USER = "lyceum@pve"  # noqa: S105  # an account's name
+HTTPS = 443
 IMAGE_STORAGE_GIB = 200
 """Room for images and snippets on each node."""
 
@@ -79,6 +80,7 @@ def from_site(site: Site, name: str) -> LabSpec:
             for node in site.machines
             if node.gpus
         ),
+        store=store(site),
     )
 
 
@@ -96,6 +98,19 @@ def pci_device(gpu: Gpu) -> PciDevice:
         class_id="030200",
         name=gpu.card.product.replace("-", " "),
     )
+
+
+def store(site: Site) -> StoreSpec | None:
+    """The object store of the site's backups; served where its endpoint is an address of the campus, else not."""
+    s3 = site.platform.backup.s3
+    where = urlsplit(s3.endpoint) if s3 else None
+    try:
+        address = IPv4Address((where and where.hostname) or "")
+    except ValueError:
+        return None
+    if s3 is None or where is None or address not in site.network.cidr:
+        return None
+    return StoreSpec(address, where.port or HTTPS, s3.bucket, s3.region)
 
 
 def mirror_address(site: Site) -> IPv4Address:

@@ -31,6 +31,7 @@ COMMANDS = {
     "secrets rotate": "ops.tokens.rotate:rotate",
 }
 FORESEEN = (
+    "ops.backups:BackupError",
     "components.hosts.pve:PveError",
     "config.check:SiteError",
     "config.secrets:MissingSecretError",

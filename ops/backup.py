@@ -1,141 +1,166 @@
-"""`lyceum backup now|list|verify`."""
+"""`lyceum backup now|list|verify|escrow`."""
 
-import hashlib
-import shlex
+import json
+import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
-from config.hosts import Node, Role
-from ops.backups import SUFFIX, BackupError, Note, fingerprint, listed, prune, read_note, verify, write_note
-from ops.backups import choose as choose_backup
+from config.backup_keys import fingerprint
+from ops import journal, passphrase
+from ops.backups import BackupError, Note, choose, listed, verify
+from ops.catalogue import age, moment, written
 from ops.console import console, fail, step
-from ops.engine import Engine
-from ops.kube import Kube, Object
+from ops.escrow import OBJECT, seal
+from ops.files import PRIVATE, write_whole
+from ops.kube import Kube
 from ops.nodes.commands import begin
 from ops.nodes.leave import reachable
-from ops.nodes.objections import healthy_server
-from ops.remote import Remote, RemoteError, remotes
-from ops.stack import STATE, Stack
+from ops.safekeeping import (
+    ESCROW,
+    carry,
+    directory,
+    escrow_in,
+    fetched,
+    in_a_file,
+    named,
+    no_escrow,
+    overview,
+    store_of,
+    take,
+)
+from ops.stack import Stack
+
+if TYPE_CHECKING:
+    from ops.s3 import Store
 
 app = typer.Typer(no_args_is_help=True, help="Backups of the cluster's state.")
 StackName = Annotated[str, typer.Argument(help="The stack.")]
 Directory = Annotated[Path | None, typer.Option(help="Where backups are kept; .lyceum/backups/<site> if not given.")]
 
-NAME = "lyceum"
-ON_SERVER = "/var/lib/rancher/k3s/server/db/snapshots"
-
-
-def directory(stack: Stack, chosen: Path | None) -> Path:
-    """Where a stack's backups are; nobody else may read them, for they hold every Secret's encrypted text."""
-    path = chosen or STATE / "backups" / stack.site.name
-    path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return path
-
-
-def take_script(keep: int) -> str:
-    """Takes a snapshot on a server, keeps the newest, and prints the path of the new one and its SHA-256."""
-    return f"""set -euo pipefail
-/usr/local/bin/k3s etcd-snapshot save --name {NAME} >&2
-/usr/local/bin/k3s etcd-snapshot prune --name {NAME} --snapshot-retention {keep} >&2
-file=$(find {ON_SERVER} -maxdepth 1 -name '{NAME}-*' -type f -printf '%T@ %p\\n' | sort -n | tail -1 | cut -d' ' -f2-)
-sha256sum "$file"
-"""
+FROM_S3 = "s3:"
+"""Before the name of a snapshot that lies in S3."""
 
 
 @app.command()
 def now(stack: StackName, *, to: Directory = None) -> None:
-    """Takes a snapshot of etcd, brings it here, and proves that it can be used."""
+    """Takes a snapshot of etcd, brings it here and to S3, and proves that it can be used."""
     engine = begin(stack)
     kube = reachable(engine)
     if kube is None:
         fail(f"{stack} has no cluster yet; ./lyceum up {stack}")
     file = take(engine, kube, directory(engine.stack, to))
     console.print(f"[green]✓[/] {file}")
-
-
-def take(engine: Engine, kube: Kube, target: Path) -> Path:
-    """Takes a backup from a healthy server; ends the command where none can."""
-    stack = engine.stack
-    nodes = {node["metadata"]["name"]: node for node in kube.items("/api/v1/nodes")}
-    servers = tuple(node for node in stack.nodes if node.role is Role.SERVER)
-    able = [node for node in servers if node.name in nodes and healthy_server(nodes[node.name])]
-    if not able:
-        fail(
-            "no server is Ready and a voter of etcd; ./lyceum status shows which, docs/operations/restore.md what to do"
-        )
-    chosen = able[0]
     try:
-        remote = remotes(engine, (chosen,))[chosen.name]
-        with step(f"snapshot on {chosen.name}"):
-            file, digest = _bring(remote, stack.site.k3s.snapshots.keep, target / _file_name(stack))
-        seed = stack.secret("seed")
-        write_note(file, _note(stack, chosen, nodes, digest, seed))
-        verify(file, seed, stack.site.name)
-    except (RemoteError, BackupError) as error:
+        store = store_of(engine.stack)
+        if store:
+            with step(f"snapshot and engine's state in {store.location()}"):
+                carry(engine, kube, store, file)
+        escrow = escrow_in(store)
+    except BackupError as error:
         fail(str(error))
-    prune(target, stack.site.k3s.snapshots.keep)
-    return file
-
-
-def _file_name(stack: Stack) -> str:
-    return f"{stack.site.name}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}{SUFFIX}"
-
-
-def _bring(remote: Remote, keep: int, target: Path) -> tuple[Path, str]:
-    digest, path = remote.run(take_script(keep)).split(maxsplit=1)
-    partial = target.with_name(target.name + ".part")
-    remote.fetch(f"cat {shlex.quote(path.strip())}", partial)
-    if hashlib.sha256(partial.read_bytes()).hexdigest() != digest:
-        raise BackupError(f"{remote.name}: the snapshot changed on its way here; run this again")
-    partial.rename(target)
-    return target, digest
-
-
-def _note(stack: Stack, server: Node, nodes: dict[str, Object], digest: str, seed: str) -> Note:
-    return Note(
-        site=stack.site.name,
-        stack=stack.name,
-        taken=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        server=server.name,
-        version=nodes[server.name]["status"]["nodeInfo"]["kubeletVersion"],
-        nodes=len(nodes),
-        sha256=digest,
-        seed=fingerprint(seed),
-    )
+    if not (escrow or in_a_file(stack)):
+        console.print(f"[yellow]![/] {no_escrow(stack)}")
 
 
 @app.command("list")
-def list_backups(stack: StackName, *, to: Directory = None) -> None:
-    """Shows the backups that are kept here."""
-    chosen = Stack(stack)
-    table = Table("backup", "taken", "K3s", "nodes", "from", "MiB", title=chosen.site.title)
-    for file in listed(directory(chosen, to)):
-        note = read_note(file)
-        size = f"{file.stat().st_size / 1024**2:.1f}"
-        table.add_row(file.name, note.taken, note.version, str(note.nodes), note.server, size)
+def list_backups(
+    stack: StackName,
+    *,
+    to: Directory = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For tools.")] = False,
+) -> None:
+    """Shows every snapshot and where it lies: on servers, here, in S3; and what is worrying about them."""
+    engine = begin(stack)
+    found = overview(engine.stack, Kube.of(engine), directory(engine.stack, to))
+    if as_json:
+        console.print_json(json.dumps(asdict(found)))
+        return
+    table = Table("snapshot", "taken", "age", "MiB", "where", title=engine.stack.site.title)
+    table.columns[0].no_wrap = True  # it is what `--from` takes
+    for one in found.snapshots:
+        size, where = f"{one.size / 1024**2:.1f}", ", ".join(one.places)
+        table.add_row(one.name, moment(one.taken), age(time.time() - one.taken), size, where)
     console.print(table)
+    if found.escrow:
+        console.print(f"seed in escrow since {found.escrow.made}")
+    for worry in found.worries:
+        console.print(f"[yellow]![/] {escape(worry)}")
 
 
 @app.command("verify")
 def verify_backups(
     stack: StackName,
-    name: Annotated[str, typer.Argument(help="Which; all if not given.")] = "",
+    name: Annotated[
+        str, typer.Argument(help="Which, `s3:NAME` for one in S3; all here and the newest in S3 if not given.")
+    ] = "",
     *,
     to: Directory = None,
 ) -> None:
-    """Proves that backups are whole and that this stack's token opens them."""
-    chosen = Stack(stack)
+    """Proves that backups are whole, that this stack's token opens them, and that the escrow holds its seed."""
+    chosen = begin(stack).stack
     home = directory(chosen, to)
+    seed = chosen.secret("seed")
+    proven: dict[str, Note] = {}
     try:
-        files = [choose_backup(home, name)] if name else listed(home)
-        notes = {file: verify(file, chosen.secret("seed"), chosen.site.name) for file in files}
+        store = store_of(chosen)
+        if not name.startswith(FROM_S3):
+            files = [choose(home, name)] if name else listed(home)
+            proven |= {file.name: verify(file, seed, chosen.site.name) for file in files}
+        if store and (name.startswith(FROM_S3) or (not name and store.snapshots())):
+            proven |= _from_store(chosen, store, name.removeprefix(FROM_S3) or "latest", seed, home)
+        elif name.startswith(FROM_S3):
+            fail(f"{chosen.site.name} has no store: set platform.backup.s3 in its file")
+        escrow = escrow_in(store)
     except BackupError as error:
         fail(str(error))
-    if not notes:
-        fail(f"there is no backup in {home}; ./lyceum backup now {stack}")
-    for file, note in notes.items():
-        console.print(f"[green]✓[/] {file.name}: whole, taken {note.taken}, the token is there")
+    if not proven:
+        fail(f"there is no backup in {home} nor in S3; ./lyceum backup now {stack}")
+    for title, note in proven.items():
+        console.print(f"[green]✓[/] {title}: whole, taken {note.taken}, the token is there")
+    if escrow and escrow.seed != fingerprint(seed):
+        fail(f"the escrow made {escrow.made} holds another seed than this stack's: ./lyceum backup escrow {stack}")
+    if escrow:
+        console.print(f"[green]✓[/] the escrow made {escrow.made} holds the seed that opens them")
+    elif not in_a_file(stack):
+        console.print(f"[yellow]![/] {no_escrow(stack)}")
+
+
+@app.command()
+def escrow(
+    stack: StackName,
+    *,
+    file: Annotated[
+        Path | None, typer.Option("--file", help="Write it into this file instead of beside the snapshots.")
+    ] = None,
+    passphrase_file: passphrase.File = None,
+) -> None:
+    """Puts the seed in escrow, under a recovery passphrase: with it and the bucket everything can be restored."""
+    chosen = begin(stack).stack
+    seed = chosen.secret("seed")
+    try:
+        store = None if file else store_of(chosen)
+        if file is None and store is None:
+            fail(f"{chosen.site.name} has no store (platform.backup.s3): give --file, and keep that file elsewhere")
+        content = seal(seed, chosen.site.name, written(time.time()), passphrase.chosen(passphrase_file))
+        where = str(file)
+        if file:
+            write_whole(file, content.decode(), PRIVATE)
+        if store:
+            store.write(OBJECT, content)
+            where = store.location(OBJECT)
+    except BackupError as error:
+        fail(str(error))
+    journal.record(stack, ESCROW, {"where": where, "seed": fingerprint(seed)})
+    console.print(f"[green]✓[/] the seed lies in {where}; the passphrase is nowhere but with you")
+
+
+def _from_store(stack: Stack, store: "Store", name: str, seed: str, home: Path) -> dict[str, Note]:
+    with tempfile.TemporaryDirectory(dir=home) as room:
+        one = named(store, name)
+        return {f"{FROM_S3}{one.name}": verify(fetched(stack, store, one, Path(room)), seed, stack.site.name)}

@@ -1,7 +1,8 @@
 """Backups of a cluster's state: an etcd snapshot with a note that says what it is, and which secret opens it.
 
-A snapshot is worthless without the server token, which is derived from the stack's seed; so the note carries the seed's
-fingerprint, and a restore with another seed is refused before anything is touched. The token itself is never written.
+A snapshot is worthless without the server token, which is derived from the stack's seed; so the note carries the hashes of
+both, and a restore with another seed is refused before anything is touched. Neither is ever written. The token's hash is
+K3s's own, as it stands beside a snapshot in S3.
 """
 
 import hashlib
@@ -9,13 +10,16 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from config.derived import derived_text
+from config.backup_keys import fingerprint
+from config.tokens import Kind, generation_of
 from ops.files import write_whole
 
 SUFFIX = ".db"
 DIGEST = 32
 """An etcd snapshot is the database followed by its SHA-256 (etcd, `snapshot save`); pages are 512 bytes and up."""
 PAGE = 512
+SEARCHED = 100
+"""Generations of the server token that are tried: after a loss nobody may know how many there were."""
 
 
 class BackupError(Exception):
@@ -34,7 +38,9 @@ class Note:
         version: K3s's version.
         nodes: Nodes of the cluster at that time.
         sha256: Of the file.
-        seed: Fingerprint of the seed that the server token is derived from.
+        seed: Fingerprint of the seed that the server token is derived from; empty where only K3s said what it is.
+        token: K3s's hash of the server token; empty in notes of before it was noted.
+        snapshot: K3s's name of it, by which it is known in other places.
     """
 
     site: str
@@ -45,11 +51,18 @@ class Note:
     nodes: int
     sha256: str
     seed: str
+    token: str = ""
+    snapshot: str = ""
 
 
-def fingerprint(seed: str) -> str:
-    """Tells seeds apart and says nothing about them."""
-    return derived_text(seed, "backup-fingerprint")[:16]
+def generation(note: Note, seed: str) -> int | None:
+    """The generation of the server token under which a snapshot was taken; None where this seed has none such.
+
+    A note that knows the seed only says nothing about the generation: then it is the first.
+    """
+    if note.token:
+        return generation_of(seed, Kind.SERVER, SEARCHED, note.token)
+    return 1 if note.seed == fingerprint(seed) else None
 
 
 def note_path(file: Path) -> Path:
@@ -80,7 +93,7 @@ def listed(directory: Path) -> list[Path]:
 
 
 def choose(directory: Path, wanted: str) -> Path:
-    """The backup of a name, a path, or `latest`.
+    """The backup of a name, K3s's or the file's, of a path, or `latest`.
 
     Raises:
         BackupError: there is none; names what there is.
@@ -88,7 +101,8 @@ def choose(directory: Path, wanted: str) -> Path:
     known = listed(directory)
     if wanted == "latest" and known:
         return known[-1]
-    for file in (Path(wanted), directory / wanted, directory / f"{wanted}{SUFFIX}"):
+    named = [file for file in known if read_note(file).snapshot == wanted]
+    for file in (*named, Path(wanted), directory / wanted, directory / f"{wanted}{SUFFIX}"):
         if file.is_file():
             return file.resolve()
     there = ", ".join(file.name for file in known) or "none; ./lyceum backup now makes one"
@@ -111,10 +125,10 @@ def verify(file: Path, seed: str, site: str) -> Note:
         raise BackupError(f"{file.name} is no etcd snapshot, or was cut short: etcd's own checksum at its end is wrong")
     if note.site != site:
         raise BackupError(f"{file.name} is of the site {note.site}, and this stack is of {site}")
-    if note.seed != fingerprint(seed):
+    if generation(note, seed) is None:
         raise BackupError(
-            f"token missing: snapshot unusable. {file.name} was taken under the seed {note.seed}, and this stack's is "
-            f"{fingerprint(seed)}; bring that seed back first: ./lyceum secrets set {site} seed"
+            f"token missing: snapshot unusable. {file.name} was taken under another seed than this stack's, "
+            f"{fingerprint(seed)}; bring that seed back first: ./lyceum secrets set {site} seed, or restore with --escrow"
         )
     return note
 

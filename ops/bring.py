@@ -7,13 +7,14 @@ from typing import Annotated, Any
 import typer
 
 from components.cluster.backups import COPIES
-from ops.backup import Directory, StackName, directory
+from ops.backup import Directory, StackName
 from ops.backups import BackupError, Note, verify, write_note
 from ops.console import console, fail, step
 from ops.copies import Copies, copies
 from ops.engine import Engine
 from ops.nodes.commands import begin
 from ops.remote import RemoteError, remotes
+from ops.safekeeping import directory
 
 NOT_NOTED = {"file"}
 """What a machine says of a copy beside its note."""

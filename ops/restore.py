@@ -4,24 +4,33 @@ Servers are made anew by the engine and the first one starts from the snapshot, 
 graph; workers, and what runs on them, are left alone and find the cluster again, because its CA is in the snapshot.
 """
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from components.hosts.pve import PveError
 from config.hosts import Role
-from ops import journal
-from ops.backup import StackName, directory
-from ops.backups import BackupError, Note, choose, verify
+from config.tokens import Kind
+from ops import journal, passphrase
+from ops.backup import FROM_S3, StackName
+from ops.backups import BackupError, Note, choose, generation, verify
 from ops.console import REFUSED, console, fail, step
 from ops.engine import PARALLEL, Engine, State
+from ops.escrow import OBJECT, STATE, read, unseal, unseal_state
 from ops.nodes import machine
 from ops.nodes.commands import begin
 from ops.nodes.machine import Machine, NotOursError
 from ops.remote import host_keys
-from ops.removal import unprotected
+from ops.removal import unprotected, without_machines
+from ops.safekeeping import directory, fetched, named, newer, store_of
+from ops.secrets import store as keep_secret
 from ops.settle import proxmox, settle
+from ops.stack import Stack
+
+if TYPE_CHECKING:
+    from ops.s3 import Store, Stored
 
 SETTING = "restore-from"
 
@@ -29,17 +38,26 @@ SETTING = "restore-from"
 def restore(
     stack: StackName,
     *,
-    source: Annotated[str, typer.Option("--from", help="A backup's name, its file, or `latest`.")] = "latest",
+    source: Annotated[
+        str, typer.Option("--from", help="A backup's name, its file, `s3:NAME`, or `latest` of both places.")
+    ] = "latest",
     to: Annotated[Path | None, typer.Option("--directory", help="Where backups are kept.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, touch nothing.")] = False,
+    escrow: Annotated[
+        str, typer.Option(help="Take the seed from its escrow: `s3`, or a file. By itself where there is no seed here.")
+    ] = "",
+    passphrase_file: passphrase.File = None,
     yes_restore: Annotated[str, typer.Option(metavar="SITE", help="The explicit word: the name of the site.")] = "",
 ) -> None:
     """Makes all servers anew and puts a backup's state back; what happened since is forgotten."""
     engine = begin(stack)
     chosen = engine.stack
+    home = directory(chosen, to)
     try:
-        file = Path(chosen.settings[SETTING]) if SETTING in chosen.settings else choose(directory(chosen, to), source)
-        note = verify(file, chosen.secret("seed"), chosen.site.name)
+        store = store_of(chosen)
+        seed, found = _seed(chosen, store, escrow, passphrase_file)
+        file = Path(chosen.settings[SETTING]) if SETTING in chosen.settings else _chosen(chosen, store, home, source)
+        note = verify(file, seed, chosen.site.name)
     except BackupError as error:
         fail(str(error), REFUSED)
     servers = [node.name for node in chosen.nodes if node.role is Role.SERVER]
@@ -53,15 +71,20 @@ def restore(
             REFUSED,
         )
     with engine.alone() as lock:
-        state = settle(engine)
+        if found:
+            keep_secret(chosen, "seed", seed)
+        state = _recalled(engine, settle(engine), store, seed)
         due = still_old(list(journal.entries(stack)), servers, host_keys(state))
         known = machine.machines(state)
         going = [known[name] for name in due if name in known]
         if SETTING not in chosen.settings:
             journal.record(stack, "restore", {"from": file.name, "host_keys": host_keys(state), "nodes": servers})
         chosen.set(SETTING, str(file))
+        _take_up(chosen, generation(note, seed) or 1)
+        lost = _lost(engine, list(known.values()))
+        going = [one for one in going if one.name not in lost]
         _switch_off(engine, going)
-        engine.replace_state(unprotected(state, {one.urn for one in going}))
+        engine.replace_state(without_machines(unprotected(state, {one.urn for one in going}), lost))
         replaced = [word for one in going for word in ("--replace", one.urn)]
         common = ("up", "--yes", "--skip-preview", f"--parallel={PARALLEL}", "--message", f"restore {file.name}")
         if code := engine.run(*common, *replaced, lock=lock):
@@ -74,8 +97,69 @@ def restore(
 def _tell(file: Path, note: Note, servers: list[str], version: str) -> None:
     console.print(f"[green]✓[/] {file.name}: whole, taken {note.taken} on {note.server}; the token is there")
     console.print(f"  {', '.join(servers)} will be made anew; workers and their pods stay as they are")
-    if note.version != version:
+    if note.version and note.version != version:
         console.print(f"  [yellow]![/] it was taken under K3s {note.version}, and the site's file says {version}")
+
+
+def _seed(chosen: Stack, store: "Store | None", escrow: str, passphrase_file: Path | None) -> tuple[str, bool]:
+    """The seed, and whether it came out of its escrow."""
+    here = None if escrow else chosen.known_secret("seed")
+    if here:
+        return here, False
+    if escrow not in {"", "s3"}:
+        if not Path(escrow).is_file():
+            raise BackupError(f"there is no escrow {escrow}")
+        content: bytes | None = Path(escrow).read_bytes()
+    else:
+        content = store.read(OBJECT) if store else None
+    if content is None:
+        raise BackupError(
+            f"token missing: snapshot unusable. {chosen.name} has no seed, and no escrow lies beside the snapshots; "
+            f"bring the seed back: ./lyceum secrets set {chosen.site.name} seed, or --escrow FILE"
+        )
+    told = read(content)
+    console.print(f"the seed of {told.site} lies in escrow since {told.made}")
+    return unseal(content, passphrase.known(passphrase_file)), True
+
+
+def _chosen(chosen: Stack, store: "Store | None", home: Path, source: str) -> Path:
+    """The file of a backup, brought from the store where it lies only there."""
+    if source.startswith(FROM_S3):
+        if store is None:
+            raise BackupError(f"{chosen.site.name} has no store: set platform.backup.s3 in its file")
+        one: Stored | None = named(store, source.removeprefix(FROM_S3))
+    else:
+        one = newer(store, home) if source == "latest" and store else None
+    if one is None or store is None:
+        return choose(home, source)
+    with step(f"bring {one.name} from {store.location()}"):
+        return fetched(chosen, store, one, home)
+
+
+def _take_up(chosen: Stack, found: int) -> None:
+    """Puts the server token in use that opens the snapshot; one that was rotated away since is used again."""
+    before = chosen.generations
+    if found != before.of(Kind.SERVER) or before.rotating is Kind.SERVER:
+        newest = max(found, before.newest)
+        chosen.set_generations(before.using(Kind.SERVER, found).model_copy(update={"newest": newest}))
+        console.print(
+            f"[yellow]![/] the snapshot was taken under generation {found} of the server token, now in use again"
+        )
+
+
+def _recalled(engine: Engine, state: State, store: "Store | None", seed: str) -> State:
+    """The engine's state, from the store where there is none: every layer would be made twice, on a cluster that has it."""
+    if store is None or state["deployment"].get("resources"):
+        return state
+    content = store.read(STATE)
+    if content is None:
+        console.print(
+            "[yellow]![/] no engine's state lies in S3: what the snapshot holds and the engine makes will collide"
+        )
+        return state
+    with step("the engine's state comes back from S3"):
+        engine.replace_state(json.loads(unseal_state(content, seed, engine.stack.site.name)))
+    return engine.export()
 
 
 def still_old(entries: list[State], servers: list[str], keys: dict[str, str]) -> list[str]:
@@ -86,6 +170,18 @@ def still_old(entries: list[State], servers: list[str], keys: dict[str, str]) ->
         if entry["operation"] == "restore":
             return [name for name in servers if name in keys and keys[name] == entry["host_keys"].get(name)]
     return servers
+
+
+def _lost(engine: Engine, known: list[Machine]) -> dict[str, str]:
+    """Machines that Proxmox no longer has, workers too, with their hosts: the engine would take them for what they were."""
+    pve = proxmox(engine)
+    try:
+        lost = {one.name: one.host for one in known if machine.look(pve, one) is None}
+    except (PveError, NotOursError) as error:
+        fail(str(error))
+    if lost:
+        console.print(f"[yellow]![/] gone from Proxmox, made anew: {', '.join(sorted(lost))}")
+    return lost
 
 
 def _switch_off(engine: Engine, going: list[Machine]) -> None:

@@ -15,6 +15,7 @@ from ops.console import FAILED, console, errors, fail
 from ops.copies import Copies, copies, told
 from ops.engine import Engine
 from ops.kube import Kube, Object
+from ops.safekeeping import directory, overview
 from ops.stack import Stack
 
 ROLE = "node-role.kubernetes.io/"
@@ -60,6 +61,8 @@ class Report:
     copies: list[Copies] = field(default_factory=list)
     trouble: list[str] = field(default_factory=list)
     """What is wrong with the cluster as a whole, with its remedy."""
+    backups: list[str] = field(default_factory=list)
+    """What is worrying about them, in one line each."""
 
     @property
     def healthy(self) -> bool:
@@ -168,6 +171,7 @@ def report(stack: Stack) -> Report:
         layers=layers(kube),
         tokens=tokens(stack.generations),
         copies=copies(engine),
+        backups=overview(stack, kube, directory(stack, None)).worries,
     )
 
 
@@ -196,6 +200,8 @@ def show(found: Report) -> None:
     )
     for one in found.copies:
         console.print(f"Copies   {told(one)}", style="red" if one.problem else None, markup=False)
+    for worry in found.backups:
+        console.print(f"[yellow]![/] {escape(worry)}")
 
 
 def status(

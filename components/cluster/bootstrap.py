@@ -123,8 +123,11 @@ def server_script(
     """
     url = k3s_config.api_url(site)
     manifest = k3s_config.kube_vip(site, INTERFACE)
-    # This server first: the names that a restored cluster has to forget.
-    names = sorted((one.name for one in site.machines if one.role is Role.SERVER), key=lambda name: name != node.name)
+    # What a restored cluster has to forget; this server first.
+    members = [one for one in site.machines if one.in_cluster]
+    servers = sorted((one.name for one in members if one.role is Role.SERVER), key=lambda name: name != node.name)
+    others = [one.name for one in members if one.role is not Role.SERVER]
+    restore = shlex.join(["restore", snapshot, str(len(servers)), *servers, *others])
     return whole(
         [
             _same_token(Kind.SERVER, k3s_config.TOKEN_FILE, token),
@@ -141,7 +144,7 @@ def server_script(
             f"install -d -m 0700 {Path(k3s_config.AUDIT_LOG).parent}\n",
             f"kube_vip {VIP_MANIFEST} {node.address} <<'{_MARK}'\n{manifest}{_MARK}\n",
             _file("0644", "/etc/systemd/system/k3s.service", unit("server")),
-            shlex.join(["restore", snapshot, *names]) + "\n" if founding and snapshot else "",
+            f"{restore}\n" if founding and snapshot else "",
             "service k3s\n",
             "wait\n" if founding and snapshot else "",
             f"wait_until 120 'the API at {url}' api_answers {url} || fail 'kube-vip does not hold {url}'\n",

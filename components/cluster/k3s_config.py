@@ -5,6 +5,7 @@ from typing import Any
 import yaml
 
 from config.hosts import Node, Role
+from config.services import SNAPSHOT_SECRET
 from config.site import Site
 
 TAINT_SERVER = "node-role.kubernetes.io/control-plane=true:NoSchedule"
@@ -95,6 +96,7 @@ def server_config(node: Node, site: Site) -> str:
         "etcd-expose-metrics": True,
         "etcd-snapshot-schedule-cron": site.k3s.snapshots.schedule,
         "etcd-snapshot-retention": site.k3s.snapshots.keep,
+        **_bucket(site),
         "kube-apiserver-arg": [
             "enable-admission-plugins=NodeRestriction,EventRateLimit,DenyServiceExternalIPs",
             f"admission-control-config-file={PSA_FILE}",
@@ -108,6 +110,11 @@ def server_config(node: Node, site: Site) -> str:
         "kube-controller-manager-arg": ["terminated-pod-gc-threshold=100"],
     }
     return _yaml(config)
+
+
+def _bucket(site: Site) -> dict[str, Any]:
+    """Snapshots go to S3 as well; any further etcd-s3 flag would make K3s ignore the Secret, which has the keys."""
+    return {"etcd-s3": True, "etcd-s3-config-secret": SNAPSHOT_SECRET} if site.platform.backup.s3 else {}
 
 
 def admission() -> str:

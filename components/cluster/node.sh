@@ -189,9 +189,9 @@ founder() {
     fi
 }
 
-# restore SNAPSHOT SERVER...: puts a snapshot in place of the data that this machine does not have; one that was cut
-# begins anew. The servers are new machines, so what the cluster remembers of their passwords and Nodes must go: K3s refuses
-# a known name with an unknown password (k3s#802), and starts no node until it is gone; hence in the background.
+# restore SNAPSHOT SERVERS NAME...: puts a snapshot in place of the data that this machine does not have; one that was cut
+# begins anew. The servers are new machines, and workers may be, so what the cluster remembers of their passwords must go: K3s
+# refuses a known name with an unknown password (k3s#802), and starts no node until it is gone; hence in the background.
 restore() {
     local snapshot=$1 server=/var/lib/rancher/k3s/server
     shift
@@ -201,7 +201,8 @@ restore() {
         echo begun >"$restoring"
         rm -rf "$server/db" "$server/tls" "$server/cred"
         say "restores etcd from $snapshot"
-        timeout 600 /usr/local/bin/k3s server --cluster-reset --cluster-reset-restore-path="$snapshot" >/run/lyceum-restore.log 2>&1 ||
+        # Without --etcd-s3=false a site with a bucket would look for the path in it.
+        timeout 600 /usr/local/bin/k3s server --cluster-reset --etcd-s3=false --cluster-reset-restore-path="$snapshot" >/run/lyceum-restore.log 2>&1 ||
             fail "etcd could not be restored from $snapshot: $(tail -n 5 /run/lyceum-restore.log). Another one: ./lyceum backup list"
         # With tokens that were changed since, K3s would find this file newer than the cluster's copy and not start.
         rm -f "$server/cred/passwd"
@@ -210,10 +211,13 @@ restore() {
     { wait_until 300 "the restored API" forget_machines "$@" && rm -f "$restoring" "$snapshot"; } &
 }
 
-# forget_machines SERVER...: this server first.
+# forget_machines SERVERS NAME...: so many servers, this one first, and the other machines, whose Nodes stay. A machine that
+# lives on shows the password that it has, and it is taken as the first time.
 forget_machines() {
-    kubectl -n kube-system delete secret --ignore-not-found "${@/%/.node-password.k3s}" &&
-        kubectl delete node --ignore-not-found --wait=false "${@:2}"
+    local servers=$1
+    shift
+    kubectl -n kube-system delete secret --ignore-not-found "${@/%/.node-password.k3s}" || return
+    ((servers == 1)) || kubectl delete node --ignore-not-found --wait=false "${@:2:servers-1}"
 }
 
 # joiner URL TOKEN

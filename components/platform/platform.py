@@ -1,12 +1,14 @@
 """The layers of the platform, in the order that their needs give (R30)."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import pulumi
 
 from components.base import Component
 from components.layer import LayerArgs
+from components.platform.backup import Backup, BackupArgs
 from components.platform.certificates import Certificates
 from components.platform.gpus import Gpus
 from components.platform.ingress import Ingress
@@ -26,11 +28,13 @@ class PlatformArgs:
         site: The campus.
         nodes: Machines in service.
         grafana_password: Password of Grafana's administrator, secret.
+        given: Secrets that the site's layers need, by name.
     """
 
     site: Site
     nodes: tuple[Node, ...]
     grafana_password: pulumi.Input[str]
+    given: Mapping[str, pulumi.Output[str]] = field(default_factory=dict)
 
 
 class Platform(Component):
@@ -69,5 +73,11 @@ class Platform(Component):
         if types:
             before = layer(*watched, *served, *stored)
             Monitoring("monitoring", before, types.namespace_resource, args.grafana_password, under)
+        if wanted.backup.s3:
+            access_key, secret_key = args.given["s3-access-key"], args.given["s3-secret-key"]
+            bucket = BackupArgs(
+                site=args.site.name, store=wanted.backup.s3, access_key=access_key, secret_key=secret_key
+            )
+            Backup("backup", bucket, under)
         self.ready = (*served, *stored, *computing)
         self.register_outputs({})

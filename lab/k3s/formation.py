@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from lab.k3s import bootstrap, components, log, membership, pki, snapshots, tokens
+from lab.k3s import bootstrap, components, log, membership, pki, s3, snapshots, tokens
 from lab.k3s.client import SupervisorClient
 from lab.k3s.config import Options, critical
 from lab.k3s.etcd import Etcd, EtcdError
@@ -287,6 +287,11 @@ class Formation:
             )
         snapshot = self.options.text("cluster-reset-restore-path")
         name = membership.member_name(self.paths, self.host.name)
+        if snapshot and self.options.on("etcd-s3"):
+            # There is no API yet that could show a Secret, and a path on this disk is a name in the bucket.
+            bucket = await s3.connect(self.options, None)
+            folder = snapshots.directory(self.paths, self.options)
+            snapshot = str(await asyncio.to_thread(bucket.download, snapshot, folder))
         if snapshot:
             snapshots.restore(self.paths, self.options, snapshot, name, self.host.address)
         if not (self.paths.etcd / "member").exists():

@@ -20,6 +20,7 @@ from lab.k3s import (
     nodes,
     packaged,
     pki,
+    snapshotfiles,
     snapshots,
     tokens,
     vip,
@@ -29,11 +30,13 @@ from lab.k3s.config import ConfigError, Options, check_server, critical
 from lab.k3s.etcd import Etcd, EtcdError
 from lab.k3s.formation import Credentials, Formation, StartError, write_tokens
 from lab.k3s.host import Host, announce_ready
+from lab.k3s.keeper import Keeper
 from lab.k3s.kube import ApiError, Kube
 from lab.k3s.node import NodeError
 from lab.k3s.paths import READY, Paths, write_secret
 from lab.k3s.processes import Children
 from lab.k3s.release import running_version
+from lab.k3s.s3 import S3Error
 from lab.k3s.supervisor import State, Supervisor
 from lab.k3s.tls import client_context
 
@@ -78,7 +81,7 @@ class Server:
             if not joins:
                 await self._start_controllers()
             await self._save_bootstrap(etcd, credentials)
-            for item in kwok.ACCESS:
+            for item in (*kwok.ACCESS, snapshotfiles.CRD):
                 await kube.apply(item, "k3s")
             state.ready = True
             await self._start_node()
@@ -183,7 +186,7 @@ class Server:
             deployer.run(self.options.many("disable")),
             nodes.watch_removals(kube, etcd),
             vip.follow(Kube(_LOCAL_API, admin, timeout=2.0), self.host.name, vip.interface_of(self.host.address)),
-            self._scheduled_snapshots(etcd),
+            self._scheduled_snapshots(etcd, kube),
         ]
 
     def _write_packaged(self) -> None:
@@ -191,29 +194,25 @@ class Server:
             file = self.paths.manifests / name
             if not file.exists() or file.read_text() != text:
                 write_secret(file, text)
-        if self.options.on("etcd-s3"):
-            log.warning("etcd-s3 is not simulated in the lab: snapshots stay on this server's disk")
         for name in packaged.not_simulated(self.options):
             log.warning(f"packaged component {name} is not simulated in the lab; set disable: [{name}] to say so")
 
-    async def _scheduled_snapshots(self, etcd: Etcd) -> None:
+    async def _scheduled_snapshots(self, etcd: Etcd, kube: Kube) -> None:
+        keeper = Keeper(self.options, self.paths, self.host.name, kube)
+        await keeper.tell_of({self.host.name}, keeper.on_disk())
         if self.options.on("etcd-disable-snapshots"):
             return
         schedule = snapshots.Cron.parse(self.options.text("etcd-snapshot-schedule-cron"))
-        base, folder = self.options.text("etcd-snapshot-name"), snapshots.directory(self.paths, self.options)
-        retention = int(self.options.text("etcd-snapshot-retention"))
+        base, retention = self.options.text("etcd-snapshot-name"), int(self.options.text("etcd-snapshot-retention"))
         while True:
             now = dt.datetime.now(dt.UTC)
             await asyncio.sleep(60 - now.second - now.microsecond / 1e6 + 0.05)
             if not schedule.matches(dt.datetime.now(dt.UTC)):
                 continue
             try:
-                file = await snapshots.save(
-                    etcd, folder, base, self.host.name, compress=self.options.on("etcd-snapshot-compress")
-                )
-                log.info(f"Saved etcd snapshot to {file}")
-                for old in snapshots.prune(folder, base, self.host.name, retention):
-                    log.info(f"Removed local snapshot {old}")
+                await keeper.save(etcd, base)
+                for old in await keeper.prune(base, retention):
+                    log.info(f"Removed snapshot {old}")
             except (EtcdError, OSError) as error:
                 log.error(f"Failed to take etcd snapshot: {error}")
 
@@ -253,6 +252,7 @@ def run(options: Options) -> None:
         bootstrap.BootstrapError,
         membership.MembershipError,
         snapshots.SnapshotError,
+        S3Error,
     ) as error:
         log.fatal(f"starting kubernetes: preparing server: {error}")
 

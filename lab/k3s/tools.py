@@ -19,9 +19,11 @@ from lab.k3s.config import ConfigError, Options, load
 from lab.k3s.etcd import Etcd, EtcdError
 from lab.k3s.flags import SERVER, SNAPSHOT, Flag, Kind
 from lab.k3s.host import Host, kernel_settings
+from lab.k3s.keeper import Keeper
 from lab.k3s.kube import ApiError, Kube
 from lab.k3s.node import NodeError, check_kernel
 from lab.k3s.paths import Paths
+from lab.k3s.s3 import S3Error
 from lab.k3s.tls import client_context
 
 __all__ = ["run"]
@@ -57,7 +59,7 @@ def run(name: str, arguments: Sequence[str]) -> None:
     }
     try:
         log.say(commands[name](options, words))
-    except (ApiError, EtcdError, RefusedError, snapshots.SnapshotError, tokens.TokenError, OSError) as error:
+    except (ApiError, EtcdError, RefusedError, S3Error, snapshots.SnapshotError, tokens.TokenError, OSError) as error:
         log.fatal(str(error))
 
 
@@ -177,54 +179,33 @@ async def _rotate_token(options: Options) -> str:
 
 def _snapshot(options: Options, words: Sequence[str]) -> str:
     word = _which(words, ("save", "ls", "list", "l", "delete", "prune"))
-    if options.on("etcd-s3"):
-        raise ConfigError("etcd-s3: the lab keeps snapshots on the server's disk only")
-    folder = snapshots.directory(_paths(options), options)
-    base = options.text("name") or options.text("etcd-snapshot-name")
-    if word == "save":
-        return asyncio.run(_save(options, folder, options.text("name") or "on-demand"))
-    if word == "delete":
-        found = {snapshot.name: snapshot for snapshot in snapshots.listed(folder)}
-        missing = [name for name in words[1:] if name not in found]
-        if missing:
-            raise snapshots.SnapshotError(f"snapshot not found: {', '.join(missing)}")
-        for name in words[1:]:
-            found[name].path.unlink()
-        return "\n".join(f"Snapshot {name} deleted." for name in words[1:])
-    if word == "prune":
-        retention = int(options.text("snapshot-retention") or options.text("etcd-snapshot-retention"))
-        removed = snapshots.prune(folder, base, Host.detect(options).name, retention)
-        return "\n".join(f"Snapshot {file.name} deleted." for file in removed)
-    if options.text("output") == "json":
-        items = [_as_snapshot_file(snapshot) for snapshot in snapshots.listed(folder)]
-        return json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
-    rows = [
-        f"{snapshot.name} file://{snapshot.path} {snapshot.size} {snapshot.created:%Y-%m-%dT%H:%M:%SZ}"
-        for snapshot in snapshots.listed(folder)
-    ]
-    return "\n".join(["Name Location Size Created", *rows])
+    return asyncio.run(_keep(options, word, words[1:]))
 
 
-def _as_snapshot_file(snapshot: snapshots.Snapshot) -> dict[str, object]:
-    return {
-        "metadata": {"name": snapshot.name},
-        "spec": {"snapshotName": snapshot.name, "location": f"file://{snapshot.path}"},
-        "status": {
-            "creationTime": f"{snapshot.created:%Y-%m-%dT%H:%M:%SZ}",
-            "readyToUse": True,
-            "size": str(snapshot.size),
-        },
-    }
-
-
-async def _save(options: Options, folder: Path, base: str) -> str:
-    etcd = Etcd("https://127.0.0.1:2379", _paths(options))
-    compress = options.on("snapshot-compress") or options.on("etcd-snapshot-compress")
+async def _keep(options: Options, word: str, names: Sequence[str]) -> str:
+    paths, kube = _paths(options), _kube(options)
+    keeper = Keeper(options, paths, Host.detect(options).name, kube)
     try:
-        file = await snapshots.save(etcd, folder, base, Host.detect(options).name, compress=compress)
+        if word == "save":
+            etcd = Etcd("https://127.0.0.1:2379", paths)
+            try:
+                saved = await keeper.save(etcd, options.text("name") or "on-demand")
+            finally:
+                await etcd.close()
+            return "\n".join(f"Snapshot {name} saved." for name in saved)
+        if word == "delete":
+            return "\n".join(f"Snapshot {name} deleted." for name in await keeper.delete(list(names)))
+        if word == "prune":
+            retention = int(options.text("snapshot-retention") or options.text("etcd-snapshot-retention"))
+            removed = await keeper.prune(options.text("name") or options.text("etcd-snapshot-name"), retention)
+            return "\n".join(f"Snapshot {name} deleted." for name in removed)
+        found = await keeper.listed()
     finally:
-        await etcd.close()
-    return f"Snapshot {file.name} saved."
+        await kube.close()
+    if options.text("output") == "json":
+        return json.dumps({"apiVersion": "v1", "kind": "List", "items": [entry.as_object() for entry in found]})
+    rows = [f"{entry.name} {entry.location} {entry.size} {entry.created:%Y-%m-%dT%H:%M:%SZ}" for entry in found]
+    return "\n".join(["Name Location Size Created", *rows])
 
 
 # Encryption, certificates, the host.

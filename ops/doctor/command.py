@@ -4,6 +4,7 @@ import getpass
 import json
 import sys
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Annotated
 
 import typer
@@ -12,6 +13,7 @@ from components.hosts.pve import PveError
 from config.site import STAGES, Site
 from ops.console import FAILED, USAGE, console, fail
 from ops.doctor.access import access
+from ops.doctor.bucket import bucket
 from ops.doctor.finding import Finding, State, fault, guarded
 from ops.doctor.hardware import hardware, image
 from ops.doctor.network import addresses, bridges, names
@@ -40,9 +42,8 @@ def doctor(
     chosen = stack_of(site, stack)
     chosen.enter()
     findings = []
-    for finding in examine(
-        lambda: _sign_in(found, user, None if user else chosen.secret("proxmox-token")), found, stage, Network()
-    ):
+    token = None if user else chosen.secret("proxmox-token")
+    for finding in chain(examine(lambda: _sign_in(found, user, token), found, stage, Network()), bucket(chosen)):
         findings.append(finding)
         if not as_json:
             _tell(finding)

@@ -4,10 +4,13 @@ import time
 
 from components.hosts.pve import PveError
 from ops.console import REFUSED, console, errors, fail, took
+from ops.doctor.bucket import bucket
+from ops.doctor.finding import State
 from ops.engine import Engine
 from ops.preflight.checks import Problem, problems
 from ops.preflight.facts import ask
 from ops.settle import proxmox
+from ops.stack import Stack
 
 
 def preflight(engine: Engine, stage: str, *, required: bool) -> None:
@@ -30,7 +33,7 @@ def preflight(engine: Engine, stage: str, *, required: bool) -> None:
             fail(f"Proxmox: {error}")
         console.print(f"[yellow]![/] cards, memory and disks are not looked at: {error}")
         return
-    found = problems(engine.stack.site, nodes, facts)
+    found = problems(engine.stack.site, nodes, facts) + (_bucket(engine.stack) if required else [])
     tell(found)
     if fatal := sum(problem.fatal for problem in found):
         fail(f"{fatal} problem(s) with {engine.stack.site.title}; nothing was touched", REFUSED)
@@ -42,6 +45,15 @@ def preflight(engine: Engine, stage: str, *, required: bool) -> None:
     console.print(
         f"[green]✓[/] {len(facts.hosts)} host(s) asked: {scope}, memory, disks [dim]({took(time.monotonic() - start)})[/]"
     )
+
+
+def _bucket(stack: Stack) -> list[Problem]:
+    """A store that takes no backups is no reason to stop, and one to know of."""
+    return [
+        Problem(f"backups: {finding.cause}; {finding.remedy}", fatal=False)
+        for finding in bucket(stack)
+        if finding.state is not State.OK
+    ]
 
 
 def tell(found: list[Problem]) -> None:

@@ -10,7 +10,7 @@ import typer
 from config.derived import token_hash
 from config.hosts import Node
 from config.tokens import Kind, token
-from ops import backup, journal
+from ops import journal, safekeeping
 from ops.console import REFUSED, console, errors, fail, step
 from ops.engine import PARALLEL, Engine
 from ops.kube import Kube
@@ -110,7 +110,7 @@ class Rotation:
             for objection in found:
                 errors.print(f"[red]✗[/] {objection}")
             fail("nothing was touched", REFUSED)
-        backup.take(self.engine, kube, backup.directory(stack, None))
+        safekeeping.take(self.engine, kube, safekeeping.directory(stack, None))
         stack.set_generations(stack.generations.begun(self.kind))
         journal.record(stack.name, "rotate", {"token": self.kind, "generation": stack.generations.newest})
 
@@ -146,7 +146,7 @@ class Rotation:
         journal.record(stack.name, "rotated", {"token": self.kind, "generation": generation})
         kube = self.rolling.kube(self.servers)
         if kube is not None:
-            backup.take(self.engine, kube, backup.directory(stack, None))
+            safekeeping.take(self.engine, kube, safekeeping.directory(stack, None))
         console.print(f"[green]✓[/] every machine has generation {generation} of the {self.kind}")
         if self.kind is Kind.SERVER:
             console.print("  older backups stay: a restore finds the generation that opens each of them")

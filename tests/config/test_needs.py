@@ -40,7 +40,8 @@ def test_a_place_below_a_planned_setting_is_planned() -> None:
 
 
 def test_a_site_needs_the_secrets_of_what_it_sets() -> None:
-    assert [need.name for need in needs(load_site("lab"))] == ["seed", "proxmox-token"]
+    lab = [need.name for need in needs(load_site("lab"))]
+    assert lab == ["seed", "proxmox-token", "s3-access-key", "s3-secret-key"]
     assert {need.name for need in needs(load_site("a100-host"))} == {
         "seed",
         "proxmox-token",

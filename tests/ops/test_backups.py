@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ops.backups import BackupError, Note, choose, fingerprint, listed, note_path, prune, verify, write_note
+from config.backup_keys import fingerprint
+from ops.backups import BackupError, Note, choose, listed, note_path, prune, verify, write_note
 from ops.restore import still_old
 
 SEED, OTHER = "5eed" * 16, "0ddd" * 16

@@ -45,7 +45,7 @@ def test_a_value_that_cannot_be_the_secret_is_refused_and_not_repeated(project: 
 def test_a_secret_that_the_site_does_not_need_is_refused(project: Path) -> None:
     result = RUNNER.invoke(app, ["secrets", "set", "lab", "slack-webhook"], input="https://x\n")
     assert result.exit_code == 2
-    assert "it needs seed, proxmox-token" in result.output
+    assert "it needs seed, proxmox-token, s3-access-key" in result.output
 
 
 def test_generate_makes_what_nobody_chooses_and_never_makes_it_again(project: Path) -> None:
@@ -63,7 +63,8 @@ def test_list_tells_what_is_missing_and_ends_with_one(project: Path) -> None:
     result = RUNNER.invoke(app, ["secrets", "list", "lab", "--json"])
     assert result.exit_code == 1
     rows = {row["name"]: row["where"] for row in json.loads(result.output)}
-    assert rows == {"seed": str(load_site("lab").secrets["seed"].file), "proxmox-token": None}
+    missing = dict.fromkeys(("proxmox-token", "s3-access-key", "s3-secret-key"))
+    assert rows == {"seed": str(load_site("lab").secrets["seed"].file), **missing}
 
 
 @pytest.mark.parametrize(

@@ -6,17 +6,19 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from config.derived import derived_text, ssh_private_pem
+from lab.store import KEYS
 
 PURPOSES = ("k3s-token", "k3s-agent-token", "grafana-admin", "hub-password")
 
 
 def of(run: Path) -> dict[str, str]:
-    """What each secret is, and its text: the seed, the token, and what is derived from the seed."""
+    """What each secret is, and its text: the seed, the token, the bucket's keys, and what is derived from the seed."""
     seed = (run / "seed").read_text().strip()
     found = {
         "seed": seed,
         "Proxmox token": (run / "proxmox-token").read_text().strip().partition("=")[2],
         "SSH key": ssh_private_pem(seed).splitlines()[1],
+        **{name: (run / name).read_text() for name in KEYS},
     }
     return found | {purpose: derived_text(seed, purpose) for purpose in PURPOSES}
 

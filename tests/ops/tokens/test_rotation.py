@@ -186,7 +186,7 @@ def _nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without backups and without a journal."""
-    for name in ("backup.take", "backup.directory", "journal.record"):
+    for name in ("safekeeping.take", "safekeeping.directory", "journal.record"):
         monkeypatch.setattr(f"ops.tokens.rotate.{name}", lambda *_: None)
 
 

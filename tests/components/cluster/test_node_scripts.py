@@ -241,7 +241,7 @@ def test_a_run_that_its_connection_left_behind_is_ended_before_the_next_begins(m
     assert "server-1: ends an earlier run that is still at work here (process " in second.told
     assert first.result().code == -signal.SIGTERM
     assert machine.log[0] == "after", "the second must begin when nothing of the first is left"
-    assert machine.called("systemctl start") == ["systemctl start k3s"]
+    assert machine.called("systemctl restart") == ["systemctl restart k3s"]
 
 
 CUTS = {

@@ -143,6 +143,7 @@ def test_a_package_that_fails_is_told_and_the_node_kept_from_work_until_it_is_me
     lacks_nothing(campus)
 
 
+@pytest.mark.strict
 @pytest.mark.parametrize(
     ("node", "moment"),
     [
@@ -190,6 +191,7 @@ def skew_holds(campus: Project) -> bool:
     return set(found) == set(NODES) and all(found[name] <= oldest for name in NODES if name not in SERVERS)
 
 
+@pytest.mark.strict
 def test_an_upgrade_of_k3s_that_is_killed_at_every_stage_goes_on_from_what_the_nodes_run(campus: Project) -> None:
     new = one_patch_on(campus)
     done: set[str] = set()
@@ -229,6 +231,7 @@ def watching_the_api(campus: Project) -> Iterator[dict[str, float]]:
     found |= json.loads(out)
 
 
+@pytest.mark.strict
 def test_the_api_stays_within_reach_during_an_upgrade(
     campus: Project, record_property: Callable[[str, object], None]
 ) -> None:
@@ -244,6 +247,7 @@ def test_the_api_stays_within_reach_during_an_upgrade(
     in_service(campus)
 
 
+@pytest.mark.strict
 def test_afterwards_there_is_nothing_left_to_do(campus: Project) -> None:
     text = campus.lyceum("up", "dev", "--yes")
 

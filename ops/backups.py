@@ -7,17 +7,21 @@ K3s's own, as it stands beside a snapshot in S3.
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from config.backup_keys import fingerprint
-from config.tokens import Kind, generation_of
+from config.derived import token_hash
+from config.tokens import Kind, generation_of, token
 from ops.files import write_whole
 
 SUFFIX = ".db"
 DIGEST = 32
 """An etcd snapshot is the database followed by its SHA-256 (etcd, `snapshot save`); pages are 512 bytes and up."""
 PAGE = 512
+BOOTSTRAP = re.compile(rb"/bootstrap/([0-9a-f]{12})")
+"""The key of the cluster's bootstrap data, as it stands in a snapshot."""
 SEARCHED = 100
 """Generations of the server token that are tried: after a loss nobody may know how many there were."""
 
@@ -63,6 +67,17 @@ def generation(note: Note, seed: str) -> int | None:
     if note.token:
         return generation_of(seed, Kind.SERVER, SEARCHED, note.token)
     return 1 if note.seed == fingerprint(seed) else None
+
+
+def token_in(content: bytes, seed: str) -> str:
+    """K3s's hash of the server token that opens a snapshot, out of the snapshot itself; empty where it is none of this seed.
+
+    K3s keeps what the token encrypts under a key with the token's hash (k3s, pkg/cluster/encrypt.go, `storageKey`). After a
+    rotation the key of before may still stand in the file, so the highest generation counts: they only ever grow.
+    """
+    found = {match.decode() for match in BOOTSTRAP.findall(content)}
+    known = (token_hash(token(seed, Kind.SERVER, number)) for number in range(SEARCHED, 0, -1))
+    return next((one for one in known if one in found), "")
 
 
 def note_path(file: Path) -> Path:

@@ -1,6 +1,7 @@
 """`lyceum backup bring`: a copy of the operators' machine becomes a backup that is here."""
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,7 +9,7 @@ import typer
 
 from components.cluster.backups import COPIES
 from ops.backup import Directory, StackName
-from ops.backups import BackupError, Note, verify, write_note
+from ops.backups import BackupError, Note, token_in, verify, write_note
 from ops.console import console, fail, step
 from ops.copies import Copies, copies
 from ops.engine import Engine
@@ -31,8 +32,11 @@ def bring(
     try:
         machine, file = chosen(copies(engine), name)
         local = _fetched(engine, machine, str(file["file"]), directory(engine.stack, to))
-        write_note(local, Note(**{key: value for key, value in file.items() if key not in NOT_NOTED}))
-        verify(local, engine.stack.secret("seed"), engine.stack.site.name)
+        seed = engine.stack.secret("seed")
+        note = Note(**{key: value for key, value in file.items() if key not in NOT_NOTED})
+        # A machine that only copies does not know which token opens what it copies.
+        write_note(local, replace(note, token=note.token or token_in(local.read_bytes(), seed)))
+        verify(local, seed, engine.stack.site.name)
     except (BackupError, RemoteError) as error:
         fail(str(error))
     console.print(f"[green]✓[/] {local}")

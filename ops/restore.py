@@ -28,6 +28,7 @@ from ops.safekeeping import directory, fetched, named, newer, store_of
 from ops.secrets import store as keep_secret
 from ops.settle import proxmox, settle
 from ops.stack import Stack
+from ops.tokens.save import save_tokens
 
 if TYPE_CHECKING:
     from ops.s3 import Store, Stored
@@ -62,6 +63,11 @@ def restore(
         fail(str(error), REFUSED)
     servers = [node.name for node in chosen.nodes if node.role is Role.SERVER]
     _tell(file, note, servers, chosen.site.k3s.version)
+    if (number := generation(note, seed) or 1) != chosen.generations.server_token:
+        console.print(
+            f"  [yellow]![/] it needs generation {number} of the server token, which is then in use again; afterwards: "
+            f"./lyceum secrets rotate {chosen.site.name} {Kind.SERVER}"
+        )
     if dry_run:
         console.print("nothing was touched")
         return
@@ -80,7 +86,7 @@ def restore(
         if SETTING not in chosen.settings:
             journal.record(stack, "restore", {"from": file.name, "host_keys": host_keys(state), "nodes": servers})
         chosen.set(SETTING, str(file))
-        _take_up(chosen, generation(note, seed) or 1)
+        _take_up(chosen, number)
         lost = _lost(engine, list(known.values()))
         going = [one for one in going if one.name not in lost]
         _switch_off(engine, going)
@@ -89,6 +95,7 @@ def restore(
         common = ("up", "--yes", "--skip-preview", f"--parallel={PARALLEL}", "--message", f"restore {file.name}")
         if code := engine.run(*common, *replaced, lock=lock):
             fail(f"the restore is not complete; run it again: it goes on where it stopped (code {code})", code)
+        save_tokens(engine)
         chosen.set(SETTING, None)
         journal.record(stack, "restored", {"from": file.name, "nodes": servers})
         raise typer.Exit(engine.run(*common, lock=lock))

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from config.backup_keys import fingerprint
-from ops.backups import BackupError, Note, choose, listed, note_path, prune, verify, write_note
+from config.derived import token_hash
+from config.tokens import Kind, token
+from ops.backups import BackupError, Note, choose, listed, note_path, prune, token_in, verify, write_note
 from ops.restore import still_old
 
 SEED, OTHER = "5eed" * 16, "0ddd" * 16
@@ -37,6 +39,23 @@ def test_a_backup_of_this_site_and_seed_is_good(tmp_path: Path) -> None:
 def test_another_seed_is_told_up_front(tmp_path: Path) -> None:
     """K3s finds out only after the old data is gone (k3s-io/docs#454)."""
     assert refusal(snapshot(tmp_path), OTHER).startswith("token missing: snapshot unusable")
+
+
+def keys(*generations: int) -> bytes:
+    """The keys of bootstrap data, as they stand in a snapshot."""
+    return b"".join(f"\0/bootstrap/{token_hash(token(SEED, Kind.SERVER, one))}".encode() for one in generations)
+
+
+@pytest.mark.parametrize("generation", [1, 2, 7])
+def test_a_snapshot_itself_tells_which_token_opens_it(generation: int) -> None:
+    """A copy that K3s made on its own, or the operators' machine, has no note that says so."""
+    assert token_in(keys(generation), SEED) == token_hash(token(SEED, Kind.SERVER, generation))
+    assert token_in(keys(generation), OTHER) == ""
+
+
+def test_what_a_rotation_has_left_in_a_snapshot_does_not_count() -> None:
+    """What was deleted stays until etcd compacts, and in its pages until they are used again."""
+    assert token_in(keys(2, 1), SEED) == token_in(keys(1, 2), SEED) == token_hash(token(SEED, Kind.SERVER, 2))
 
 
 def test_a_fingerprint_does_not_give_the_seed_away() -> None:

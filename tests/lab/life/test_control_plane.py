@@ -9,7 +9,6 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -97,14 +96,10 @@ def seed(campus: Project) -> str:
     return (campus.run / "seed").read_text().strip()
 
 
-def backups(campus: Project) -> list[Path]:
-    """Backups that are kept, oldest first."""
-    return sorted((campus.path / ".lyceum" / "backups" / "lab").glob("*.db"))
-
-
 def test_an_even_number_of_servers_is_refused(campus: Project) -> None:
     campus.lyceum("up", "dev", "--yes")
     canary.settle_in(campus)
+    campus.lyceum("backup", "now", "dev", "--to", str(campus.path / "old"))
     with_servers(campus, 4)
 
     assert "has 4 servers; etcd needs 1, 3 or 5" in campus.lyceum("up", "dev", "--yes", code=FAILED)
@@ -268,3 +263,25 @@ def test_five_servers_become_three_one_after_the_other(campus: Project) -> None:
     assert "etcd has 5 members and needs 3; server-4 is the next to go" in text
     assert "etcd has 4 members and needs 3; server-5 is the next to go" in text
     assert max(gaps, default=0) < PAUSE
+
+
+def test_a_backup_from_before_the_rotations_is_opened_by_the_token_of_its_time(campus: Project) -> None:
+    restore = ["restore", "dev", "--directory", str(campus.path / "old")]
+    assert "it needs generation 1 of the server token" in campus.lyceum(*restore, "--dry-run")
+    campus.lyceum(*restore, "--yes-restore", "lab")
+
+    canary.whole(campus, *THREE)
+    assert campus.status()["tokens"] == "server token generation 1, agent token generation 3"
+    for name, unit in (("server-1", "k3s"), ("server-3", "k3s"), ("gpu-1", "k3s-agent")):
+        campus.lyceum("lab", "ssh", name, "--", "sudo", "systemctl", "restart", unit)
+        canary.until(lambda: campus.status()["healthy"], f"{name} is back", 240)
+
+
+def test_the_rotation_after_that_goes_to_a_generation_that_never_was(campus: Project) -> None:
+    campus.lyceum("secrets", "rotate", "lab", "server-token")
+
+    canary.whole(campus, *THREE)
+    assert campus.status()["tokens"] == "server token generation 4, agent token generation 3"
+    text = campus.lyceum("up", "dev", "--yes")
+    assert " updated" not in text
+    assert " replaced" not in text

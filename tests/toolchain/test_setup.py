@@ -99,7 +99,7 @@ def test_a_second_set_up_takes_no_time() -> None:
         [sys.executable, "-m", "toolchain.setup"], cwd=setup.PROJECT, capture_output=True, text=True, check=True
     )
     assert "ready" in run.stdout
-    assert time.monotonic() - started < 2, "half a second when the machine is idle"
+    assert time.monotonic() - started < 5, "the promise; it is half a second when the machine is idle"
 
 
 def test_a_new_set_up_waits_for_the_one_that_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ installed loses its records, and the next install adopts its objects. Everything
 
 import json
 import socket
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,12 @@ from ops.console import console, fail
 from ops.engine import Engine, State
 from ops.kube import Kube
 from ops.stack import PROJECT
+from ops.wait import OverdueError, until
 
 VM = "proxmoxve:index/vmLegacy:VmLegacy"
 RELEASE = "kubernetes:helm.sh/v3:Release"
+LAST_WORD_SECONDS = 30
+"""How long a question to the engine may outlive the command that was killed while it asked."""
 HELM_UNFINISHED = {"pending-install", "pending-upgrade", "pending-rollback"}
 
 
@@ -47,13 +51,26 @@ def _release_lock(engine: Engine) -> None:
         return
     locks = Path(backend.removeprefix("file://")) / ".pulumi" / "locks"
     for lock in locks.glob(f"**/{engine.stack.name}/*.json"):
-        holder = json.loads(lock.read_text())
-        if holder["hostname"] != socket.gethostname() or Path(f"/proc/{holder['pid']}").exists():
+        try:
+            until(f"whoever works on `{engine.stack.name}` to end", LAST_WORD_SECONDS, partial(_let_go, lock))
+        except OverdueError:
+            holder = json.loads(lock.read_text())
             fail(
                 f"`{engine.stack.name}` is locked by {holder['username']} on {holder['hostname']}, process {holder['pid']}, "
                 f"since {holder['timestamp']}. If that run is dead: pulumi cancel --stack {engine.stack.name}"
             )
-        lock.unlink()
+
+
+def _let_go(lock: Path) -> bool:
+    """Whether a lock is gone, or its process is: then it is taken away. Another machine's process may live."""
+    try:
+        holder = json.loads(lock.read_text())
+    except FileNotFoundError:
+        return True
+    if holder["hostname"] != socket.gethostname() or Path(f"/proc/{holder['pid']}").exists():
+        return False
+    lock.unlink(missing_ok=True)
+    return True
 
 
 def _settle_one(engine: Engine, operation: dict[str, Any]) -> None:

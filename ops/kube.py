@@ -3,6 +3,7 @@
 import base64
 import ssl
 import tempfile
+import time
 from typing import TYPE_CHECKING, Any, Self
 
 import httpx
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from ops.engine import Engine
 
 Object = dict[str, Any]
+BUSY_SECONDS = 30
+"""How long an API may be busy before that is an error."""
 
 
 class Kube:
@@ -45,16 +48,25 @@ class Kube:
         except httpx.HTTPError:
             return False
 
+    def _read(self, path: str, params: dict[str, str] | None = None) -> httpx.Response:
+        """Asks again while the API says "too many requests", as one does that has just started, for each kind of object."""
+        end = time.monotonic() + BUSY_SECONDS
+        while True:
+            answer = self._http.get(path, params=params)
+            if answer.status_code != httpx.codes.TOO_MANY_REQUESTS or time.monotonic() > end:
+                return answer
+            time.sleep(1)
+
     def get(self, path: str, **parameters: str) -> Object:
         """One object or list."""
-        answer = self._http.get(path, params=parameters)
+        answer = self._read(path, params=parameters)
         answer.raise_for_status()
         found: Object = answer.json()
         return found
 
     def find(self, path: str) -> Object | None:
         """One object, or None where it is not there."""
-        answer = self._http.get(path)
+        answer = self._read(path)
         if answer.status_code == httpx.codes.NOT_FOUND:
             return None
         answer.raise_for_status()
@@ -63,13 +75,13 @@ class Kube:
 
     def text(self, path: str) -> str:
         """What a path answers, as text."""
-        answer = self._http.get(path)
+        answer = self._read(path)
         answer.raise_for_status()
         return answer.text
 
     def items(self, path: str, **parameters: str) -> list[Object]:
         """The objects of a list; empty where the kind does not exist."""
-        answer = self._http.get(path, params=parameters)
+        answer = self._read(path, params=parameters)
         if answer.status_code == httpx.codes.NOT_FOUND:
             return []
         answer.raise_for_status()

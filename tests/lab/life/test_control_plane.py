@@ -20,7 +20,7 @@ from tests.lab.life.conftest import change_site
 from tests.support import sentinels
 from tests.support.project import Project
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.strict]
 
 THREE = ("server-1", "server-2", "server-3", "gpu-1", "gpu-2")
 FIVE = ("server-1", "server-2", "server-3", "server-4", "server-5", "gpu-1", "gpu-2")

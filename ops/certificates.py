@@ -23,12 +23,12 @@ from ops.console import FAILED, console, errors, fail
 from ops.engine import PARALLEL, Engine
 from ops.kube import kubeconfig_of
 from ops.nodes.commands import begin
+from ops.nodes.machine import k3s_commands
 from ops.nodes.replace import founder
 from ops.remote import Remote, RemoteError, remotes
 from ops.rolling import Rolling, in_turn
 from ops.settle import settle
 from ops.tokens.guard import no_rotation
-from ops.upgrade.commands import commands
 
 RENEWED_BELOW = 120
 """Days before its end at which K3s makes a certificate anew at a start (K3s, certificate rotation)."""
@@ -161,9 +161,10 @@ def _restart(engine: Engine, nodes: tuple[Node, ...], machines: Mapping[str, Rem
 def _refresh(engine: Engine, lock: IO[str]) -> None:
     """Takes the administrator's new certificate into the stack's state: the first server's script prints it."""
     first = founder(engine.stack.nodes)
-    if (urn := commands(engine).get(first)) is None:
+    state = engine.export()
+    if (urn := k3s_commands(state).get(first)) is None:
         return
-    resources = engine.export()["deployment"].get("resources") or []
+    resources = state["deployment"].get("resources") or []
     providers = [
         one["urn"] for one in resources if one["type"] == "pulumi:providers:kubernetes" and not one.get("delete")
     ]

@@ -15,7 +15,6 @@ from ops.settle import proxmox
 
 API_PORT = 6443
 SECONDS = 3.0
-COMMAND = "command:remote:Command"
 
 
 def reason(engine: Engine) -> str:
@@ -29,11 +28,7 @@ def reason(engine: Engine) -> str:
 def lost(engine: Engine) -> str:
     """Why the API is silent, where the reason is that etcd has no majority; else empty."""
     state = engine.export()
-    founded = {
-        resource["urn"].rsplit("::", 1)[1].removesuffix("-k3s")
-        for resource in state["deployment"].get("resources") or []
-        if resource["type"] == COMMAND
-    }
+    founded = machine.k3s_commands(state)
     # A server that never was, or that a destroy has taken away already, has no vote that could be missing.
     servers = [node for node in engine.stack.nodes if node.role is Role.SERVER and node.name in founded]
     known = machine.machines(state)

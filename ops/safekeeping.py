@@ -176,7 +176,7 @@ def named(store: "Store", name: str) -> "Stored":
     Raises:
         BackupError: there is none; names what there is.
     """
-    stored = sorted(store.snapshots(), key=lambda one: taken_at(one.name, one.changed))
+    stored = _oldest_first(store)
     if name == "latest" and stored:
         return stored[-1]
     found = next((one for one in stored if one.name == name), None)
@@ -192,13 +192,17 @@ def newer(store: "Store", home: Path) -> "Stored | None":
     Raises:
         BackupError: the store cannot be used.
     """
-    far = sorted(store.snapshots(), key=lambda one: taken_at(one.name, one.changed))[-1:]
+    stored = _oldest_first(store)
+    if not stored:
+        return None
+    newest = stored[-1]
+    taken = taken_at(newest.name, newest.changed)
     local = here({file: read_note(file) for file in listed(home)})
-    for one in far:
-        taken = taken_at(one.name, one.changed)
-        if all(known.name != one.name and known.taken < taken for known in local):
-            return one
-    return None
+    return newest if all(known.name != newest.name and known.taken < taken for known in local) else None
+
+
+def _oldest_first(store: "Store") -> "list[Stored]":
+    return sorted(store.snapshots(), key=lambda one: taken_at(one.name, one.changed))
 
 
 @dataclass(frozen=True)

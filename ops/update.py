@@ -47,7 +47,7 @@ def up(
     with engine.alone() as lock:
         state = settle(engine)
         no_rotation(engine.stack)
-        guard(engine)
+        guard(engine, state)
         preflight(engine, stage or engine.stack.stage, required=True)
         _allow_removal(engine, state, stage or engine.stack.stage, set(remove or ()), frozenset(force or ()))
         if stage and stage != engine.stack.stage:

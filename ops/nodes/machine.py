@@ -11,6 +11,7 @@ from ops.settle import VM
 STOP_SECONDS = 90
 """How long a guest may take to shut down before its power is cut."""
 TAG = "lyceum"
+COMMAND = "command:remote:Command"
 MEMBERS = {role.value for role in (Role.SERVER, Role.WORKER, Role.STORAGE)}
 
 
@@ -55,6 +56,16 @@ def machines(state: State) -> dict[str, Machine]:
                 urn=resource["urn"],
                 tags=frozenset(inputs.get("tags") or MEMBERS),
             )
+    return found
+
+
+def k3s_commands(state: State) -> dict[str, str]:
+    """URN of the command that brings K3s to each machine of the cluster, by the machine's name."""
+    found = {}
+    for resource in state["deployment"].get("resources") or []:
+        name = resource["urn"].rsplit("::", 1)[1]
+        if resource["type"] == COMMAND and name.endswith("-k3s"):
+            found[name.removesuffix("-k3s")] = resource["urn"]
     return found
 
 

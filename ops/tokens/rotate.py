@@ -15,6 +15,7 @@ from ops.console import REFUSED, console, errors, fail, step
 from ops.engine import PARALLEL, Engine
 from ops.kube import Kube
 from ops.nodes.commands import begin
+from ops.nodes.machine import k3s_commands
 from ops.remote import Remote, RemoteError, remotes
 from ops.rolling import Rolling, health, in_turn, ready
 from ops.settle import settle
@@ -22,7 +23,6 @@ from ops.site_stack import stack_of
 from ops.tokens import scripts
 from ops.tokens.guard import command
 from ops.tokens.plan import Seen, objections, rotated, unfinished
-from ops.upgrade.commands import commands
 
 AT_ONCE = 16
 
@@ -153,7 +153,7 @@ class Rotation:
 
     def settle_state(self, lock: IO[str]) -> int:
         """Runs the machines' own scripts with the new token: they find it, and change nothing."""
-        known = commands(self.engine)
+        known = k3s_commands(self.engine.export())
         targets = [word for name in self.machines if name in known for word in ("--target", known[name])]
         message = f"rotate the {self.kind}"
         return self.engine.run(

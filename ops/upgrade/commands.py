@@ -9,11 +9,12 @@ from rich.table import Table
 from config import cuda
 from ops import journal, outage
 from ops.console import REFUSED, USAGE, console, errors, fail
-from ops.engine import PARALLEL, Engine
+from ops.engine import PARALLEL, Engine, State
 from ops.kube import Kube, Object
 from ops.nodes import drain
 from ops.nodes.commands import Force, Minutes, begin
 from ops.nodes.leave import reachable
+from ops.nodes.machine import k3s_commands
 from ops.nodes.picture import ROOK, movable
 from ops.settle import settle
 from ops.stack import STATE
@@ -29,7 +30,6 @@ app = typer.Typer(
 StackName = Annotated[str, typer.Argument(help="The stack.")]
 AT_ONCE = 5
 SETTLE_SECONDS = 300
-COMMAND = "command:remote:Command"
 
 
 def pause_file(stack: str) -> Path:
@@ -198,7 +198,7 @@ def apply(
         journal.record(
             stack, "upgrade", {"to": str(found.wanted), "nodes": [*_names(found.servers), *_names(found.agents)]}
         )
-        urns = commands(engine)
+        urns = k3s_commands(engine.export())
         for one in found.servers:
             _step(engine, kube, lock, [one], urns)
         for batch in batches(found.agents, at_once or AT_ONCE):
@@ -209,16 +209,6 @@ def apply(
 
 def _names(found: tuple[Member, ...]) -> list[str]:
     return [one.name for one in found]
-
-
-def commands(engine: Engine) -> dict[str, str]:
-    """URN of each machine's K3s, by the machine's name."""
-    found = {}
-    for resource in engine.export()["deployment"].get("resources") or []:
-        name = resource["urn"].rsplit("::", 1)[1]
-        if resource["type"] == COMMAND and name.endswith("-k3s"):
-            found[name.removesuffix("-k3s")] = resource["urn"]
-    return found
 
 
 def _step(engine: Engine, kube: Kube, lock: IO[str], batch: list[Member], urns: dict[str, str]) -> None:
@@ -249,7 +239,7 @@ def _well(engine: Engine, kube: Kube) -> set[str]:
     return {one.name for one in found if one.well and one.version == wanted}
 
 
-def guard(engine: Engine) -> None:
+def guard(engine: Engine, state: State) -> None:
     """Keeps `up` from changing K3s on every node at once, and charts in a way that their projects do not support."""
     kube = Kube.of(engine)
     if kube is None:
@@ -265,6 +255,6 @@ def guard(engine: Engine) -> None:
             f"shows the way, ./lyceum upgrade apply {stack} goes it. `up` never changes K3s under running nodes",
             REFUSED,
         )
-    found = charts.changes(engine.export(), engine.stack.site)
+    found = charts.changes(state, engine.stack.site)
     if refused := list(charts.reasons(found, engine.stack.site, _ceph(kube))):
         fail("\n".join(refused) + "\nnothing was touched", REFUSED)

@@ -3,7 +3,7 @@
 import json
 import tempfile
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,8 +14,9 @@ from rich.table import Table
 from config.backup_keys import fingerprint
 from ops import journal, passphrase
 from ops.backups import BackupError, Note, choose, listed, verify
-from ops.catalogue import age, moment, written
+from ops.catalogue import age, merged, moment, written
 from ops.console import console, fail, step
+from ops.copies import copies, snapshots, told
 from ops.escrow import OBJECT, seal
 from ops.files import PRIVATE, write_whole
 from ops.kube import Kube
@@ -75,9 +76,14 @@ def list_backups(
     to: Directory = None,
     as_json: Annotated[bool, typer.Option("--json", help="For tools.")] = False,
 ) -> None:
-    """Shows every snapshot and where it lies: on servers, here, in S3; and what is worrying about them."""
+    """Shows every snapshot and where it lies: on servers, their copies, here, in S3; and what is worrying about them."""
     engine = begin(stack)
-    found = overview(engine.stack, Kube.of(engine), directory(engine.stack, to))
+    found, kept = overview(engine.stack, Kube.of(engine), directory(engine.stack, to)), copies(engine)
+    found = replace(
+        found,
+        snapshots=merged(found.snapshots, snapshots(kept)),
+        worries=[*found.worries, *(told(one) for one in kept if one.problem)],
+    )
     if as_json:
         console.print_json(json.dumps(asdict(found)))
         return

@@ -17,7 +17,7 @@ from ops.nodes.commands import begin
 from ops.remote import RemoteError, remotes
 from ops.safekeeping import directory
 
-NOT_NOTED = {"file"}
+NOT_NOTED = {"file", "size"}
 """What a machine says of a copy beside its note."""
 
 

@@ -3,16 +3,18 @@
 import json
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from components.cluster.backups import COPIES, TIMER
 from config.hosts import Role
+from ops.catalogue import Snapshot, age, longest_gap
 from ops.engine import Engine
 from ops.remote import Remote, RemoteError, remotes
+from ops.stack import Stack
 
-STALE_HOURS = 3
-"""Hours without a run after which something is wrong: the timer's are one apart."""
+STALE = 3 * 3600
+"""Seconds without a run after which something is wrong: the timer's are an hour apart."""
 ASK = f"""systemctl is-active {TIMER}.timer || true
 cat {COPIES}/status.json 2>/dev/null || true
 """
@@ -46,26 +48,28 @@ def copies(engine: Engine) -> list[Copies]:
     if not nodes:
         return []
     known = remotes(engine, nodes)
-    return [_ask(known.get(node.name), node.name, engine.stack.name) for node in nodes]
+    return [_ask(known.get(node.name), node.name, engine.stack) for node in nodes]
 
 
-def _ask(remote: Remote | None, name: str, stack: str) -> Copies:
+def _ask(remote: Remote | None, name: str, stack: Stack) -> Copies:
     if remote is None:
-        return Copies(name, f"it is not there yet: ./lyceum up {stack}")
+        return Copies(name, f"it is not there yet: ./lyceum up {stack.name}")
     try:
         timer, _, status = remote.run(ASK).partition("\n")
     except RemoteError as error:
         return Copies(name, str(error))
-    return judged(name, timer, json.loads(status) if status.strip() else None, time.time())
+    found = json.loads(status) if status.strip() else None
+    return judged(name, timer, found, stack.site.k3s.snapshots.schedule, time.time())
 
 
-def judged(name: str, timer: str, status: dict[str, Any] | None, now: float) -> Copies:
+def judged(name: str, timer: str, status: dict[str, Any] | None, schedule: str, now: float) -> Copies:
     """What a machine's answers mean.
 
     Args:
         name: The machine.
         timer: What `systemctl is-active` says of its timer.
         status: What its last run left; None before the first.
+        schedule: When servers take snapshots, as cron has it.
         now: Seconds since 1970.
     """
     told = tuple(status["told"]) if status else ()
@@ -76,15 +80,17 @@ def judged(name: str, timer: str, status: dict[str, Any] | None, now: float) -> 
         problem = ""  # the timer will come
     elif not status["ok"]:
         problem = "; ".join(told)
-    elif (hours := _hours(status["ran"], now)) >= STALE_HOURS:
-        problem = f"it has looked for no snapshot for {hours:.0f} h; journalctl -u {TIMER} there says why"
+    elif (silent := now - _seconds(status["ran"])) >= STALE:
+        problem = f"it has looked for no snapshot for {age(silent)}; journalctl -u {TIMER} there says why"
+    elif (old := now - _seconds(files[-1]["taken"] if files else status["first"])) > longest_gap(schedule) + STALE:
+        problem = f"no snapshot came for {age(old)}, and one is due by `{schedule}`: do the servers take them?"
     else:
         return Copies(name, "", told, files)
     return Copies(name, problem, files=files)
 
 
-def _hours(moment: str, now: float) -> float:
-    return (now - datetime.strptime(moment, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp()) / 3600
+def _seconds(moment: str) -> float:
+    return datetime.fromisoformat(moment).timestamp()
 
 
 def told(one: Copies) -> str:
@@ -93,3 +99,12 @@ def told(one: Copies) -> str:
         return f"{one.machine}: {one.problem}"
     kept = f"{len(one.files)}, the newest of {one.newest}" if one.files else "none yet"
     return "; ".join([f"{one.machine}: {kept}", *one.notes])
+
+
+def snapshots(found: list[Copies]) -> list[Snapshot]:
+    """The copies among all snapshots."""
+    return [
+        Snapshot(file["snapshot"], _seconds(file["taken"]), file["size"], (one.machine,))
+        for one in found
+        for file in one.files
+    ]

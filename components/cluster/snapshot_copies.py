@@ -70,7 +70,10 @@ def run(settings: Settings, now: float) -> dict[str, Any]:
     except (TroubleError, OSError, subprocess.SubprocessError) as error:
         ok = False
         told.append(str(error))
-    copies = [json.loads(note.read_text()) | {"file": note.stem} for note in notes(home)]
+    copies = [
+        json.loads(note.read_text()) | {"file": note.stem, "size": note.with_suffix("").stat().st_size}
+        for note in notes(home)
+    ]
     status = {"ran": _utc(now), "first": before.get("first", _utc(now)), "ok": ok, "told": told, "copies": copies}
     _write(home / "status.json", status)
     return status
@@ -127,6 +130,7 @@ def fetch(settings: Settings, snapshot: Snapshot, home: Path) -> None:
         "nodes": int(nodes),
         "sha256": digest,
         "seed": settings["seed"],
+        "snapshot": snapshot.name,
     }
     # It comes last, so a copy with a note is complete.
     _write(_note(target), note)

@@ -137,7 +137,11 @@ def test_its_service_leaves_a_verified_copy_of_the_newest_snapshot(campus: Proje
 
 
 def test_a_copy_is_brought_here_and_can_be_restored(campus: Project) -> None:
-    name = status(campus)["copies"][-1]["file"]
+    copy = status(campus)["copies"][-1]
+    name = copy["file"]
+    listed = json.loads(campus.lyceum("backup", "list", "dev", "--json"))["snapshots"]
+    (one,) = [one for one in listed if one["name"] == copy["snapshot"]]
+    assert {"server-2", "ops-1"} <= set(one["places"]), "a copy and its original are one snapshot"
     assert name in campus.lyceum("backup", "bring", "dev").replace("\n", "")
 
     assert "the token is there" in campus.lyceum("backup", "verify", "dev", name)

@@ -20,21 +20,26 @@ SECONDS = 3.0
 def reason(engine: Engine) -> str:
     """Why the API is silent, with the remedy; empty where nobody knows.
 
-    A full etcd silences it as well: the lease of the API's address cannot be renewed, so every server drops the address.
+    Machines that are off come first: K3s on the others is silent for want of them. Then a full etcd, under which K3s starts
+    anew again and again and the lease of the API's address cannot be renewed. K3s' silence alone is the weakest sign.
     """
-    return lost(engine) or etcd.trouble(engine) or address.trouble(engine)
-
-
-def lost(engine: Engine) -> str:
-    """Why the API is silent, where the reason is that etcd has no majority; else empty."""
-    state = engine.export()
-    founded = machine.k3s_commands(state)
-    # A server that never was, or that a destroy has taken away already, has no vote that could be missing.
-    servers = [node for node in engine.stack.nodes if node.role is Role.SERVER and node.name in founded]
-    known = machine.machines(state)
+    stack, servers = engine.stack.name, founded(engine)
     with ThreadPoolExecutor(8) as workers:
-        found = workers.map(lambda node: why_down(engine, node, known.get(node.name)), servers)
-        return told(engine.stack.name, dict(zip((node.name for node in servers), found, strict=True)))
+        silent = dict(zip(servers, workers.map(lambda one: silence(one[0]), servers.values()), strict=True))
+    off = {name: silent[name] and why_off(engine, vm) for name, (_, vm) in servers.items()}
+    down = {name: off[name] or silent[name] for name in servers}
+    return told(stack, off) or etcd.trouble(engine) or told(stack, down) or address.trouble(engine)
+
+
+def founded(engine: Engine) -> dict[str, tuple[Node, Machine | None]]:
+    """Servers of a stack that have ever been in the cluster, with their VMs.
+
+    One that never was, or that a destroy has taken away already, has no vote that could be missing.
+    """
+    state = engine.export()
+    there, known = machine.k3s_commands(state), machine.machines(state)
+    servers = [node for node in engine.stack.nodes if node.role is Role.SERVER and node.name in there]
+    return {node.name: (node, known.get(node.name)) for node in servers}
 
 
 def told(stack: str, servers: Mapping[str, str]) -> str:
@@ -54,16 +59,23 @@ def told(stack: str, servers: Mapping[str, str]) -> str:
     )
 
 
-def why_down(engine: Engine, node: Node, vm: Machine | None) -> str:
-    """Why a server does not serve; empty if it does."""
-    with suppress(OSError), socket.create_connection((str(node.address), API_PORT), SECONDS):
-        return ""
+def why_off(engine: Engine, vm: Machine | None) -> str:
+    """Why a server has no machine that runs; empty if it has one, or Proxmox does not tell."""
     if vm is None:
         return "has no VM"
     try:
         there = machine.look(proxmox(engine), vm)
-    except (PveError, NotOursError) as error:
+    except PveError:
+        return ""
+    except NotOursError as error:
         return str(error)
     if there is None:
         return "its VM is gone"
-    return "switched off" if there["status"] == "stopped" else f"K3s does not answer on {node.address}"
+    return "switched off" if there["status"] == "stopped" else ""
+
+
+def silence(node: Node) -> str:
+    """That K3s does not take connections; empty if it does."""
+    with suppress(OSError), socket.create_connection((str(node.address), API_PORT), SECONDS):
+        return ""
+    return f"K3s does not answer on {node.address}"

@@ -3,7 +3,7 @@
 import ast
 from ipaddress import IPv4Address
 
-from ops import address, outage
+from ops import address
 from ops.status import node_state
 from tests.ops.objects import node
 from tests.support.sites import site
@@ -18,25 +18,6 @@ def test_a_node_that_is_silent_is_shown_with_since_when() -> None:
 
     assert node_state(silent).since == "2026-11-22T06:00:00Z"
     assert node_state(node("gpu-2")).since == ""
-
-
-def test_two_of_three_servers_down_is_a_lost_majority_and_names_them_and_the_ways_out() -> None:
-    """Q1."""
-    told = outage.told("prod", {"server-1": "", "server-2": "switched off", "server-3": "its VM is gone"})
-
-    assert told.startswith(
-        "2 of 3 servers are down (server-2: switched off, server-3: its VM is gone): etcd has no majority"
-    )
-    assert "Nothing was touched. Switch them on in Proxmox" in told
-    assert "./lyceum restore prod --dry-run" in told
-
-
-def test_one_of_three_servers_down_is_none() -> None:
-    assert outage.told("prod", {"server-1": "", "server-2": "", "server-3": "switched off"}) == ""
-
-
-def test_a_cluster_that_never_was_has_no_majority_to_lose() -> None:
-    assert outage.told("prod", {}) == ""
 
 
 def test_two_machines_at_the_api_address_are_told_by_mac_and_name() -> None:

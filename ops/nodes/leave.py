@@ -13,12 +13,14 @@ from ops.nodes.drain import BlockedError
 from ops.nodes.goodbye import VOTE_SECONDS, Goodbye
 from ops.nodes.machine import Machine, NotOursError, machines
 from ops.nodes.objections import Objection, Word, majority, objections, quorum, standing
-from ops.nodes.picture import Picture, is_server, osd_host, take
+from ops.nodes.picture import Picture, ceph_checks, is_server, osd_host, runs, take
 from ops.settle import proxmox
 from ops.wait import OverdueError, patiently
 
 AT_ONCE = 5
 """Nodes without a vote that leave at the same time."""
+DAEMONS = {"MON_DOWN", "MGR_DOWN", "MDS_INSUFFICIENT_STANDBY"}
+"""Ceph's health checks about daemons without copies, which a drain moves; a monitor comes back after ten minutes (Rook)."""
 
 
 @dataclass(frozen=True)
@@ -114,9 +116,10 @@ def _all_objections(kube: Kube, names: tuple[str, ...]) -> dict[str, list[Object
 
 
 def going_on(picture: Picture, leaving: set[str]) -> Picture:
-    """The picture with the note whether a goodbye of these nodes has already stopped OSDs, and nobody else has."""
-    stopped = {osd_host(osd) for osd in picture.osds if osd["spec"].get("replicas") == 0}
-    return replace(picture, handing_over=bool(stopped) and stopped <= leaving)
+    """The picture with the note whether Ceph warns only of what a goodbye of these nodes has begun: see `handing_over`."""
+    down = {osd_host(osd) for osd in picture.osds if not runs(osd)}
+    moved = picture.node is not None and drain.cordoned(picture.node) and set(ceph_checks(picture)) <= DAEMONS
+    return replace(picture, handing_over=down <= leaving and (bool(down) or moved))
 
 
 def without(picture: Picture, gone: set[str]) -> Picture:

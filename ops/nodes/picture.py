@@ -26,7 +26,8 @@ class Picture:
         ceph: The CephCluster, if there is one.
         pools: Ceph's pools and file systems.
         osds: Deployments of Ceph's OSDs, on all nodes.
-        handing_over: Whether OSDs are stopped already, only ones that leave: a goodbye that was interrupted goes on.
+        handing_over: Whether OSDs are stopped or evicted already, only ones that leave, or a drain has moved other daemons:
+            a goodbye that was interrupted goes on.
     """
 
     name: str
@@ -117,6 +118,16 @@ def osd_host(osd: Object) -> str:
     """Host name of an OSD's Deployment; Rook pins each to its node."""
     selector = osd["spec"]["template"]["spec"].get("nodeSelector") or {}
     return str(selector.get(HOSTNAME, ""))
+
+
+def runs(deployment: Object) -> bool:
+    """Whether a Deployment of one pod is wanted and Ready; a pod that was evicted from the only node it may use is not."""
+    return bool(deployment["spec"].get("replicas", 1) and deployment.get("status", {}).get("readyReplicas"))
+
+
+def ceph_checks(picture: Picture) -> dict[str, Object]:
+    """What Ceph warns of, by its names for it: `OSD_DOWN`."""
+    return (picture.ceph or {}).get("status", {}).get("ceph", {}).get("details") or {}
 
 
 def osd_id(osd: Object) -> str:

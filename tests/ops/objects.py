@@ -51,15 +51,17 @@ def pod(
     }
 
 
-def osd(number: int, host: str) -> Object:
+def osd(number: int, host: str, *, wanted: int = 1, ready: int = 1) -> Object:
     return {
         "metadata": {"name": f"rook-ceph-osd-{number}", "namespace": "rook-ceph", "uid": f"{number:08x}-uid"},
-        "spec": {"template": {"spec": {"nodeSelector": {HOSTNAME: host}}}},
+        "spec": {"replicas": wanted, "template": {"spec": {"nodeSelector": {HOSTNAME: host}}}},
+        "status": {"readyReplicas": ready},
     }
 
 
-def ceph(health: str = "HEALTH_OK") -> Object:
-    return {"metadata": {"name": "rook-ceph"}, "spec": {}, "status": {"ceph": {"health": health}}}
+def ceph(health: str = "HEALTH_OK", *checks: str) -> Object:
+    details = {check: {"severity": health} for check in checks}
+    return {"metadata": {"name": "rook-ceph"}, "spec": {}, "status": {"ceph": {"health": health, "details": details}}}
 
 
 def pool(copies: int) -> Object:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from ops.kube import Object
 from ops.nodes.leave import going_on, without
 from ops.nodes.objections import Word, even, gpus_of, objections, quorum, standing
 from ops.nodes.picture import movable
@@ -82,8 +83,18 @@ def test_an_osd_stays_while_ceph_repairs() -> None:
     assert "Ceph is HEALTH_WARN" in texts("gpu-1", ceph=ceph("HEALTH_WARN"), pools=[pool(2)], osds=osds)[0]
 
 
+def where_down(*hosts: str, wanted: int = 1) -> list[Object]:
+    """Four OSDs on four nodes; those of the given hosts do not run."""
+    found = []
+    for number in (1, 2, 3, 4):
+        host = f"gpu-{number}"
+        found.append(osd(number, host, wanted=wanted, ready=0) if host in hosts else osd(number, host))
+    return found
+
+
+@pytest.mark.parametrize("wanted", [0, 1], ids=["stopped", "evicted"])
 @pytest.mark.parametrize(
-    ("stopped", "health", "stays"),
+    ("down", "health", "stays"),
     [
         ({"gpu-1"}, "HEALTH_WARN", False),
         ({"gpu-2"}, "HEALTH_WARN", False),  # it leaves with gpu-1
@@ -92,14 +103,32 @@ def test_an_osd_stays_while_ceph_repairs() -> None:
         ({"gpu-1"}, "HEALTH_ERR", True),
     ],
 )
-def test_a_goodbye_that_was_cut_is_not_held_up_by_its_own_doing(stopped: set[str], health: str, stays: bool) -> None:
-    """Its stopped OSDs make Ceph warn; given again, it must go on, and somebody else's trouble still counts."""
-    osds = [osd(number, f"gpu-{number}") for number in (1, 2, 3, 4)]
-    for one in osds:
-        one["spec"]["replicas"] = 0 if f"gpu-{one['metadata']['name'][-1]}" in stopped else 1
-    seen = picture("gpu-1", ceph=ceph(health), pools=[pool(2)], osds=osds)
+def test_a_goodbye_that_was_cut_is_not_held_up_by_its_own_doing(
+    down: set[str], health: str, wanted: int, stays: bool
+) -> None:
+    """OSDs that it evicted or stopped make Ceph warn; given again, it must go on, and somebody else's trouble still counts."""
+    seen = picture("gpu-1", ceph=ceph(health), pools=[pool(2)], osds=where_down(*down, wanted=wanted))
 
     assert bool(objections(going_on(seen, {"gpu-1", "gpu-2"}))) is stays
+
+
+@pytest.mark.parametrize(
+    ("checks", "drained", "stays"),
+    [
+        (("MON_DOWN", "MGR_DOWN"), True, False),
+        (("MON_DOWN",), False, True),
+        (("MON_DOWN", "PG_DEGRADED"), True, True),
+    ],
+)
+def test_a_monitor_that_the_drain_moves_does_not_hold_up_the_goodbye(
+    checks: tuple[str, ...], drained: bool, stays: bool
+) -> None:
+    """Rook waits ten minutes before it starts one elsewhere; it has no copies of anything."""
+    leaving = node("gpu-1")
+    leaving["spec"]["unschedulable"] = drained
+    seen = picture("gpu-1", nodes=[leaving], ceph=ceph("HEALTH_WARN", *checks), pools=[pool(2)], osds=where_down())
+
+    assert bool(objections(going_on(seen, {"gpu-1"}))) is stays
 
 
 def test_a_second_osd_is_judged_as_if_the_first_had_left() -> None:

@@ -16,10 +16,6 @@ HOLDS = {
 }
 
 
-PARTS = ("vm", "host-key", "k3s", "snapshot", "maintenance")
-"""Resources that a machine is made of: `<name>-<part>`."""
-
-
 @dataclass(frozen=True)
 class Removal:
     """A machine that exists and that the settings no longer want.
@@ -69,27 +65,4 @@ def without_cluster(state: State) -> State:
     """The state without what lives inside the cluster, which ends with its machines (docs/adr/0016)."""
     resources = state["deployment"].get("resources") or []
     state["deployment"]["resources"] = [entry for entry in resources if not entry["type"].startswith("kubernetes:")]
-    return state
-
-
-def without_machines(state: State, lost: dict[str, str]) -> State:
-    """The state without machines that are gone from Proxmox, so that the engine makes them anew.
-
-    What it has of them goes: the VM, its host key, what ran on it, the image on its host. What waited for them stays and no
-    longer names them.
-
-    Args:
-        state: The stack's state.
-        lost: The machines, with their hosts.
-    """
-    resources = state["deployment"].get("resources") or []
-    own = {f"{name}-{part}" for name in lost for part in PARTS} | {f"{host}-image" for host in lost.values()}
-    gone = {entry["urn"] for entry in resources if entry["urn"].rsplit("::", 1)[1] in own}
-    kept = [entry for entry in resources if entry["urn"] not in gone]
-    for entry in kept:
-        if "dependencies" in entry:
-            entry["dependencies"] = [urn for urn in entry["dependencies"] if urn not in gone]
-        for key, urns in (entry.get("propertyDependencies") or {}).items():
-            entry["propertyDependencies"][key] = [urn for urn in urns or () if urn not in gone]
-    state["deployment"]["resources"] = kept
     return state

@@ -19,11 +19,12 @@ from ops.backups import BackupError, Note, choose, generation, verify
 from ops.console import REFUSED, console, fail, step
 from ops.engine import PARALLEL, Engine, State
 from ops.escrow import OBJECT, STATE, read, unseal, unseal_state
+from ops.lost import without_machines
 from ops.nodes import machine
 from ops.nodes.commands import begin
 from ops.nodes.machine import Machine, NotOursError
 from ops.remote import host_keys
-from ops.removal import unprotected, without_machines
+from ops.removal import unprotected
 from ops.safekeeping import directory, fetched, named, newer, store_of
 from ops.secrets import store as keep_secret
 from ops.settle import proxmox, settle
@@ -90,7 +91,7 @@ def restore(
         lost = _lost(engine, list(known.values()))
         going = [one for one in going if one.name not in lost]
         _switch_off(engine, going)
-        engine.replace_state(without_machines(unprotected(state, {one.urn for one in going}), lost))
+        engine.replace_state(without_machines(unprotected(state, {one.urn for one in going}), lost, lost.values()))
         replaced = [word for one in going for word in ("--replace", one.urn)]
         common = ("up", "--yes", "--skip-preview", f"--parallel={PARALLEL}", "--message", f"restore {file.name}")
         if code := engine.run(*common, *replaced, lock=lock):

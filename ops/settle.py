@@ -1,8 +1,9 @@
 """After a run that was killed: makes the stack's state and the campus agree again, before anything new begins.
 
 The engine notes every operation before it starts, so what may exist without being known is exactly its pending
-operations. A VM that was being created is taken back, since nobody was ever given it; a Helm release that was being
-installed loses its records, and the next install adopts its objects. Everything else is idempotent.
+operations. A VM that was being created is taken back, since nobody was ever given it; one that was being deleted and is gone
+is forgotten, because a token of the pool may not even ask for it any more; a Helm release that was being installed loses
+its records, and the next install adopts its objects. Everything else is idempotent.
 """
 
 import json
@@ -15,6 +16,7 @@ from components.hosts.pve import Pve, wait_for
 from ops.console import console, fail
 from ops.engine import Engine, State
 from ops.kube import Kube
+from ops.lost import without_machines
 from ops.stack import PROJECT
 from ops.wait import OverdueError, until
 
@@ -37,10 +39,9 @@ def settle(engine: Engine) -> State:
     if not pending:
         return state
     console.print(f"[yellow]an earlier run was killed during {len(pending)} operation(s); settling them[/]")
-    for operation in pending:
-        _settle_one(engine, operation)
+    lost = {name for operation in pending if (name := _settle_one(engine, operation))}
     state["deployment"]["pending_operations"] = []
-    engine.replace_state(state)
+    engine.replace_state(without_machines(state, lost))
     return state
 
 
@@ -73,14 +74,18 @@ def _let_go(lock: Path) -> bool:
     return True
 
 
-def _settle_one(engine: Engine, operation: dict[str, Any]) -> None:
+def _settle_one(engine: Engine, operation: dict[str, Any]) -> str:
+    """Settles one; returns the name of the machine that it deleted, or nothing."""
     resource, kind = operation["resource"], operation["type"]
-    name = resource["urn"].rsplit("::", 1)[1]
+    name, lost = resource["urn"].rsplit("::", 1)[1], ""
     if resource["type"] == VM and kind == "creating":
         _take_back_vm(engine, resource["inputs"])
+    elif resource["type"] == VM and kind == "deleting" and _deleted(engine, resource["inputs"]):
+        lost = str(resource["inputs"]["name"])
     elif resource["type"] == RELEASE:
         _forget_helm(engine, resource["inputs"], everything=kind == "creating")
     console.print(f"  settled: {kind} {name}")
+    return lost
 
 
 def proxmox(engine: Engine) -> Pve:
@@ -104,6 +109,21 @@ def _take_back_vm(engine: Engine, inputs: State) -> None:
     _power_off(pve, path)
     pve.call("DELETE", path, purge="1", **{"destroy-unreferenced-disks": "1"})
     wait_for(f"VM {vm_id} to be gone", 120, lambda: None if _exists(pve, vm_id) else "gone")
+
+
+def _deleted(engine: Engine, inputs: State) -> bool:
+    """Whether a VM is gone; while Proxmox is still deleting it, for which it needs nobody, that is waited for."""
+    pve, vm_id = proxmox(engine), int(inputs["vmId"])
+    tasks = f"nodes/{inputs['nodeName']}/tasks"
+
+    def decided() -> str | None:
+        # The task before the VM: a VM that is gone when its task has ended must not be taken for one that is there.
+        found = pve.call("GET", tasks, source="active", typefilter="qmdestroy", vmid=str(vm_id))
+        if any("endtime" not in task for task in found):
+            return None
+        return "there" if _exists(pve, vm_id) else "gone"
+
+    return wait_for(f"Proxmox to delete VM {vm_id}", 120, decided) == "gone"
 
 
 def _exists(pve: Pve, vm_id: int) -> bool:

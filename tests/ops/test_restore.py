@@ -14,7 +14,7 @@ from config.tokens import Generations, Kind, token
 from ops import passphrase
 from ops.backups import BackupError, Note, generation, listed, read_note, verify, write_note
 from ops.escrow import OBJECT, seal
-from ops.removal import without_machines
+from ops.lost import without_machines
 from ops.restore import _chosen, _seed, _take_up
 from ops.s3 import Store, Stored
 from ops.stack import Stack
@@ -226,7 +226,7 @@ def test_a_machine_that_is_gone_is_forgotten_and_what_waited_for_it_is_not() -> 
             ]
         }
     }
-    left = without_machines(state, {"gpu-1": "pve1"})["deployment"]["resources"]
+    left = without_machines(state, {"gpu-1"}, {"pve1"})["deployment"]["resources"]
 
     assert [one["urn"] for one in left] == ["urn:x::pve2-image", "urn:x::gpu-10-vm", "urn:x::k3s-members"]
     assert left[-1]["dependencies"] == ["urn:x::gpu-10-vm"]

@@ -1,4 +1,4 @@
-"""The engine's lock after a command was killed."""
+"""The engine's lock and what it had begun, after a command was killed."""
 
 import json
 import socket
@@ -12,7 +12,7 @@ import pytest
 import typer
 
 from ops import settle
-from ops.engine import Engine
+from ops.engine import Engine, State
 
 
 def locked(backend: Path, pid: int, host: str) -> Path:
@@ -48,3 +48,56 @@ def test_a_lock_of_another_machine_stays(
 
     assert lock.exists()
     assert "pulumi cancel --stack dev" in capsys.readouterr().err
+
+
+class Deleting:
+    """A Proxmox whose deletion of VM 141 takes so many questions; it ends well or not."""
+
+    def __init__(self, questions: int, *, gone: bool) -> None:
+        self.questions, self.gone = questions, gone
+
+    def call(self, method: str, path: str, **parameters: str) -> list[dict[str, object]]:
+        assert method == "GET", "what the engine deletes, it deletes"
+        if path == "nodes/pve1/tasks":
+            assert parameters == {"source": "active", "typefilter": "qmdestroy", "vmid": "141"}
+            self.questions -= 1
+            return [{"type": "qmdestroy"}] if self.questions >= 0 else [{"type": "qmdestroy", "endtime": 7}]
+        assert path == "cluster/resources"
+        assert self.questions < 0, "before the task has ended, whether the VM is listed says nothing"
+        return [] if self.gone else [{"vmid": 141}]
+
+
+def pending(pve: Deleting, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    """A stack of two machines, killed while the first one's VM was deleted."""
+    monkeypatch.setattr(settle, "proxmox", lambda _: pve)
+    monkeypatch.setattr(settle, "_release_lock", lambda _: None)
+    inputs = {"name": "gpu-1", "vmId": 141, "nodeName": "pve1"}
+    vm = {"type": settle.VM, "urn": "urn::gpu-1-vm", "inputs": inputs}
+    state: State = {
+        "deployment": {
+            "resources": [
+                vm,
+                {"type": "x", "urn": "urn::gpu-1-k3s", "dependencies": ["urn::gpu-1-vm"]},
+                {"type": "x", "urn": "urn::gpu-2-k3s", "dependencies": ["urn::gpu-1-vm", "urn::server-1-k3s"]},
+            ],
+            "pending_operations": [{"resource": vm, "type": "deleting"}],
+        }
+    }
+    return cast("Engine", SimpleNamespace(export=lambda: state, replace_state=lambda _: None))
+
+
+def test_a_machine_that_proxmox_has_deleted_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine would delete it again, and a token of the pool gets 403 for a VM that is in no pool any more."""
+    state = settle.settle(pending(Deleting(1, gone=True), monkeypatch))["deployment"]
+
+    assert state["pending_operations"] == []
+    assert [(one["urn"], one["dependencies"]) for one in state["resources"]] == [
+        ("urn::gpu-2-k3s", ["urn::server-1-k3s"])
+    ]
+
+
+def test_a_machine_that_is_still_there_is_left_to_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = settle.settle(pending(Deleting(0, gone=False), monkeypatch))["deployment"]
+
+    assert state["pending_operations"] == []
+    assert [one["urn"] for one in state["resources"]] == ["urn::gpu-1-vm", "urn::gpu-1-k3s", "urn::gpu-2-k3s"]

@@ -15,11 +15,19 @@ def _may_audit(cluster: Cluster, call: Call) -> bool:
 
 @table.get("nodes/{node}/tasks")
 async def list_tasks(cluster: Cluster, call: Call) -> list[dict[str, Any]]:
-    """Tasks of a node, newest first: own ones, all for an auditor. `vmid`, `limit` and `errors` filter."""
+    """Tasks of a node, newest first: own ones, all for an auditor; ended ones, unless `source` asks for others.
+
+    `vmid`, `typefilter`, `limit` and `errors` filter.
+    """
     who, all_of_them = call.identity, _may_audit(cluster, call)
+    source = call.text("source", "archive")
     found = []
     for record in reversed(cluster.state.tasks.values()):
         if record.node != call.node or not (all_of_them or record.user == who.name):
+            continue
+        if source != "all" and (record.exitstatus is None) != (source == "active"):
+            continue
+        if call.has("typefilter") and record.type != call.text("typefilter"):
             continue
         if call.has("vmid") and record.id != call.text("vmid"):
             continue

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from components.hosts.pve import Pve, wait_for
+from components.hosts.pve import Pve, PveError, wait_for
 from ops.console import console, fail
 from ops.engine import Engine, State
 from ops.kube import Kube
@@ -97,7 +97,7 @@ def proxmox(engine: Engine) -> Pve:
 
 def _take_back_vm(engine: Engine, inputs: State) -> None:
     pve, vm_id, node, name = proxmox(engine), int(inputs["vmId"]), inputs["nodeName"], inputs["name"]
-    if not _exists(pve, vm_id):
+    if vm_id not in vm_ids(engine):
         return
     path = f"nodes/{node}/qemu/{vm_id}"
     config = pve.call("GET", f"{path}/config")
@@ -108,7 +108,7 @@ def _take_back_vm(engine: Engine, inputs: State) -> None:
         )
     _power_off(pve, path)
     pve.call("DELETE", path, purge="1", **{"destroy-unreferenced-disks": "1"})
-    wait_for(f"VM {vm_id} to be gone", 120, lambda: None if _exists(pve, vm_id) else "gone")
+    wait_for(f"VM {vm_id} to be gone", 120, lambda: None if vm_id in vm_ids(engine) else "gone")
 
 
 def _deleted(engine: Engine, inputs: State) -> bool:
@@ -121,14 +121,21 @@ def _deleted(engine: Engine, inputs: State) -> bool:
         found = pve.call("GET", tasks, source="active", typefilter="qmdestroy", vmid=str(vm_id))
         if any("endtime" not in task for task in found):
             return None
-        return "there" if _exists(pve, vm_id) else "gone"
+        return "there" if vm_id in vm_ids(engine) else "gone"
 
     return wait_for(f"Proxmox to delete VM {vm_id}", 120, decided) == "gone"
 
 
-def _exists(pve: Pve, vm_id: int) -> bool:
-    """Whether the token sees the VM; asked for by its number, a VM that is gone answers 403 to a token of the pool."""
-    return any(vm["vmid"] == vm_id for vm in pve.call("GET", "cluster/resources", type="vm"))
+def vm_ids(engine: Engine) -> set[int]:
+    """VMIDs of all VMs that Proxmox has. Asked for by its number, one that is gone answers 403 to a token of the pool.
+
+    Raises:
+        PveError: nobody knows; a token that does not see its pool is shown an empty list.
+    """
+    pve, pool = proxmox(engine), engine.stack.site.proxmox.pool
+    if pool not in {entry["poolid"] for entry in pve.call("GET", "pools")}:
+        raise PveError(f"the token does not see the pool {pool}: grant it Pool.Audit on /pool/{pool}")
+    return {int(vm["vmid"]) for vm in pve.call("GET", "cluster/resources", type="vm")}
 
 
 def _power_off(pve: Pve, path: str) -> None:

@@ -10,6 +10,7 @@ from ops import journal
 from ops.console import REFUSED, USAGE, console, errors, fail, step
 from ops.engine import PARALLEL, Engine, State
 from ops.nodes.leave import Leave, leave
+from ops.nodes.machine import machines, released
 from ops.nodes.objections import Word
 from ops.nodes.replace import misplaced
 from ops.preflight.run import preflight
@@ -28,7 +29,7 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 def preview(stack: StackName, *, diff: Annotated[bool, typer.Option(help="Show every changed value.")] = False) -> None:
     """Shows what `up` would do; changes nothing."""
     engine = _begin(stack)
-    preflight(engine, engine.stack.stage, required=False)
+    preflight(engine, engine.export(), engine.stack.stage, required=False)
     raise typer.Exit(engine.run("preview", f"--parallel={PARALLEL}", *(["--diff"] if diff else [])))
 
 
@@ -48,7 +49,7 @@ def up(
         state = settle(engine)
         no_rotation(engine.stack)
         guard(engine, state)
-        preflight(engine, stage or engine.stack.stage, required=True)
+        preflight(engine, state, stage or engine.stack.stage, required=True)
         _allow_removal(engine, state, stage or engine.stack.stage, set(remove or ()), frozenset(force or ()))
         if stage and stage != engine.stack.stage:
             engine.stack.set_stage(stage)
@@ -71,15 +72,16 @@ def destroy(
     site = engine.stack.site
     with engine.alone() as lock:
         state = settle(engine)
-        machines = existing(state)
+        known = existing(state)
         if yes_destroy != site.name:
-            _show([Removal(name, urn, "everything on it") for name, urn in sorted(machines.items())])
+            _show([Removal(name, urn, "everything on it") for name, urn in sorted(known.items())])
             fail(
-                f"this deletes {len(machines)} machines of {site.title}; if that is meant: --yes-destroy {site.name}",
+                f"this deletes {len(known)} machines of {site.title}; if that is meant: --yes-destroy {site.name}",
                 REFUSED,
             )
         resources = state["deployment"].get("resources") or []
-        engine.replace_state(without_cluster(unprotected(state, {resource["urn"] for resource in resources})))
+        state = unprotected(state, {resource["urn"] for resource in resources})
+        engine.replace_state(without_cluster(released(engine, state, machines(state).values())))
         arguments = ["destroy", "--yes", "--skip-preview", f"--parallel={PARALLEL}"]
         raise typer.Exit(engine.run(*arguments, lock=lock))
 
@@ -113,7 +115,7 @@ def _allow_removal(engine: Engine, state: State, stage: str, words: set[str], fo
     if going:
         leave(engine, Leave(tuple(removal.name for removal in going), "remove", force))
         with step(f"{len(going)} machine(s) may be removed"):
-            engine.replace_state(unprotected(state, {removal.urn for removal in going}))
+            engine.replace_state(released(engine, state, [machines(state)[removal.name] for removal in going]))
 
 
 def _show(going: list[Removal]) -> None:

@@ -13,11 +13,10 @@ from ops.engine import PARALLEL, Engine
 from ops.kube import Kube, Object
 from ops.nodes import drain as draining
 from ops.nodes.leave import Leave, leave, reachable
-from ops.nodes.machine import machines
+from ops.nodes.machine import machines, released
 from ops.nodes.objections import Word, even, gpus_of, is_work, objections
 from ops.nodes.picture import is_ready, movable, take
 from ops.nodes.replace import finished, replace_machine
-from ops.removal import unprotected
 from ops.settle import settle
 from ops.stack import Stack
 from ops.tokens.guard import no_rotation
@@ -156,7 +155,7 @@ def remove(stack: StackName, names: Names, *, force: Force = None, minutes: Minu
         still = {node.name for node in engine.stack.site.machines}
         out = sorted(engine.stack.out_of_service | (set(names) & still))
         engine.stack.set("out-of-service", out or None)
-        engine.replace_state(unprotected(state, {known[name].urn for name in names}))
+        engine.replace_state(released(engine, state, [known[name] for name in names]))
         message = journal.message(f"remove {' '.join(names)}", list(words))
         raise typer.Exit(_run(engine, lock, message))
 

@@ -1,12 +1,16 @@
 """A virtual machine as Proxmox has it, touched only when VMID, name and tag all say that it is ours (capmox#856)."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 from components.hosts.pve import Pve, PveError, wait_for
 from config.hosts import Role
-from ops.engine import State
-from ops.settle import VM
+from ops.console import console
+from ops.engine import Engine, State
+from ops.lost import without_machines
+from ops.removal import unprotected
+from ops.settle import VM, vm_ids
 
 STOP_SECONDS = 90
 """How long a guest may take to shut down before its power is cut."""
@@ -86,6 +90,17 @@ def look(pve: Pve, machine: Machine) -> dict[str, Any] | None:
             f"`{machine.name}`: it is left alone. If {machine.name} was deleted in Proxmox: pulumi refresh forgets it"
         )
     return vm
+
+
+def released(engine: Engine, state: State, going: Collection[Machine]) -> State:
+    """The state in which these machines may go: without protection, and without those that Proxmox no longer has.
+
+    The engine would ask Proxmox to delete those once more, and a token of the pool gets 403 for a VM that is in no pool.
+    """
+    have = vm_ids(engine) if going else set[int]()
+    if lost := {one.name for one in going if one.vm_id not in have}:
+        console.print(f"[dim]{', '.join(sorted(lost))}: gone from Proxmox already[/]")
+    return without_machines(unprotected(state, {one.urn for one in going}), lost)
 
 
 def is_off(pve: Pve, machine: Machine) -> bool:

@@ -11,7 +11,7 @@ from ops import journal
 from ops.console import REFUSED, fail, step
 from ops.engine import PARALLEL, Engine, State
 from ops.nodes.leave import Leave, leave, reachable
-from ops.nodes.machine import Machine, machines
+from ops.nodes.machine import Machine, machines, released
 from ops.remote import host_keys
 from ops.removal import unprotected
 
@@ -34,7 +34,9 @@ def replace_machine(engine: Engine, wish: Leave) -> list[str]:
     engine.replace_state(unprotected(state, {machine.urn}))
     _guard(engine, machine)
     leave(engine, wish, host_key=key)
-    return ["--replace", machine.urn]
+    left = released(engine, engine.export(), [machine])
+    engine.replace_state(left)
+    return ["--replace", machine.urn] if name in machines(left) else []
 
 
 def founder(nodes: tuple[Node, ...]) -> str:

@@ -2,13 +2,14 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from config.base import MIB_PER_GIB, size_text
 from config.gpus import Gpu
 from config.hosts import Mappings, Node
 from config.site import Site
+from ops.nodes.machine import Machine
 from ops.preflight.facts import Entry, Facts, HostFacts, PciMapping
 
 BRIDGE_CLASS = "0x06"
@@ -49,6 +50,22 @@ def problems(site: Site, nodes: tuple[Node, ...], facts: Facts) -> list[Problem]
         for node in own:
             found += [*_cards(site, host, node, facts), *_machine(node, facts)]
     return found
+
+
+def lost(stack: str, nodes: tuple[Node, ...], known: Mapping[str, Machine], facts: Facts) -> list[Problem]:
+    """Machines of the engine's state that somebody deleted in Proxmox: the engine would take them for what they were.
+
+    They are never made anew by themselves: whoever deleted one may still have its disks, or have meant it.
+    """
+    return [
+        Problem(
+            f"{node.name}: its VM {known[node.name].vm_id} is gone from Proxmox. ./lyceum node replace {stack} {node.name} "
+            f"makes it anew, with empty disks; ./lyceum node remove {stack} {node.name} lets it go",
+            fatal=False,
+        )
+        for node in nodes
+        if facts.pool and node.name in known and known[node.name].vm_id not in facts.vms
+    ]
 
 
 def _memory(site: Site, host: HostFacts, own: list[Node], facts: Facts) -> Iterator[Problem]:

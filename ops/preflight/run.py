@@ -5,19 +5,21 @@ import time
 from components.hosts.pve import PveError
 from ops.console import REFUSED, console, errors, fail, took
 from ops.doctor.bucket import bucket
-from ops.doctor.finding import State
-from ops.engine import Engine
-from ops.preflight.checks import Problem, problems
+from ops.doctor.finding import State as Health
+from ops.engine import Engine, State
+from ops.nodes.machine import machines
+from ops.preflight.checks import Problem, lost, problems
 from ops.preflight.facts import ask
 from ops.settle import proxmox
 from ops.stack import Stack
 
 
-def preflight(engine: Engine, stage: str, *, required: bool) -> None:
+def preflight(engine: Engine, state: State, stage: str, *, required: bool) -> None:
     """Asks Proxmox whether the machines of a stage can be what the site's file says; ends the command where not.
 
     Args:
         engine: The stack.
+        state: Its state.
         stage: Which machines.
         required: Whether Proxmox must answer; a preview may be made where it cannot be reached, and says so.
     """
@@ -33,7 +35,8 @@ def preflight(engine: Engine, stage: str, *, required: bool) -> None:
             fail(f"Proxmox: {error}")
         console.print(f"[yellow]![/] cards, memory and disks are not looked at: {error}")
         return
-    found = problems(engine.stack.site, nodes, facts) + (_bucket(engine.stack) if required else [])
+    found = problems(engine.stack.site, nodes, facts) + lost(engine.stack.name, nodes, machines(state), facts)
+    found += _bucket(engine.stack) if required else []
     tell(found)
     if fatal := sum(problem.fatal for problem in found):
         fail(f"{fatal} problem(s) with {engine.stack.site.title}; nothing was touched", REFUSED)
@@ -52,7 +55,7 @@ def _bucket(stack: Stack) -> list[Problem]:
     return [
         Problem(f"backups: {finding.cause}; {finding.remedy}", fatal=False)
         for finding in bucket(stack)
-        if finding.state is not State.OK
+        if finding.state is not Health.OK
     ]
 
 

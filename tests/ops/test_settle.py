@@ -11,6 +11,7 @@ from typing import cast
 import pytest
 import typer
 
+from components.hosts.pve import PveError
 from ops import settle
 from ops.engine import Engine, State
 
@@ -53,8 +54,8 @@ def test_a_lock_of_another_machine_stays(
 class Deleting:
     """A Proxmox whose deletion of VM 141 takes so many questions; it ends well or not."""
 
-    def __init__(self, questions: int, *, gone: bool) -> None:
-        self.questions, self.gone = questions, gone
+    def __init__(self, questions: int, *, gone: bool, sees_pool: bool = True) -> None:
+        self.questions, self.gone, self.sees_pool = questions, gone, sees_pool
 
     def call(self, method: str, path: str, **parameters: str) -> list[dict[str, object]]:
         assert method == "GET", "what the engine deletes, it deletes"
@@ -62,6 +63,8 @@ class Deleting:
             assert parameters == {"source": "active", "typefilter": "qmdestroy", "vmid": "141"}
             self.questions -= 1
             return [{"type": "qmdestroy"}] if self.questions >= 0 else [{"type": "qmdestroy", "endtime": 7}]
+        if path == "pools":
+            return [{"poolid": "campus"}] if self.sees_pool else []
         assert path == "cluster/resources"
         assert self.questions < 0, "before the task has ended, whether the VM is listed says nothing"
         return [] if self.gone else [{"vmid": 141}]
@@ -83,7 +86,10 @@ def pending(pve: Deleting, monkeypatch: pytest.MonkeyPatch) -> Engine:
             "pending_operations": [{"resource": vm, "type": "deleting"}],
         }
     }
-    return cast("Engine", SimpleNamespace(export=lambda: state, replace_state=lambda _: None))
+    site = SimpleNamespace(proxmox=SimpleNamespace(pool="campus"))
+    return cast(
+        "Engine", SimpleNamespace(export=lambda: state, replace_state=lambda _: None, stack=SimpleNamespace(site=site))
+    )
 
 
 def test_a_machine_that_proxmox_has_deleted_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,3 +107,11 @@ def test_a_machine_that_is_still_there_is_left_to_the_engine(monkeypatch: pytest
 
     assert state["pending_operations"] == []
     assert [one["urn"] for one in state["resources"]] == ["urn::gpu-1-vm", "urn::gpu-1-k3s", "urn::gpu-2-k3s"]
+
+
+def test_an_empty_list_is_not_believed_of_a_token_without_its_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else every machine would be forgotten, and made a second time."""
+    engine = pending(Deleting(0, gone=True, sees_pool=False), monkeypatch)
+
+    with pytest.raises(PveError, match="does not see the pool campus"):
+        settle.vm_ids(engine)

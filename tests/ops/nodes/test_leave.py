@@ -7,8 +7,9 @@ import pytest
 
 from ops import journal
 from ops.nodes import leave as leaving
+from ops.nodes import machine
 from ops.nodes.leave import Leave, leave
-from ops.nodes.machine import machines
+from ops.nodes.machine import machines, released
 from ops.settle import VM
 from tests.ops.fake_kube import FakePve
 
@@ -56,3 +57,19 @@ def test_for_a_node_the_cluster_is_asked_first(log: list[str], monkeypatch: pyte
     leave(engine("gpu-1", "worker"), Leave(("gpu-1",), "remove"))
 
     assert log == ["cluster", "journal"]
+
+
+def test_a_machine_that_is_gone_from_proxmox_is_left_out_of_what_the_engine_deletes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """P9: somebody deleted it there, and a token of the pool may not ask for it by its number."""
+    monkeypatch.setattr(machine, "vm_ids", lambda _: {142})
+    here, gone = state("gpu-1", "worker"), state("gpu-2", "worker")
+    both = {"deployment": {"resources": [*here["deployment"]["resources"], *gone["deployment"]["resources"]]}}
+    for resource, name, vm_id in zip(both["deployment"]["resources"], ("gpu-1", "gpu-2"), (142, 143), strict=True):
+        resource |= {"urn": f"urn::{name}-vm", "protect": True}
+        resource["inputs"]["vmId"] = vm_id
+
+    left = released(engine("gpu-1"), both, machines(both).values())["deployment"]["resources"]
+
+    assert [(one["urn"], one["protect"]) for one in left] == [("urn::gpu-1-vm", False)]

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from config.hosts import Node
-from ops.preflight.checks import disk_mib, problems
+from ops.nodes.machine import Machine
+from ops.preflight.checks import disk_mib, lost, problems
 from ops.preflight.facts import Facts, HostFacts, PciMapping, mapping
 from tests.support.sites import site
 
@@ -197,6 +198,17 @@ def test_a_change_of_what_exists_is_judged(make: Callable[[], Facts], text: str,
 
     assert text in found.text
     assert found.fatal is fatal
+
+
+def test_a_machine_that_somebody_deleted_is_told_and_never_made_anew_by_itself() -> None:
+    known = {"gpu-1": Machine("gpu-1", GPU_1.vm_id, "pve1", "urn")}
+    (found,) = lost("prod", SITE.machines, known, facts())
+
+    assert f"gpu-1: its VM {GPU_1.vm_id} is gone from Proxmox" in found.text
+    assert "./lyceum node replace prod gpu-1 makes it anew, with empty disks" in found.text
+    assert not found.fatal
+    assert lost("prod", SITE.machines, known, existing()) == []
+    assert lost("prod", SITE.machines, known, replace(facts(), pool=False)) == [], "who sees nothing knows nothing"
 
 
 @pytest.mark.parametrize(("text", "mib"), [("a:b,size=200G", 204800), ("size=1T", 1048576), ("none,media=cdrom", None)])

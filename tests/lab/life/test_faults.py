@@ -1,9 +1,10 @@
-"""What goes wrong while somebody works on a cluster that runs: he stops it, the network swallows a machine.
+"""What goes wrong while somebody works on a cluster that runs: he stops it, the network swallows a machine, servers die.
 
-Fault matrix: E2, E5, S4.
+Fault matrix: E2, E5, S4, Q1, Q5, V2.
 """
 
 import base64
+import json
 import os
 import re
 import signal
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from ops import etcd
 from tests.lab.life import canary
 from tests.lab.life.conftest import change_site
 from tests.support.project import MINUTES, Project, until_it_prints
@@ -18,6 +20,8 @@ from tests.support.project import MINUTES, Project, until_it_prints
 pytestmark = pytest.mark.lab
 
 NODES = ("server-1", "server-2", "server-3", "gpu-1", "gpu-2")
+API = "10.21.0.30"
+REFUSED = 3
 JOINS = "gpu-1-k3s updating"
 SLOWLY = r"[Service]\nExecStartPre=/bin/sleep 20\n"
 DROP_IN = "/etc/systemd/system/k3s-agent.service.d"
@@ -27,6 +31,13 @@ def on(campus: Project, machine: str, script: str) -> str:
     """Runs a script as a machine's root; encoded, because two shells lie between."""
     encoded = base64.b64encode(f"set -e\n{script}".encode()).decode()
     return campus.lyceum("lab", "ssh", machine, f"echo {encoded} | base64 -d | sudo bash -s")
+
+
+def answers(campus: Project) -> bool:
+    """Whether the API answers at its address."""
+    process = campus.start("lab", "kubectl", "--", "get", "--raw", "/readyz", "--request-timeout=5s")
+    process.communicate(timeout=2 * MINUTES)
+    return process.returncode == 0
 
 
 def let_gpu_1_join_again(campus: Project, time: int) -> None:
@@ -115,3 +126,68 @@ def test_a_machine_that_the_network_swallows_is_told_by_its_address_and_the_next
     assert re.search(gone, rest), f"the machine must be named, and what to do:\n{rest}"
     assert "gpu-1-k3s updated" in campus.lyceum("up", "dev", "--yes")
     canary.whole(campus, *NODES)
+
+
+def test_the_api_address_on_a_second_machine_is_told_with_both_names(campus: Project) -> None:
+    """V2. Which of the two a client reaches is chance, so the cluster may seem well."""
+    assert campus.status()["trouble"] == [], "positive control: one machine holds it"
+    card = "$(ip -o -4 addr show | awk '/10.21.0.41\\// { print $2 }')"
+    on(campus, "gpu-1", f"ip addr add {API}/32 dev {card}")
+    try:
+        text = campus.lyceum("status", "dev", code=1)
+    finally:
+        on(campus, "gpu-1", f"ip addr del {API}/32 dev {card}")
+
+    assert f"the API address {API} is answered by 2 machines at once" in text
+    assert "(gpu-1)" in text
+    assert "(server-" in text
+
+
+def test_an_etcd_that_refuses_to_write_is_told_and_one_command_makes_it_write_again(campus: Project) -> None:
+    """Q5. The alarm is raised by hand; ops/test_etcd fills a real etcd until it raises it itself."""
+    status = json.loads(on(campus, "server-1", etcd.LOOK).splitlines()[0])
+    raised = json.dumps({"action": "ACTIVATE", "memberID": status["header"]["member_id"], "alarm": "NOSPACE"})
+    on(campus, "server-1", etcd.script(f"etcd maintenance/alarm '{raised}'\n"))
+    write = ("lab", "kubectl", "--", "-n", "canary", "annotate", "--overwrite", "secret", "canary")
+    campus.lyceum(*write, "written=no", code=1)
+
+    canary.until(lambda: not answers(campus), "nobody holds the API's address: its lease is a write as well")
+    for command in ("status", "dev"), ("node", "remove", "dev", "gpu-2"):
+        process = campus.start(*command)
+        told, _ = process.communicate(timeout=2 * MINUTES)
+        assert process.returncode != 0
+        assert "etcd is full (alarm NOSPACE" in told, f"{command} says:\n{told}"
+        assert "Remedy: ./lyceum etcd defragment dev" in told
+    text = campus.lyceum("etcd", "defragment", "dev")
+
+    for server in ("server-1", "server-2", "server-3"):
+        assert f"✓ defragment {server}" in text
+    canary.until(lambda: campus.lyceum(*write, "written=yes"), "the cluster takes changes again")
+    assert campus.status()["trouble"] == []
+    canary.sings(campus)
+
+
+def test_without_two_of_three_servers_nothing_is_touched_and_the_way_out_is_told(campus: Project) -> None:
+    """Q1. With their power they come back by themselves."""
+    file = campus.path / ".lyceum" / "state" / ".pulumi" / "stacks" / "lyceum" / "dev.json"
+    before = file.read_bytes(), campus.machines().keys()
+    for name in ("server-2", "server-3"):
+        campus.lyceum("lab", "faults", "power-fail", name)
+    try:
+        canary.until(lambda: not answers(campus), "the API is silent")
+        told = [
+            campus.lyceum("up", "dev", "--yes", code=REFUSED),
+            campus.lyceum("node", "replace", "dev", "gpu-2", code=REFUSED),
+            campus.lyceum("status", "dev", code=1),
+        ]
+    finally:
+        for name in ("server-2", "server-3"):
+            campus.lyceum("lab", "faults", "power-on", name)
+
+    for text in told:
+        assert "2 of 3 servers are down (server-2: switched off, server-3: switched off)" in text
+        assert "./lyceum restore dev --dry-run" in text
+    assert (file.read_bytes(), campus.machines().keys()) == before, "neither the state nor a machine may have changed"
+    canary.until(lambda: campus.status()["healthy"], "the cluster is back", 240)
+    canary.whole(campus, *NODES)
+    canary.sings(campus)

@@ -5,7 +5,9 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
@@ -105,6 +107,19 @@ class Project:
         known = json.loads((self.run / "pve" / "state.json").read_text())["vms"]
         return {machine["config"]["name"]: machine for machine in known.values()}
 
+    def proxmox(self, method: str, name: str, rest: str = "") -> None:
+        """Does something with a machine at the hypervisor, by the same token: `POST`, `gpu-1`, `/status/start`."""
+        known = json.loads((self.run / "pve" / "state.json").read_text())["vms"]
+        (path,) = (f"nodes/{vm['node']}/qemu/{key}{rest}" for key, vm in known.items() if vm["config"]["name"] == name)
+        program = (
+            "import sys; from pathlib import Path; from components.hosts.pve import Pve; run = Path(sys.argv[1])\n"
+            "pve = Pve('https://10.21.0.11:8006/', (run / 'proxmox-token').read_text().strip(), str(run / 'ca.pem'))\n"
+            "pve.call(*sys.argv[2:])"
+        )
+        inside = ["nsenter", "--target", (self.run / "campus.pid").read_text().split()[0], "--net"]
+        command = [*inside, sys.executable, "-c", program, str(self.run), method, path]
+        subprocess.run(command, cwd=self.path, check=True)
+
     def killed_at(self, moment: str, *arguments: str) -> bool:
         """Runs a command and kills it, and whatever it started, with SIGKILL as soon as it prints a text.
 
@@ -118,6 +133,11 @@ class Project:
             return True
         assert process.wait() == 0, f"lyceum {' '.join(arguments)} ended with {process.returncode}:\n{printed}"
         return False
+
+    def killed_at_each(self, moments: Iterable[str], *arguments: str) -> None:
+        """Kills a command at one moment after the other, each time starting it anew."""
+        for moment in moments:
+            assert self.killed_at(moment, *arguments), f"it must have been killed at `{moment}`"
 
     def kill_engine(self, after: float) -> None:
         """Starts `up`, and kills the engine with SIGKILL some seconds after it began to work."""

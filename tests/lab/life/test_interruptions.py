@@ -1,0 +1,92 @@
+"""Every command that changes something is killed with all it started, then given again: nothing is lost or left over.
+
+The moment is what a command says that it does, so it is the same on slow machines and fast ones.
+Others are killed elsewhere: `up` in lab/e2e/test_kill, `node replace` in test_life,
+`upgrade apply` in test_upgrades, `proxmox prepare` after every one of its calls in ops/test_prepare.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from tests.lab.life import canary
+from tests.support.project import Project
+
+pytestmark = pytest.mark.lab
+
+TWO = ("server-1", "server-2", "server-3", "gpu-1", "gpu-2")
+FOUR = (*TWO, "gpu-3", "gpu-4")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _four_workers(campus: Project) -> None:
+    campus.lyceum("up", "dev", "--stage", "alpha2", "--yes")
+    canary.settle_in(campus)
+
+
+@pytest.fixture(autouse=True)
+def _canary_survives(campus: Project) -> Iterator[None]:
+    yield
+    canary.sings(campus)
+
+
+def killed_and_repeated(campus: Project, moments: Sequence[str], *words: str) -> None:
+    """Kills a command at one moment after the other, each time starting it anew, and lets it end at last."""
+    campus.killed_at_each(moments, *words)
+    campus.lyceum(*words)
+
+
+def test_a_drain_goes_on(campus: Project) -> None:
+    killed_and_repeated(campus, ["drain gpu-4"], "node", "drain", "dev", "gpu-4")
+    nodes = {node["metadata"]["name"]: node for node in campus.objects("nodes")}
+    assert nodes["gpu-4"]["spec"]["unschedulable"]
+    campus.lyceum("node", "drain", "dev", "gpu-4", "--undo")
+
+
+def test_a_removal_goes_on_whether_node_machine_or_state_is_gone(campus: Project) -> None:
+    moments = (
+        "keep new work away",
+        "hand its Ceph data over …",
+        "switch it off …",
+        "forget the node …",
+        "gpu-4-vm deleting",
+    )
+    killed_and_repeated(campus, moments, "node", "remove", "dev", "gpu-4")
+    canary.whole(campus, *TWO, "gpu-3")
+    assert "gpu-4: removed already" in campus.lyceum("node", "remove", "dev", "gpu-4"), (
+        "said once more, it changes nothing"
+    )
+
+
+def test_an_addition_goes_on_whether_machine_or_node_is_half_there(campus: Project) -> None:
+    killed_and_repeated(campus, ("gpu-4-vm creating", "gpu-4-k3s creating"), "node", "add", "dev", "gpu-4")
+    canary.whole(campus, *FOUR)
+
+
+def test_a_backup_that_is_cut_is_none_and_the_next_one_is_whole(campus: Project) -> None:
+    killed_and_repeated(campus, ["snapshot on"], "backup", "now", "dev")
+    assert "whole" in campus.lyceum("backup", "verify", "dev")
+
+
+def test_a_machine_that_somebody_deleted_in_proxmox_is_told_and_made_anew_by_word(campus: Project) -> None:
+    """P9, with a kill in the middle."""
+    campus.lyceum("lab", "faults", "power-fail", "gpu-3")
+    campus.proxmox("DELETE", "gpu-3")
+    canary.until(lambda: "gpu-3" not in campus.machines(), "Proxmox has deleted it")
+    told = campus.lyceum("up", "dev", "--yes")
+    assert "gpu-3: its VM" in told and "is gone from Proxmox. ./lyceum node replace dev gpu-3" in told
+    assert "gpu-3" not in campus.machines(), "nothing is made anew by itself"
+
+    killed_and_repeated(campus, ("gpu-3-vm creating",), "node", "replace", "dev", "gpu-3")
+    canary.whole(campus, *FOUR)
+
+
+def test_machines_that_leave_by_the_stage_go_on_leaving_by_the_same_words(campus: Project) -> None:
+    """Also when one of the two is gone already: its word is still right."""
+    words = ("up", "dev", "--stage", "alpha", "--yes", "--remove", "gpu-3", "--remove", "gpu-4")
+    campus.killed_at_each(("forget the node …", "-vm deleting"), *words)
+    # One of the two is deleted; or both were, by Proxmox alone, and there is nothing left to kill.
+    campus.killed_at("-vm deleted", *words)
+    campus.lyceum(*words)
+    canary.whole(campus, *TWO)
+    assert "removed already" in campus.lyceum(*words)

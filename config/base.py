@@ -12,6 +12,8 @@ FROM_FILE = "file"
 MOST = 1000
 """Longest range that a pattern may have: beyond it is a typing error, not a campus."""
 MIB_PER_GIB = 1024
+MIB = 1024 * 1024
+"""Bytes: what Proxmox, K3s and etcd count in."""
 _UNITS_MIB = {"MiB": 1, "GiB": 1024, "TiB": 1024 * 1024}
 _SIZE = re.compile(r"(\d+)\s*(MiB|GiB|TiB)")
 _RANGE = re.compile(r"\[(\d{1,9})-(\d{1,9})\]")

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from config.base import size_text
+from config.base import MIB, size_text
 from config.hosts import Role
 from ops import journal
 from ops.console import FAILED, REFUSED, console, errors, fail, step
@@ -29,7 +29,6 @@ DEFAULT_QUOTA = 2 * 1024**3
 """Bytes; etcd's own."""
 NEARLY = 0.8
 """Part of the quota from which on it is told."""
-MIB = 1024**2
 
 
 @dataclass(frozen=True)

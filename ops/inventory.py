@@ -6,10 +6,10 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Any
 
 from components.hosts.pve import PveError
+from config.base import MIB
 from config.propose import FoundGpu, FoundHost, model_of
 from ops.proxmox_api import Api
 
-MIB = 1024 * 1024
 NVIDIA = "10de"
 DISPLAY = "0x03"
 """PCI class of display controllers; a card's audio function is none."""

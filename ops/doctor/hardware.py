@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from components.hosts.pve import PveError
-from config.base import size_text
+from config.base import MIB, size_text
 from config.hosts import Node
 from config.proxmox_grants import commands
 from config.site import Site
@@ -11,8 +11,6 @@ from ops.doctor.finding import Finding, fault, ok, unknown
 from ops.preflight.checks import problems
 from ops.preflight.facts import ask
 from ops.proxmox_api import Api
-
-MIB = 1024 * 1024
 
 
 def hardware(pve: Api, site: Site, nodes: tuple[Node, ...]) -> Iterator[Finding]:

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from components.hosts.pve import Pve, PveError
+from config.base import MIB
 
 AT_ONCE = 16
 """Calls under way together; an API worker pool of Proxmox has three processes a node."""
-MIB = 1024 * 1024
 Entry = dict[str, Any]
 _T = TypeVar("_T")
 

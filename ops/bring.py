@@ -59,7 +59,7 @@ def chosen(found: list[Copies], name: str) -> tuple[str, dict[str, Any]]:
 
 def _fetched(engine: Engine, machine: str, name: str, target: Path) -> Path:
     remote = remotes(engine, tuple(node for node in engine.stack.nodes if node.name == machine))[machine]
-    partial = target / f"{name}.part"
+    file = target / name
     with step(f"{name} from {machine}"):
-        remote.fetch(f"cat {shlex.quote(f'{COPIES}/{name}')}", partial)
-    return partial.rename(target / name)
+        remote.fetch(f"cat {shlex.quote(f'{COPIES}/{name}')}", file)
+    return file

@@ -1,7 +1,10 @@
 """Files that are whole at every moment: a command may be killed while it writes."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 PRIVATE, PUBLIC = 0o600, 0o644
 
@@ -17,10 +20,17 @@ def write_whole(path: Path, text: str, mode: int = PUBLIC) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and mode != PRIVATE:
         mode = path.stat().st_mode & 0o777
+    with becoming(path, mode) as file:
+        file.write(text.encode())
+
+
+@contextmanager
+def becoming(path: Path, mode: int = PRIVATE) -> Iterator[BinaryIO]:
+    """Gives a file to write to, which takes the path's name once all of it was written; after an error it never does."""
     draft = path.with_name(f".{path.name}.new")
     draft.unlink(missing_ok=True)
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as file:
-        file.write(text)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+        yield file
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)

@@ -1,6 +1,7 @@
 """Runs scripts as root on machines, over SSH with the host keys that the stack's state holds: none is ever trusted anew."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import asyncssh
 from components.cluster.bootstrap import run_as_root
 from config.derived import USER, ssh_private_pem
 from config.hosts import Node
+from ops.files import becoming
 
 if TYPE_CHECKING:
     from ops.engine import Engine, State
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 KEX = "curve25519-sha256"
 """The default, sntrup761, costs a fifth of a CPU second a log-in (performance.md)."""
 CONNECT_SECONDS = 15
+SUDO = "sudo -n "
 PROBE_SECONDS = 10.0
 """Between two probes; a machine that leaves three unanswered is given up (S4)."""
 
@@ -87,13 +90,13 @@ class Remote:
         return str(out)
 
     async def _fetch(self, command: str, target: Path, seconds: float) -> None:
-        target.touch(mode=0o600)
-        async with self._connected() as connection:
-            with target.open("wb") as file:
-                running = connection.run(f"sudo -n {command}", encoding=None, stdout=file)
+        with becoming(target) as file:
+            async with self._connected() as connection:
+                # asyncssh closes what it writes to.
+                running = connection.run(f"{SUDO}{command}", encoding=None, stdout=os.dup(file.fileno()))
                 done = await asyncio.wait_for(running, seconds)
-        told = done.stderr.decode(errors="replace") if isinstance(done.stderr, bytes) else str(done.stderr)
-        self._check(done.exit_status, told)
+            told = done.stderr.decode(errors="replace") if isinstance(done.stderr, bytes) else str(done.stderr)
+            self._check(done.exit_status, told)
 
     def _check(self, status: int | None, told: str) -> None:
         if status is None:

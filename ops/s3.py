@@ -16,6 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError, SSLError
 
 from config.services import S3, snapshot_folder
 from ops.backups import BackupError
+from ops.files import becoming
 from ops.stack import PROJECT, PUBLIC_CAS, Stack
 
 SETTING = "platform.backup.s3"
@@ -106,8 +107,7 @@ class Store:
 
     def fetch(self, name: str, target: Path) -> None:
         """Brings a snapshot into a file that only we can read."""
-        target.touch(mode=0o600)
-        with self._explained(), target.open("wb") as file:
+        with self._explained(), becoming(target) as file:
             answer = self._client.get_object(Bucket=self._where.bucket, Key=f"{snapshot_folder(self._site)}/{name}")
             for chunk in answer["Body"].iter_chunks(1 << 20):
                 file.write(chunk)

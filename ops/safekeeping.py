@@ -119,11 +119,10 @@ def _file_name(stack: Stack, taken: float) -> str:
 
 def _bring(remote: Remote, keep: int, target: Path) -> tuple[Path, str, str]:
     digest, path = remote.run(take_script(keep)).split(maxsplit=1)
-    partial = target.with_name(target.name + ".part")
-    remote.fetch(f"cat {shlex.quote(path.strip())}", partial)
-    if hashlib.sha256(partial.read_bytes()).hexdigest() != digest:
+    remote.fetch(f"cat {shlex.quote(path.strip())}", target)
+    if hashlib.sha256(target.read_bytes()).hexdigest() != digest:
+        target.unlink()
         raise BackupError(f"{remote.name}: the snapshot changed on its way here; run this again")
-    partial.rename(target)
     return target, digest, Path(path.strip()).name
 
 

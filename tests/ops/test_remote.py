@@ -25,6 +25,7 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
 def machine(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> Remote:
     # Who runs the tests may have no sudo; what is tested is the way there.
     monkeypatch.setattr("ops.remote.run_as_root", lambda: "bash -s")
+    monkeypatch.setattr("ops.remote.SUDO", "")
     return Remote("gpu-1", "127.0.0.1", sshd.host_key, sshd.key.read_text(), sshd.user, sshd.port)
 
 
@@ -58,6 +59,21 @@ def test_a_machine_that_does_not_answer_is_named(machine: Remote) -> None:
 def test_a_script_that_hangs_is_ended(machine: Remote) -> None:
     with pytest.raises(RemoteError, match="no answer in time"):
         machine.run("sleep 60", seconds=0.5)
+
+
+def test_a_file_comes_whole_and_is_its_owners_alone(machine: Remote, tmp_path: Path) -> None:
+    machine.fetch("head -c 3000000 /dev/zero", tmp_path / "snapshot")
+
+    assert (tmp_path / "snapshot").read_bytes() == bytes(3_000_000)
+    assert (tmp_path / "snapshot").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_that_breaks_off_never_bears_its_name(machine: Remote, tmp_path: Path) -> None:
+    """Half a snapshot under a snapshot's name is a backup that somebody counts on."""
+    with pytest.raises(RemoteError, match="gpu-1: exit code 3"):
+        machine.fetch("bash -c 'echo half; exit 3'", tmp_path / "snapshot")
+
+    assert not (tmp_path / "snapshot").exists()
 
 
 def test_host_keys_are_read_from_the_state() -> None:

@@ -1,23 +1,52 @@
-"""How long the API was away: asks its address four times a second until it is told to stop, then prints the answers' times.
+"""How long the API was away: asks its address four times a second until it is told to stop, then tells of the answers.
 
 Run inside the campus's network: `python -m tests.support.api_gap KUBECONFIG URL`; a line on standard input ends it.
 """
 
 import json
+import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import httpx
 import yaml
 
 from ops.kube import Kube
+from tests.support.project import Project
+from toolchain.environment import PROJECT
 
 EVERY = 0.25
 PATIENCE = 1.0
 """Seconds after which a request counts as lost."""
+
+
+@contextmanager
+def watched(campus: Project) -> Iterator[dict[str, float]]:
+    """Asks the API at its address meanwhile; afterwards what was given holds `answers`, and the longest `gap` in seconds."""
+    campus.kubectl("get", "nodes")  # writes the kubeconfig
+    site: Any = yaml.safe_load((campus.path / "config/sites/lab.yaml").read_text())
+    inside = ["nsenter", "--target", (campus.run / "campus.pid").read_text().split()[0], "--net"]
+    url = f"https://{site['network']['api-address']}:6443"
+    process = subprocess.Popen(
+        [*inside, sys.executable, "-m", "tests.support.api_gap", str(campus.run / "kubeconfig"), url],
+        cwd=PROJECT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    found: dict[str, float] = {}
+    try:
+        yield found
+    finally:
+        out, _ = process.communicate("enough\n", timeout=60)
+    found |= json.loads(out)
+    assert found["answers"], "positive control: it was asked, and answered"
 
 
 def gap(answers: list[float]) -> float:

@@ -224,7 +224,8 @@ def test_five_servers_become_three_one_after_the_other(campus: Project) -> None:
 
 
 def test_a_backup_from_before_the_rotations_is_opened_by_the_token_of_its_time(campus: Project) -> None:
-    restore = ["restore", "dev", "--directory", str(campus.path / "old")]
+    (old,) = (campus.path / "old").glob("*.db")
+    restore = ["restore", "dev", "--from", str(old)]
     assert "it needs generation 1 of the server token" in campus.lyceum(*restore, "--dry-run")
     campus.lyceum(*restore, "--yes-restore", "lab")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import yaml
 
-from lab.k3s.flags import DISABLE_ITEMS, Flag, Kind
+from lab.k3s.flags import CRITICAL, DISABLE_ITEMS, Flag, Kind
 
 __all__ = ["ConfigError", "Options", "check_server", "critical", "load", "merge_files", "parse_arguments"]
 
@@ -205,23 +205,7 @@ def check_server(options: Options) -> None:
 
 def critical(options: Options) -> dict[str, str]:
     """Return the settings that must be equal on all servers; the agent token only as a digest."""
-    names = [
-        "cluster-cidr",
-        "cluster-dns",
-        "cluster-domain",
-        "disable-cloud-controller",
-        "disable-helm-controller",
-        "disable-network-policy",
-        "egress-selector-mode",
-        "embedded-registry",
-        "flannel-backend",
-        "flannel-external-ip",
-        "flannel-ipv6-masq",
-        "secrets-encryption",
-        "secrets-encryption-provider",
-        "service-cidr",
-    ]
-    settings = {name: ",".join(options.many(name)) or "false" for name in names}
+    settings = {name: ",".join(options.many(name)) or "false" for name in CRITICAL}
     token = options.secret("agent-token")
     settings["agent-token"] = hashlib.sha256(token.encode()).hexdigest()[:16] if token else ""
     settings["disable=servicelb"] = str("servicelb" in options.many("disable")).lower()

@@ -148,14 +148,12 @@ DISABLE_ITEMS = ("coredns", "servicelb", "traefik", "local-storage", "metrics-se
 """Packaged components that `disable` may name."""
 
 CRITICAL = (
-    "agent-token",
     "cluster-cidr",
     "cluster-dns",
     "cluster-domain",
     "disable-cloud-controller",
     "disable-helm-controller",
     "disable-network-policy",
-    "disable=servicelb",
     "egress-selector-mode",
     "embedded-registry",
     "flannel-backend",
@@ -165,4 +163,4 @@ CRITICAL = (
     "secrets-encryption-provider",
     "service-cidr",
 )
-"""Settings that must be the same on all servers; a server that differs is refused at its join."""
+"""Flags that must be the same on all servers, beside the agent token and `disable=servicelb`; else a join is refused."""

@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import json
-from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 import httpx
@@ -33,17 +32,7 @@ class Mirror:
 
 
 @pytest.fixture
-def mirror(tmp_path: Path) -> Mirror:
-    spec = LabSpec(
-        name="test",
-        cidr=IPv4Network("10.9.0.0/24"),
-        gateway=IPv4Address("10.9.0.1"),
-        nodes=(),
-        mirror=IPv4Address("10.9.0.2"),
-        token_user="lyceum@pve!lab",
-        pool="lab",
-        mappings=(),
-    )
+def mirror(tmp_path: Path, spec: LabSpec) -> Mirror:
     return Mirror(create_app(spec, tmp_path))
 
 

@@ -105,7 +105,7 @@ def test_a_usual_server_is_accepted() -> None:
 
 
 def test_the_critical_settings_are_k3ss() -> None:
-    assert set(critical(options())) == set(CRITICAL)
+    assert set(critical(options())) == {*CRITICAL, "agent-token", "disable=servicelb"}
 
 
 @pytest.mark.parametrize(

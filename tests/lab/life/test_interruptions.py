@@ -1,7 +1,7 @@
 """Every command that changes something is killed with all it started, then given again: nothing is lost or left over.
 
 The moment is what a command says that it does, so it is the same on slow machines and fast ones.
-Others are killed elsewhere: `up` in lab/e2e/test_kill, `node replace` in test_life,
+Others are killed elsewhere: `up` in lab/e2e/test_kill, `destroy` in lab/e2e/test_alpha, `node replace` and `restore` in test_life,
 `upgrade apply` in test_upgrades, `proxmox prepare` after every one of its calls in ops/test_prepare.
 """
 

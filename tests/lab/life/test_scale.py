@@ -1,4 +1,4 @@
-"""From four workers to eight to forty and back to four. A release's proof: it takes minutes and four gigabytes."""
+"""From two workers to four to eight to forty and back to four. A release's proof: it takes minutes and four gigabytes."""
 
 from typing import Any
 
@@ -10,7 +10,10 @@ from tests.support.project import Project
 
 pytestmark = [pytest.mark.lab, pytest.mark.strict]
 
-FOUR = ("server-1", "server-2", "server-3", "gpu-1", "gpu-2", "gpu-3", "gpu-4")
+TWO = ("server-1", "server-2", "server-3", "gpu-1", "gpu-2")
+FOUR = (*TWO, "gpu-3", "gpu-4")
+KILLED_AT = ("cpu-7-vm creating", "cpu-30-vm created", "cpu-20-k3s created")
+"""What the growth to forty says when it is killed."""
 
 
 def with_cpu_workers(campus: Project, count: int) -> tuple[str, ...]:
@@ -40,19 +43,30 @@ def with_cpu_workers(campus: Project, count: int) -> tuple[str, ...]:
     return (*FOUR, *names)
 
 
-def test_four_become_eight_become_forty_and_four_again(campus: Project) -> None:
-    campus.lyceum("up", "dev", "--stage", "alpha2", "--yes")
+def test_two_become_four_become_eight_become_forty_and_four_again(campus: Project) -> None:
+    """The growth to forty is killed with all it started, as when the operators' machine loses its power; once only the engine."""
+    campus.lyceum("up", "dev", "--yes")
     canary.settle_in(campus)
-    for count in (4, 36):
-        names = with_cpu_workers(campus, count)
-        text = campus.lyceum("up", "dev", "--yes")
-        assert " replaced" not in text, "growing must not touch what exists"
-        canary.whole(campus, *names)
-        canary.sings(campus)
+    canary.whole(campus, *TWO)
+    grown(campus, FOUR, "--stage", "alpha2")
+    grown(campus, with_cpu_workers(campus, 4))
 
-    words = [word for number in range(1, 37) for word in ("--remove", f"cpu-{number}")]
+    names = with_cpu_workers(campus, 36)
+    killed = [campus.killed_at(moment, "up", "dev", "--yes") for moment in KILLED_AT]
+    assert any(killed), f"none of {KILLED_AT} was said"
+    campus.kill_engine(after=5)
+    grown(campus, names)
+    assert " created" not in campus.lyceum("up", "dev", "--yes"), "the run after the last must find nothing to do"
+
     with_cpu_workers(campus, 0)
-    campus.lyceum("up", "dev", "--yes", *words)
-
+    campus.lyceum("up", "dev", "--yes", *(word for name in names[len(FOUR) :] for word in ("--remove", name)))
     canary.whole(campus, *FOUR)
+    canary.sings(campus)
+
+
+def grown(campus: Project, names: tuple[str, ...], *words: str) -> None:
+    """Brings in new nodes, and asserts that nothing that exists is touched."""
+    text = campus.lyceum("up", "dev", "--yes", *words)
+    assert " replaced" not in text, "growing must not touch what exists"
+    canary.whole(campus, *names)
     canary.sings(campus)

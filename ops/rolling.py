@@ -8,8 +8,8 @@ from config.hosts import Node, Role
 from config.site import Site
 from ops.console import FAILED, REFUSED, fail, step
 from ops.kube import Kube
-from ops.nodes.objections import healthy_server
-from ops.nodes.picture import is_ready, is_server
+from ops.nodes.objections import servers_health, sick_beside
+from ops.nodes.picture import is_ready
 from ops.remote import Remote, RemoteError
 from ops.wait import OverdueError, until
 
@@ -47,7 +47,7 @@ def turn(due: Iterable[str], health: Mapping[str, bool] | None, lost: frozenset[
     if health is None or not names:
         return Turn(names)
     first = min(names, key=lambda name: health.get(name, False))
-    sick = sorted(name for name, well in health.items() if not well and name != first and name not in lost)
+    sick = [name for name in sick_beside(health, first) if name not in lost]
     if sick:
         return Turn(
             objection=f"{first} is not restarted while {', '.join(sick)} is not Ready and a voter: etcd would lose its majority"
@@ -57,8 +57,7 @@ def turn(due: Iterable[str], health: Mapping[str, bool] | None, lost: frozenset[
 
 def health(kube: Kube) -> dict[str, bool]:
     """Whether each server is Ready and votes."""
-    nodes = kube.items("/api/v1/nodes")
-    return {node["metadata"]["name"]: healthy_server(node) for node in nodes if is_server(node)}
+    return servers_health(kube.items("/api/v1/nodes"))
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ A vote has no word that overrules it: without a majority of etcd the cluster is 
 mend or replace the member that is down. Data and work may be given up, by whoever says so.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -68,26 +68,35 @@ def healthy_server(node: Object) -> bool:
     return is_ready(node) and condition(node, "EtcdIsVoter")
 
 
+def servers_health(nodes: list[Object]) -> dict[str, bool]:
+    """Whether each server among the nodes is Ready and votes."""
+    return {node["metadata"]["name"]: healthy_server(node) for node in nodes if is_server(node)}
+
+
+def sick_beside(health: Mapping[str, bool], name: str) -> list[str]:
+    """Servers that are not well, this one left out: with it they would be missing at the same time."""
+    return sorted(other for other, well in health.items() if not well and other != name)
+
+
 def quorum(picture: Picture) -> Iterator[Objection]:
     """Without a majority etcd stops; the member is switched off before its vote goes, so both moments are looked at."""
     if picture.node is None or not is_server(picture.node):
         return
-    servers = [node for node in picture.nodes if is_server(node)]
-    others = [node for node in servers if node is not picture.node]
-    sick = sorted(node["metadata"]["name"] for node in others if not healthy_server(node))
-    well = len(others) - len(sick)
-    if not others:
+    health = servers_health(picture.nodes)
+    sick = sick_beside(health, picture.name)
+    well = len(health) - 1 - len(sick)
+    if len(health) == 1:
         text = "it is the only server: the cluster ends with it. To move a cluster: ./lyceum backup now, then restore"
         yield Objection(text, None)
-    elif sick and healthy_server(picture.node):
-        text = f"{well + 1}/{len(servers)} etcd members are healthy, and this is one of them; first mend or replace "
+    elif sick and health[picture.name]:
+        text = f"{well + 1}/{len(health)} etcd members are healthy, and this is one of them; first mend or replace "
         yield Objection(text + _listed(sick), None)
-    elif well < majority(len(servers)):
+    elif well < majority(len(health)):
         text = (
-            f"etcd needs {majority(len(servers))} of its {len(servers)} members, and without this one {well} "
+            f"etcd needs {majority(len(health))} of its {len(health)} members, and without this one {well} "
             f"{'is' if well == 1 else 'are'} healthy"
         )
-        if len(servers) == 2:
+        if len(health) == 2:
             text += "; add a server first: two members stand or fall together"
         yield Objection(text, None)
 

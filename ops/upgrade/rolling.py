@@ -17,7 +17,7 @@ from ops.console import console, step
 from ops.kube import Kube, Object
 from ops.nodes import drain
 from ops.nodes.drain import MARK, BlockedError
-from ops.nodes.objections import Word, healthy_server, jobs
+from ops.nodes.objections import Word, healthy_server, jobs, servers_health, sick_beside
 from ops.nodes.picture import Picture, is_ready, is_server, take
 from ops.remote import RemoteError
 from ops.upgrade.packages import LOCK_SECONDS, script
@@ -69,13 +69,6 @@ def refusals(found: list[Member], marked: set[str]) -> Iterator[str]:
             f"{len(servers) - len(sick)}/{len(servers)} etcd members are healthy ({', '.join(sick)} not): mend or replace "
             f"first, or the reboot of another server ends the quorum"
         )
-
-
-def others_vote(nodes: list[Object], name: str) -> str:
-    """Why a server may not go down now; empty where all others are Ready and vote."""
-    others = [node for node in nodes if is_server(node) and node["metadata"]["name"] != name]
-    sick = [node["metadata"]["name"] for node in others if not healthy_server(node)]
-    return f"{', '.join(sick)} is not healthy, and {name} would be the next one down" if sick else ""
 
 
 def whole_again(node: Object, expected: dict[str, int]) -> str:
@@ -198,12 +191,18 @@ class Turn:
         return ceph_rests(take(self.kube, self.name))
 
     def _until_others_vote(self) -> None:
-        if self.server:
-            until(
-                f"the other servers to vote before {self.name} goes down",
-                VOTE_SECONDS,
-                lambda: not others_vote(self.kube.items("/api/v1/nodes"), self.name),
-            )
+        if not self.server:
+            return
+        sick: list[str] = []
+
+        def all_vote() -> bool:
+            sick[:] = sick_beside(servers_health(self.kube.items("/api/v1/nodes")), self.name)
+            return not sick
+
+        try:
+            until(f"the other servers to vote before {self.name} goes down", VOTE_SECONDS, all_vote)
+        except OverdueError as error:
+            raise OverdueError(f"{error} ({', '.join(sick)} is not well)" if sick else str(error)) from None
 
     def _drain(self) -> None:
         self._patch({"spec": {"unschedulable": True}})

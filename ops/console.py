@@ -33,6 +33,12 @@ def step(title: str) -> Iterator[None]:
     console.print(f"[green]✓[/] {title} [dim]({took(time.monotonic() - start)})[/]")
 
 
+def aside(text: str) -> None:
+    """Says what goes on meanwhile, in a machine's own words where it has some."""
+    if text.strip():
+        console.print(f"  [dim]{escape(text)}[/]")
+
+
 def fail(text: str, code: int = FAILED) -> NoReturn:
     """Ends the command with a message that says what to do."""
     errors.print(f"[red]✗[/] {escape(text)}")

@@ -7,7 +7,7 @@ from typing import TypeVar
 import httpx
 
 from components.hosts.pve import PveError
-from ops.console import console
+from ops.console import aside
 
 SAY_EVERY = 10.0
 """Seconds between two lines that say what is waited for."""
@@ -50,7 +50,7 @@ def until(what: str, seconds: float, check: Callable[[], _T | None], *, every: f
             raise OverdueError(f"{what} did not come within {seconds:.0f} s: {reason}")
         if now - said >= SAY_EVERY:
             said = now
-            console.print(f"  [dim]waiting for {what}: {now - start:.0f} s of {seconds:.0f} s; {reason}[/]")
+            aside(f"waiting for {what}: {now - start:.0f} s of {seconds:.0f} s; {reason}")
         time.sleep(every)
 
 

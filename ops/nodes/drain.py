@@ -4,7 +4,7 @@ import time
 
 import httpx
 
-from ops.console import console
+from ops.console import aside
 from ops.kube import Kube, Object
 from ops.nodes.picture import full_name, is_ready, movable, owner_kind, owners
 from ops.wait import SAY_EVERY, TROUBLE
@@ -67,7 +67,7 @@ def drain(kube: Kube, name: str, seconds: float, *, ignore_budgets: bool = False
             raise BlockedError(f"{name} is not empty after {seconds:.0f} s:\n{held}")
         if now - said >= SAY_EVERY:
             said = now
-            console.print(f"  [dim]{len(reasons)} pod(s) left after {now - start:.0f} s: {reasons[0]}[/]")
+            aside(f"{len(reasons)} pod(s) left after {now - start:.0f} s: {reasons[0]}")
         time.sleep(every)
 
 

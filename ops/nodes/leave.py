@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from components.hosts.pve import PveError
 from ops import journal, outage
-from ops.console import REFUSED, console, errors, fail
+from ops.console import REFUSED, aside, errors, fail
 from ops.engine import Engine
 from ops.kube import Kube, kubeconfig_of
 from ops.nodes import drain
@@ -84,7 +84,7 @@ def _quorum(kube: Kube, name: str) -> str:
     picture = patiently("the API", VOTE_SECONDS, lambda: take(kube, name))
     members = sum(map(is_server, picture.nodes))
     if picture.node is not None:
-        console.print(f"  [dim]etcd has {members} members and needs {majority(members)}; {name} is the next to go[/]")
+        aside(f"etcd has {members} members and needs {majority(members)}; {name} is the next to go")
     return "; ".join(f"{name}: {objection.text}" for objection in quorum(picture))
 
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from components import gpu_resources
 from config.hosts import Node
 from ops import journal
-from ops.console import FAILED, REFUSED, console, errors, fail, step
+from ops.console import FAILED, REFUSED, aside, console, errors, fail, step
 from ops.engine import Engine
 from ops.kube import Kube
 from ops.nodes import drain
@@ -57,7 +57,7 @@ def survey(engine: Engine, kube: Kube) -> Survey:
 
     def ask(name: str) -> Packages | str:
         try:
-            return read(machines[name].run(script("survey")))
+            return read(machines[name].run(script("survey"), say=aside))
         except RemoteError as error:
             return str(error)
 

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from components.cluster.bootstrap import unit_name
 from config.hosts import Role
-from ops.console import console, step
+from ops.console import aside, step
 from ops.kube import Kube, Object
 from ops.nodes import drain
 from ops.nodes.drain import MARK, BlockedError
@@ -149,14 +149,11 @@ class Turn:
     def _patch(self, change: Object) -> None:
         patiently("the API to take a change", self.settle_seconds, lambda: self.kube.patch(self._path, change))
 
-    def _say(self, line: str) -> None:
-        console.print(f"  [dim]{line}[/]", markup=True)
-
     def _fetch(self) -> None:
         """What takes long and can go wrong for reasons of the network happens while the node still works."""
         with step(f"{self.name}: fetch packages"):
             try:
-                self.remote.run(script(f"fetch_packages {LOCK_SECONDS}"), seconds=INSTALL_SECONDS, say=self._say)
+                self.remote.run(script(f"fetch_packages {LOCK_SECONDS}"), seconds=INSTALL_SECONDS, say=aside)
             except RemoteError as error:
                 raise LeftError(f"{error}; nothing was changed on it, and it works on") from None
 
@@ -219,7 +216,7 @@ class Turn:
         snapshot = ["snapshot_before_change"] if self.server else []
         with step(f"{self.name}: install packages"):
             calls = [*snapshot, f"upgrade_packages {LOCK_SECONDS}"]
-            self.remote.run(script(*calls), seconds=INSTALL_SECONDS, say=self._say)
+            self.remote.run(script(*calls), seconds=INSTALL_SECONDS, say=aside)
 
     def _until_it_answers(self) -> None:
         def answers() -> bool:
@@ -234,7 +231,7 @@ class Turn:
         """By the guest itself: the VM's process stays, and with it the cards that are passed through to it."""
         self._until_others_vote()
         if why := self.remote.run(script("reboot_if_due")).strip():
-            console.print(f"  [dim]{self.name} reboots for {why}[/]")
+            aside(f"{self.name} reboots for {why}")
 
     def _wait(self) -> None:
         unit = unit_name(Role.SERVER if self.server else Role.WORKER)

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
@@ -72,11 +72,19 @@ class Project:
         assert process.returncode == code, f"lyceum {' '.join(arguments)} ended with {process.returncode}:\n{text}"
         return text
 
-    def kill_when(self, words: str, *arguments: str) -> str:
-        """Starts a command and kills it, with the engine and its plugins, once it prints a line with these words."""
+    def kill_when(self, words: str, *arguments: str, once: Callable[[], bool] = lambda: True) -> str:
+        """Starts a command and kills it, with the engine and its plugins, once it prints a line with these words.
+
+        Args:
+            words: What it prints.
+            *arguments: The command.
+            once: What else has to have come about; asked from then on, until the command ends.
+        """
         process = self.start(*arguments)
         seen, there = until_it_prints(process, words)
         assert there, f"lyceum {' '.join(arguments)} never said `{words}`:\n{seen}"
+        while process.poll() is None and not once():
+            time.sleep(0.05)
         end(process)
         return seen
 
@@ -88,6 +96,11 @@ class Project:
         """The items of a list, as objects."""
         items: list[dict[str, Any]] = json.loads(self.kubectl("get", *arguments, "-o", "json"))["items"]
         return items
+
+    def object(self, kind: str, name: str) -> dict[str, Any]:
+        """One object."""
+        found: dict[str, Any] = json.loads(self.kubectl("get", kind, name, "-o", "json"))
+        return found
 
     def status(self) -> dict[str, Any]:
         """What `lyceum status` reports, whether all is well or not."""

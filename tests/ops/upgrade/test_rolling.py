@@ -191,6 +191,20 @@ def test_a_node_takes_work_again_when_its_gpus_are_back() -> None:
     assert whole_again(node("server-1", server=True, voter=False), {}) == "it is no voter of etcd"
 
 
+def test_what_a_machine_says_is_shown_word_for_word(capsys: pytest.CaptureFixture[str]) -> None:
+    """Square brackets are the console's own language, and dpkg and K3s know nothing of that."""
+
+    class Talking(Machine):
+        def run(self, script: str, *, seconds: float = 300, say: Callable[[str], None] | None = None) -> str:
+            if say:
+                say("flags are [/etc/rancher] [y/N]")
+            return super().run(script, seconds=seconds, say=say)
+
+    turn(cluster(), Talking()).take()
+
+    assert "flags are [/etc/rancher] [y/N]" in capsys.readouterr().out
+
+
 def test_once_a_node_is_stuck_no_other_begins() -> None:
     kube = cluster()
     done = Round(paused=lambda: False)

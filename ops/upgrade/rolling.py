@@ -26,6 +26,8 @@ from ops.wait import OverdueError, patiently, until
 
 RELEASE, KEEP = "release", "keep"
 """Values of the mark: what becomes of the node's cordon after its turn."""
+ASKED = "asked-"
+"""Stands in front of them until it is known that nothing speaks against the turn: a run that was killed before asks again."""
 SETTLE_SECONDS = 900
 """A server of a campus needs minutes for its firmware and its memory test alone."""
 INSTALL_SECONDS = 3600
@@ -120,9 +122,11 @@ class Turn:
             LeftError: nothing was changed, and the node works.
             StuckError: it could not be brought to its end.
         """
-        if not mark_of(self._node()):
+        mark = mark_of(self._node())
+        if not mark:
             self._fetch()
-            self._out_of_service()
+        if not mark or mark.startswith(ASKED):
+            self._out_of_service(mark.removeprefix(ASKED))
         self._drain()
         try:
             self._install()
@@ -157,15 +161,18 @@ class Turn:
             except RemoteError as error:
                 raise LeftError(f"{error}; nothing was changed on it, and it works on") from None
 
-    def _out_of_service(self) -> None:
-        """Marks and cordons it in one change, then looks at what would be lost: nothing new can come in between."""
-        cordoned = drain.cordoned(self._node())
-        self._patch(
-            {"metadata": {"annotations": {MARK: KEEP if cordoned else RELEASE}}, "spec": {"unschedulable": True}}
-        )
+    def _out_of_service(self, after: str) -> None:
+        """Marks and cordons it in one change, then looks at what would be lost: nothing new can come in between.
+
+        Args:
+            after: What an earlier run noted of its cordon; empty without one.
+        """
+        after = after or (KEEP if drain.cordoned(self._node()) else RELEASE)
+        self._patch({"metadata": {"annotations": {MARK: ASKED + after}}, "spec": {"unschedulable": True}})
         if why := self._objection():
             self._back_in_service()
             raise LeftError(f"{self.name} works on, with its old packages: {why}")
+        self._patch({"metadata": {"annotations": {MARK: after}}})
 
     def _objection(self) -> str:
         try:
@@ -255,7 +262,7 @@ class Turn:
                 raise OverdueError(f"{error}: {reason}; its console in Proxmox shows what it does") from None
 
     def _back_in_service(self) -> None:
-        spec = {} if mark_of(self._node()) == KEEP else {"spec": {"unschedulable": None}}
+        spec = {} if mark_of(self._node()).endswith(KEEP) else {"spec": {"unschedulable": None}}
         self._patch({"metadata": {"annotations": {MARK: None}}, **spec})
 
 

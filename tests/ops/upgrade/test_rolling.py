@@ -21,6 +21,7 @@ from ops.upgrade.rolling import (
     StuckError,
     Turn,
     ceph_rests,
+    mark_of,
     order,
     refusals,
     whole_again,
@@ -99,6 +100,25 @@ def test_somebodys_job_leaves_the_node_as_it_was() -> None:
 
     assert kube.log == ["cordon gpu-1", "uncordon gpu-1"], "the look comes after the cordon: no job slips in between"
     assert "upgrade_packages" not in machine.log
+
+
+@pytest.mark.parametrize("cordoned", [False, True])
+def test_a_run_that_was_killed_before_it_had_looked_leaves_somebodys_job_to_the_next_look(*, cordoned: bool) -> None:
+    kube = cluster(pod("train", owner="Job/train", gpus=1))
+    kube.nodes["gpu-1"]["spec"]["unschedulable"] = cordoned
+
+    class Killed(Turn):
+        def _objection(self) -> str:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Killed("gpu-1", server=False, kube=cast("Kube", kube), remote=Machine()).take()
+    assert mark_of(kube.nodes["gpu-1"]), "positive control: its turn had begun"
+    with pytest.raises(LeftError, match="work runs on it: vision/train"):
+        turn(kube, Machine()).take()
+
+    assert "evict train" not in kube.log
+    assert kube.nodes["gpu-1"]["spec"]["unschedulable"] is (True if cordoned else None)
 
 
 def test_with_the_word_a_job_is_ended() -> None:

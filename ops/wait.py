@@ -20,14 +20,18 @@ class OverdueError(Exception):
     """Something did not come within its time; the text says what, and the last reason."""
 
 
+class NotYetError(Exception):
+    """Raised by a check that knows why it has no answer yet; the text is the reason."""
+
+
 def until(what: str, seconds: float, check: Callable[[], _T | None], *, every: float = 1.0) -> _T:
     """Asks until there is an answer that counts, and returns it.
 
     Args:
         what: What is waited for, as in `etcd to let server-2 go`.
         seconds: How long at most.
-        check: Gives the answer, or something falsy for "not yet". An API that does not answer, or answers that it is
-            overloaded or starting, counts as "not yet".
+        check: Gives the answer, or something falsy for "not yet", or raises `NotYetError` with the reason. An API that
+            does not answer, or answers that it is overloaded or starting, counts as "not yet".
         every: Seconds between two questions.
 
     Raises:
@@ -41,6 +45,8 @@ def until(what: str, seconds: float, check: Callable[[], _T | None], *, every: f
                 return answer
         except TROUBLE as error:
             reason = str(error) or type(error).__name__
+        except NotYetError as error:
+            reason = str(error)
         except httpx.HTTPStatusError as error:
             if not temporary(error.response.status_code):
                 raise

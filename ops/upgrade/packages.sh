@@ -74,16 +74,19 @@ refuse() {
     fail "$2: $(last_lines) More: /var/log/apt/term.log"
 }
 
-# reboot_if_due: prints why; the machine goes down after the session has ended well.
-reboot_if_due() {
+# reboot_due: prints why; from then on the machine is one that has to boot anew.
+reboot_due() {
     local why
     why=$(why_reboot | paste -sd ' ')
     [[ -n $why ]] || return 0
     touch "$rebooting"
     echo "$why"
-    (sleep 1; systemctl reboot) >/dev/null 2>&1 &
-    disown
 }
 
-# booted_anew: fails while the machine is still the one that was told to reboot.
-booted_anew() { [[ ! -e $rebooting ]] || fail "has not gone down yet"; }
+# booted_anew: fails while the machine still has to, and tells it so. The session may go down with it; asked again, whoever asks need not
+# know whether the word was heard.
+booted_anew() {
+    [[ -e $rebooting ]] || return 0
+    systemctl reboot
+    fail "has not gone down yet"
+}

@@ -22,7 +22,7 @@ from ops.nodes.picture import Picture, is_ready, is_server, take
 from ops.remote import RemoteError
 from ops.upgrade.packages import LOCK_SECONDS, script
 from ops.upgrade.plan import Member
-from ops.wait import OverdueError, patiently, until
+from ops.wait import NotYetError, OverdueError, patiently, until
 
 RELEASE, KEEP = "release", "keep"
 """Values of the mark: what becomes of the node's cordon after its turn."""
@@ -32,7 +32,7 @@ SETTLE_SECONDS = 900
 """A server of a campus needs minutes for its firmware and its memory test alone."""
 INSTALL_SECONDS = 3600
 CEPH_SECONDS = 1800
-VOTE_SECONDS = 120
+VOTE_SECONDS = 300
 
 
 class LeftError(Exception):
@@ -195,18 +195,13 @@ class Turn:
         return ceph_rests(take(self.kube, self.name))
 
     def _until_others_vote(self) -> None:
-        if not self.server:
-            return
-        sick: list[str] = []
-
         def all_vote() -> bool:
-            sick[:] = sick_beside(servers_health(self.kube.items("/api/v1/nodes")), self.name)
-            return not sick
+            if sick := sick_beside(servers_health(self.kube.items("/api/v1/nodes")), self.name):
+                raise NotYetError(f"{', '.join(sick)} is not well")
+            return True
 
-        try:
+        if self.server:
             until(f"the other servers to vote before {self.name} goes down", VOTE_SECONDS, all_vote)
-        except OverdueError as error:
-            raise OverdueError(f"{error} ({', '.join(sick)} is not well)" if sick else str(error)) from None
 
     def _drain(self) -> None:
         self._patch({"spec": {"unschedulable": True}})
@@ -218,48 +213,42 @@ class Turn:
             raise LeftError(f"{error}\n{self.name} takes work again, with its old packages") from None
 
     def _install(self) -> None:
-        """An interrupted turn may find the machine on its way down or up."""
-        self._until_it_answers()
+        """An interrupted turn may find the machine on its way down or up, or told to reboot and deaf to it."""
+        self._until_others_vote()
+        until(f"{self.name} to answer over SSH", self.settle_seconds, self._booted)
         snapshot = ["snapshot_before_change"] if self.server else []
         with step(f"{self.name}: install packages"):
             calls = [*snapshot, f"upgrade_packages {LOCK_SECONDS}"]
             self.remote.run(script(*calls), seconds=INSTALL_SECONDS, say=aside)
 
-    def _until_it_answers(self) -> None:
-        def answers() -> bool:
-            try:
-                return self.remote.run("echo up") == "up\n"
-            except RemoteError:
-                return False
-
-        until(f"{self.name} to answer over SSH", self.settle_seconds, answers)
+    def _booted(self, *calls: str) -> bool:
+        try:
+            self.remote.run(script("booted_anew", *calls))
+        except RemoteError as error:
+            raise NotYetError(str(error)) from None
+        return True
 
     def _reboot(self) -> None:
         """By the guest itself: the VM's process stays, and with it the cards that are passed through to it."""
         self._until_others_vote()
-        if why := self.remote.run(script("reboot_if_due")).strip():
+        if why := self.remote.run(script("reboot_due")).strip():
             aside(f"{self.name} reboots for {why}")
 
     def _wait(self) -> None:
         unit = unit_name(Role.SERVER if self.server else Role.WORKER)
-        reason = "not yet"
 
         def back() -> bool:
-            nonlocal reason
-            try:
-                self.remote.run(script("booted_anew", f"systemctl -q is-active {unit} || fail '{unit} is not up yet'"))
-            except RemoteError as error:
-                reason = str(error)
-                return False
+            self._booted(f"systemctl -q is-active {unit} || fail '{unit} is not up yet'")
             # Only now: what the API says of a machine that has just gone down is its last word.
-            reason = whole_again(self.kube.get(self._path), self.expected)
-            return not reason
+            if why := whole_again(self.kube.get(self._path), self.expected):
+                raise NotYetError(why)
+            return True
 
         with step(f"{self.name}: wait until it is well"):
             try:
                 until(f"{self.name} to be well", self.settle_seconds, back)
             except OverdueError as error:
-                raise OverdueError(f"{error}: {reason}; its console in Proxmox shows what it does") from None
+                raise OverdueError(f"{error}; its console in Proxmox shows what it does") from None
 
     def _back_in_service(self) -> None:
         spec = {} if mark_of(self._node()).endswith(KEEP) else {"spec": {"unschedulable": None}}

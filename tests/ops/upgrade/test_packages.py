@@ -139,11 +139,21 @@ def test_a_package_that_fails_is_told_in_its_own_words(machine: Machine) -> None
 
 
 def test_a_machine_reboots_only_where_something_asks_for_it(machine: Machine) -> None:
-    assert machine.run(script("reboot_if_due")).out == ""
+    assert machine.run(script("reboot_due")).out == ""
+    assert machine.run(script("booted_anew")).code == 0
+    assert machine.called("systemctl") == []
     machine.write("/run/reboot-required", "")
-    assert machine.run(script("reboot_if_due")).out == "its packages\n"
+    assert machine.run(script("reboot_due")).out == "its packages\n"
+    assert machine.called("systemctl") == [], "the answer must be on its way before the machine goes down"
 
-    assert machine.run(script("booted_anew")).code == 1, "it is still the machine that was told to go down"
+
+def test_a_machine_is_told_to_reboot_until_it_has_been_booted_anew(machine: Machine) -> None:
+    """Whoever tells it may be killed at any moment, and the word may go down with the connection."""
+    machine.write("/run/reboot-required", "")
+    machine.run(script("reboot_due"))
+
+    assert [machine.run(script("booted_anew")).code for _ in range(2)] == [1, 1]
+    assert machine.called("systemctl") == ["systemctl reboot"] * 2
     machine.path("/run/lyceum-rebooting").unlink()
     assert machine.run(script("booted_anew")).code == 0
 

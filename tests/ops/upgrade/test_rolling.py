@@ -30,7 +30,7 @@ from tests.ops.fake_kube import FakeKube
 from tests.ops.objects import budget, ceph, node, osd, picture, pod, servers
 
 RELEASED = Version.parse("v1.36.4+k3s1")
-STEPS = ("fetch_packages", "snapshot_before_change", "upgrade_packages", "reboot_if_due", "booted_anew")
+STEPS = ("fetch_packages", "snapshot_before_change", "upgrade_packages", "reboot_due", "booted_anew")
 
 
 class Machine:
@@ -47,7 +47,7 @@ class Machine:
                 self.log.append(step)
                 if step in self.failing:
                     raise RemoteError(self.failing[step])
-        return "up\n" if script == "echo up" else ""
+        return ""
 
 
 def turn(kube: FakeKube, machine: Machine, name: str = "gpu-1", **changes: Any) -> Turn:
@@ -71,7 +71,7 @@ def test_a_turn_ends_with_the_node_in_service_and_without_a_mark() -> None:
     kube, machine = cluster(pod("web", owner="ReplicaSet/web")), Machine()
     turn(kube, machine, drain_seconds=5.0).take()
 
-    assert machine.log == ["fetch_packages", "upgrade_packages", "reboot_if_due", "booted_anew"]
+    assert machine.log == ["fetch_packages", "booted_anew", "upgrade_packages", "reboot_due", "booted_anew"]
     assert kube.log[0] == "cordon gpu-1"
     assert "evict web" in kube.log
     assert kube.log[-1] == "uncordon gpu-1"
@@ -151,8 +151,24 @@ def test_the_next_run_goes_on_with_a_marked_node_and_gives_it_back() -> None:
     kube.nodes["gpu-1"]["metadata"]["annotations"][MARK] = RELEASE
     turn(kube, machine).take()
 
-    assert machine.log[0] == "upgrade_packages", "it is drained, and what was fetched is there"
+    assert machine.log[:2] == ["booted_anew", "upgrade_packages"], "it is drained, and what was fetched is there"
     assert not kube.nodes["gpu-1"]["spec"]["unschedulable"]
+
+
+def test_a_machine_on_its_way_down_is_waited_for_before_its_packages_go_on() -> None:
+    """The run before told it to reboot and was killed; it answers for a moment longer."""
+    kube = cluster()
+    kube.nodes["gpu-1"]["metadata"]["annotations"][MARK] = RELEASE
+
+    class GoingDown(Machine):
+        def run(self, script: str, *, seconds: float = 300, say: Callable[[str], None] | None = None) -> str:
+            self.failing = {"booted_anew": "has not gone down yet"} if len(self.log) < 2 else {}
+            return super().run(script, seconds=seconds, say=say)
+
+    machine = GoingDown()
+    turn(kube, machine, settle_seconds=30.0).take()
+
+    assert machine.log[:4] == ["booted_anew", "booted_anew", "booted_anew", "upgrade_packages"]
 
 
 def test_a_node_that_somebody_had_cordoned_stays_so() -> None:
@@ -176,7 +192,7 @@ def test_no_server_goes_down_while_another_is_sick(monkeypatch: pytest.MonkeyPat
     with pytest.raises(StuckError, match=r"the other servers to vote before server-1 goes down .*server-2 is not well"):
         turn(kube, machine, "server-1").take()
 
-    assert "reboot_if_due" not in machine.log
+    assert "reboot_due" not in machine.log
 
 
 @pytest.mark.parametrize(("health", "rests"), [("HEALTH_OK", True), ("HEALTH_WARN", False)])

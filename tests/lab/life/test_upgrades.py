@@ -156,6 +156,7 @@ def test_a_package_that_fails_is_told_and_the_node_kept_from_work_until_it_is_me
 
 
 def test_an_upgrade_of_packages_that_is_killed_anywhere_goes_on_with_the_same_command(campus: Project) -> None:
+    apply = ("upgrade", "apply", "dev", "--os", "--at-once", "1")  # so that gpu-1 is not overtaken
     for node, _ in OS_STAGES:
         offer(campus, node, linux_image_next={**KERNEL, "seconds": 5})
     for node, moment in OS_STAGES:
@@ -165,11 +166,11 @@ def test_an_upgrade_of_packages_that_is_killed_anywhere_goes_on_with_the_same_co
             """Whether dpkg is at the kernel, where the stage is its installation."""
             return "install" not in moment or (packages.exists() and "linux-image-next" in packages.read_text())
 
-        campus.kill_when(moment, "upgrade", "apply", "dev", "--os", once=begun)
+        campus.kill_when(moment, *apply, once=begun)
         # A server on its way down takes the API along for a moment.
         canary.until(lambda node=node: mark_of(campus.object("node", node)), f"{node} is marked, killed at `{moment}`")
 
-    campus.lyceum("upgrade", "apply", "dev", "--os")
+    campus.lyceum(*apply)
 
     in_service(campus)
     lacks_nothing(campus)

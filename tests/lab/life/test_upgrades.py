@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,8 @@ from ops.upgrade.plan import Version
 from ops.upgrade.rolling import mark_of
 from tests.lab.life import canary
 from tests.lab.life.conftest import change_site
-from tests.support.project import MINUTES, ROOT, Project, until_it_prints
+from tests.support import api_gap
+from tests.support.project import MINUTES, Project, until_it_prints
 
 pytestmark = pytest.mark.lab
 
@@ -232,33 +232,11 @@ def test_an_upgrade_of_k3s_that_is_killed_at_every_stage_goes_on_from_what_the_n
     in_service(campus)
 
 
-@contextmanager
-def watching_the_api(campus: Project) -> Iterator[dict[str, float]]:
-    """Asks the API address four times a second meanwhile; afterwards the longest gap is in what was given."""
-    campus.kubectl("get", "nodes")  # writes the kubeconfig
-    site: Any = YAML(typ="safe").load(campus.path / "config/sites/lab.yaml")
-    inside = ["nsenter", "--target", (campus.run / "campus.pid").read_text().split()[0], "--net"]
-    url = f"https://{site['network']['api-address']}:6443"
-    process = subprocess.Popen(
-        [*inside, sys.executable, "-m", "tests.support.api_gap", str(campus.run / "kubeconfig"), url],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    found: dict[str, float] = {}
-    try:
-        yield found
-    finally:
-        out, _ = process.communicate("enough\n", timeout=60)
-    found |= json.loads(out)
-
-
 def test_the_api_stays_within_reach_during_an_upgrade(
     campus: Project, record_property: Callable[[str, object], None]
 ) -> None:
     new = one_patch_on(campus)
-    with watching_the_api(campus) as found:
+    with api_gap.watched(campus) as found:
         campus.lyceum("upgrade", "apply", "dev")
 
     record_property("API gap, seconds", found["gap"])

@@ -16,7 +16,8 @@ alone() {
     if ! flock --nonblock 9; then
         before=$(cat /run/lyceum-node.pid 2>/dev/null || true)
         say "ends an earlier run that is still at work here (process ${before:-unknown})"
-        [[ $(tr '\0' ' ' <"/proc/$before/cmdline") != "bash -s "* ]] 2>/dev/null || kill "$before"
+        # It may end by itself in between.
+        [[ $(tr '\0' ' ' <"/proc/$before/cmdline") != "bash -s "* ]] 2>/dev/null || kill "$before" 2>/dev/null || true
         flock --timeout 600 9 || fail "an earlier run is still at work here after 600 s: fuser -v /run/lyceum-node.lock names it"
     fi
     echo $$ >/run/lyceum-node.pid

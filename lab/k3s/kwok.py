@@ -82,6 +82,13 @@ podIPs:
 {{ end }}
 """
 
+_READY_AGAIN = """\
+{{ $now := Now | Quote }}
+conditions:
+- {type: ContainersReady, status: "True", lastTransitionTime: {{ $now }}}
+- {type: Ready, status: "True", lastTransitionTime: {{ $now }}}
+"""
+
 _FINISHED = """\
 {{ $now := Now | Quote }}
 {{ $code := or (index (or .metadata.annotations dict) "%s") "0" }}
@@ -153,6 +160,13 @@ def configuration(node_name: str) -> str:
             "Pod",
             [_is(deletion, "DoesNotExist"), _is(".status.phase", "In", "Pending"), _is(_READY, "NotIn", "True")],
             {"statusTemplate": _RUNNING},
+        ),
+        _stage(
+            # When a node was silent for a while, its pods are marked unready; only their own kubelet says otherwise.
+            "pod-ready-again",
+            "Pod",
+            [_is(deletion, "DoesNotExist"), _is(".status.phase", "In", "Running"), _is(_READY, "NotIn", "True")],
+            {"statusTemplate": _READY_AGAIN},
         ),
         _stage(
             "pod-finish",

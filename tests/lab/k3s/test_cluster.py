@@ -177,6 +177,15 @@ def test_pods_run_where_a_kubelet_is(cluster: Cluster) -> None:
     )
 
 
+def test_a_pod_that_was_marked_unready_while_its_node_was_silent_is_ready_again(cluster: Cluster) -> None:
+    """The controller of nodes only ever marks it unready; the rest is its kubelet's."""
+    pod = cluster.first.kubectl("get", "pods", "-l", "app=web", "-o", "name").splitlines()[0]
+    ready = "jsonpath={.status.conditions[?(@.type=='Ready')].status}"
+    unready = json.dumps({"status": {"conditions": [{"type": "Ready", "status": "False"}]}})
+    assert cluster.first.kubectl("patch", pod, "--subresource=status", "--patch", unready, "-o", ready) == "False"
+    wait_for("the pod to be ready", lambda: cluster.first.kubectl("get", pod, "-o", ready) == "True", 60)
+
+
 def test_a_job_succeeds_or_fails_as_its_annotation_says(cluster: Cluster) -> None:
     job = {
         "apiVersion": "batch/v1",

@@ -50,7 +50,11 @@ def apply(campus: Project, *objects: dict[str, Any]) -> None:
 
 def sings(campus: Project) -> None:
     """Asserts that the workload runs and the Secret says its word."""
-    until(lambda: _ready(campus) == 2, f"both canaries are Ready; Ready are {_ready(campus)}")
+    try:
+        until(lambda: _ready(campus) == 2, "both canaries are Ready")
+    except AssertionError as error:
+        error.add_note(campus.kubectl("get", "nodes,pods,events", "--namespace=canary", "--output=wide"))
+        raise
     word = campus.kubectl("-n", "canary", "get", "secret", "canary", "-o", "jsonpath={.data.word}")
     assert word.strip().endswith("dHdlZXQ="), f"the canary's Secret must survive; it is {word}"
 

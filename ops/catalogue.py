@@ -84,7 +84,7 @@ def taken_at(name: str, otherwise: float) -> float:
 def here(files: dict[Path, Note]) -> list[Snapshot]:
     """Snapshots on this machine."""
     return [
-        Snapshot(note.snapshot or file.name, _seconds(note.taken), file.stat().st_size, (HERE,))
+        Snapshot(note.snapshot or file.name, seconds_of(note.taken), file.stat().st_size, (HERE,))
         for file, note in files.items()
     ]
 
@@ -99,7 +99,7 @@ def on_servers(items: Iterable[Object]) -> list[Snapshot]:
     return [
         Snapshot(
             item["spec"]["snapshotName"],
-            _seconds(item["status"]["creationTime"]),
+            seconds_of(item["status"]["creationTime"]),
             int(item["status"].get("size") or 0),
             (item["spec"]["nodeName"],),
         )
@@ -111,7 +111,7 @@ def on_servers(items: Iterable[Object]) -> list[Snapshot]:
 def failures(items: Iterable[Object]) -> list[Failure]:
     """Uploads that failed, newest last; K3s remembers them for a day."""
     found = [
-        Failure(_seconds(error["time"]), item["spec"]["snapshotName"], str(error.get("message", "")))
+        Failure(seconds_of(error["time"]), item["spec"]["snapshotName"], str(error.get("message", "")))
         for item in items
         if item["spec"]["nodeName"] == "s3" and (error := item["status"].get("error"))
     ]
@@ -212,5 +212,6 @@ def moment(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.gmtime(seconds))
 
 
-def _seconds(text: str) -> float:
+def seconds_of(text: str) -> float:
+    """Seconds since 1970 of a moment as K3s and our notes write it, `2026-01-02T06:00:00Z`."""
     return datetime.fromisoformat(text).timestamp()

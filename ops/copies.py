@@ -3,12 +3,11 @@
 import json
 import time
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from components.cluster.backups import COPIES, TIMER
 from config.hosts import Role
-from ops.catalogue import Snapshot, age, longest_gap
+from ops.catalogue import Snapshot, age, longest_gap, seconds_of
 from ops.engine import Engine
 from ops.remote import Remote, RemoteError, remotes
 from ops.stack import Stack
@@ -80,17 +79,13 @@ def judged(name: str, timer: str, status: dict[str, Any] | None, schedule: str, 
         problem = ""  # the timer will come
     elif not status["ok"]:
         problem = "; ".join(told)
-    elif (silent := now - _seconds(status["ran"])) >= STALE:
+    elif (silent := now - seconds_of(status["ran"])) >= STALE:
         problem = f"it has looked for no snapshot for {age(silent)}; journalctl -u {TIMER} there says why"
-    elif (old := now - _seconds(files[-1]["taken"] if files else status["first"])) > longest_gap(schedule) + STALE:
+    elif (old := now - seconds_of(files[-1]["taken"] if files else status["first"])) > longest_gap(schedule) + STALE:
         problem = f"no snapshot came for {age(old)}, and one is due by `{schedule}`: do the servers take them?"
     else:
         return Copies(name, "", told, files)
     return Copies(name, problem, files=files)
-
-
-def _seconds(moment: str) -> float:
-    return datetime.fromisoformat(moment).timestamp()
 
 
 def told(one: Copies) -> str:
@@ -104,7 +99,7 @@ def told(one: Copies) -> str:
 def snapshots(found: list[Copies]) -> list[Snapshot]:
     """The copies among all snapshots."""
     return [
-        Snapshot(file["snapshot"], _seconds(file["taken"]), file["size"], (one.machine,))
+        Snapshot(file["snapshot"], seconds_of(file["taken"]), file["size"], (one.machine,))
         for one in found
         for file in one.files
     ]

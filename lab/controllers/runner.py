@@ -164,12 +164,12 @@ class _Session:
             log.warning("%s", text, exc_info=error)
 
     async def _apply(self, change: Change) -> None:
-        if isinstance(change, Note):
-            noted = (uid(change.about), change.reason, change.message)
-            if noted in self._noted:
-                return
-            self._noted.add(noted)
+        noted = (uid(change.about), change.reason, change.message) if isinstance(change, Note) else None
+        if noted in self._noted:
+            return
         item = await self._client.apply(change, self._world)
+        if noted:
+            self._noted.add(noted)
         if item is not None:
             log.info("%s %s/%s", type(change).__name__.lower(), item["kind"], "/".join(filter(None, key(item))))
             # Known at once, so that the next decision does not ask for it again.

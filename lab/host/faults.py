@@ -1,6 +1,7 @@
 """What goes wrong with machines: power, freezes, networks, and somebody else's sshd at our address."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -163,7 +164,8 @@ class Faults:
 
     def _signal(self, vmid: int, number: signal.Signals) -> None:
         for pid in processes(self._hypervisor.powered(vmid).pid):
-            os.kill(pid, number)
+            with contextlib.suppress(ProcessLookupError):  # it ended since it was listed
+                os.kill(pid, number)
 
     async def _ports(self, vmid: int, *, state: int) -> None:
         """Set the bridge ports' forwarding state: 0 disabled, 3 forwarding (bridge(8))."""
@@ -176,7 +178,10 @@ class Faults:
 
 def processes(pid: int) -> list[int]:
     """Every process of the VM whose PID 1 is `pid`, found by their common PID namespace."""
-    wanted = (Path(f"/proc/{pid}/ns/pid")).readlink()
+    try:
+        wanted = (Path(f"/proc/{pid}/ns/pid")).readlink()
+    except OSError:  # it went off since it was listed
+        return []
     found = []
     for entry in Path("/proc").glob("[1-9]*/ns/pid"):
         try:

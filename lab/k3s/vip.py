@@ -158,7 +158,7 @@ async def hold(kube: Kube, vip: Vip, identity: str) -> None:
         _set(vip, present=False)
         if held:
             with contextlib.suppress(ApiError, TimeoutError):
-                await asyncio.wait_for(_release(kube, vip, identity), 1)
+                await asyncio.wait_for(_release(kube, vip, identity), vip.renew_deadline)
 
 
 async def _healthy_and_leading(kube: Kube, vip: Vip, identity: str) -> bool:

@@ -4,7 +4,6 @@ A dry run with strict field validation judges what a schema cannot: CEL rules, d
 """
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from tests.support.program import ALL_SITES, program
 pytestmark = [pytest.mark.lab, needs_upstream]
 
 LAST = list(STAGES)[-1]
-CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 
 def objects(site: str) -> list[dict[str, Any]]:
@@ -35,15 +33,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     used = [item for site in ALL_SITES for item in objects(site)]
     kinds = {(item["apiVersion"].partition("/")[0], item["kind"]) for item in used} & definitions().keys()
     with ControlPlane(tmp_path_factory.mktemp("contracts"), pods=False) as plane:
-        for path in sorted(FOLDER.glob("**/crds/*.yaml")):
-            for definition in _wanted(path, kinds):
-                plane.create(CRDS, definition)
+        plane.define(*(item for path in sorted(FOLDER.glob("**/crds/*.yaml")) for item in _wanted(path, kinds)))
         for namespace in {item["metadata"]["name"] for item in used if item["kind"] == "Namespace"}:
             body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
             plane.create("/api/v1/namespaces", body)
-        for group, kind in kinds:
-            name = f"{definitions()[group, kind].plural}.{group}"
-            plane.eventually(f"{name} is served", partial(_established, plane, name))
         yield plane
 
 
@@ -55,11 +48,6 @@ def _wanted(path: Path, kinds: set[tuple[str, str]]) -> Iterator[dict[str, Any]]
                 # Its converter is a pod of the operator, which does not run here.
                 spec.pop("conversion", None)
                 yield item
-
-
-def _established(plane: ControlPlane, name: str) -> bool:
-    conditions = plane.get(f"{CRDS}/{name}").get("status", {}).get("conditions", [])
-    return any(item["type"] == "Established" and item["status"] == "True" for item in conditions)
 
 
 def offer(server: ControlPlane, item: dict[str, Any]) -> httpx.Response:

@@ -17,7 +17,7 @@ from toolchain import environment
 pytestmark = pytest.mark.engine
 
 
-def wait_for(condition: Callable[[], bool], what: str, seconds: float = 20.0) -> None:
+def wait_for(condition: Callable[[], bool], what: str, seconds: float = 120.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
@@ -151,8 +151,8 @@ def test_an_interrupted_program_ends_with_the_engine_and_without_a_traceback(
         wait_for(lambda: marker.exists() and marker.read_text() != "", "the program's start")
         engine.send_signal(wanted)
         started = time.monotonic()
-        output, _ = engine.communicate(timeout=30)
-    assert time.monotonic() - started < 15, "the engine waits for nobody"
+        output, _ = engine.communicate(timeout=120)
+    assert time.monotonic() - started < 60, "the engine waits for nobody"
     assert "Traceback" not in output
     wait_for(lambda: not runs(int(marker.read_text())), "the program's end")
 
@@ -169,7 +169,7 @@ def test_nothing_outlives_an_engine_that_was_killed(project: Project, tmp_path: 
         engine.send_signal(signal.SIGKILL)
         engine.wait()
         program, host = map(int, marker.read_text().split())
-        wait_for(lambda: not runs(host), "the host's end", seconds=40)
+        wait_for(lambda: not runs(host), "the host's end")
         wait_for(lambda: not runs(program), "the program's end")
 
 

@@ -86,12 +86,15 @@ def test_host_keys_are_read_from_the_state() -> None:
     assert host_keys({"deployment": {"resources": resources}}) == {"gpu-1": "ssh-ed25519 KEY"}
 
 
-def test_a_machine_that_falls_silent_is_given_up_by_name(machine: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_that_falls_silent_is_given_up_by_name(
+    machine: Remote, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """S4, for the commands that do not go through the engine."""
     monkeypatch.setattr("ops.remote.PROBE_SECONDS", 0.2)
     with Relay(machine.port) as network, ThreadPoolExecutor() as beside:
-        running = beside.submit(replace(machine, port=network.port).run, "sleep 600")
-        time.sleep(1)
+        running = beside.submit(replace(machine, port=network.port).run, f"touch {tmp_path}/begun; sleep 600")
+        while not (tmp_path / "begun").exists():
+            time.sleep(0.05)
         network.silence()
         with pytest.raises(RemoteError, match=r"gpu-1 \(127.0.0.1\) over SSH: .*Is it switched on") as told:
             running.result(60)

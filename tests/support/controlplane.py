@@ -15,6 +15,7 @@ import ssl
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -34,6 +35,7 @@ START_SECONDS = 60
 """Longest wait for the API server; it takes three to five seconds on two free cores."""
 
 _PR_SET_PDEATHSIG = 1
+_DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _libc = ctypes.CDLL(None)
 
 
@@ -128,7 +130,7 @@ class ControlPlane:
         }
         self.create("/api/v1/nodes", {"apiVersion": "v1", "kind": "Node", **spec})
 
-    def eventually(self, what: str, check: Callable[[], Any], timeout: float = 20) -> Any:
+    def eventually(self, what: str, check: Callable[[], Any], timeout: float = 60) -> Any:
         """Asks until the answer is truthy, and returns it; a missing object counts as no answer.
 
         Raises:
@@ -144,6 +146,15 @@ class ControlPlane:
             assert time.monotonic() < deadline, f"not within {timeout:g} s: {what}"
             time.sleep(0.1)
 
+    def define(self, *definitions: Object) -> None:
+        """Creates CustomResourceDefinitions and waits until their objects are served: a moment later, not at once."""
+        for name in [self.create(_DEFINITIONS, item)["metadata"]["name"] for item in definitions]:
+            self.eventually(f"{name} is served", partial(self._established, name))
+
+    def _established(self, name: str) -> bool:
+        conditions = self.get(f"{_DEFINITIONS}/{name}").get("status", {}).get("conditions", [])
+        return any(item["type"] == "Established" and item["status"] == "True" for item in conditions)
+
     def restart_apiserver(self, *, down: float = 1.0) -> None:
         """Kills the API server and starts it again after `down` seconds."""
         process = next(item for item in self._processes if "kube-apiserver" in item.args)  # type: ignore[operator]
@@ -155,7 +166,7 @@ class ControlPlane:
         self._wait_ready()
 
     def _start(self) -> None:
-        etcd, peer, self._port, manager, scheduler = free_ports(5)
+        etcd, peer, self._port = free_ports(3)
         self._dir.mkdir(parents=True, exist_ok=True)
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         pem = key.private_bytes(
@@ -199,21 +210,12 @@ class ControlPlane:
             config = self._dir / "kwok.yaml"
             config.write_text(_kwok_for_all_nodes())
             self._run([access, f"--config={config}"], program="kwok")
-            self._run(
-                [
-                    "kube-scheduler",
-                    access,
-                    "--bind-address=127.0.0.1",
-                    f"--secure-port={scheduler}",
-                    "--leader-elect=false",
-                ]
-            )
+            self._run(["kube-scheduler", access, "--secure-port=0", "--leader-elect=false"])
         self._run(
             [
                 "kube-controller-manager",
                 access,
-                "--bind-address=127.0.0.1",
-                f"--secure-port={manager}",
+                "--secure-port=0",
                 "--leader-elect=false",
                 f"--service-account-private-key-file={self._dir / 'sa.key'}",
             ]

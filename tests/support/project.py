@@ -105,7 +105,7 @@ class Project:
     def status(self) -> dict[str, Any]:
         """What `lyceum status` reports, whether all is well or not."""
         process = self.start("status", "dev", "--json")
-        text, _ = process.communicate(timeout=MINUTES)
+        text, _ = process.communicate(timeout=5 * MINUTES)
         report: dict[str, Any] = json.loads(text)
         return report
 
@@ -120,6 +120,10 @@ class Project:
         known = json.loads((self.run / "pve" / "state.json").read_text())["vms"]
         return {machine["config"]["name"]: machine for machine in known.values()}
 
+    def inside(self) -> list[str]:
+        """What goes before a command that is to run in the campus's network."""
+        return ["nsenter", "--target", (self.run / "campus.pid").read_text().split()[0], "--net"]
+
     def proxmox(self, method: str, name: str, rest: str = "") -> None:
         """Does something with a machine at the hypervisor, by the same token: `POST`, `gpu-1`, `/status/start`."""
         known = json.loads((self.run / "pve" / "state.json").read_text())["vms"]
@@ -129,8 +133,7 @@ class Project:
             "pve = Pve('https://10.21.0.11:8006/', (run / 'proxmox-token').read_text().strip(), str(run / 'ca.pem'))\n"
             "pve.call(*sys.argv[2:])"
         )
-        inside = ["nsenter", "--target", (self.run / "campus.pid").read_text().split()[0], "--net"]
-        command = [*inside, sys.executable, "-c", program, str(self.run), method, path]
+        command = [*self.inside(), sys.executable, "-c", program, str(self.run), method, path]
         subprocess.run(command, cwd=self.path, check=True)
 
     def killed_at(self, moment: str, *arguments: str) -> bool:
@@ -158,8 +161,9 @@ class Project:
         engine = self._engine(process)
         time.sleep(after)
         if engine.exists():
-            os.kill(int(engine.name), signal.SIGKILL)
-        process.communicate(timeout=MINUTES)
+            with suppress(ProcessLookupError):  # it has just ended
+                os.kill(int(engine.name), signal.SIGKILL)
+        process.communicate(timeout=5 * MINUTES)
 
     def _engine(self, process: subprocess.Popen[str]) -> Path:
         """The `pulumi up` below a command, once it is there."""
@@ -187,12 +191,20 @@ def until_it_prints(process: subprocess.Popen[str], moment: str) -> tuple[str, b
 
 def end(process: subprocess.Popen[str]) -> None:
     """Kills a command, then everything below it, by process id; returns when it is gone."""
-    started = below(process.pid)
+    process.send_signal(signal.SIGSTOP)
+    started: set[Path] = set()
+    while new := {*below(process.pid)} - started:  # what is stopped starts nothing more
+        _signal(new, signal.SIGSTOP)
+        started |= new
     process.kill()
-    for entry in started:
-        with suppress(ProcessLookupError):  # it went with its parent
-            os.kill(int(entry.name), signal.SIGKILL)
-    process.communicate(timeout=MINUTES)
+    _signal(started, signal.SIGKILL)
+    process.communicate(timeout=5 * MINUTES)
+
+
+def _signal(entries: Iterable[Path], number: signal.Signals) -> None:
+    for entry in entries:
+        with suppress(ProcessLookupError):  # it has ended
+            os.kill(int(entry.name), number)
 
 
 def below(pid: int) -> list[Path]:

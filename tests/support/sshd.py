@@ -8,7 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
-START_S = 10.0
+START_S = 60.0
 
 
 def free_port() -> int:

@@ -30,5 +30,5 @@ def working(spec: LabSpec, kubeconfig: Callable[[], str]) -> Iterator[None]:
         yield
     finally:
         loop.call_soon_threadsafe(task.cancel)
-        thread.join(timeout=10)
+        thread.join(timeout=60)
         assert not thread.is_alive(), "the stand-ins must end when they are cancelled"

@@ -21,10 +21,9 @@ pytestmark = pytest.mark.lab
 @pytest.fixture(scope="module", autouse=True)
 def operators(cluster: ControlPlane) -> None:
     """The custom resources and the workloads of the operators that are played here."""
-    for entry in catalog():
-        if entry.name in ("metallb", "cert-manager", "rook-ceph", "gpu-operator", "kueue"):
-            for definition in definitions(entry.crds) if entry.crds else ():
-                cluster.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition)
+    played = ("metallb", "cert-manager", "rook-ceph", "gpu-operator", "kueue")
+    crds = [entry.crds for entry in catalog() if entry.name in played and entry.crds]
+    cluster.define(*(definition for one in crds for definition in definitions(one)))
     for name, labels in (
         ("metallb-controller", {"name": "metallb", "component": "controller"}),
         ("cert-manager", {"name": "cert-manager", "component": "controller"}),
@@ -66,13 +65,13 @@ def status(cluster: ControlPlane, kind: str, name: str, *keys: str, namespace: s
     return path(cluster.get(KINDS[kind].path(namespace, name)), "status", *keys)
 
 
-def web(cluster: ControlPlane, name: str) -> None:
+def web(cluster: ControlPlane, name: str, **asked: str) -> None:
     put(
         cluster,
         "Service",
         name,
         "default",
-        spec={"type": "LoadBalancer", "ports": [{"port": 80}], "selector": {"a": "b"}},
+        spec={"type": "LoadBalancer", "ports": [{"port": 80}], "selector": {"a": "b"}, **asked},
     )
 
 
@@ -96,7 +95,7 @@ def test_a_service_gets_an_address_and_gives_it_back_when_it_goes(cluster: Contr
 
 
 def test_a_service_that_waits_is_told_why_by_an_event(cluster: ControlPlane) -> None:
-    web(cluster, "waiting")
+    web(cluster, "waiting", loadBalancerIP="10.9.9.9")
     events = "/api/v1/namespaces/default/events?fieldSelector=involvedObject.name=waiting"
     # Kubernetes tells things of its own about a new Service, now and then before MetalLB does.
     cluster.eventually(
@@ -139,7 +138,7 @@ def test_a_claim_is_bound_by_kubernetes_and_its_volume_goes_with_it(cluster: Con
     }
     put(cluster, "PersistentVolumeClaim", "home", "default", spec=wish)
     claim = "/api/v1/namespaces/default/persistentvolumeclaims/home"
-    cluster.eventually("the claim is bound", lambda: cluster.get(claim)["status"]["phase"] == "Bound", timeout=40)
+    cluster.eventually("the claim is bound", lambda: cluster.get(claim)["status"]["phase"] == "Bound")
     assert status(cluster, "CephCluster", "ceph", "ceph", "health", namespace="default") == "HEALTH_OK"
     cluster.delete(claim)
     cluster.eventually("the volume is gone", lambda: not cluster.get("/api/v1/persistentvolumes")["items"])
@@ -153,7 +152,6 @@ def test_a_node_offers_slices_when_its_label_asks_for_them(cluster: ControlPlane
     cluster.eventually(
         "the policy is ready",
         lambda: status(cluster, "ClusterPolicy", "cluster-policy", "state") == "ready",
-        timeout=40,
     )
 
     def offers(resource: str) -> Any:

@@ -57,7 +57,7 @@ def work(
 ) -> None:
     async def main() -> None:
         task = asyncio.create_task(runner.run_with(stand_ins, kubeconfig))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not until():  # noqa: ASYNC110  # the condition is any
                 await asyncio.sleep(0.01)
         task.cancel()

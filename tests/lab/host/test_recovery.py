@@ -19,7 +19,7 @@ CREATE_AND_START = """
 import sys, time, urllib.parse, httpx
 run, key = sys.argv[1:]
 token = open(f"{run}/proxmox-token").read().strip()
-api = httpx.Client(base_url="https://10.21.0.11:8006/api2/json/nodes/pve1", verify=f"{run}/ca.pem",
+api = httpx.Client(base_url="https://10.21.0.11:8006/api2/json/nodes/pve1", verify=f"{run}/ca.pem", timeout=60,
                    headers={"Authorization": f"PVEAPIToken={token}"})
 
 def wait(answer):
@@ -53,7 +53,7 @@ def recovering(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 def test_a_vm_comes_back_with_its_disk_after_a_power_failure_of_its_own_and_of_the_campus(recovering: Lab) -> None:
     name = recovering.name
     script = [*campus.enter(name), sys.executable, "-c", CREATE_AND_START, str(RunDir.of(name).path), recovering.key]
-    subprocess.run(script, check=True, timeout=30)
+    subprocess.run(script, check=True, timeout=120)
     recovering.wait(300)
     key = recovering.host_key(300)
     recovering.ask("power_fail", vmid=300)

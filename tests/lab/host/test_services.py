@@ -19,7 +19,7 @@ UNIT
 sudo systemctl daemon-reload
 """
 READY = (
-    "/bin/bash -c 'sleep 0.3; python3 -c \"import socket,os; socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)"
+    "/bin/bash -c 'until [ -e /run/go ]; do sleep 0.1; done; python3 -c \"import socket,os; socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)"
     '.sendto(b\\"READY=1\\", os.environ[\\"NOTIFY_SOCKET\\"])"; exec sleep 1000\''
 )
 
@@ -37,14 +37,17 @@ def install(lab: Lab, machine: VmSpec, name: str, body: str) -> None:
 def test_starting_a_notify_service_waits_until_it_is_ready(lab: Lab, machine: VmSpec) -> None:
     install(lab, machine, "slow", f"Type=notify\nRestart=always\nExecStart={READY}")
     assert lab.says(machine, "sudo systemctl start --no-block slow; systemctl is-active slow || true") == "activating"
-    assert lab.says(machine, "sudo systemctl start slow; systemctl is-active slow") == "active"
+    go = "(sleep 0.5; sudo touch /run/go) >/dev/null 2>&1 &"
+    assert lab.says(machine, f"{go} sudo systemctl start slow; systemctl is-active slow") == "active"
 
 
 def test_a_killed_service_comes_back_and_says_how_often(lab: Lab, machine: VmSpec) -> None:
     install(lab, machine, "phoenix", "Restart=always\nRestartSec=2s\nExecStart=/bin/sleep 1000")
-    script = "sudo systemctl start phoenix; sudo systemctl kill -s KILL phoenix; sleep 0.1; systemctl is-active phoenix"
-    assert lab.ssh(machine, script).stdout.strip() == "activating"
-    assert lab.says(machine, "sleep 2.5; systemctl show -p ActiveState,NRestarts --value phoenix") == "active\n1"
+    seen = 's=$(systemctl show -p ActiveState,NRestarts --value phoenix | xargs); echo "$s"'
+    lab.says(machine, "sudo systemctl start phoenix; sudo systemctl kill -s KILL phoenix")
+    states = lab.says(machine, f"for i in $(seq 80); do {seen}; [ \"$s\" = 'active 1' ] && break; sleep 0.1; done")
+    assert "activating" in states, "it waits for RestartSec, and says so"
+    assert states.splitlines()[-1] == "active 1"
 
 
 def test_a_service_that_cannot_start_fails_with_its_reason_in_the_journal(lab: Lab, machine: VmSpec) -> None:
@@ -59,18 +62,18 @@ def test_a_service_that_cannot_start_fails_with_its_reason_in_the_journal(lab: L
 def test_a_service_that_always_fails_is_given_up_after_its_limit(lab: Lab, machine: VmSpec) -> None:
     body = "Restart=always\nRestartSec=10ms\nExecStart=/bin/false\n[Unit]\nStartLimitBurst=3"
     install(lab, machine, "hopeless", body)
-    lab.ssh(machine, "sudo systemctl start hopeless; sleep 0.5")
-    assert lab.says(machine, "systemctl show -p Result --value hopeless") == "start-limit-hit"
+    lab.ssh(machine, "sudo systemctl start hopeless")
+    given_up = "[ $(systemctl show -p Result --value hopeless) = start-limit-hit ]"
+    assert lab.says(machine, f"for i in $(seq 150); do {given_up} && echo so && break; sleep 0.1; done") == "so"
 
 
 @pytest.mark.parametrize(("mode", "left"), [("process", "1"), ("control-group", "0")])
 def test_the_kill_mode_decides_whether_children_outlive_a_stop(lab: Lab, machine: VmSpec, mode: str, left: str) -> None:
     name = f"parent-{mode}"
-    body = f"KillMode={mode}\nExecStart=/bin/bash -c 'setsid sleep 77{len(mode)} & exec sleep 1000'"
-    install(lab, machine, name, body)
-    script = (
-        f"sudo systemctl start {name}; sleep 0.1; sudo systemctl stop {name}; pgrep -fc '[s]leep 77{len(mode)}' || true"
-    )
+    child = f"sleep 77{len(mode)}"
+    install(lab, machine, name, f"KillMode={mode}\nExecStart=/bin/bash -c 'setsid {child} & exec sleep 1000'")
+    begun = f"until pgrep -fx '{child}' >/dev/null; do sleep 0.1; done"
+    script = f"sudo systemctl start {name}; {begun}; sudo systemctl stop {name}; pgrep -fxc '{child}' || true"
     assert lab.says(machine, script) == left
 
 

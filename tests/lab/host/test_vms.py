@@ -12,6 +12,8 @@ from lab.contracts import Nic, VmSpec
 from tests.lab.host.conftest import BOOT_SECONDS, Lab
 
 pytestmark = pytest.mark.lab
+BOOTED = "cut -d' ' -f22 /proc/1/stat"
+"""When the VM's first process began, in ticks."""
 KERNEL_PANIC = Path("/proc/sys/kernel/panic")
 
 
@@ -48,7 +50,7 @@ def test_names_are_known_or_unknown_without_waiting(lab: Lab, first: VmSpec) -> 
     script = "getent hosts pve1 vm-1.lab.example; time getent hosts registry.example"
     done = lab.ssh(first, f"TIMEFORMAT=%R; {script}")
     assert done.stdout.split()[0] == "10.21.0.11"
-    assert float(done.stderr.strip()) < 1.0, "an unknown name must not cost a resolver's time-out"
+    assert float(done.stderr.strip()) < 4.0, "an unknown name must not cost a resolver's time-out of five seconds"
 
 
 def test_what_a_vms_root_sets_in_the_kernel_stays_a_note(lab: Lab, first: VmSpec) -> None:
@@ -85,7 +87,7 @@ def test_a_reboot_keeps_the_disk_and_the_host_key(lab: Lab) -> None:
     lab.says(
         machine, "echo kept | sudo tee /etc/kept /usr/local/kept >/dev/null; touch /run/user-was-here 2>&1 || true"
     )
-    started = lab.says(machine, "stat -c %Y /proc/1")
+    started = lab.says(machine, BOOTED)
     lab.ssh(machine, "sleep 1; sudo reboot")
     _wait_for_another_boot(lab, machine, started)
     assert lab.says(machine, "cat /etc/kept /usr/local/kept") == "kept\nkept"
@@ -97,8 +99,9 @@ def _wait_for_another_boot(lab: Lab, machine: VmSpec, started: str) -> None:
     while time.monotonic() < deadline:
         # The agent may answer a last time before the machine goes down: any step may then find it silent.
         with contextlib.suppress(campus.ControlError):
-            done = lab.ssh(machine, "stat -c %Y /proc/1")
+            done = lab.ssh(machine, BOOTED)
             if done.returncode == 0 and done.stdout.strip() != started:
+                lab.wait(machine.vmid)
                 return
         time.sleep(0.05)
     pytest.fail("the VM did not come back from its reboot")

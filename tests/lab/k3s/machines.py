@@ -24,13 +24,17 @@ StartLimitIntervalSec=0
 [Service]
 Type=notify
 ExecStart=/usr/local/bin/k3s {role}
+TimeoutStartSec=0
 Restart=no
 """
 """K3s's unit, except that it does not restart by itself, as the tests look at every end, and may be started as often as
 they like: a fast machine gets through five refused starts in the ten seconds after which systemd refuses to try."""
 
+PATIENCE_S = 240.0
+"""When a wait is called endless. How fast the stand-in is, is not what these tests are about."""
 
-def wait_for(what: str, check: Callable[[], bool], seconds: float = 60) -> float:
+
+def wait_for(what: str, check: Callable[[], bool], seconds: float = PATIENCE_S) -> float:
     """Wait until a check holds; returns after how many seconds it did."""
     began = time.monotonic()
     while not check():
@@ -76,19 +80,19 @@ class Machine:
     def power_on(self) -> None:
         """Boot, and wait until it can be reached."""
         self.campus.ask("vm_start", vm=asdict(self._vm))
-        wait_for(f"{self.name} to boot", lambda: self.run("true", check=False).returncode == 0, 30)
+        wait_for(f"{self.name} to boot", lambda: self.run("true", check=False).returncode == 0)
 
     def power_off(self) -> None:
         """Pull the plug."""
         self.campus.ask("vm_stop", vmid=self._vm.vmid, force=True)
 
     def run(
-        self, *command: str, check: bool = True, seconds: float = 120, stdin: str = ""
+        self, *command: str, check: bool = True, seconds: float = PATIENCE_S, stdin: str = ""
     ) -> subprocess.CompletedProcess[str]:
         """Run a command as root."""
         # Who answers at this address is not what is tested here.
         trust = "-F none -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR"
-        ssh = ["ssh", "-i", str(self.campus.home / "id"), *trust.split(), "-o", "ConnectTimeout=5"]
+        ssh = ["ssh", "-i", str(self.campus.home / "id"), *trust.split(), "-o", "ConnectTimeout=20"]
         words = [*campus.enter(self.campus.name), *ssh, f"lyceum@{self.address}", shlex.join(["sudo", *command])]
         result = subprocess.run(words, input=stdin, capture_output=True, text=True, timeout=seconds, check=False)
         assert not check or result.returncode == 0, f"{command}: {result.returncode}\n{result.stdout}{result.stderr}"
@@ -107,7 +111,7 @@ class Machine:
         self._install(role)
         before = len(self.log())
         self.run("systemctl", "start", "--no-block", "k3s")
-        wait_for("K3s to begin", lambda: len(self.log()) > before, 20)
+        wait_for("K3s to begin", lambda: len(self.log()) > before)
 
     def try_to_start(self, role: str) -> str:
         """Start K3s, wait until it is ready or has ended, and return what it said."""
@@ -141,17 +145,17 @@ class Machine:
     def kill(self) -> None:
         """Kill K3s's main process with SIGKILL."""
         self.run("systemctl", "kill", "--signal=SIGKILL", "--kill-whom=main", "k3s")
-        wait_for("K3s to be gone", self.ended, 20)
+        wait_for("K3s to be gone", self.ended)
 
     def log(self) -> str:
         """What K3s said, over all starts."""
         return self.run("cat", "/var/log/units/k3s.service.log", check=False).stdout
 
-    def says(self, text: str, since: int = 0, seconds: float = 60) -> None:
+    def says(self, text: str, since: int = 0) -> None:
         """Wait until K3s has said something, later than after `since` characters of its log."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + PATIENCE_S
         while text not in (said := self.log()[since:]):
-            assert time.monotonic() < end, f"{text!r} not within {seconds:.0f} s; {self.name} said:\n{said[-3000:]}"
+            assert time.monotonic() < end, f"{text!r}: not within {PATIENCE_S:.0f} s; {self.name} said:\n{said[-3000:]}"
             time.sleep(0.1)
 
     def kubectl(self, *words: str, check: bool = True) -> str:
@@ -159,9 +163,24 @@ class Machine:
         return self.run("/usr/local/bin/k3s", "kubectl", *words, check=check).stdout
 
     def node(self, name: str) -> dict[str, Any]:
-        """Return a Node."""
-        found: dict[str, Any] = json.loads(self.kubectl("get", "node", name, "-o", "json"))
+        """Return a Node, as soon as the API answers."""
+        text: list[str] = []
+
+        def known() -> bool:
+            text[:] = [self.kubectl("get", "node", name, "-o", "json", check=False)]
+            return bool(text[0])
+
+        wait_for(f"the Node {name}", known)
+        found: dict[str, Any] = json.loads(text[0])
         return found
+
+    def delete_node(self, name: str) -> None:
+        """Delete a Node and wait until it is gone; while etcd elects a leader, it is said again."""
+        words = ("delete", "node", name, "--timeout=30s", "--ignore-not-found")
+        wait_for(
+            f"the Node {name} to go",
+            lambda: self.run("/usr/local/bin/k3s", "kubectl", *words, check=False).returncode == 0,
+        )
 
     def nodes(self) -> dict[str, str]:
         """Return node name to the status of its Ready condition."""

@@ -109,18 +109,18 @@ async def test_two_actions_on_one_vm_wait_for_each_other_and_then_give_up(tmp_pa
         await campus.token.put(f"{QEMU}/100/config", tags="x")
 
 
-async def test_a_vm_under_construction_is_locked(tmp_path: Path) -> None:
-    async with running(tmp_path, timing=Timing(durations={"qmcreate": 0.05}, linger=0)) as campus:
+async def test_a_vm_under_construction_is_locked(campus: Campus) -> None:
+    root = await campus.root()
+    async with campus.px.cluster.locks.vm(100):  # for as long, its creation cannot end
         upid = await campus.token.post(QEMU, vmid=100, pool="lyceum")
-        root = await campus.root()
         with pytest.raises(Refused, match=r"VM is locked \(create\)"):
             await root.post(f"{QEMU}/100/status/start")
         status = await campus.token.get(f"nodes/pve1/tasks/{upid}/status")
         assert status["status"] == "running"
         assert "exitstatus" not in status
-        await campus.px.cluster.tasks.settle()
-        status = await campus.token.get(f"nodes/pve1/tasks/{upid}/status")
-        assert (status["status"], status["exitstatus"]) == ("stopped", "OK")
+    await campus.px.cluster.tasks.settle()
+    status = await campus.token.get(f"nodes/pve1/tasks/{upid}/status")
+    assert (status["status"], status["exitstatus"]) == ("stopped", "OK")
 
 
 async def test_a_task_that_is_interrupted_takes_back_what_it_reserved(tmp_path: Path) -> None:

@@ -61,14 +61,24 @@ def foreseen(error: Exception) -> bool:
     return any(f"{kind.__module__}:{kind.__qualname__}" in FORESEEN for kind in type(error).__mro__)
 
 
+def sentence(error: Exception) -> str:
+    """What to tell people of an error; empty where it is a mistake of ours, of which they get the traceback."""
+    from ops.wait import passing  # noqa: PLC0415 - commands that go well start faster without it
+
+    if foreseen(error):
+        return str(error)
+    why = passing(error)
+    return why and f"the cluster's API: {why}. Run the same command again: it goes on where it stopped"
+
+
 def main() -> None:
-    """Runs the command; an error that was foreseen is a sentence, not a traceback."""
+    """Runs the command; an error that was foreseen, or that passes by itself, is a sentence, not a traceback."""
     try:
         app()
     except Exception as error:
-        if not foreseen(error):
+        if not (text := sentence(error)):
             raise
-        errors.print(f"[red]✗[/] {escape(str(error))}")
+        errors.print(f"[red]✗[/] {escape(text)}")
         sys.exit(FAILED)
 
 

@@ -28,11 +28,12 @@ with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0806)) as r
     ask = struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1) + mac + bytes(10) + address
     raw.send(b"\\xff" * 6 + mac + struct.pack("!H", 0x0806) + ask)
     end = time.monotonic() + {LISTEN_SECONDS}
-    while (left := end - time.monotonic()) > 0:
-        raw.settimeout(left)
+    while True:
+        # What came meanwhile is read also when this process was not let run for so long.
+        raw.settimeout(max(0, end - time.monotonic()))
         try:
             frame = raw.recv(64)
-        except TimeoutError:
+        except (TimeoutError, BlockingIOError):
             break
         if frame[20:22] == b"\\0\\2" and frame[28:32] == address:
             answers.add(frame[22:28].hex(":"))

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 Object = dict[str, Any]
 BUSY_SECONDS = 30
 """How long an API may be busy before that is an error."""
+MOVE_SECONDS = 20.0
+"""How long its address and etcd's leader may be on their way to another server: kube-vip's lease is five seconds, and an
+election may have to be held twice."""
 
 
 class Kube:
@@ -33,13 +36,17 @@ class Kube:
         self._http = httpx.Client(base_url=cluster["server"], verify=context, timeout=30)
 
     @classmethod
-    def of(cls, engine: "Engine") -> Self | None:
-        """The cluster of a stack, or None while it has none that answers."""
+    def of(cls, engine: "Engine", seconds: float = 0) -> Self | None:
+        """The cluster of a stack, or None while it has none that answers within so many seconds."""
         kubeconfig = kubeconfig_of(engine)
         if not kubeconfig:
             return None
-        kube = cls(kubeconfig)
-        return kube if kube.ready() else None
+        kube, end = cls(kubeconfig), time.monotonic() + seconds
+        while not kube.ready():
+            if time.monotonic() >= end:
+                return None
+            time.sleep(1)
+        return kube
 
     def ready(self) -> bool:
         """Whether the API answers."""

@@ -15,15 +15,17 @@ from typing import Any
 from components.hosts.pve import Pve, PveError, wait_for
 from ops.console import console, fail
 from ops.engine import Engine, State
-from ops.kube import Kube
+from ops.kube import MOVE_SECONDS, Kube
 from ops.lost import without_machines
 from ops.stack import PROJECT
 from ops.wait import OverdueError, until
 
 VM = "proxmoxve:index/vmLegacy:VmLegacy"
 RELEASE = "kubernetes:helm.sh/v3:Release"
-LAST_WORD_SECONDS = 30
+LAST_WORD_SECONDS = 60
 """How long a question to the engine may outlive the command that was killed while it asked."""
+IMPORT_SECONDS = 1800
+"""A disk's import over a slow network lasts minutes."""
 HELM_UNFINISHED = {"pending-install", "pending-upgrade", "pending-rollback"}
 
 
@@ -97,6 +99,10 @@ def proxmox(engine: Engine) -> Pve:
 
 def _take_back_vm(engine: Engine, inputs: State) -> None:
     pve, vm_id, node, name = proxmox(engine), int(inputs["vmId"]), inputs["nodeName"], inputs["name"]
+    # It goes on with what it was asked for: a VM that is half made has no name yet, one that is started no peace.
+    wait_for(
+        f"Proxmox to end its work on VM {vm_id}", IMPORT_SECONDS, lambda: None if _at_work(pve, node, vm_id) else "done"
+    )
     if vm_id not in vm_ids(engine):
         return
     path = f"nodes/{node}/qemu/{vm_id}"
@@ -114,16 +120,20 @@ def _take_back_vm(engine: Engine, inputs: State) -> None:
 def _deleted(engine: Engine, inputs: State) -> bool:
     """Whether a VM is gone; while Proxmox is still deleting it, for which it needs nobody, that is waited for."""
     pve, vm_id = proxmox(engine), int(inputs["vmId"])
-    tasks = f"nodes/{inputs['nodeName']}/tasks"
 
     def decided() -> str | None:
         # The task before the VM: a VM that is gone when its task has ended must not be taken for one that is there.
-        found = pve.call("GET", tasks, source="active", typefilter="qmdestroy", vmid=str(vm_id))
-        if any("endtime" not in task for task in found):
+        if _at_work(pve, inputs["nodeName"], vm_id):
             return None
         return "there" if vm_id in vm_ids(engine) else "gone"
 
     return wait_for(f"Proxmox to delete VM {vm_id}", 120, decided) == "gone"
+
+
+def _at_work(pve: Pve, node: str, vm_id: int) -> bool:
+    """Whether a task of Proxmox still works on a VM."""
+    tasks = pve.call("GET", f"nodes/{node}/tasks", source="active", vmid=str(vm_id))
+    return any("endtime" not in task for task in tasks)
 
 
 def vm_ids(engine: Engine) -> set[int]:
@@ -147,7 +157,7 @@ def _power_off(pve: Pve, path: str) -> None:
 
 def _forget_helm(engine: Engine, inputs: State, *, everything: bool) -> None:
     """Removes Helm's own records of a release: all of a first install, the unfinished one of an upgrade."""
-    kube = Kube.of(engine)
+    kube = Kube.of(engine, MOVE_SECONDS)
     if kube is None:
         return
     namespace, name = inputs["namespace"], inputs["name"]

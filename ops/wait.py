@@ -43,14 +43,11 @@ def until(what: str, seconds: float, check: Callable[[], _T | None], *, every: f
         try:
             if answer := check():
                 return answer
-        except TROUBLE as error:
-            reason = str(error) or type(error).__name__
         except NotYetError as error:
             reason = str(error)
-        except httpx.HTTPStatusError as error:
-            if not temporary(error.response.status_code):
+        except (*TROUBLE, httpx.HTTPStatusError) as error:
+            if not (reason := passing(error)):
                 raise
-            reason = f"the API answers {error.response.status_code}"
         now = time.monotonic()
         if now - start >= seconds:
             raise OverdueError(f"{what} did not come within {seconds:.0f} s: {reason}")
@@ -67,6 +64,14 @@ def patiently(what: str, seconds: float, act: Callable[[], _T]) -> _T:
         OverdueError: the API did not take it within its time.
     """
     return until(what, seconds, lambda: (act(),))[0]
+
+
+def passing(error: Exception) -> str:
+    """Why an API has no answer for the moment; empty where waiting would not help."""
+    if isinstance(error, httpx.HTTPStatusError):
+        status = error.response.status_code
+        return f"the API answers {status}" if temporary(status) else ""
+    return (str(error) or type(error).__name__) if isinstance(error, TROUBLE) else ""
 
 
 def temporary(status: int) -> bool:

@@ -7,7 +7,7 @@ import httpx
 from ops.console import aside
 from ops.kube import Kube, Object
 from ops.nodes.picture import full_name, is_ready, movable, owner_kind, owners
-from ops.wait import SAY_EVERY, TROUBLE
+from ops.wait import SAY_EVERY, TROUBLE, passing
 
 MINUTES = 5
 """How long a drain waits for budgets and for pods to end, by default."""
@@ -59,8 +59,10 @@ def drain(kube: Kube, name: str, seconds: float, *, ignore_budgets: bool = False
             if not pods:
                 return
             reasons = [_evict(kube, pod, ignore_budgets=ignore_budgets) for pod in pods]
-        except TROUBLE as error:
-            pods, reasons = [], [f"the API does not answer: {error}"]
+        except (*TROUBLE, httpx.HTTPStatusError) as error:
+            if not (why := passing(error)):
+                raise
+            pods, reasons = [], [f"the API does not answer: {why}"]
         now = time.monotonic()
         if now - start >= seconds:
             held = "\n".join(f"  {reason}" for reason in reasons)

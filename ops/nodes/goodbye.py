@@ -72,7 +72,7 @@ class Goodbye:
             Step(
                 "keep new work away",
                 lambda: self._gone() or drain.cordoned(self._node()),
-                lambda: drain.cordon(kube, name),
+                lambda: patiently("the API", VOTE_SECONDS, lambda: drain.cordon(kube, name)),
             ),
             Step("move its work elsewhere", lambda: not drain.remaining(kube, name), self._drain),
             Step("hand its Ceph data over", self._handed_over, self._hand_over),
@@ -82,7 +82,7 @@ class Goodbye:
             Step(
                 "forget its OSDs",
                 lambda: not osds.osds_on(kube, name) and not osds.jobs_of(kube, name),
-                lambda: osds.forget(kube, name),
+                lambda: patiently("the API", FORGET_SECONDS, lambda: osds.forget(kube, name)),
             ),
         ]
 

@@ -7,13 +7,13 @@ from components.hosts.pve import PveError
 from ops import journal, outage
 from ops.console import REFUSED, aside, errors, fail
 from ops.engine import Engine
-from ops.kube import Kube, kubeconfig_of
+from ops.kube import MOVE_SECONDS, Kube, kubeconfig_of
 from ops.nodes import drain
 from ops.nodes.drain import BlockedError
 from ops.nodes.goodbye import VOTE_SECONDS, Goodbye
 from ops.nodes.machine import Machine, NotOursError, machines
 from ops.nodes.objections import Objection, Word, majority, objections, quorum, standing
-from ops.nodes.picture import Picture, ceph_checks, is_server, osd_host, runs, take
+from ops.nodes.picture import Picture, ceph_checks, is_ready, is_server, osd_host, runs, take
 from ops.settle import proxmox
 from ops.wait import OverdueError, patiently
 
@@ -56,7 +56,7 @@ def leave(engine: Engine, wish: Leave, **facts: str) -> None:
         _refuse(patiently("the API", VOTE_SECONDS, lambda: _all_objections(kube, members)), wish)
     journal.record(engine.stack.name, wish.operation, {"nodes": list(wish.names), "force": sorted(wish.words), **facts})
     pve = proxmox(engine)
-    voters = {node["metadata"]["name"] for node in kube.items("/api/v1/nodes") if is_server(node)} if kube else set()
+    voters = patiently("the API", VOTE_SECONDS, lambda: _voters(kube)) if kube else set()
 
     def say(machine: Machine) -> str:
         try:
@@ -79,6 +79,10 @@ def leave(engine: Engine, wish: Leave, **facts: str) -> None:
         )
 
 
+def _voters(kube: Kube) -> set[str]:
+    return {node["metadata"]["name"] for node in kube.items("/api/v1/nodes") if is_server(node)}
+
+
 def _quorum(kube: Kube, name: str) -> str:
     """Says how many members stay; returns why this one must not go."""
     picture = patiently("the API", VOTE_SECONDS, lambda: take(kube, name))
@@ -95,7 +99,7 @@ def reachable(engine: Engine) -> Kube | None:
     """
     if not kubeconfig_of(engine):
         return None
-    kube = Kube.of(engine)
+    kube = Kube.of(engine, MOVE_SECONDS)
     if kube is None:
         fail(
             outage.reason(engine)
@@ -117,7 +121,9 @@ def _all_objections(kube: Kube, names: tuple[str, ...]) -> dict[str, list[Object
 
 def going_on(picture: Picture, leaving: set[str]) -> Picture:
     """The picture with the note whether Ceph warns only of what a goodbye of these nodes has begun: see `handing_over`."""
-    down = {osd_host(osd) for osd in picture.osds if not runs(osd)}
+    # A node that falls silent takes its OSDs with it, before the API says so of one pod after the other.
+    silent = {node["metadata"]["name"] for node in picture.nodes if not is_ready(node)}
+    down = {osd_host(osd) for osd in picture.osds if not runs(osd) or osd_host(osd) in silent}
     moved = picture.node is not None and drain.cordoned(picture.node) and set(ceph_checks(picture)) <= DAEMONS
     return replace(picture, handing_over=down <= leaving and (bool(down) or moved))
 

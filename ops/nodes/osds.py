@@ -6,10 +6,11 @@ Management"); here that is one Job an OSD, made and followed through the API, so
 
 from ops.kube import Kube, Object
 from ops.nodes.picture import ROOK, osd_host, osd_id
-from ops.wait import until
+from ops.wait import patiently, until
 
 PURGE_SECONDS = 4 * 3600.0
 """A full 500 GiB disk moves in two to three hours over 1 Gbit/s."""
+BEGIN_SECONDS = 120
 ACCOUNT = "rook-ceph-purge-osd"
 NODE_LABEL = "lyceum.io/leaving"
 _JOBS = f"/apis/batch/v1/namespaces/{ROOK}/jobs"
@@ -34,12 +35,16 @@ def purge(kube: Kube, osd: Object, seconds: float = PURGE_SECONDS) -> None:
     Raises:
         OverdueError: its copies did not find another place in time.
     """
+    patiently("the API", BEGIN_SECONDS, lambda: _begin(kube, osd))
+    until(f"Ceph to do without OSD {osd_id(osd)}", seconds, lambda: purged(kube, osd), every=2)
+
+
+def _begin(kube: Kube, osd: Object) -> None:
     kube.patch(f"{_DEPLOYMENTS}/{osd['metadata']['name']}", {"spec": {"replicas": 0}})
     if kube.find(f"{_JOBS}/{_job_name(osd)}") is None:
         operator = kube.get(f"{_DEPLOYMENTS}/rook-ceph-operator")
         image = operator["spec"]["template"]["spec"]["containers"][0]["image"]
         kube.post(_JOBS, purge_job(osd, image)).raise_for_status()
-    until(f"Ceph to do without OSD {osd_id(osd)}", seconds, lambda: purged(kube, osd), every=2)
 
 
 def jobs_of(kube: Kube, name: str) -> list[Object]:

@@ -10,7 +10,7 @@ from config import cuda
 from ops import journal, outage
 from ops.console import REFUSED, USAGE, console, errors, fail
 from ops.engine import PARALLEL, Engine, State
-from ops.kube import Kube, Object
+from ops.kube import MOVE_SECONDS, Kube, Object
 from ops.nodes import drain
 from ops.nodes.commands import Force, Minutes, begin
 from ops.nodes.leave import reachable
@@ -241,7 +241,7 @@ def _well(engine: Engine, kube: Kube) -> set[str]:
 
 def guard(engine: Engine, state: State) -> None:
     """Keeps `up` from changing K3s on every node at once, and charts in a way that their projects do not support."""
-    kube = Kube.of(engine)
+    kube = Kube.of(engine, MOVE_SECONDS)
     if kube is None:
         if reason := outage.reason(engine):
             fail(reason, REFUSED)

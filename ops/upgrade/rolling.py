@@ -18,7 +18,7 @@ from ops.kube import Kube, Object
 from ops.nodes import drain
 from ops.nodes.drain import MARK, BlockedError
 from ops.nodes.objections import Word, healthy_server, jobs, servers_health, sick_beside
-from ops.nodes.picture import Picture, is_ready, is_server, take
+from ops.nodes.picture import Picture, is_ready, is_server, runs, take
 from ops.remote import RemoteError
 from ops.upgrade.packages import LOCK_SECONDS, script
 from ops.upgrade.plan import Member
@@ -88,7 +88,9 @@ def ceph_rests(picture: Picture) -> bool:
     """Whether a node's OSDs may go down for a while: none of them, or all of Ceph is well."""
     if not picture.own_osds or picture.ceph is None:
         return True
-    return bool(picture.ceph.get("status", {}).get("ceph", {}).get("health") == "HEALTH_OK")
+    # Rook looks at Ceph once a minute: after another node's reboot its word may be one from before.
+    well = picture.ceph.get("status", {}).get("ceph", {}).get("health") == "HEALTH_OK"
+    return bool(well) and all(map(runs, picture.osds))
 
 
 @dataclass(frozen=True)
@@ -238,17 +240,28 @@ class Turn:
         unit = unit_name(Role.SERVER if self.server else Role.WORKER)
 
         def back() -> bool:
-            self._booted(f"systemctl -q is-active {unit} || fail '{unit} is not up yet'")
-            # Only now: what the API says of a machine that has just gone down is its last word.
+            return self._booted(f"systemctl -q is-active {unit} || fail '{unit} is not up yet'")
+
+        def well() -> bool:
+            # What the API says of a machine that was down is its last word, until its kubelet speaks again.
+            if self._heard() == last:
+                raise NotYetError("its kubelet has not reported since")
             if why := whole_again(self.kube.get(self._path), self.expected):
                 raise NotYetError(why)
             return True
 
         with step(f"{self.name}: wait until it is well"):
             try:
-                until(f"{self.name} to be well", self.settle_seconds, back)
+                until(f"{self.name} to be up", self.settle_seconds, back)
+                last = patiently("the API", self.settle_seconds, self._heard)
+                until(f"{self.name} to be well", self.settle_seconds, well)
             except OverdueError as error:
                 raise OverdueError(f"{error}; its console in Proxmox shows what it does") from None
+
+    def _heard(self) -> str:
+        """When its kubelet renewed its Lease last, which it does every ten seconds; empty where it has none."""
+        lease = self.kube.find(f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{self.name}")
+        return str(lease["spec"]["renewTime"]) if lease else ""
 
     def _back_in_service(self) -> None:
         spec = {} if mark_of(self._node()).endswith(KEEP) else {"spec": {"unschedulable": None}}

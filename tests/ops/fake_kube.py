@@ -8,6 +8,7 @@ from ops.nodes.goodbye import MEMBER, REMOVE, REMOVED
 
 Object = dict[str, Any]
 PDBS = "/apis/policy/v1/poddisruptionbudgets"
+LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 JOBS = "/apis/batch/v1/namespaces/rook-ceph/jobs"
 
 
@@ -23,6 +24,8 @@ class FakeKube:
         self.secrets: set[str] = set()
         self.log: list[str] = []
         self.outage = 0
+        self.renewals = 0
+        self.silent: set[str] = set()
 
     def find(self, path: str) -> Object | None:
         self._answer()
@@ -31,6 +34,9 @@ class FakeKube:
             return self.nodes.get(name)
         if path.startswith(JOBS):
             return self.jobs.get(name)
+        if path.startswith(LEASES):
+            self.renewals += self.nodes[name]["metadata"]["name"] not in self.silent
+            return {"spec": {"renewTime": str(self.renewals)}}
         return {} if name in self.secrets else None
 
     def get(self, path: str, **_: str) -> Object:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import httpx
+
 from ops.nodes.picture import HOSTNAME, Picture
 
 Object = dict[str, Any]
@@ -89,3 +91,8 @@ def budget(name: str, app: str, allowed: int = 0) -> Object:
 
 def picture(name: str, **parts: Any) -> Picture:
     return Picture(name=name, **({"nodes": []} | parts))
+
+
+def answered(status: int) -> httpx.HTTPStatusError:
+    """What the API's client makes of such an answer."""
+    return httpx.HTTPStatusError("", request=httpx.Request("GET", "https://api"), response=httpx.Response(status))

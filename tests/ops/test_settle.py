@@ -60,7 +60,7 @@ class Deleting:
     def call(self, method: str, path: str, **parameters: str) -> list[dict[str, object]]:
         assert method == "GET", "what the engine deletes, it deletes"
         if path == "nodes/pve1/tasks":
-            assert parameters == {"source": "active", "typefilter": "qmdestroy", "vmid": "141"}
+            assert parameters == {"source": "active", "vmid": "141"}
             self.questions -= 1
             return [{"type": "qmdestroy"}] if self.questions >= 0 else [{"type": "qmdestroy", "endtime": 7}]
         if path == "pools":
@@ -115,3 +115,34 @@ def test_an_empty_list_is_not_believed_of_a_token_without_its_pool(monkeypatch: 
 
     with pytest.raises(PveError, match="does not see the pool campus"):
         settle.vm_ids(engine)
+
+
+class Creating:
+    """A Proxmox that still makes and starts VM 141 while so many questions are asked, then has it."""
+
+    def __init__(self, questions: int) -> None:
+        self.questions, self.there = questions, True
+
+    def call(self, method: str, path: str, **_: str) -> object:
+        if path == "nodes/pve1/tasks":
+            self.questions -= 1
+            return [{"type": "qmstart"}] if self.questions >= 0 else []
+        assert self.questions < 0, "half made, it has no name; half started, it cannot be deleted"
+        if method == "DELETE":
+            self.there = False
+        if path.endswith("/config"):
+            return {"name": "gpu-1", "tags": "lyceum;worker"}
+        if path.endswith("/status/current"):
+            return {"status": "stopped"}
+        return [{"poolid": "campus"}] if path == "pools" else [{"vmid": 141}] if self.there else []
+
+
+def test_a_machine_that_proxmox_still_makes_is_taken_back_when_it_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    pve = Creating(3)
+    monkeypatch.setattr(settle, "proxmox", lambda _: pve)
+    site = SimpleNamespace(proxmox=SimpleNamespace(pool="campus"))
+    engine = cast("Engine", SimpleNamespace(stack=SimpleNamespace(site=site)))
+    settle._take_back_vm(engine, {"name": "gpu-1", "vmId": 141, "nodeName": "pve1"})
+
+    assert not pve.there

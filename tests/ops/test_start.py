@@ -3,11 +3,13 @@
 import subprocess
 import sys
 
+import httpx
 import pytest
 
 from config.check import PROJECT
-from ops.__main__ import COMMANDS, FORESEEN, foreseen
+from ops.__main__ import COMMANDS, FORESEEN, foreseen, sentence
 from ops.lazy import load, summary
+from tests.ops.objects import answered
 
 HEAVY = {"pulumi", "pulumi_kubernetes", "pulumi_proxmoxve", "pulumi_command", "grpc"}
 """Packages that take half a second and more, and that only the program needs."""
@@ -64,7 +66,13 @@ def test_a_foreseen_error_is_recognised_by_its_name(kind: str) -> None:
 
 
 def test_an_error_that_nobody_foresaw_is_no_sentence() -> None:
-    assert not foreseen(ValueError("a mistake of ours"))
+    assert sentence(ValueError("a mistake of ours")) == ""
+    assert sentence(answered(404)) == "", "asking again would not help"
+
+
+@pytest.mark.parametrize("error", [httpx.ConnectError("refused"), answered(500)], ids=["no-answer", "no-leader"])
+def test_an_api_on_its_way_to_another_server_is_a_sentence_with_a_remedy(error: Exception) -> None:
+    assert "Run the same command again" in sentence(error)
 
 
 def test_a_command_that_is_not_there_is_answered_with_the_nearest() -> None:

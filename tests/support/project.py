@@ -104,10 +104,16 @@ class Project:
 
     def status(self) -> dict[str, Any]:
         """What `lyceum status` reports, whether all is well or not."""
-        process = self.start("status", "dev", "--json")
-        text, _ = process.communicate(timeout=5 * MINUTES)
-        report: dict[str, Any] = json.loads(text)
-        return report
+        end = time.monotonic() + 2 * MINUTES
+        while True:
+            text, _ = self.start("status", "dev", "--json").communicate(timeout=5 * MINUTES)
+            try:
+                report: dict[str, Any] = json.loads(text)
+            except ValueError:  # the API's address moves just now, which is an error of one line
+                assert time.monotonic() < end, f"no report, but:\n{text}"
+                time.sleep(2)
+            else:
+                return report
 
     def state(self) -> dict[str, Any]:
         """The stack's state."""
@@ -210,9 +216,10 @@ def _signal(entries: Iterable[Path], number: signal.Signals) -> None:
 def below(pid: int) -> list[Path]:
     """Every process that a process has started, directly or not, by its directory in /proc."""
     found = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in _children(task):
-            found += [Path(f"/proc/{child}"), *below(int(child))]
+    with suppress(OSError):  # it has just ended
+        for task in Path(f"/proc/{pid}/task").glob("*/children"):
+            for child in _children(task):
+                found += [Path(f"/proc/{child}"), *below(int(child))]
     return found
 
 

@@ -35,8 +35,9 @@ def on(campus: Project, machine: str, script: str) -> str:
 
 def answers(campus: Project) -> bool:
     """Whether the API answers at its address."""
-    process = campus.start("lab", "kubectl", "--", "get", "--raw", "/readyz", "--request-timeout=5s")
-    process.communicate(timeout=2 * MINUTES)
+    there = f"--server=https://{API}:6443"
+    process = campus.start("lab", "kubectl", "--", "get", "--raw", "/readyz", "--request-timeout=5s", there)
+    process.communicate(timeout=5 * MINUTES)
     return process.returncode == 0
 
 
@@ -68,7 +69,7 @@ def interrupted(campus: Project, times: int) -> str:
         os.killpg(process.pid, signal.SIGINT)
         more, _ = until_it_prints(process, "press again to stop at once")
         printed += more
-    rest, _ = process.communicate(timeout=2 * MINUTES)
+    rest, _ = process.communicate(timeout=5 * MINUTES)
     assert process.returncode not in {0, None}
     return printed + rest
 
@@ -112,11 +113,12 @@ def test_a_machine_that_the_network_swallows_is_told_by_its_address_and_the_next
     """S4: nobody hangs up, so only the keepalive can notice."""
     let_gpu_1_join_again(campus, 3)
     process = campus.start("up", "dev", "--yes")
-    printed, there = until_it_prints(process, JOINS)
+    # The session is open then: a machine that is cut off before is dialled for minutes, and told otherwise.
+    printed, there = until_it_prints(process, "systemctl restart k3s-agent")
     assert there, f"gpu-1 did not join again:\n{printed}"
     campus.lyceum("lab", "faults", "cut", "gpu-1")
     try:
-        rest, _ = process.communicate(timeout=4 * MINUTES)
+        rest, _ = process.communicate(timeout=10 * MINUTES)
     finally:
         campus.lyceum("lab", "faults", "heal", "gpu-1")
 
@@ -154,7 +156,7 @@ def test_an_etcd_that_refuses_to_write_is_told_and_one_command_makes_it_write_ag
     canary.until(lambda: not answers(campus), "nobody holds the API's address: its lease is a write as well")
     for command in ("status", "dev"), ("node", "remove", "dev", "gpu-2"):
         process = campus.start(*command)
-        told, _ = process.communicate(timeout=2 * MINUTES)
+        told, _ = process.communicate(timeout=5 * MINUTES)
         assert process.returncode != 0
         assert "etcd is full (alarm NOSPACE" in told, f"{command} says:\n{told}"
         assert "Remedy: ./lyceum etcd defragment dev" in told
@@ -188,6 +190,6 @@ def test_without_two_of_three_servers_nothing_is_touched_and_the_way_out_is_told
         assert "2 of 3 servers are down (server-2: switched off, server-3: switched off)" in text
         assert "./lyceum restore dev --dry-run" in text
     assert (file.read_bytes(), campus.machines().keys()) == before, "neither the state nor a machine may have changed"
-    canary.until(lambda: campus.status()["healthy"], "the cluster is back", 240)
+    canary.until(lambda: campus.status()["healthy"], "the cluster is back")
     canary.whole(campus, *NODES)
     canary.sings(campus)

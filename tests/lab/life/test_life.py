@@ -152,7 +152,7 @@ def test_after_a_power_failure_of_everything_the_cluster_comes_back(campus: Proj
     plug(campus, *TWO)
     power(campus, *TWO)
 
-    canary.until(lambda: campus.status()["healthy"], "everything is ready again", 240)
+    canary.until(lambda: campus.status()["healthy"], "everything is ready again")
     canary.whole(campus, *TWO)
 
 

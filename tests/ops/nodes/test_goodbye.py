@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import httpx
 import pytest
 
 from ops.nodes import drain
@@ -11,7 +12,7 @@ from ops.nodes.machine import Machine, NotOursError, look
 from ops.nodes.objections import Word
 from ops.nodes.osds import purge, purged
 from tests.ops.fake_kube import FakeKube, FakePve
-from tests.ops.objects import budget, node, osd, pod, servers
+from tests.ops.objects import answered, budget, node, osd, pod, servers
 
 VM = Machine("gpu-1", 141, "pve1", "urn:gpu-1")
 SERVER = Machine("server-2", 141, "pve1", "urn:server-2")
@@ -144,6 +145,22 @@ def test_a_pod_that_waits_for_a_finalizer_says_so() -> None:
     stuck["metadata"] |= {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["example.org/hold"]}
     with pytest.raises(BlockedError, match="waits for finalizer example"):
         drain.drain(FakeKube([node("gpu-1")], [stuck]), "gpu-1", 0)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("answer", [answered(500), httpx.ConnectError("the address is moving")], ids=["500", "silent"])
+def test_an_api_without_a_leader_does_not_end_a_drain(answer: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    kube = FakeKube([node("gpu-1")], [pod("web", owner="ReplicaSet/web")])
+    post, answers = kube.post, iter([answer])
+
+    def once(path: str, body: dict[str, Any]) -> httpx.Response:
+        for error in answers:
+            raise error
+        return post(path, body)
+
+    monkeypatch.setattr(kube, "post", once)
+    drain.drain(kube, "gpu-1", 5, every=0)  # type: ignore[arg-type]
+
+    assert kube.pods == []
 
 
 def test_pods_on_a_silent_node_are_not_waited_for() -> None:

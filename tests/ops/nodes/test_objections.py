@@ -112,6 +112,16 @@ def test_a_goodbye_that_was_cut_is_not_held_up_by_its_own_doing(
     assert bool(objections(going_on(seen, {"gpu-1", "gpu-2"}))) is stays
 
 
+@pytest.mark.parametrize(("leaving", "stays"), [("gpu-1", False), ("gpu-2", True)])
+def test_the_osds_of_a_node_that_fell_silent_are_down_before_the_api_says_so(leaving: str, stays: bool) -> None:
+    """It marks one pod after the other, so Ceph may miss a monitor while the OSD beside it still seems to run."""
+    nodes = [node("gpu-1", ready=False), node("gpu-2"), node("gpu-3")]
+    warns = ceph("HEALTH_WARN", "MON_DOWN")
+    seen = picture(leaving, nodes=nodes, ceph=warns, pools=[pool(2)], osds=where_down())
+
+    assert bool(objections(going_on(seen, {leaving}))) is stays
+
+
 @pytest.mark.parametrize(
     ("checks", "drained", "stays"),
     [

@@ -201,6 +201,22 @@ def test_osds_go_down_only_while_ceph_is_well(health: str, rests: bool) -> None:
     assert ceph_rests(picture("gpu-1", osds=[osd(0, "gpu-2")], ceph=ceph(health))), "it holds no OSD"
 
 
+def test_an_osd_that_is_down_counts_before_rook_has_looked() -> None:
+    """It looks once a minute; the next node could go down on a word from before the last one did."""
+    down = [osd(0, "gpu-1"), osd(1, "gpu-2", ready=0)]
+    assert not ceph_rests(picture("gpu-1", osds=down, ceph=ceph("HEALTH_OK")))
+
+
+def test_a_node_is_well_only_when_its_kubelet_has_spoken_after_the_reboot() -> None:
+    """Its Ready is from before for as long as the API takes to notice a silence: fifty seconds."""
+    kube = cluster()
+    kube.silent = {"gpu-1"}
+    with pytest.raises(StuckError, match="its kubelet has not reported since"):
+        turn(kube, Machine()).take()
+
+    assert kube.log[-1] == "cordon gpu-1", "it takes no work yet"
+
+
 def test_what_was_begun_comes_first_then_servers_then_the_idle() -> None:
     found = [server(1), server(2), worker(1, gpus=2), worker(2), worker(3, well=False), worker(4, well=False)]
     servers_, agents = order(found, {one.name for one in found}, marked={"server-2", "gpu-4"})

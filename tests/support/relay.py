@@ -18,6 +18,7 @@ class Relay:
         self._open: list[socket.socket] = []
         self._silenced: set[socket.socket] = set()
         self._room: int | None = None
+        self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._accept, daemon=True).start()
@@ -29,13 +30,15 @@ class Relay:
 
     def silence(self, *, after: int = 0) -> None:
         """Swallows what comes over the connections that there are; over later ones too, once so many bytes have passed."""
-        self._silenced.update(self._open)
-        self._room = after or None
+        with self._lock:
+            self._silenced.update(self._open)
+            self._room = after or None
 
     def mend(self) -> None:
         """New connections work again; those that fell silent stay so."""
-        self._silenced.update(self._open)
-        self._room = None
+        with self._lock:
+            self._silenced.update(self._open)
+            self._room = None
 
     def _accept(self) -> None:
         with suppress(OSError):  # the listener was closed
@@ -49,10 +52,11 @@ class Relay:
     def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
         with suppress(OSError):  # one of the two was closed
             while data := source.recv(CHUNK):
-                if self._room is not None:
-                    self._room -= len(data)
-                    if self._room < 0:
-                        self._silenced.update({source, sink})
+                with self._lock:
+                    if self._room is not None:
+                        self._room -= len(data)
+                        if self._room < 0:
+                            self._silenced.update({source, sink})
                 if source not in self._silenced:
                     sink.sendall(data)
             if source not in self._silenced:

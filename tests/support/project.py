@@ -53,9 +53,12 @@ class Project:
         return {key: value for key, value in os.environ.items() if not key.startswith(("PULUMI_", "LYCEUM_LAB"))}
 
     def start(self, *arguments: str, terminal: bool = False) -> subprocess.Popen[str]:
-        """Starts a command and returns at once; as a group of processes of its own, as a terminal would, where asked."""
+        """Starts a command and returns at once; as a group of processes of its own, as a terminal would, where asked.
+
+        A terminal's command hears interrupts, also where these tests run in the background of a script, which ignores them.
+        """
         return subprocess.Popen(
-            ["./lyceum", *arguments],
+            [*(("env", "--default-signal=INT") if terminal else ()), "./lyceum", *arguments],
             cwd=self.path,
             env=self.environment,
             stdin=subprocess.DEVNULL,

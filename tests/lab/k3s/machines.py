@@ -23,6 +23,7 @@ Description=Lightweight Kubernetes
 StartLimitIntervalSec=0
 [Service]
 Type=notify
+KillMode=process
 ExecStart=/usr/local/bin/k3s {role}
 TimeoutStartSec=0
 Restart=no

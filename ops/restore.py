@@ -5,6 +5,7 @@ graph; workers, and what runs on them, are left alone and find the cluster again
 """
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,10 +20,14 @@ from ops.backups import BackupError, Note, choose, generation, verify
 from ops.console import REFUSED, console, fail, step
 from ops.engine import PARALLEL, Engine, State
 from ops.escrow import OBJECT, STATE, read, unseal, unseal_state
+from ops.kube import Kube
 from ops.lost import without_machines
-from ops.nodes import machine
+from ops.nodes import machine, osds
 from ops.nodes.commands import begin
+from ops.nodes.goodbye import forget
+from ops.nodes.leave import reachable
 from ops.nodes.machine import Machine, NotOursError
+from ops.nodes.picture import is_ready
 from ops.remote import host_keys
 from ops.removal import unprotected
 from ops.safekeeping import directory, fetched, named, newer, store_of
@@ -30,11 +35,14 @@ from ops.secrets import store as keep_secret
 from ops.settle import proxmox, settle
 from ops.stack import Stack
 from ops.tokens.save import save_tokens
+from ops.wait import NotYetError, OverdueError, patiently
 
 if TYPE_CHECKING:
     from ops.s3 import Store, Stored
 
 SETTING = "restore-from"
+SILENT_SECONDS = 120
+"""The API calls a node silent after fifty seconds; its word for one from a snapshot begins anew."""
 
 
 def restore(
@@ -88,7 +96,10 @@ def restore(
             journal.record(stack, "restore", {"from": file.name, "host_keys": host_keys(state), "nodes": servers})
         chosen.set(SETTING, str(file))
         _take_up(chosen, number)
-        lost = _lost(engine, list(known.values()))
+        # Workers too: the engine would take a VM that is gone for what it was.
+        lost = {one.name: one.host for one in machine.lost(engine, known.values())}
+        if lost:
+            console.print(f"[yellow]![/] gone from Proxmox, made anew: {', '.join(sorted(lost))}")
         going = [one for one in going if one.name not in lost]
         _switch_off(engine, going)
         engine.replace_state(without_machines(unprotected(state, {one.urn for one in going}), lost, lost.values()))
@@ -97,6 +108,8 @@ def restore(
         if code := engine.run(*common, *replaced, lock=lock):
             fail(f"the restore is not complete; run it again: it goes on where it stopped (code {code})", code)
         save_tokens(engine)
+        if kube := reachable(engine):
+            forget_departed(kube, set(machine.machines(engine.export())))
         chosen.set(SETTING, None)
         journal.record(stack, "restored", {"from": file.name, "nodes": servers})
         raise typer.Exit(engine.run(*common, lock=lock))
@@ -180,16 +193,29 @@ def still_old(entries: list[State], servers: list[str], keys: dict[str, str]) ->
     return servers
 
 
-def _lost(engine: Engine, known: list[Machine]) -> dict[str, str]:
-    """Machines that Proxmox no longer has, workers too, with their hosts: the engine would take them for what they were."""
-    pve = proxmox(engine)
+def forget_departed(kube: Kube, known: set[str]) -> None:
+    """Forgets machines that left after the snapshot was taken: it brings their Nodes back, and nobody will keep them.
+
+    Args:
+        kube: The restored cluster.
+        known: Names of the machines that there are.
+    """
+
+    def silent() -> list[str]:
+        strangers = [node for node in kube.items("/api/v1/nodes") if node["metadata"]["name"] not in known]
+        if alive := [node["metadata"]["name"] for node in strangers if is_ready(node)]:
+            raise NotYetError(f"{', '.join(alive)} may be alive, and is none of our machines")
+        return [node["metadata"]["name"] for node in strangers]
+
     try:
-        lost = {one.name: one.host for one in known if machine.look(pve, one) is None}
-    except (PveError, NotOursError) as error:
-        fail(str(error))
-    if lost:
-        console.print(f"[yellow]![/] gone from Proxmox, made anew: {', '.join(sorted(lost))}")
-    return lost
+        names = patiently("Kubernetes to miss machines that are gone", SILENT_SECONDS, silent)
+    except OverdueError as error:
+        console.print(f"[yellow]![/] {error}: its Node is left alone")
+        return
+    for name in names:
+        with step(f"forget {name}, which left after the snapshot"):
+            forget(kube, name)
+            patiently("the API", SILENT_SECONDS, partial(osds.forget, kube, name))
 
 
 def _switch_off(engine: Engine, going: list[Machine]) -> None:

@@ -78,7 +78,7 @@ class Goodbye:
             Step("hand its Ceph data over", self._handed_over, self._hand_over),
             off,
             Step("give up its vote in etcd", self._has_no_vote, self._give_up_vote),
-            Step("forget the node", self._forgotten, self._forget),
+            Step("forget the node", self._forgotten, lambda: forget(kube, name)),
             Step(
                 "forget its OSDs",
                 lambda: not osds.osds_on(kube, name) and not osds.jobs_of(kube, name),
@@ -132,18 +132,21 @@ class Goodbye:
         patiently("the API to take the mark", VOTE_SECONDS, lambda: self._kube.patch(path, mark))
         until(f"etcd to let {self.machine.name} go", VOTE_SECONDS, self._has_no_vote)
 
-    def _password(self) -> str:
-        return f"/api/v1/namespaces/kube-system/secrets/{self.machine.name}.node-password.k3s"
-
     def _forgotten(self) -> bool:
-        return self._gone() and self._kube.find(self._password()) is None
+        return self._gone() and self._kube.find(_password(self.machine.name)) is None
 
-    def _forget(self) -> None:
-        path = f"/api/v1/nodes/{self.machine.name}"
-        patiently("the API to delete the node", FORGET_SECONDS, lambda: self._kube.delete(path))
-        until(f"the Node {self.machine.name} to be gone", FORGET_SECONDS, self._gone)
-        # K3s deletes the password with the Node; one that is left would refuse the next machine of this name (k3s#802).
-        patiently("the API to delete the password", FORGET_SECONDS, lambda: self._kube.delete(self._password()))
+
+def forget(kube: Kube, name: str) -> None:
+    """Deletes the Node of a machine that is off or gone, and what K3s knows it by."""
+    path = f"/api/v1/nodes/{name}"
+    patiently("the API to delete the node", FORGET_SECONDS, lambda: kube.delete(path))
+    until(f"the Node {name} to be gone", FORGET_SECONDS, lambda: kube.find(path) is None)
+    # K3s deletes the password with the Node; one that is left would refuse the next machine of this name (k3s#802).
+    patiently("the API to delete the password", FORGET_SECONDS, lambda: kube.delete(_password(name)))
+
+
+def _password(name: str) -> str:
+    return f"/api/v1/namespaces/kube-system/secrets/{name}.node-password.k3s"
 
 
 def has_left_etcd(node: Object) -> bool:

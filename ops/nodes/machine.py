@@ -92,15 +92,20 @@ def look(pve: Pve, machine: Machine) -> dict[str, Any] | None:
     return vm
 
 
+def lost(engine: Engine, known: Collection[Machine]) -> list[Machine]:
+    """Those that Proxmox no longer has."""
+    have = vm_ids(engine) if known else set[int]()
+    return [one for one in known if one.vm_id not in have]
+
+
 def released(engine: Engine, state: State, going: Collection[Machine]) -> State:
     """The state in which these machines may go: without protection, and without those that Proxmox no longer has.
 
     The engine would ask Proxmox to delete those once more, and a token of the pool gets 403 for a VM that is in no pool.
     """
-    have = vm_ids(engine) if going else set[int]()
-    if lost := {one.name for one in going if one.vm_id not in have}:
-        console.print(f"[dim]{', '.join(sorted(lost))}: gone from Proxmox already[/]")
-    return without_machines(unprotected(state, {one.urn for one in going}), lost)
+    if gone := {one.name for one in lost(engine, going)}:
+        console.print(f"[dim]{', '.join(sorted(gone))}: gone from Proxmox already[/]")
+    return without_machines(unprotected(state, {one.urn for one in going}), gone)
 
 
 def is_off(pve: Pve, machine: Machine) -> bool:

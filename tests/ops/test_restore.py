@@ -11,13 +11,16 @@ import pytest
 from config.backup_keys import fingerprint
 from config.derived import token_hash
 from config.tokens import Generations, Kind, token
-from ops import passphrase
+from ops import passphrase, restore
 from ops.backups import BackupError, Note, generation, listed, read_note, verify, write_note
 from ops.escrow import OBJECT, seal
+from ops.kube import Kube
 from ops.lost import without_machines
-from ops.restore import _chosen, _seed, _take_up
+from ops.restore import _chosen, _seed, _take_up, forget_departed
 from ops.s3 import Store, Stored
 from ops.stack import Stack
+from tests.ops.fake_kube import FakeKube
+from tests.ops.objects import node, osd
 
 SEED, OTHER = "5eed" * 16, "0ddd" * 16
 SITE, T0 = "arena", 1_800_000_000
@@ -231,3 +234,23 @@ def test_a_machine_that_is_gone_is_forgotten_and_what_waited_for_it_is_not() -> 
     assert [one["urn"] for one in left] == ["urn:x::pve2-image", "urn:x::gpu-10-vm", "urn:x::k3s-members"]
     assert left[-1]["dependencies"] == ["urn:x::gpu-10-vm"]
     assert left[-1]["propertyDependencies"] == {"triggers": ["urn:x::gpu-10-vm"]}
+
+
+def test_machines_that_left_after_the_snapshot_are_forgotten_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The snapshot brings their Nodes back, with nobody to keep them, and with the OSDs that were handed over."""
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    kube = FakeKube([node("gpu-1"), node("gpu-9", ready=False)], osds=[osd(1, "gpu-1"), osd(2, "gpu-9")])
+    forget_departed(cast("Kube", kube), {"gpu-1"})
+
+    assert kube.log == ["delete gpu-9", "delete gpu-9.node-password.k3s", "delete rook-ceph-osd-2"]
+
+
+def test_a_machine_that_is_alive_is_left_alone_though_it_is_none_of_ours(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(restore, "SILENT_SECONDS", 0)
+    kube = FakeKube([node("gpu-1"), node("laptop")])
+    forget_departed(cast("Kube", kube), {"gpu-1"})
+
+    assert kube.log == []
+    assert "laptop may be alive" in capsys.readouterr().out

@@ -157,7 +157,10 @@ def test_after_a_power_failure_of_everything_the_cluster_comes_back(campus: Proj
 
 
 def test_after_the_loss_of_all_servers_a_backup_brings_everything_back(campus: Project) -> None:
+    departed = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "gpu-9"}}
+    canary.apply(campus, departed)
     campus.lyceum("backup", "now", "dev")
+    campus.kubectl("delete", "node", "gpu-9")
     late = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "late", "namespace": "canary"}}
     canary.apply(campus, late)
     plug(campus, *SERVERS)

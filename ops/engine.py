@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+from ops import filestate
 from ops.console import FAILED, console, fail
 from ops.stack import PROJECT, STATE, Stack
 
@@ -51,6 +52,8 @@ class Engine:
 
     def _quietly(self, command: list[str], text: str | None = None) -> subprocess.CompletedProcess[str]:
         """Runs a command away from the terminal, with a text on its standard input."""
+        if self._files:
+            filestate.mend(self._files)
         environment = self.stack.environment
         return subprocess.run(
             command, cwd=PROJECT, env=environment, input=text, capture_output=True, text=True, check=False
@@ -61,10 +64,14 @@ class Engine:
 
     def init(self) -> None:
         """Makes the stack in the backend if it is not there."""
-        if url := self.stack.environment["PULUMI_BACKEND_URL"].removeprefix("file://"):
-            Path(url).mkdir(parents=True, exist_ok=True)
+        if self._files:
+            self._files.mkdir(parents=True, exist_ok=True)
         if not self._known():
             self.ask("stack", "init")
+
+    @property
+    def _files(self) -> Path | None:
+        return filestate.directory(self.stack.environment["PULUMI_BACKEND_URL"])
 
     def _known(self) -> bool:
         known = self._quietly(["pulumi", "stack", "ls", "--json"])

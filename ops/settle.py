@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from components.hosts.pve import Pve, PveError, wait_for
+from ops import filestate
 from ops.console import console, fail
 from ops.engine import Engine, State
 from ops.kube import MOVE_SECONDS, Kube
@@ -49,11 +50,10 @@ def settle(engine: Engine) -> State:
 
 def _release_lock(engine: Engine) -> None:
     """The file backend's lock names its process; that of a dead process on this machine means nothing."""
-    backend = engine.stack.environment["PULUMI_BACKEND_URL"]
-    if not backend.startswith("file://"):
+    backend = filestate.directory(engine.stack.environment["PULUMI_BACKEND_URL"])
+    if backend is None:
         return
-    locks = Path(backend.removeprefix("file://")) / ".pulumi" / "locks"
-    for lock in locks.glob(f"**/{engine.stack.name}/*.json"):
+    for lock in backend.glob(f".pulumi/locks/**/{engine.stack.name}/*.json"):
         try:
             until(f"whoever works on `{engine.stack.name}` to end", LAST_WORD_SECONDS, partial(_let_go, lock))
         except OverdueError:

@@ -63,10 +63,10 @@ def foreseen(error: Exception) -> bool:
 
 def sentence(error: Exception) -> str:
     """What to tell people of an error; empty where it is a mistake of ours, of which they get the traceback."""
-    from ops.wait import passing  # noqa: PLC0415 - commands that go well start faster without it
-
     if foreseen(error):
         return str(error)
+    from ops.wait import passing  # noqa: PLC0415 - commands that go well start faster without it
+
     why = passing(error)
     return why and f"the cluster's API: {why}. Run the same command again: it goes on where it stopped"
 

@@ -25,13 +25,13 @@ def mend(backend: Path) -> None:
     """Takes away attributes that a kill has cut off."""
     for file in (found for pattern in READ for found in backend.glob(pattern)):
         with suppress(FileNotFoundError):  # a command beside this one has just written it anew
-            if not _whole(file.read_text()):
+            if not _whole(file.read_bytes()):
                 file.unlink()
 
 
-def _whole(text: str) -> bool:
+def _whole(content: bytes) -> bool:
     try:
-        json.loads(text)
+        json.loads(content)
     except ValueError:
         return False
     return True

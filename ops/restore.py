@@ -5,7 +5,6 @@ graph; workers, and what runs on them, are left alone and find the cluster again
 """
 
 import json
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -215,7 +214,7 @@ def forget_departed(kube: Kube, known: set[str]) -> None:
     for name in names:
         with step(f"forget {name}, which left after the snapshot"):
             forget(kube, name)
-            patiently("the API", SILENT_SECONDS, partial(osds.forget, kube, name))
+            osds.forget(kube, name)
 
 
 def _switch_off(engine: Engine, going: list[Machine]) -> None:

@@ -123,16 +123,16 @@ def _deleted(engine: Engine, inputs: State) -> bool:
 
     def decided() -> str | None:
         # The task before the VM: a VM that is gone when its task has ended must not be taken for one that is there.
-        if _at_work(pve, inputs["nodeName"], vm_id):
+        if _at_work(pve, inputs["nodeName"], vm_id, typefilter="qmdestroy"):
             return None
         return "there" if vm_id in vm_ids(engine) else "gone"
 
     return wait_for(f"Proxmox to delete VM {vm_id}", 120, decided) == "gone"
 
 
-def _at_work(pve: Pve, node: str, vm_id: int) -> bool:
-    """Whether a task of Proxmox still works on a VM."""
-    tasks = pve.call("GET", f"nodes/{node}/tasks", source="active", vmid=str(vm_id))
+def _at_work(pve: Pve, node: str, vm_id: int, **only: str) -> bool:
+    """Whether a task of Proxmox, or only one of a type, still works on a VM."""
+    tasks = pve.call("GET", f"nodes/{node}/tasks", source="active", vmid=str(vm_id), **only)
     return any("endtime" not in task for task in tasks)
 
 

@@ -11,8 +11,8 @@ from ops.console import aside
 
 SAY_EVERY = 10.0
 """Seconds between two lines that say what is waited for."""
-TROUBLE = (httpx.TransportError, PveError)
-"""What an address that moves between servers looks like: not an answer, not an error of ours."""
+TROUBLE = (httpx.TransportError, PveError, httpx.HTTPStatusError)
+"""What an address that moves between servers may look like; `passing` tells it from an error of ours."""
 _T = TypeVar("_T")
 
 
@@ -45,7 +45,7 @@ def until(what: str, seconds: float, check: Callable[[], _T | None], *, every: f
                 return answer
         except NotYetError as error:
             reason = str(error)
-        except (*TROUBLE, httpx.HTTPStatusError) as error:
+        except TROUBLE as error:
             if not (reason := passing(error)):
                 raise
         now = time.monotonic()

@@ -59,7 +59,7 @@ def drain(kube: Kube, name: str, seconds: float, *, ignore_budgets: bool = False
             if not pods:
                 return
             reasons = [_evict(kube, pod, ignore_budgets=ignore_budgets) for pod in pods]
-        except (*TROUBLE, httpx.HTTPStatusError) as error:
+        except TROUBLE as error:
             if not (why := passing(error)):
                 raise
             pods, reasons = [], [f"the API does not answer: {why}"]

@@ -82,7 +82,7 @@ class Goodbye:
             Step(
                 "forget its OSDs",
                 lambda: not osds.osds_on(kube, name) and not osds.jobs_of(kube, name),
-                lambda: patiently("the API", FORGET_SECONDS, lambda: osds.forget(kube, name)),
+                lambda: osds.forget(kube, name),
             ),
         ]
 

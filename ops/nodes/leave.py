@@ -97,10 +97,8 @@ def reachable(engine: Engine) -> Kube | None:
 
     Ends the command where there is one and it does not answer: what a node holds cannot be known then.
     """
-    if not kubeconfig_of(engine):
-        return None
     kube = Kube.of(engine, MOVE_SECONDS)
-    if kube is None:
+    if kube is None and kubeconfig_of(engine):
         fail(
             outage.reason(engine)
             or f"the API of {engine.stack.site.title} does not answer, so nobody knows what the node holds. "

@@ -10,7 +10,7 @@ from ops.wait import patiently, until
 
 PURGE_SECONDS = 4 * 3600.0
 """A full 500 GiB disk moves in two to three hours over 1 Gbit/s."""
-BEGIN_SECONDS = 120
+API_SECONDS = 120
 ACCOUNT = "rook-ceph-purge-osd"
 NODE_LABEL = "lyceum.io/leaving"
 _JOBS = f"/apis/batch/v1/namespaces/{ROOK}/jobs"
@@ -35,7 +35,7 @@ def purge(kube: Kube, osd: Object, seconds: float = PURGE_SECONDS) -> None:
     Raises:
         OverdueError: its copies did not find another place in time.
     """
-    patiently("the API", BEGIN_SECONDS, lambda: _begin(kube, osd))
+    patiently("the API", API_SECONDS, lambda: _begin(kube, osd))
     until(f"Ceph to do without OSD {osd_id(osd)}", seconds, lambda: purged(kube, osd), every=2)
 
 
@@ -54,6 +54,10 @@ def jobs_of(kube: Kube, name: str) -> list[Object]:
 
 def forget(kube: Kube, name: str) -> None:
     """Deletes what is left of the OSDs of a node that is gone, and the jobs that purged them."""
+    patiently("the API", API_SECONDS, lambda: _delete(kube, name))
+
+
+def _delete(kube: Kube, name: str) -> None:
     for job in jobs_of(kube, name):
         kube.delete(f"{_JOBS}/{job['metadata']['name']}?propagationPolicy=Background")
     for osd in osds_on(kube, name):

@@ -60,7 +60,7 @@ class Deleting:
     def call(self, method: str, path: str, **parameters: str) -> list[dict[str, object]]:
         assert method == "GET", "what the engine deletes, it deletes"
         if path == "nodes/pve1/tasks":
-            assert parameters == {"source": "active", "vmid": "141"}
+            assert parameters == {"source": "active", "typefilter": "qmdestroy", "vmid": "141"}
             self.questions -= 1
             return [{"type": "qmdestroy"}] if self.questions >= 0 else [{"type": "qmdestroy", "endtime": 7}]
         if path == "pools":

@@ -170,8 +170,7 @@ class Project:
         engine = self._engine(process)
         time.sleep(after)
         if engine.exists():
-            with suppress(ProcessLookupError):  # it has just ended
-                os.kill(int(engine.name), signal.SIGKILL)
+            _signal([engine], signal.SIGKILL)
         process.communicate(timeout=5 * MINUTES)
 
     def _engine(self, process: subprocess.Popen[str]) -> Path:

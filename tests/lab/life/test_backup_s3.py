@@ -88,8 +88,7 @@ def forget_everything(campus: Project) -> None:
 
 
 def burn(campus: Project) -> None:
-    inside = ["nsenter", "--target", (campus.run / "campus.pid").read_text().split()[0], "--net"]
-    subprocess.run([*inside, sys.executable, "-c", BURN, str(campus.run)], cwd=campus.path, check=True)
+    subprocess.run([*campus.inside(), sys.executable, "-c", BURN, str(campus.run)], cwd=campus.path, check=True)
     assert campus.machines() == {}
 
 

@@ -13,8 +13,8 @@ from components.hosts.fleet import Fleet, FleetArgs
 from components.platform.ingress import address
 from components.platform.platform import Platform, PlatformArgs
 from components.workspaces.workspaces import Workspaces, WorkspacesArgs
-from config.deployed import fixed
-from config.derived import USER
+from config.immutable import fixed
+from config.key_derivation import USER
 from config.load import load
 from config.tokens import Kind, purpose
 

@@ -11,8 +11,8 @@ import sys
 import time
 from pathlib import Path
 
-from ops.engine import Engine
-from ops.stack import PROJECT, Stack
+from ops.engine.engine import Engine
+from ops.engine.stack import PROJECT, Stack
 
 RESULTS = Path(__file__).parent / "results"
 SITES = {"dev": ("lab", "alpha"), "prod": ("forty-workstations", "all")}

@@ -5,7 +5,7 @@ import resource
 import subprocess
 import sys
 
-from config.check import PROJECT
+from config.validate import PROJECT
 
 RUNS = 5
 COMMANDS = (["--help"], ["validate", "lab"], ["show", "lab"], ["status", "dev"])

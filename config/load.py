@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pulumi
 
-from config.check import PROJECT, SITES, SiteError, load_site
 from config.hosts import Node
 from config.secrets import MissingSecretError, Secrets, load_secrets
 from config.site import STAGES, Site
 from config.tokens import SETTING, Generations, GenerationsError, read
+from config.validate import PROJECT, SITES, SiteError, load_site
 
 __all__ = ["PROJECT", "SITES", "Settings", "load", "load_site"]
 

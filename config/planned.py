@@ -6,7 +6,7 @@ are not demanded before something uses them.
 
 from collections.abc import Iterator
 
-from config.document import Document, Place
+from config.yaml_source import Document, Place
 
 PLANNED: dict[str, str] = {
     "desktops": "R8",

@@ -12,10 +12,10 @@ from pydantic_core import PydanticUndefined
 
 from config.base import AddressRange, Model, size_text
 from config.gpus import CARDS
-from config.needs import ALWAYS, FURTHER
+from config.introspection import fields, inner, is_size
 from config.planned import PLANNED
+from config.required_secrets import ALWAYS, FURTHER
 from config.site import STAGES, Site
-from config.tree import fields, inner, is_size
 
 HEAD = """# Settings of a site
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pulumi
 
-from config.derived import derived_text, ssh_private_pem, ssh_public_line
-from config.needs import GIVEN, needs
+from config.key_derivation import derived_text, ssh_private_pem, ssh_public_line
+from config.required_secrets import GIVEN, needs
 from config.site import Site
 
 PREVIEW = {"seed": "00" * 32, "proxmox-token": "preview@pve!preview=00000000-0000-0000-0000-000000000000"}
@@ -25,7 +25,7 @@ class Secrets:
     Attributes:
         seed: Root of the derived ones.
         proxmox_token: Proxmox API token.
-        given: Everything else that the site needs, by name (see `config.needs`).
+        given: Everything else that the site needs, by name (see `config.required_secrets`).
     """
 
     seed: pulumi.Output[str]

@@ -37,7 +37,7 @@ class SecretFile(Model):
 class Site(Model):
     """One campus.
 
-    The fields are checked one by one here, and against each other in `config.rules`; only `config.check` and what builds
+    The fields are checked one by one here, and against each other in `config.rules`; only `config.validate` and what builds
     on it give a site whose names resolve and whose addresses are unique.
     """
 

@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from config.check import PROJECT, SITES, Problem, problems
-from config.document import Document, UnreadableError, read
-from config.needs import NAMES
+from config.required_secrets import NAMES
 from config.rules.finding import Finding
 from config.rules.nearest import did_you_mean
 from config.rules.plain_text import plain_text
 from config.site import STAGES
 from config.tokens import SETTING
+from config.validate import PROJECT, SITES, Problem, problems
+from config.yaml_source import Document, UnreadableError, read
 
 TOP = ("config", "encryptionsalt", "encryptedkey", "secretsprovider", "environment")
 PLAIN = ("site", "stage", "cluster-ca", "out-of-service", SETTING)

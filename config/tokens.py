@@ -9,7 +9,7 @@ from enum import StrEnum
 from pydantic import Field, ValidationError
 
 from config.base import Model
-from config.derived import derived_text, token_hash
+from config.key_derivation import derived_text, token_hash
 
 SETTING = "token-generations"
 """In the stack's configuration; absent until a token was rotated for the first time."""

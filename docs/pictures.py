@@ -11,8 +11,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from ops.engine import Engine
-from ops.stack import PROJECT, Stack
+from ops.engine.engine import Engine
+from ops.engine.stack import PROJECT, Stack
 
 IMAGES = PROJECT / "docs" / "images"
 NOISE = re.compile(r"pulumi:providers:|pulumi:pulumi:Stack")

@@ -53,7 +53,7 @@ def up(
             state = "is up already"
         else:
             # Only now: the settings' modules take longer to load than everything else here.
-            from config.check import load_site  # noqa: PLC0415
+            from config.validate import load_site  # noqa: PLC0415
             from lab.spec import Wish, dump_wish, from_site  # noqa: PLC0415
 
             wish = dump_wish(Wish(from_site(load_site(site), name), charts and charts.resolve()))

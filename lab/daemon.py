@@ -25,11 +25,11 @@ from starlette.types import ASGIApp
 from lab import certificates, control, dns, network, store
 from lab.contracts import LabSpec, StoreSpec
 from lab.host import syscalls
-from lab.host.direct import Direct
 from lab.host.faults import Faults
 from lab.host.hypervisor import NamespaceHypervisor
 from lab.host.image import build
 from lab.host.launch import Launch
+from lab.host.vm_control import Direct
 from lab.proxmox import Proxmox, create_app
 from lab.report import Report, kubeconfig
 from lab.rundir import PROJECT, RunDir

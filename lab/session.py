@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from config.derived import ssh_key
+from config.key_derivation import ssh_key
 from lab import campus
 from lab.host.disk import HOST_KEY
 from lab.rundir import PROJECT, RunDir

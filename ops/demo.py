@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from ops.console import console, fail, took
-from ops.engine import Engine, State
-from ops.settle import VM
-from ops.stack import PROJECT, Stack
+from ops.engine.engine import Engine, State
+from ops.engine.pending_operations import VM
+from ops.engine.stack import PROJECT, Stack
 
 STACK = "dev"
 

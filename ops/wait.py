@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import httpx
 
-from components.hosts.pve import PveError
+from components.proxmox.client import PveError
 from ops.console import aside
 
 SAY_EVERY = 10.0

@@ -14,9 +14,9 @@ SHARED = {"components.base", "components.handles", "components.layer", "componen
 """What layers have in common: a base class, what one hands to the next, and pure facts."""
 OURS = {"components", "config", "lab", "ops", "toolchain", "bench", "tests"}
 DOORS = {
-    "components.hosts.pve",
+    "components.proxmox.client",
     "components.hosts.vm",
-    "components.cluster.backups",
+    "components.cluster.snapshot_access",
     "components.cluster.bootstrap",
     "components.cluster.k3s_config",
     "components.workspaces.profiles",
@@ -30,7 +30,8 @@ MAY = {
     "components/handles.py": {"config"},
     "components/layer.py": {"components.base", "config"},
     "components/gpu_resources.py": {"config"},
-    "components/hosts": {"components.hosts", "components.base", "components.handles", "config"},
+    "components/proxmox": {"components.proxmox"},
+    "components/hosts": {"components.hosts", "components.proxmox", "components.base", "components.handles", "config"},
     "components/cluster": {"components.cluster", "components.base", "components.handles", "config"},
     "components/platform": {"components.platform", *SHARED, "config"},
     "components/workspaces": {"components.workspaces", *SHARED, "config"},
@@ -162,7 +163,7 @@ def test_only_the_program_knows_more_than_one_layer() -> None:
     assert [path for path, found in known.items() if len(found) > 1] == ["__main__.py"]
 
 
-@pytest.mark.parametrize("helper", ["hosts/pve.py", "cluster/snapshot_copies.py"])
+@pytest.mark.parametrize("helper", ["proxmox/client.py", "cluster/snapshot_copies.py"])
 def test_helpers_that_run_elsewhere_need_nothing_but_python(helper: str) -> None:
     """They are run with the machine's own `python3`, which has none of our packages."""
     foreign = [

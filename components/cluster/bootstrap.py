@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from components.cluster import backups, k3s_config
+from components.cluster import k3s_config, snapshot_access
 from config.hosts import Node, Role
 from config.site import Site
 from config.tokens import Kind
@@ -149,10 +149,10 @@ def server_script(
             "wait\n" if founding and snapshot else "",
             f"wait_until 120 'the API at {url}' api_answers {url} || fail 'kube-vip does not hold {url}'\n",
             f"healthy_server {node.name}\n",
-            here(f"keep 0755 {backups.COMMAND}", backups.SNAPSHOTS_SH) if backup_access else "",
+            here(f"keep 0755 {snapshot_access.COMMAND}", snapshot_access.SNAPSHOTS_SH) if backup_access else "",
             shlex.join(
-                ["backup_access", backups.ACCOUNT, backups.HOME]
-                + ([backups.COMMAND, backup_access] if backup_access else [])
+                ["backup_access", snapshot_access.ACCOUNT, snapshot_access.HOME]
+                + ([snapshot_access.COMMAND, backup_access] if backup_access else [])
             )
             + "\n",
             "access\n" if founding else "",

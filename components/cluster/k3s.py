@@ -9,7 +9,7 @@ import pulumi
 from pulumi_command import remote
 
 from components.base import Component
-from components.cluster import backups, bootstrap, ssh
+from components.cluster import bootstrap, snapshot_access, ssh
 from components.cluster.maintenance import Backups, Maintenance, MaintenanceArgs
 from components.handles import ClusterAccess, Login, Machine
 from config.hosts import Role
@@ -128,7 +128,7 @@ class K3s(Component):
                 agent_token=known[1],
                 ca=args.ca,
                 known_ca=args.known_ca,
-                backup_access=backups.access_line(copiers, known[2]) if copiers else "",
+                backup_access=snapshot_access.access_line(copiers, known[2]) if copiers else "",
             )
         )
         return self._command(f"{machine.spec.name}-k3s", machine, script, after)

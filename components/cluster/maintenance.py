@@ -10,8 +10,8 @@ import pulumi
 
 from components.base import Component
 from components.cluster import k3s_config, ssh
-from components.cluster.backups import ACCOUNT, COPIES, HOME, TIMER
 from components.cluster.bootstrap import CA_FILE, here, k3s_binary, whole
+from components.cluster.snapshot_access import ACCOUNT, COPIES, HOME, TIMER
 from components.handles import Login, Machine
 from config.backup_keys import fingerprint, private_pem, public_line
 from config.hosts import Node, Role

@@ -4,8 +4,8 @@ import pulumi
 import pulumi_proxmoxve as px
 
 from config.base import MIB_PER_GIB, size_text
-from config.derived import USER
 from config.hosts import Node, Role
+from config.key_derivation import USER
 from config.site import Site
 
 

@@ -8,13 +8,13 @@ import pulumi
 
 from components.base import Component
 from components.layer import LayerArgs
-from components.platform.backup import Backup, BackupArgs
 from components.platform.certificates import Certificates
 from components.platform.gpus import Gpus
 from components.platform.ingress import Ingress
 from components.platform.load_balancers import LoadBalancers
 from components.platform.monitoring import Monitoring, MonitoringTypes
 from components.platform.queues import Queues
+from components.platform.snapshot_bucket import Backup, BackupArgs
 from components.platform.storage import Storage
 from config.hosts import Node
 from config.site import Site

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterator
 
-from config.document import Document, Place
 from config.rules.finding import Finding
+from config.yaml_source import Document, Place
 
 _KEY = re.compile(
     r"(^|[-_])(password|passwd|passphrase|token|secret|secrets|api-?key|access-?key|private-?key|credentials?|webhook)$",

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from lab.charts.crds import definitions
-from lab.charts.entry import CatalogError, Entry, catalog
+from lab.charts.stand_in import CatalogError, Entry, catalog
 from lab.charts.templates import condition, templates
 
 SOURCE = "lab.lyceum/source"

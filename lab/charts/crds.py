@@ -7,7 +7,7 @@ read upstream's own files.
 from collections.abc import Mapping
 from typing import Any
 
-from lab.charts.entry import Crds
+from lab.charts.stand_in import Crds
 
 Object = dict[str, Any]
 

@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from lab.charts.entry import Entry, Service, Workload, subtree
+from lab.charts.stand_in import Entry, Service, Workload, subtree
 from lab.pod_security import CONTEXT
 
 PASSED_TO_POD = ("nodeSelector", "tolerations", "affinity", "topologySpreadConstraints", "priorityClassName")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from lab.controllers.changes import Change, condition, each, ensure, made
 from lab.controllers.pods import available, workload
-from lab.controllers.world import Object, World, labels, name, namespace, path
+from lab.controllers.snapshot_cache import Object, World, labels, name, namespace, path
 
 __all__ = ["decide"]
 

@@ -10,7 +10,7 @@ from cryptography import x509
 
 from lab.controllers.changes import Change, Create, Patch, Verdict, condition, each, ensure, note, owner, stamp
 from lab.controllers.issuing import Authority, Issued, Request, duration, issue, read_authority
-from lab.controllers.world import Object, World, annotations, name, namespace, path
+from lab.controllers.snapshot_cache import Object, World, annotations, name, namespace, path
 
 __all__ = ["decide"]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from lab.controllers.world import Object, World, annotations, name, namespace, path, uid
+from lab.controllers.snapshot_cache import Object, World, annotations, name, namespace, path, uid
 
 __all__ = [
     "Change",

@@ -14,7 +14,7 @@ import yaml
 
 from lab.controllers.changes import Change, Create, Delete, Note, Patch, stamp
 from lab.controllers.kinds import KINDS
-from lab.controllers.world import Object, World, name, namespace, uid
+from lab.controllers.snapshot_cache import Object, World, name, namespace, uid
 
 __all__ = ["Client", "Expired", "access"]
 

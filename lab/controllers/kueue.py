@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from lab.controllers.changes import Change, Verdict, condition, ensure
-from lab.controllers.world import Object, World, name, path
+from lab.controllers.snapshot_cache import Object, World, name, path
 
 __all__ = ["decide"]
 

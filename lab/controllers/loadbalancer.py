@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from lab.controllers.changes import Change, each, ensure, note
-from lab.controllers.world import Object, World, annotations, labels, name, namespace, path
+from lab.controllers.snapshot_cache import Object, World, annotations, labels, name, namespace, path
 
 __all__ = ["decide"]
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from lab.controllers.changes import owner
-from lab.controllers.world import Object, namespace, path
+from lab.controllers.snapshot_cache import Object, namespace, path
 from lab.pod_security import CONTEXT, Level
 
 __all__ = ["available", "service", "workload"]

@@ -5,7 +5,7 @@ from functools import partial
 
 from lab.controllers.changes import Change, condition, each, ensure, made
 from lab.controllers.pods import available, service, workload
-from lab.controllers.world import Object, World, name, namespace, path
+from lab.controllers.snapshot_cache import Object, World, name, namespace, path
 
 __all__ = ["decide"]
 

@@ -11,7 +11,7 @@ import httpx
 from lab.controllers.changes import Change, Note
 from lab.controllers.client import Client, Expired
 from lab.controllers.kinds import KINDS, crd_name
-from lab.controllers.world import Object, World, key, path, uid
+from lab.controllers.snapshot_cache import Object, World, key, path, uid
 
 __all__ = ["Decide", "run_with"]
 

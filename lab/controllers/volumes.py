@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from lab.controllers.changes import Change, Create, Delete, each, ensure
-from lab.controllers.world import Object, World, annotations, key, name, namespace, path, uid
+from lab.controllers.snapshot_cache import Object, World, annotations, key, name, namespace, path, uid
 
 __all__ = ["decide"]
 

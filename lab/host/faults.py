@@ -83,14 +83,14 @@ class Faults:
         Returns:
             How many it has.
         """
-        from lab.k3s import aging  # noqa: PLC0415  # the lab is up without K3s, and quick
+        from lab.k3s import age_certificates  # noqa: PLC0415  # the lab is up without K3s, and quick
 
         roots = [self._root(machine.vm.vmid) for machine in self._hypervisor.machines()]
         tls = [root / "var/lib/rancher/k3s/server/tls" for root in roots]
         authorities = next((directory for directory in tls if (directory / "client-ca.key").exists()), None)
         if authorities is None:
             raise HostFailed("no server with a CA is on: certificates have nobody to sign them")
-        return aging.age(self._root(vmid), authorities, days)
+        return age_certificates.age(self._root(vmid), authorities, days)
 
     async def rogue_sshd(self, vmid: int) -> str:
         """Serve SSH with another host key, while the disk and the guest agent still show the true one.

@@ -67,9 +67,9 @@ def _kubectl(arguments: Sequence[str]) -> None:
 
 def _tools(name: str) -> Callable[[Sequence[str]], None]:
     def run(arguments: Sequence[str]) -> None:
-        from lab.k3s import tools  # noqa: PLC0415
+        from lab.k3s import subcommands  # noqa: PLC0415
 
-        tools.run(name, arguments)
+        subcommands.run(name, arguments)
 
     return run
 

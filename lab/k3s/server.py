@@ -13,6 +13,7 @@ from lab.k3s import (
     agent,
     bootstrap,
     components,
+    kube_vip,
     kwok,
     log,
     manifests,
@@ -23,20 +24,19 @@ from lab.k3s import (
     snapshotfiles,
     snapshots,
     tokens,
-    vip,
 )
 from lab.k3s.client import RefusedError, SupervisorClient
+from lab.k3s.cluster_join import Credentials, Formation, StartError, write_tokens
 from lab.k3s.config import ConfigError, Options, check_server, critical
 from lab.k3s.etcd import Etcd, EtcdError
-from lab.k3s.formation import Credentials, Formation, StartError, write_tokens
 from lab.k3s.host import Host, announce_ready
-from lab.k3s.keeper import Keeper
 from lab.k3s.kube import ApiError, Kube
 from lab.k3s.node import NodeError
 from lab.k3s.paths import READY, Paths, write_secret
 from lab.k3s.processes import Children
 from lab.k3s.release import running_version
 from lab.k3s.s3 import S3Error
+from lab.k3s.snapshot_manager import Keeper
 from lab.k3s.supervisor import State, Supervisor
 from lab.k3s.tls import client_context
 
@@ -185,7 +185,9 @@ class Server:
         return [
             deployer.run(self.options.many("disable")),
             nodes.watch_removals(kube, etcd),
-            vip.follow(Kube(_LOCAL_API, admin, timeout=2.0), self.host.name, vip.interface_of(self.host.address)),
+            kube_vip.follow(
+                Kube(_LOCAL_API, admin, timeout=2.0), self.host.name, kube_vip.interface_of(self.host.address)
+            ),
             self._scheduled_snapshots(etcd, kube),
         ]
 

@@ -7,19 +7,19 @@ from rich.table import Table
 
 from config.hosts import Node, Role
 from config.site import STAGES, Site
-from ops import journal
+from ops import audit_log
+from ops.clients.kubernetes import Kube, Object
 from ops.console import REFUSED, USAGE, console, fail, step
-from ops.engine import PARALLEL, Engine
-from ops.kube import Kube, Object
+from ops.credentials.guard import no_rotation
+from ops.engine.engine import PARALLEL, Engine
+from ops.engine.pending_operations import settle
+from ops.engine.stack import Stack
 from ops.nodes import drain as draining
-from ops.nodes.leave import Leave, leave, reachable
-from ops.nodes.machine import machines, released
-from ops.nodes.objections import Word, even, gpus_of, is_work, objections
-from ops.nodes.picture import is_ready, movable, take
+from ops.nodes.blockers import Word, even, gpus_of, is_work, objections
+from ops.nodes.facts import is_ready, movable, take
+from ops.nodes.remove import Leave, leave, reachable
 from ops.nodes.replace import finished, replace_machine
-from ops.settle import settle
-from ops.stack import Stack
-from ops.tokens.guard import no_rotation
+from ops.nodes.vm import machines, released
 
 app = typer.Typer(no_args_is_help=True, help="The life of a node.")
 StackName = Annotated[str, typer.Argument(help="The stack.")]
@@ -121,7 +121,7 @@ def drain(
     held = [one for one in objections(take(kube, name)) if one.word is Word.JOBS and Word.JOBS not in words]
     if held:
         fail(f"{name} takes no new work. {held[0].text}. To end it now: --force jobs", REFUSED)
-    journal.record(stack, "drain", {"nodes": [name], "force": sorted(words)})
+    audit_log.record(stack, "drain", {"nodes": [name], "force": sorted(words)})
     try:
         with step(f"drain {name}"):
             draining.drain(kube, name, minutes * 60, ignore_budgets=Word.BUDGETS in words)
@@ -139,7 +139,7 @@ def remove(stack: StackName, names: Names, *, force: Force = None, minutes: Minu
         no_rotation(engine.stack)
         known = machines(state)
         unknown = {name for name in names if name not in known}
-        if gone := unknown & (engine.stack.out_of_service | journal.gone_before(stack, unknown)):
+        if gone := unknown & (engine.stack.out_of_service | audit_log.gone_before(stack, unknown)):
             console.print(f"[dim]{', '.join(sorted(gone))}: removed already[/]")
         if unknown := unknown - gone:
             fail(f"{', '.join(sorted(unknown))}: no such machine; ./lyceum node list {stack}", USAGE)
@@ -156,7 +156,7 @@ def remove(stack: StackName, names: Names, *, force: Force = None, minutes: Minu
         out = sorted(engine.stack.out_of_service | (set(names) & still))
         engine.stack.set("out-of-service", out or None)
         engine.replace_state(released(engine, state, [known[name] for name in names]))
-        message = journal.message(f"remove {' '.join(names)}", list(words))
+        message = audit_log.message(f"remove {' '.join(names)}", list(words))
         raise typer.Exit(_run(engine, lock, message))
 
 
@@ -171,7 +171,7 @@ def replace(stack: StackName, name: Name, *, force: Force = None, minutes: Minut
         settle(engine)
         no_rotation(engine.stack)
         arguments = replace_machine(engine, Leave((name,), "replace", words, minutes * 60))
-        code = _run(engine, lock, journal.message(f"replace {name}", list(words)), *arguments)
+        code = _run(engine, lock, audit_log.message(f"replace {name}", list(words)), *arguments)
         if code == 0:
             finished(engine, name)
         raise typer.Exit(code)

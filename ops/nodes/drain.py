@@ -4,9 +4,9 @@ import time
 
 import httpx
 
+from ops.clients.kubernetes import Kube, Object
 from ops.console import aside
-from ops.kube import Kube, Object
-from ops.nodes.picture import full_name, is_ready, movable, owner_kind, owners
+from ops.nodes.facts import full_name, is_ready, movable, owner_kind, owners
 from ops.wait import SAY_EVERY, TROUBLE, passing
 
 MINUTES = 5
@@ -14,7 +14,7 @@ MINUTES = 5
 
 
 MARK = "lyceum/os-upgrade"
-"""Annotation of a Node whose packages are being upgraded (ops/upgrade/rolling.py); it goes with the cordon."""
+"""Annotation of a Node whose packages are being upgraded (ops/upgrade/node_upgrade.py); it goes with the cordon."""
 
 
 class BlockedError(Exception):

@@ -4,8 +4,8 @@ Rook removes only an OSD that is down, and asks Ceph `safe-to-destroy` until the
 Management"); here that is one Job an OSD, made and followed through the API, so that no shell in a pod is needed.
 """
 
-from ops.kube import Kube, Object
-from ops.nodes.picture import ROOK, osd_host, osd_id
+from ops.clients.kubernetes import Kube, Object
+from ops.nodes.facts import ROOK, osd_host, osd_id
 from ops.wait import patiently, until
 
 PURGE_SECONDS = 4 * 3600.0

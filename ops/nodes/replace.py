@@ -7,13 +7,13 @@ key than the one noted when the word was given has been made anew already, and o
 import json
 
 from config.hosts import Node, Role
-from ops import journal
+from ops import audit_log
+from ops.clients.ssh import host_keys
 from ops.console import REFUSED, fail, step
-from ops.engine import PARALLEL, Engine, State
-from ops.nodes.leave import Leave, leave, reachable
-from ops.nodes.machine import Machine, machines, released
-from ops.remote import host_keys
-from ops.removal import unprotected
+from ops.engine.engine import PARALLEL, Engine, State
+from ops.engine.removal import unprotected
+from ops.nodes.remove import Leave, leave, reachable
+from ops.nodes.vm import Machine, machines, released
 
 TAKES_AWAY = {"delete", "replace", "create-replacement", "delete-replaced", "discard", "discard-replaced"}
 """Operations of the engine after which something is gone."""
@@ -24,7 +24,7 @@ def replace_machine(engine: Engine, wish: Leave) -> list[str]:
     (name,) = wish.names
     state = engine.export()
     machine, key = machines(state).get(name), host_keys(state).get(name, "")
-    if machine is None or made_anew(list(journal.entries(engine.stack.name)), name, key):
+    if machine is None or made_anew(list(audit_log.entries(engine.stack.name)), name, key):
         # An earlier run got this far: the engine finishes it.
         return []
     # Before anything is written down: without the API nobody knows what would be lost.
@@ -62,7 +62,7 @@ def made_anew(entries: list[State], name: str, key: str) -> bool:
 
 def finished(engine: Engine, name: str) -> None:
     """Notes the end, so that the next `replace` means another one."""
-    journal.record(engine.stack.name, "replaced", {"nodes": [name]})
+    audit_log.record(engine.stack.name, "replaced", {"nodes": [name]})
 
 
 def keep_authority(engine: Engine, state: State) -> None:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from config.site import Site
 from config.versions import CHARTS
-from ops.engine import State
-from ops.kube import Object
+from ops.clients.kubernetes import Object
+from ops.engine.engine import State
 
 RELEASE = "kubernetes:helm.sh/v3:Release"
 CEPH = ("rook-ceph", "ceph-csi-drivers", "rook-ceph-cluster")

@@ -7,21 +7,22 @@ import typer
 from rich.table import Table
 
 from config import cuda
-from ops import journal, outage
+from ops import audit_log
+from ops.checks import api_outage
+from ops.clients.kubernetes import MOVE_SECONDS, Kube, Object
 from ops.console import REFUSED, USAGE, console, errors, fail
-from ops.engine import PARALLEL, Engine, State
-from ops.kube import MOVE_SECONDS, Kube, Object
+from ops.credentials.guard import no_rotation
+from ops.engine.engine import PARALLEL, Engine, State
+from ops.engine.pending_operations import settle
+from ops.engine.stack import STATE
 from ops.nodes import drain
 from ops.nodes.commands import Force, Minutes, begin
-from ops.nodes.leave import reachable
-from ops.nodes.machine import k3s_commands
-from ops.nodes.picture import ROOK, movable
-from ops.settle import settle
-from ops.stack import STATE
-from ops.tokens.guard import no_rotation
-from ops.upgrade import charts, drivers, machines
+from ops.nodes.facts import ROOK, movable
+from ops.nodes.remove import reachable
+from ops.nodes.vm import k3s_commands
+from ops.upgrade import charts, drivers, os_upgrade
+from ops.upgrade.node_upgrade import mark_of
 from ops.upgrade.plan import Member, Plan, Version, batches, members, plan, removed_apis
-from ops.upgrade.rolling import mark_of
 from ops.wait import OverdueError, patiently, until
 
 app = typer.Typer(
@@ -109,7 +110,7 @@ def _show_rest(engine: Engine, kube: Kube) -> None:
         console.print(table)
     for note in drivers.notes(found, site):
         console.print(f"[yellow]![/] {note}")
-    machines.show(engine, machines.survey(engine, kube))
+    os_upgrade.show(engine, os_upgrade.survey(engine, kube))
 
 
 def _show(found: Plan) -> None:
@@ -169,7 +170,7 @@ def apply(
     ] = False,
     at_once: Annotated[
         int | None,
-        typer.Option(min=1, help=f"How many agents at the same time: {AT_ONCE}, or {machines.AT_ONCE} with --os."),
+        typer.Option(min=1, help=f"How many agents at the same time: {AT_ONCE}, or {os_upgrade.AT_ONCE} with --os."),
     ] = None,
     force: Force = None,
     minutes: Minutes = drain.MINUTES,
@@ -184,10 +185,10 @@ def apply(
         no_rotation(engine.stack)
         kube = _cluster(engine)
         if packages:
-            wish = machines.Wish(
-                at_once or machines.AT_ONCE, frozenset(force or ()), pause_file(stack).exists, minutes * 60
+            wish = os_upgrade.Wish(
+                at_once or os_upgrade.AT_ONCE, frozenset(force or ()), pause_file(stack).exists, minutes * 60
             )
-            machines.upgrade(engine, kube, wish)
+            os_upgrade.upgrade(engine, kube, wish)
             return
         found = look(engine, kube)
         _show(found)
@@ -195,7 +196,7 @@ def apply(
             fail("nothing was touched", REFUSED)
         if not found.servers and not found.agents:
             return
-        journal.record(
+        audit_log.record(
             stack, "upgrade", {"to": str(found.wanted), "nodes": [*_names(found.servers), *_names(found.agents)]}
         )
         urns = k3s_commands(engine.export())
@@ -243,7 +244,7 @@ def guard(engine: Engine, state: State) -> None:
     """Keeps `up` from changing K3s on every node at once, and charts in a way that their projects do not support."""
     kube = Kube.of(engine, MOVE_SECONDS)
     if kube is None:
-        if reason := outage.reason(engine):
+        if reason := api_outage.reason(engine):
             fail(reason, REFUSED)
         return
     wanted = Version.parse(engine.stack.site.k3s.version)

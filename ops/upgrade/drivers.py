@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from config import cuda
 from config.site import Site
-from ops.kube import Object
-from ops.nodes.objections import gpus_of
-from ops.nodes.picture import full_name
+from ops.clients.kubernetes import Object
+from ops.nodes.blockers import gpus_of
+from ops.nodes.facts import full_name
 
 RUNS = "nvidia.com/cuda.driver-version.full"
 """Label of GPU Feature Discovery: the driver's version, as the driver itself says it (k8s-device-plugin, internal/lm/nvml.go)."""

@@ -6,9 +6,9 @@ How far an upgrade came is what the nodes run; nothing else is remembered.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ops.kube import Object
-from ops.nodes.objections import gpus_of, healthy_server, is_work
-from ops.nodes.picture import is_ready, is_server
+from ops.clients.kubernetes import Object
+from ops.nodes.blockers import gpus_of, healthy_server, is_work
+from ops.nodes.facts import is_ready, is_server
 
 KUBELET_SKEW = 3
 """A kubelet may be this many minors older than the API server, and never newer (Kubernetes version skew policy)."""

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from config.check import check
+from config.validate import check
 
 HERE = Path(__file__).parent
 CAMPUS = (HERE / "campus.yaml").read_text()

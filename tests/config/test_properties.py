@@ -8,10 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from config.check import examine, problems
-from config.document import Document, UnreadableError, parse
 from config.hosts import Shift
 from config.site import Site
+from config.validate import examine, problems
+from config.yaml_source import Document, UnreadableError, parse
 
 CAMPUS = (Path(__file__).parent / "campus.yaml").read_text()
 SOUND = parse(CAMPUS)

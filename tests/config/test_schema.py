@@ -3,15 +3,17 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 from ruamel.yaml import YAML
 
-from config.check import PROJECT, SITES, check
-from config.document import read
+from config.error_messages import PATTERNS
 from config.schema import files, site_schema, stack_schema
-from config.sentences import PATTERNS
+from config.validate import PROJECT, SITES, check
+from config.yaml_source import read
+from tests.support import golden
 
 HERE = Path(__file__).parent
 NAMES = sorted(path.stem for path in SITES.glob("*.yaml"))
@@ -20,6 +22,24 @@ NAMES = sorted(path.stem for path in SITES.glob("*.yaml"))
 @pytest.mark.parametrize("path", files(), ids=lambda path: path.name)
 def test_a_generated_file_is_current(path: Path) -> None:
     assert path.read_text(encoding="utf-8") == files()[path], "run `python -m config.schema`"
+
+
+def without_words(schema: Any) -> Any:
+    """The schema without what is only said of a setting: a section may be described better, never renamed in passing."""
+    if isinstance(schema, list):
+        return [without_words(item) for item in schema]
+    if isinstance(schema, dict):
+        return {
+            key: without_words(value)
+            for key, value in schema.items()
+            if not (key in {"description", "examples"} and isinstance(value, str | list))
+        }
+    return schema
+
+
+def test_settings_their_types_and_defaults_change_only_on_purpose() -> None:
+    """Every campus has a file that was written for them."""
+    golden.check("settings.json", json.dumps(without_words(site_schema()), indent=1, sort_keys=True) + "\n")
 
 
 @pytest.mark.parametrize(

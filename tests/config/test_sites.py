@@ -4,9 +4,9 @@ import pytest
 
 from components.cluster.k3s_config import node_labels, node_taints
 from config.base import size_text
-from config.check import SITES, check
 from config.load import load_site
 from config.site import STAGES
+from config.validate import SITES, check
 from tests.support.program import program
 
 NAMES = sorted(path.stem for path in SITES.glob("*.yaml"))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from config.derived import derived_text, token_hash
+from config.key_derivation import derived_text, token_hash
 from config.tokens import Generations, GenerationsError, Kind, generation_of, read, token
 
 SEED = "ab" * 32

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from lab.charts.crds import definitions as stand_in_definitions
-from lab.charts.entry import Entry, catalog
+from lab.charts.stand_in import Entry, catalog
 from tests.contracts.charts import check_values
 from tests.contracts.upstream import (
     FOLDER,

@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx
 
-from ops.nodes.goodbye import MEMBER, REMOVE, REMOVED
+from ops.nodes.decommission import MEMBER, REMOVE, REMOVED
 
 Object = dict[str, Any]
 PDBS = "/apis/policy/v1/poddisruptionbudgets"

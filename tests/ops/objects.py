@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx
 
-from ops.nodes.picture import HOSTNAME, Picture
+from ops.nodes.facts import HOSTNAME, Picture
 
 Object = dict[str, Any]
 

@@ -19,7 +19,7 @@ from lab.proxmox.fake import FakeHypervisor
 from lab.proxmox.fetch import Fetched
 from lab.proxmox.timing import Timing
 from lab.spec import from_site
-from ops.proxmox_api import Api
+from ops.clients.proxmox import Api
 
 URL = "https://10.21.0.11:8006/"
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from ops.engine.stack import Stack
 from ops.files import PRIVATE, write_whole
-from ops.stack import Stack
 
 
 class CutError(Exception):
@@ -54,7 +54,7 @@ def test_a_write_that_is_cut_leaves_the_file_as_it_was(tmp_path: Path) -> None:
 def test_a_stack_whose_setting_is_cut_off_keeps_the_salt_of_its_secrets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ops.stack.PROJECT", tmp_path)
+    monkeypatch.setattr("ops.engine.stack.PROJECT", tmp_path)
     before = "encryptionsalt: v1:salt\nconfig:\n  lyceum:site: lab\n  lyceum:stage: alpha\n"
     (tmp_path / "Pulumi.dev.yaml").write_text(before)
     with pytest.raises(CutError):

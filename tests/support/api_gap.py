@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import yaml
 
-from ops.kube import Kube
+from ops.clients.kubernetes import Kube
 from tests.support.project import Project
 from toolchain.environment import PROJECT
 

@@ -10,9 +10,9 @@ from functools import cache
 import yaml
 
 from config.backup_keys import private_pem
-from config.derived import derived_text, ssh_private_pem
+from config.key_derivation import derived_text, ssh_private_pem
 from config.load import PROJECT, SITES, load_site
-from config.needs import FURTHER
+from config.required_secrets import FURTHER
 from config.site import STAGES
 from tests.support.mocks import Graph, Registered, build
 

@@ -138,7 +138,7 @@ class Project:
         known = json.loads((self.run / "pve" / "state.json").read_text())["vms"]
         (path,) = (f"nodes/{vm['node']}/qemu/{key}{rest}" for key, vm in known.items() if vm["config"]["name"] == name)
         program = (
-            "import sys; from pathlib import Path; from components.hosts.pve import Pve; run = Path(sys.argv[1])\n"
+            "import sys; from pathlib import Path; from components.proxmox.client import Pve; run = Path(sys.argv[1])\n"
             "pve = Pve('https://10.21.0.11:8006/', (run / 'proxmox-token').read_text().strip(), str(run / 'ca.pem'))\n"
             "pve.call(*sys.argv[2:])"
         )

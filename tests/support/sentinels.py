@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from config.derived import derived_text, ssh_private_pem
+from config.key_derivation import derived_text, ssh_private_pem
 from lab.store import KEYS
 
 PURPOSES = ("k3s-token", "k3s-agent-token", "grafana-admin", "hub-password")

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import pytest
 
-from ops.kube import Kube
+from ops.clients.kubernetes import Kube
 from tests.support.api_gap import gap, watch
 
 

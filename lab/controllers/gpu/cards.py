@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 
 from config.gpus import CARDS
-from lab.controllers.world import Object, annotations
+from lab.controllers.snapshot_cache import Object, annotations
 
 __all__ = ["NVIDIA", "Card", "cards"]
 

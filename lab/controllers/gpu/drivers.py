@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from lab.controllers.changes import Change, ensure, stamp
 from lab.controllers.gpu.operator import DRIVER, gpu_nodes
-from lab.controllers.world import Object, World, annotations, labels, name, path, ready
+from lab.controllers.snapshot_cache import Object, World, annotations, labels, name, path, ready
 
 __all__ = ["decide"]
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from lab.controllers.changes import Change, ensure
 from lab.controllers.gpu.cards import GPUS
-from lab.controllers.world import World, annotations, labels, name, path, ready
+from lab.controllers.snapshot_cache import World, annotations, labels, name, path, ready
 
 __all__ = ["decide"]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from lab.controllers.changes import Change, condition, ensure, made, owner
 from lab.controllers.gpu.cards import NVIDIA, cards
 from lab.controllers.pods import available, service, workload
-from lab.controllers.world import Object, World, labels, namespace, path
+from lab.controllers.snapshot_cache import Object, World, labels, namespace, path
 
 __all__ = ["DEVICE_PLUGIN", "DRIVER", "decide", "gpu_nodes"]
 

@@ -11,7 +11,7 @@ from lab.controllers.changes import Change, each, ensure, note, stamp
 from lab.controllers.gpu.cards import Card, cards
 from lab.controllers.gpu.mig import LayoutError, Slices, layout, parsed
 from lab.controllers.gpu.operator import DEVICE_PLUGIN, gpu_nodes
-from lab.controllers.world import Object, World, annotations, labels, name, namespace, path, ready
+from lab.controllers.snapshot_cache import Object, World, annotations, labels, name, namespace, path, ready
 
 __all__ = ["decide"]
 

@@ -9,11 +9,11 @@ import struct
 from pathlib import Path
 
 from lab.host.guest import kernel
-from lab.host.guest.alarms import Alarm
-from lab.host.guest.commands import Answer, systemctl
 from lab.host.guest.processes import Processes
 from lab.host.guest.services import LOGS, Runner
 from lab.host.guest.systemctl import packed, unpacked
+from lab.host.guest.systemctl_server import Answer, systemctl
+from lab.host.guest.timer_runner import Alarm
 from lab.host.guest.timers import Timer
 from lab.host.guest.unit_files import UnitFiles
 from lab.host.guest.units import Service, UnitError

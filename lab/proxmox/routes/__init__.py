@@ -3,8 +3,8 @@
 from lab.proxmox.routes import (
     access,
     agent,
+    clone_migrate,
     cluster,
-    copies,
     disks,
     ha,
     mapping,
@@ -20,7 +20,23 @@ from lab.proxmox.routes import (
 
 __all__ = ["TABLES"]
 
-_AREAS = (access, users, cluster, mapping, ha, pools, nodes, network, tasks, storage, qemu, power, disks, copies, agent)
+_AREAS = (
+    access,
+    users,
+    cluster,
+    mapping,
+    ha,
+    pools,
+    nodes,
+    network,
+    tasks,
+    storage,
+    qemu,
+    power,
+    disks,
+    clone_migrate,
+    agent,
+)
 
 TABLES = tuple(area.table for area in _AREAS)
 """Every route of the API."""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from components.cluster import backups, bootstrap
+from components.cluster import bootstrap, snapshot_access
 from components.cluster.bootstrap import NODE_SH
 from config.hosts import Node
 from tests.support.machine import K3S, Machine
@@ -45,7 +45,7 @@ def founding(node: Node = SERVER, *, ca: str = "", known_ca: str = "", snapshot:
     )
 
 
-LINE = backups.access_line([IPv4Address("10.9.0.99")], "ecdsa-sha2-nistp256 AAAA")
+LINE = snapshot_access.access_line([IPv4Address("10.9.0.99")], "ecdsa-sha2-nistp256 AAAA")
 
 
 def guarded(line: str) -> str:
@@ -638,7 +638,7 @@ def test_without_an_operators_machine_the_key_is_taken_back(machine: Machine) ->
 def test_only_snapshots_have_names_that_can_be_asked_for(machine: Machine, name: str) -> None:
     machine.write("/var/lib/rancher/k3s/server/db/snapshots/etcd-1", "etcd")
     machine.write("/etc/passwd", "root")
-    asked = backups.SNAPSHOTS_SH.replace("if ((EUID)); then", "if false; then")
+    asked = snapshot_access.SNAPSHOTS_SH.replace("if ((EUID)); then", "if false; then")
     done = machine.run(f"set -- get {shlex.quote(name)}\n{asked}")
 
     assert (done.code, done.out) == (2, "")
@@ -647,7 +647,7 @@ def test_only_snapshots_have_names_that_can_be_asked_for(machine: Machine, name:
 
 @pytest.mark.parametrize("words", ["", "reboot", "list all", "get", "get a b", "sh -c id"])
 def test_no_other_words_do_anything(machine: Machine, words: str) -> None:
-    asked = backups.SNAPSHOTS_SH.replace("if ((EUID)); then", "if false; then")
+    asked = snapshot_access.SNAPSHOTS_SH.replace("if ((EUID)); then", "if false; then")
     done = machine.run(f"set -- {words}\n{asked}")
 
     assert (done.code, done.out) == (2, "")
@@ -657,7 +657,7 @@ def test_a_snapshot_is_printed_after_its_checksum_and_release(machine: Machine) 
     machine.write("/var/lib/rancher/k3s/server/db/snapshots/etcd-1", "etcd")
     machine.write(BINARY, K3S)
     machine.path(BINARY).chmod(0o755)
-    asked = backups.SNAPSHOTS_SH.replace("if ((EUID)); then", "if false; then")
+    asked = snapshot_access.SNAPSHOTS_SH.replace("if ((EUID)); then", "if false; then")
     done = machine.run(f"set -- get etcd-1\n{asked}")
 
     assert done.out == f"{hashlib.sha256(b'etcd').hexdigest()} v1.36.4+k3s1 2\netcd", "the stand-in has two nodes"
@@ -724,7 +724,7 @@ def test_shellcheck_finds_nothing(tmp_path: Path, name: str) -> None:
         "agent": joining(),
         "members": bootstrap.members_script(SITE.machines),
         "guarded": guarded(LINE),
-        "snapshots": backups.SNAPSHOTS_SH,
+        "snapshots": snapshot_access.SNAPSHOTS_SH,
     }
     path = tmp_path / "script.sh"
     path.write_text(scripts[name])

@@ -11,7 +11,7 @@ import pytest
 
 from components.cluster import snapshot_copies
 from config.backup_keys import fingerprint
-from ops.backups import listed, verify
+from ops.backup.metadata import listed, verify
 
 HOUR = 3600
 NOW = 1_800_000_000

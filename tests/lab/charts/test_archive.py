@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from lab.charts.archive import collect, index, pack, read_archive, stand_ins
-from lab.charts.entry import CatalogError
+from lab.charts.stand_in import CatalogError
 
 
 def real_chart(directory: Path, name: str, version: str) -> Path:

@@ -11,7 +11,7 @@ import pytest
 import uvicorn
 
 from lab.charts import create_app
-from lab.charts.entry import catalog
+from lab.charts.stand_in import catalog
 from lab.contracts import LabSpec
 from tests.support.controlplane import ControlPlane, free_ports
 from tests.support.engine import Project

@@ -5,7 +5,7 @@ from typing import Any
 
 from lab.controllers.changes import Change, Create, Delete, Note, Patch, merged
 from lab.controllers.kinds import KINDS
-from lab.controllers.world import Object, World, build, key
+from lab.controllers.snapshot_cache import Object, World, build, key
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 

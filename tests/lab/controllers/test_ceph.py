@@ -6,7 +6,7 @@ import pytest
 
 from lab.controllers import ceph, volumes
 from lab.controllers.changes import Change, Delete
-from lab.controllers.world import Object, World, path
+from lab.controllers.snapshot_cache import Object, World, path
 from tests.lab.controllers.objects import after, running, thing, world
 
 ROOK = running("rook-ceph-operator", "rook-ceph")

@@ -10,7 +10,7 @@ from cryptography.x509.verification import PolicyBuilder, Store
 from lab.controllers.certificates import decide
 from lab.controllers.changes import Change
 from lab.controllers.issuing import duration
-from lab.controllers.world import Object, World, path
+from lab.controllers.snapshot_cache import Object, World, path
 from tests.lab.controllers.objects import NOW, after, notes, running, thing, world
 
 MANAGER = running("cert-manager", "cert-manager", name="cert-manager", component="controller")

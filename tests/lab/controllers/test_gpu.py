@@ -9,7 +9,7 @@ import yaml
 
 from lab.controllers.changes import Change, Note
 from lab.controllers.gpu import drivers, features, operator, sharing
-from lab.controllers.world import Object, World, labels, path
+from lab.controllers.snapshot_cache import Object, World, labels, path
 from tests.lab.controllers.objects import after, notes, running, thing, world
 
 OPERATOR = running("gpu-operator", "gpu-operator", component="gpu-operator")

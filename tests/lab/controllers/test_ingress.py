@@ -1,7 +1,7 @@
 """Ingresses show the address of the controller that serves their class."""
 
 from lab.controllers.ingress import decide
-from lab.controllers.world import Object, path
+from lab.controllers.snapshot_cache import Object, path
 from tests.lab.controllers.objects import after, running, thing, world
 
 NGINX = running("nginx-controller", "ingress-nginx", kind="DaemonSet", name="ingress-nginx", component="controller")

@@ -1,7 +1,7 @@
 """Queues are active when Kueue would say so."""
 
 from lab.controllers.kueue import decide
-from lab.controllers.world import Object, World, path
+from lab.controllers.snapshot_cache import Object, World, path
 from tests.lab.controllers.objects import after, running, thing, world
 
 KUEUE = running("kueue-controller-manager", "kueue-system")

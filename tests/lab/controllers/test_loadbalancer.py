@@ -6,7 +6,7 @@ import pytest
 
 from lab.controllers.changes import Change
 from lab.controllers.loadbalancer import decide
-from lab.controllers.world import Object, World, path
+from lab.controllers.snapshot_cache import Object, World, path
 from tests.lab.controllers.objects import after, notes, running, thing, world
 
 METALLB = running("metallb-controller", "metallb-system", name="metallb", component="controller")

@@ -10,9 +10,9 @@ import pytest
 from cryptography import x509
 
 from lab.charts.crds import definitions
-from lab.charts.entry import catalog
+from lab.charts.stand_in import catalog
 from lab.controllers.kinds import KINDS
-from lab.controllers.world import path
+from lab.controllers.snapshot_cache import path
 from tests.support.controlplane import ControlPlane
 
 pytestmark = pytest.mark.lab

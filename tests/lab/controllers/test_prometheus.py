@@ -1,7 +1,7 @@
 """The Prometheus operator's StatefulSets."""
 
 from lab.controllers.prometheus import decide
-from lab.controllers.world import path
+from lab.controllers.snapshot_cache import path
 from tests.lab.controllers.objects import after, running, thing, world
 
 OPERATOR = running("kps-operator", "monitoring", component="prometheus-operator")

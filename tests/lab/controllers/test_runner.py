@@ -12,7 +12,7 @@ import pytest
 from lab.controllers import client, runner
 from lab.controllers.changes import Change, Note, Patch, ensure, note
 from lab.controllers.kinds import KINDS
-from lab.controllers.world import World
+from lab.controllers.snapshot_cache import World
 from tests.lab.controllers.objects import thing
 
 NODE = thing("Node", "n", metadata={"resourceVersion": "1"}, spec={})

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ops.settle import VM
+from ops.engine.pending_operations import VM
 from tests.support.project import MINUTES, Project, below
 
 pytestmark = pytest.mark.lab

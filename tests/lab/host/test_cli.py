@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from config.derived import ssh_public_line
+from config.key_derivation import ssh_public_line
 from lab.rundir import PROJECT, RunDir
 from tests.lab.host.conftest import Lab
 

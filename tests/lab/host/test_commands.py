@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from lab.host.guest.commands import parse, systemctl
 from lab.host.guest.services import Runner
 from lab.host.guest.systemctl import answered, packed, unpacked
+from lab.host.guest.systemctl_server import parse, systemctl
 from lab.host.guest.unit_files import UnitFiles
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.host.guest.alarms import Alarm, listing
+from lab.host.guest.timer_runner import Alarm, listing
 from lab.host.guest.timers import Calendar, Timer, timer
 from lab.host.guest.units import UnitError, parse_sections
 

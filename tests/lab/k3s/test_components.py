@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lab.k3s import checksums, components, kwok, launcher, manifests, packaged, vip
+from lab.k3s import checksums, components, kube_vip, kwok, launcher, manifests, packaged
 from lab.k3s.cli import version
 from lab.k3s.client import RefusedError, supervisor_url
 from lab.k3s.config import Options
@@ -94,25 +94,25 @@ def test_lists_in_a_manifest_are_taken_apart() -> None:
     assert [item["kind"] for item in manifests.read_documents(text)] == ["A", "B"]
 
 
-def kube_vip(**env: str) -> dict[str, object]:
+def daemon_set(**env: str) -> dict[str, object]:
     variables = [{"name": name, "value": value} for name, value in env.items()]
     container = {"image": "ghcr.io/kube-vip/kube-vip:v1", "env": variables}
     return {"kind": "DaemonSet", "spec": {"template": {"spec": {"containers": [container]}}}}
 
 
 def test_kube_vips_settings_are_read_from_its_environment() -> None:
-    found = vip.find([kube_vip(address="10.21.0.30", cp_enable="true", vip_interface="ens18")], "eth0")
-    assert found == vip.Vip("10.21.0.30", "ens18")
+    found = kube_vip.find([daemon_set(address="10.21.0.30", cp_enable="true", vip_interface="ens18")], "eth0")
+    assert found == kube_vip.Vip("10.21.0.30", "ens18")
 
 
 def test_kube_vip_takes_the_nodes_interface_when_none_is_named() -> None:
-    found = vip.find([kube_vip(address="10.21.0.30", cp_enable="true")], "eth1")
+    found = kube_vip.find([daemon_set(address="10.21.0.30", cp_enable="true")], "eth1")
     assert found is not None
     assert found.interface == "eth1"
 
 
 def test_kube_vip_for_services_alone_holds_no_control_plane_address() -> None:
-    assert vip.find([kube_vip(address="10.21.0.30", svc_enable="true")], "eth0") is None
+    assert kube_vip.find([daemon_set(address="10.21.0.30", svc_enable="true")], "eth0") is None
 
 
 def test_the_supervisor_is_found_from_the_servers_url() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from lab.k3s import aging, bootstrap, certs, passwords, pki
+from lab.k3s import age_certificates, bootstrap, certs, passwords, pki
 from lab.k3s.config import Options
 from lab.k3s.paths import Paths, write_secret
 
@@ -66,7 +66,7 @@ def test_certificates_made_older_are_what_time_would_make_of_them(tmp_path: Path
     pki.make_shared(paths, Options({}))
     pki.make_leaves(paths, NAMES, "10.21.0.35")
     before = x509.load_pem_x509_certificate(serving(paths))
-    assert aging.age(tmp_path, paths.tls, days) == len(pki.LEAVES)
+    assert age_certificates.age(tmp_path, paths.tls, days) == len(pki.LEAVES)
 
     after = x509.load_pem_x509_certificate(serving(paths))
     assert (before.not_valid_after_utc - after.not_valid_after_utc).days == days

@@ -4,7 +4,7 @@ import json
 import time
 from typing import Any
 
-from ops.settle import VM
+from ops.engine.pending_operations import VM
 from tests.support.project import Project
 
 WORD = "tweet"

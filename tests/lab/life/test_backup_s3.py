@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from ops.catalogue import FILES
+from ops.backup.inventory import FILES
 from tests.lab.life import canary
 from tests.support import sentinels
 from tests.support.project import Project
@@ -27,7 +27,7 @@ PASSPHRASE = "correct horse battery"
 BURN = """
 import sys
 from pathlib import Path
-from components.hosts.pve import Pve, wait_for
+from components.proxmox.client import Pve, wait_for
 run = Path(sys.argv[1])
 pve = Pve('https://10.21.0.11:8006/', (run / 'proxmox-token').read_text().strip(), str(run / 'ca.pem'))
 for vm in pve.call('GET', 'cluster/resources', type='vm'):

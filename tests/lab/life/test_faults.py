@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ops import etcd
+from ops.clients import etcd
 from tests.lab.life import canary
 from tests.lab.life.conftest import change_site
 from tests.support.project import MINUTES, Project, until_it_prints

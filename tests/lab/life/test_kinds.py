@@ -247,5 +247,5 @@ def test_all_of_them_go_again_and_the_key_with_the_operators_machine(campus: Pro
 
 def put_back(campus: Project) -> None:
     """The names are free again: the machines leave the site's file and the list of those out of service."""
-    program = "from ops.stack import Stack; Stack('dev').set('out-of-service', None)"
+    program = "from ops.engine.stack import Stack; Stack('dev').set('out-of-service', None)"
     subprocess.run([sys.executable, "-c", program], cwd=campus.path, check=True)

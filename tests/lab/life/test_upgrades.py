@@ -12,8 +12,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from config.versions import K3S
+from ops.upgrade.node_upgrade import mark_of
 from ops.upgrade.plan import Version
-from ops.upgrade.rolling import mark_of
 from tests.lab.life import canary
 from tests.lab.life.conftest import change_site
 from tests.support import api_gap

@@ -1,0 +1,1 @@
+"""How Proxmox VE is asked."""

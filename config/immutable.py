@@ -1,0 +1,141 @@
+"""What cannot change once it is deployed, held against an exported stack."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from config.base import MIB_PER_GIB, size_text
+from config.hosts import Shape
+from config.rules.compatibility import kubernetes_minor
+from config.rules.finding import Finding
+from config.site import Site
+from config.validate import Problem, problems
+from config.yaml_source import Document
+
+VM_TYPE = "proxmoxve:index/vmLegacy:VmLegacy"
+REPLACED = "would replace the machine and lose its disks: keep it, or remove the node first and add it anew"
+
+
+def fixed(site: Site) -> dict[str, str]:
+    """What a running cluster cannot change; exported with the stack as `fixed`."""
+    return {
+        "pods": str(site.network.pods),
+        "services": str(site.network.services),
+        "flannel": site.k3s.flannel,
+        "domain": site.domain,
+        "k3s": site.k3s.version,
+    }
+
+
+def drift(path: Path, site: Site, document: Document, export: dict[str, Any]) -> list[Problem]:
+    """Settings that differ from the exported stack (`pulumi stack export`) in a way that no update can carry out."""
+    return problems(path, document, changes(site, export))
+
+
+def changes(site: Site, export: dict[str, Any]) -> Iterator[Finding]:
+    """The same as findings."""
+    resources = _resources(export)
+    outputs = next((item.get("outputs") or {} for item in resources if item.get("type") == "pulumi:pulumi:Stack"), {})
+    deployed = _text(outputs.get("site"))
+    if deployed and deployed != site.name:
+        remedy = "give each site a stack of its own"
+        yield Finding(("name",), f"differs from the site of this stack, {deployed}", remedy)
+        return
+    yield from _cluster(site, outputs.get("fixed"))
+    yield from _machines(site, [item.get("inputs") or {} for item in resources if item.get("type") == VM_TYPE])
+
+
+def _resources(export: dict[str, Any]) -> list[dict[str, Any]]:
+    deployment = export.get("deployment")
+    found = deployment.get("resources") if isinstance(deployment, dict) else None
+    return [item for item in found or [] if isinstance(item, dict)]
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+_PLACE = {
+    "pods": ("network", "pods"),
+    "services": ("network", "services"),
+    "flannel": ("k3s", "flannel"),
+    "domain": ("domain",),
+}
+
+
+def _cluster(site: Site, deployed: object) -> Iterator[Finding]:
+    if not isinstance(deployed, dict):
+        return
+    wanted = fixed(site)
+    for name, place in _PLACE.items():
+        if (now := _text(deployed.get(name))) and now != wanted[name]:
+            remedy = "change it back; a cluster keeps it for life"
+            yield Finding(place, f"is deployed as {now}", remedy, wanted[name])
+    now = _text(deployed.get("k3s"))
+    if now:
+        running, asked = kubernetes_minor(now), kubernetes_minor(site.k3s.version)
+        if asked < running:
+            remedy = "etcd cannot go back: restore a snapshot instead"
+            yield Finding(("k3s", "version"), f"is older than {now}, which runs", remedy, site.k3s.version)
+        elif asked > running + 1:
+            remedy = f"go through 1.{running + 1} first"
+            yield Finding(("k3s", "version"), f"skips a minor: {now} runs", remedy, site.k3s.version)
+
+
+def _machines(site: Site, deployed: list[dict[str, Any]]) -> Iterator[Finding]:
+    wanted = {node.name: (index, node) for index, node in site.machines_of}
+    for inputs in deployed:
+        name = _text(inputs.get("name"))
+        if name not in wanted:
+            remedy = f"drain and remove it first: `./lyceum node remove {name}`"
+            yield Finding(("nodes",), f"lack {name}, which is deployed", remedy, None)
+            continue
+        index, node = wanted[name]
+        network = (inputs.get("networkDevices") or [{}])[0]
+        for field, now, asked in (
+            ("host", inputs.get("nodeName"), node.host),
+            ("address", _address(inputs), str(node.address)),
+            ("vm-id", inputs.get("vmId"), node.vm_id),
+            ("mac", str(network.get("macAddress", "")).lower(), node.mac),
+        ):
+            shown = int(now) if isinstance(now, float) else now
+            if shown and shown != asked:
+                yield Finding(("nodes", index, field), f"of {name} is deployed as {shown}", REPLACED, asked)
+                if field == "address":
+                    break  # number and MAC address only follow from it
+        yield from _disks(index, node.name, inputs.get("disks") or [], node.shape)
+
+
+def _address(inputs: dict[str, Any]) -> str:
+    for configuration in (inputs.get("initialization") or {}).get("ipConfigs") or []:
+        return str((configuration.get("ipv4") or {}).get("address", "")).partition("/")[0]
+    return ""
+
+
+def _disks(index: int, name: str, deployed: list[dict[str, Any]], shape: Shape) -> Iterator[Finding]:
+    field = {"system": "disk", "scratch": "scratch", "ceph": "ceph"}
+    for disk in deployed:
+        purpose = field.get(_text(disk.get("serial")))
+        if purpose is None:
+            continue
+        now, asked = int(disk.get("size") or 0) * MIB_PER_GIB, getattr(shape, purpose) or 0
+        if asked < now:
+            what = f"of {name} shrinks `{purpose}` from {size_text(now)}" + (f" to {size_text(asked)}" if asked else "")
+            remedy = "a disk only grows: add another and move the data"
+            yield Finding(("nodes", index, "shape"), what, remedy)
+
+
+def read_export(text: str) -> dict[str, Any]:
+    """Reads the output of `pulumi stack export`.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    try:
+        data = json.loads(text)
+    except ValueError:
+        raise ValueError("is no JSON; give the output of `pulumi stack export`") from None
+    if not (isinstance(data, dict) and "deployment" in data):
+        raise ValueError("is no exported stack; give the output of `pulumi stack export`")
+    return data

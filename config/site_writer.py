@@ -1,0 +1,140 @@
+"""Writes site files, and brings what was found out anew into one that people have edited; comments stay."""
+
+import io
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString
+
+from config.base import expand
+from config.scaffold import FoundHost, gpu_entry, host_entries
+
+HEAD = """# yaml-language-server: $schema=site.schema.json
+# {title}. Written by `./lyceum init`; it is yours now. All settings: docs/reference/site.md
+"""
+COMMENTS = {
+    "network": "Addresses were chosen so that nothing that Proxmox knows of has them; ask the IT department for the rest.",
+    "shapes": "Sizes of the virtual machines: servers are small, workers get what their host has left.",
+    "hosts": "As Proxmox shows them. Run `./lyceum init` again after hardware changed: it only corrects this part.",
+    "nodes": "The virtual machines. A name is an identity: never reuse it for another machine.",
+    "workspaces": "Who may log in to JupyterHub, and who sees GPUs.",
+}
+_ONE_LINE = 120
+_SEXAGESIMAL = re.compile(r"[0-9]+:")
+
+
+def _yaml() -> YAML:
+    yaml = YAML()
+    yaml.width = 4096
+    yaml.preserve_quotes = True
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    return yaml
+
+
+def written(site: dict[str, Any]) -> str:
+    """A new file: one section after the other, short things on one line, a comment where people will look for one."""
+    document = CommentedMap()
+    for key, value in site.items():
+        document[key] = _styled(value)
+        if isinstance(value, dict | list):
+            document.yaml_set_comment_before_after_key(key, before="\n" + COMMENTS.get(key, ""))
+    stream = io.StringIO()
+    _yaml().dump(document, stream)
+    lines = [line for line in stream.getvalue().splitlines() if line.strip() != "#"]
+    return HEAD.format(title=site["title"]) + "\n".join(lines) + "\n"
+
+
+def _styled(value: Any) -> Any:
+    """A copy in which what fits on a line is written on one."""
+    if isinstance(value, dict):
+        found = CommentedMap((key, _styled(item)) for key, item in value.items())
+        if _flat(value) and len(str(value)) < _ONE_LINE and value:
+            found.fa.set_flow_style()
+        return found
+    if isinstance(value, list):
+        items = CommentedSeq(_styled(item) for item in value)
+        if not any(isinstance(item, dict) for item in value):
+            items.fa.set_flow_style()
+        return items
+    # YAML 1.1 readers take 0000:01:00.0 and 1043:8890 for numbers to the base sixty.
+    return DoubleQuotedScalarString(value) if isinstance(value, str) and _SEXAGESIMAL.match(value) else value
+
+
+def _flat(value: dict[str, Any]) -> bool:
+    return len(value) > 1 and not any(isinstance(item, dict) or _groups(item) for item in value.values())
+
+
+def _groups(value: Any) -> bool:
+    return isinstance(value, list) and any(isinstance(item, dict) for item in value)
+
+
+def merged(text: str, hosts: Sequence[FoundHost]) -> tuple[str, list[str]]:
+    """Corrects the hosts of an existing file; everything else, comments too, stays as it is.
+
+    Returns:
+        The new text, and what was changed or could not be, in sentences. A host that is gone is told, not removed.
+    """
+    yaml = _yaml()
+    document = yaml.load(text)
+    found = {host.name: host for host in hosts}
+    told: list[str] = []
+    known: set[str] = set()
+    for entry in document.get("hosts") or ():
+        names = expand(str(entry["name"]))
+        known |= set(names)
+        there = [found[name] for name in names if name in found]
+        told += [f"{name} is in the file, but not in Proxmox" for name in names if name not in found]
+        if there:
+            told += _corrected(entry, there)
+    new = [host for host in hosts if host.name not in known]
+    for item in host_entries(new):
+        document["hosts"].append(_styled(item))
+        told.append(f"added {item['name']}")
+    if not told:
+        return text, []
+    stream = io.StringIO()
+    yaml.dump(document, stream)
+    return stream.getvalue(), told
+
+
+def _corrected(entry: CommentedMap, hosts: Sequence[FoundHost]) -> list[str]:
+    wanted = [
+        {key: value for key, value in item.items() if key not in {"name", "address"}} for item in map(_alone, hosts)
+    ]
+    if any(item != wanted[0] for item in wanted):
+        return [f"the machines of {entry['name']} are no longer alike: write them apart; nothing was changed there"]
+    told = []
+    for key in ("cpus", "memory", "disk"):
+        if entry.get(key) != wanted[0][key]:
+            told.append(f"{entry['name']}: {key} {entry.get(key)} -> {wanted[0][key]}")
+            entry[key] = wanted[0][key]
+    return told + _cards(entry, hosts[0])
+
+
+def _alone(host: FoundHost) -> dict[str, Any]:
+    return host_entries([host])[0]
+
+
+def _cards(entry: CommentedMap, host: FoundHost) -> list[str]:
+    """Cards keep how people share them; only what the hardware is gets corrected."""
+    told = []
+    there = {gpu.pci: gpu_entry(gpu) for gpu in host.gpus if gpu.model and gpu.iommu_group >= 0}
+    cards = entry.get("gpus") or []
+    for card in cards:
+        now = there.pop(card["pci"], None)
+        if now is None:
+            told.append(f"{entry['name']}: no GPU at {card['pci']} any more; remove it from the file if that is meant")
+            continue
+        for key, value in now.items():
+            if card.get(key, value) != value:
+                told.append(f"{entry['name']}: {key} of {card['pci']} {card[key]} -> {value}")
+                card[key] = _styled(value)
+    for pci, card in there.items():
+        told.append(f"{entry['name']}: added the {card['model']} at {pci}")
+        if "gpus" not in entry:
+            entry["gpus"] = CommentedSeq()
+        entry["gpus"].append(_styled(card))
+    return told

@@ -1,0 +1,298 @@
+"""`systemctl` as PID 1 answers it: the verbs and the words that scripts of a node depend on."""
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from lab.host.guest.services import Active, Runner
+from lab.host.guest.timer_runner import Alarm, listing, when
+from lab.host.guest.unit_files import UnitFiles, full_name
+from lab.host.guest.units import UnitError
+
+LOG_LINES = 10
+"""Lines of the log that `systemctl status` shows."""
+_WITH_VALUE = {"-p": "property", "--property": "property", "-s": "signal", "--signal": "signal", "-t": "type"}
+_WITH_VALUE |= {"--kill-who": "whom", "--kill-whom": "whom", "--type": "type", "-n": "lines", "--lines": "lines"}
+_READING = {
+    "status",
+    "is-active",
+    "is-enabled",
+    "is-failed",
+    "is-system-running",
+    "show",
+    "cat",
+    "list-units",
+    "list-timers",
+}
+
+
+class Units(Protocol):
+    """What `systemctl` needs of the manager."""
+
+    files: UnitFiles
+    booted: bool
+
+    def runner(self, name: str) -> Runner | Alarm: ...  # noqa: D102
+    def known(self) -> Sequence[Runner | Alarm]: ...  # noqa: D102
+    def reload(self) -> None: ...  # noqa: D102
+    def power(self, status: int) -> None: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the command prints, and its exit status."""
+
+    code: int = 0
+    out: str = ""
+    err: str = ""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A parsed command line: the verb, full unit names, and options by their long names."""
+
+    verb: str
+    units: tuple[str, ...]
+    flags: frozenset[str]
+    values: dict[str, str] = field(default_factory=dict)
+
+
+def parse(argv: list[str]) -> Call:
+    """Split a command line; options may stand anywhere, as systemctl allows."""
+    words: list[str] = []
+    flags: set[str] = set()
+    values: dict[str, str] = {}
+    rest = iter(argv)
+    for word in rest:
+        name, equals, value = word.partition("=")
+        if name in _WITH_VALUE:
+            values[_WITH_VALUE[name]] = value if equals else next(rest, "")
+        elif word.startswith("-"):
+            flags.add({"-q": "quiet", "-f": "force", "-l": "full", "-a": "all"}.get(word, word.lstrip("-")))
+        else:
+            words.append(word)
+    verb = words[0] if words else "list-units"
+    return Call(verb, tuple(full_name(word) for word in words[1:]), frozenset(flags), values)
+
+
+async def systemctl(manager: Units, argv: list[str], *, root: bool) -> Answer:
+    """Do what `systemctl ARGV` asks."""
+    call = parse(argv)
+    if call.verb not in _READING and not root:
+        return Answer(1, err=f"Failed to {call.verb} {' '.join(call.units)}: Interactive authentication required.\n")
+    match call.verb:
+        case "start" | "stop" | "restart" | "try-restart" | "reload-or-restart" | "condrestart":
+            return await _jobs(manager, call)
+        case "enable" | "disable" | "reenable":
+            return await _enablement(manager, call)
+        case "daemon-reload" | "daemon-reexec":
+            manager.reload()
+            return Answer()
+        case "reset-failed":
+            targets = [manager.runner(name) for name in call.units] or manager.known()
+            for runner in targets:
+                runner.forget_failure()
+            return Answer()
+        case "kill":
+            number = signal.Signals[f"SIG{call.values.get('signal', 'TERM').upper().removeprefix('SIG')}"]
+            for name in call.units:
+                manager.runner(name).kill(number, whom=call.values.get("whom", "all"))
+            return Answer()
+        case "poweroff" | "halt" | "reboot":
+            # Exit statuses of PID 1: see manager.POWEROFF and REBOOT.
+            manager.power(3 if call.verb == "reboot" else 0)
+            return Answer()
+        case _:
+            return _read(manager, call)
+
+
+def _read(manager: Units, call: Call) -> Answer:
+    match call.verb:
+        case "status":
+            return _joined(call, lambda name: _status(manager, name))
+        case "is-active":
+            return _any_of(call, lambda name: _active(manager, name), {Active.ACTIVE})
+        case "is-failed":
+            return _any_of(call, lambda name: _active(manager, name), {Active.FAILED})
+        case "is-enabled":
+            return _joined(call, lambda name: _is_enabled(manager, name))
+        case "is-system-running":
+            failed = any(runner.active is Active.FAILED for runner in manager.known())
+            state = "starting" if not manager.booted else "degraded" if failed else "running"
+            return Answer(int(state != "running"), out=f"{state}\n")
+        case "show":
+            return _joined(call, lambda name: _show(manager, name, call))
+        case "cat":
+            return _joined(call, lambda name: _cat(manager, name))
+        case "list-units":
+            rows = [f"{r.unit.name} loaded {r.active} {r.sub} {r.unit.description}\n" for r in manager.known()]
+            return Answer(out="".join(rows))
+        case "list-timers":
+            alarms = [one for one in manager.known() if isinstance(one, Alarm) and one.active is Active.ACTIVE]
+            return Answer(out=listing(alarms, time.time()))
+        case _:
+            return Answer(1, err=f"Unknown command verb {call.verb} (the lab's systemctl knows what a node needs).\n")
+
+
+async def _jobs(manager: Units, call: Call) -> Answer:
+    """Start and stop; several units at once, as systemd does."""
+    wait = "no-block" not in call.flags
+    runners = [manager.runner(name) for name in call.units if not name.endswith(".target")]
+
+    async def job(runner: Runner | Alarm) -> bool:
+        running = runner.active in {Active.ACTIVE, Active.ACTIVATING, Active.DEACTIVATING}
+        if call.verb in {"try-restart", "condrestart"} and not running:
+            return True
+        if call.verb != "start":
+            await runner.stop()
+        return call.verb == "stop" or await runner.start(wait=wait)
+
+    work = asyncio.gather(*(job(runner) for runner in runners))
+    if not wait:
+        _background.add(work)
+        work.add_done_callback(_background.discard)
+        return Answer()
+    done = await work
+    errors = [
+        f"Job for {runner.unit.name} failed because {_why(runner)}.\n"
+        f'See "systemctl status {runner.unit.name}" and "journalctl -xeu {runner.unit.name}" for details.\n'
+        for runner, ok in zip(runners, done, strict=True)
+        if not ok
+    ]
+    return Answer(int(bool(errors)), err="".join(errors))
+
+
+_background: set["asyncio.Future[list[bool]]"] = set()
+"""Jobs of `--no-block`: the event loop itself keeps no hold on them."""
+
+
+def _why(runner: Runner | Alarm) -> str:
+    return {
+        "timeout": "a timeout was exceeded",
+        "signal": "a fatal signal was delivered to the control process",
+        "start-limit-hit": "start of the service was attempted too often",
+        "resources": "of unavailable resources or another system error",
+        "protocol": "the service did not take the steps required by its unit configuration",
+    }.get(runner.result, "the control process exited with error code")
+
+
+async def _enablement(manager: Units, call: Call) -> Answer:
+    said: list[str] = []
+    for name in call.units:
+        if manager.files.path(name) is None:
+            return Answer(1, err=f"Failed to {call.verb} unit: Unit file {name} does not exist.\n")
+        if call.verb != "enable":
+            said += manager.files.disable(name)
+        if call.verb != "disable":
+            said += manager.files.enable(name)
+    manager.reload()
+    if "now" in call.flags:
+        follow = "start" if call.verb == "enable" else "stop"
+        done = await _jobs(manager, Call(follow, call.units, call.flags))
+        return Answer(done.code, err="".join(f"{line}\n" for line in said) + done.err)
+    return Answer(err="".join(f"{line}\n" for line in said))
+
+
+def _joined(call: Call, each: Callable[[str], Answer]) -> Answer:
+    """One answer after the other; the exit status is the worst."""
+    answers = [each(name) for name in call.units]
+    return Answer(
+        max((answer.code for answer in answers), default=0),
+        "\n".join(answer.out for answer in answers),
+        "".join(answer.err for answer in answers),
+    )
+
+
+def _any_of(call: Call, state: Callable[[str], str], wanted: set[Active]) -> Answer:
+    """States, a line each; success when at least one is as wanted (systemctl(1), is-active)."""
+    states = [state(name) for name in call.units]
+    out = "" if "quiet" in call.flags else "".join(f"{word}\n" for word in states)
+    return Answer(0 if wanted & set(states) else 1 if Active.FAILED in wanted else 3, out)
+
+
+def _active(manager: Units, name: str) -> str:
+    if name.endswith(".target"):
+        return Active.ACTIVE
+    try:
+        return manager.runner(name).active
+    except UnitError:
+        return Active.INACTIVE
+
+
+def _is_enabled(manager: Units, name: str) -> Answer:
+    if manager.files.path(name) is None:
+        return Answer(1, err=f"Failed to get unit file state for {name}: No such file or directory\n")
+    if manager.files.enabled(name):
+        return Answer(0, "enabled\n")
+    installable = bool(manager.files.sections(name).get("Install"))
+    return Answer(1, "disabled\n") if installable else Answer(0, "static\n")
+
+
+def _status(manager: Units, name: str) -> Answer:
+    try:
+        runner = manager.runner(name)
+    except UnitError as error:
+        return Answer(4, err=f"{error}\n".replace("not found", "could not be found"))
+    since = time.strftime("%a %Y-%m-%d %H:%M:%S UTC", time.gmtime(runner.since))
+    enabled = "enabled" if manager.files.enabled(name) else "disabled"
+    lines = [
+        f"● {name} - {runner.unit.description}",
+        f"     Loaded: loaded ({manager.files.path(name)}; {enabled})",
+        f"     Active: {runner.active} ({runner.sub}) since {since}",
+        *([f"   Main PID: {runner.main_pid}"] if runner.main_pid else []),
+        "",
+        *_tail(runner),
+    ]
+    return Answer(0 if runner.active is Active.ACTIVE else 3, "\n".join(lines) + "\n")
+
+
+def _tail(runner: Runner | Alarm) -> list[str]:
+    with contextlib.suppress(FileNotFoundError), runner.log.open("rb") as log:
+        log.seek(max(0, log.seek(0, 2) - 16384))
+        return log.read().decode(errors="replace").splitlines()[-LOG_LINES:]
+    return []
+
+
+def _show(manager: Units, name: str, call: Call) -> Answer:
+    properties = {"Id": name, "LoadState": "not-found", "ActiveState": "inactive", "SubState": "dead"}
+    with contextlib.suppress(UnitError):
+        runner = manager.runner(name)
+        properties |= {
+            "LoadState": "loaded",
+            "ActiveState": runner.active,
+            "SubState": runner.sub,
+            "Result": runner.result,
+            "MainPID": str(runner.main_pid),
+            "ExecMainStatus": str(runner.main_status),
+            "NRestarts": str(runner.restarts),
+            "InvocationID": runner.invocation,
+            **_own(runner),
+            "FragmentPath": str(manager.files.path(name) or ""),
+            "UnitFileState": "enabled" if manager.files.enabled(name) else "disabled",
+            "Description": runner.unit.description,
+        }
+    wanted = call.values["property"].split(",") if "property" in call.values else list(properties)
+    bare = "value" in call.flags
+    return Answer(out="".join(f"{'' if bare else f'{key}='}{properties[key]}\n" for key in wanted if key in properties))
+
+
+def _own(runner: Runner | Alarm) -> dict[str, str]:
+    """Properties of services, or of timers."""
+    if isinstance(runner, Alarm):
+        return {
+            "Unit": runner.unit.activates,
+            "NextElapseUSecRealtime": when(runner.next),
+            "LastTriggerUSec": when(runner.last),
+        }
+    return {"Type": runner.unit.type}
+
+
+def _cat(manager: Units, name: str) -> Answer:
+    path = manager.files.path(name)
+    if path is None:
+        return Answer(1, err=f"No files found for {name}.\n")
+    return Answer(out=f"# {path}\n{path.read_text()}")

@@ -1,0 +1,1 @@
+"""Backups of the cluster: taken, verified, kept away from it, restored."""

@@ -1,0 +1,267 @@
+"""Backups in their places: taken from a server, brought here and to the object store, fetched back, looked over."""
+
+import hashlib
+import shlex
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from config.backup_keys import fingerprint
+from config.hosts import Role
+from config.key_derivation import token_hash
+from config.tokens import Kind, token
+from ops import audit_log
+from ops.backup.inventory import (
+    FILES,
+    Snapshot,
+    failures,
+    here,
+    in_store,
+    merged,
+    on_servers,
+    surplus,
+    taken_at,
+    worries,
+    written,
+)
+from ops.backup.key_escrow import OBJECT, STATE, Escrow, EscrowError, read, seal_state
+from ops.backup.metadata import SUFFIX, BackupError, Note, listed, prune, read_note, verify, write_note
+from ops.clients.kubernetes import Kube
+from ops.clients.ssh import Remote, RemoteError, remotes
+from ops.console import errors, fail, step
+from ops.engine.engine import Engine
+from ops.engine.stack import STATE as KEPT
+from ops.engine.stack import Stack
+from ops.nodes.blockers import healthy_server
+
+if TYPE_CHECKING:
+    from ops.backup.s3 import Store, Stored
+
+NAME = "lyceum"
+ON_SERVER = "/var/lib/rancher/k3s/server/db/snapshots"
+KEYS = ("s3-access-key", "s3-secret-key")
+"""Secrets that open the bucket."""
+ESCROW = "escrow"
+"""In the journal: the only trace here of an escrow that was written into a file."""
+
+
+def directory(stack: Stack, chosen: Path | None) -> Path:
+    """Where a stack's backups are; nobody else may read them, for they hold every Secret's encrypted text."""
+    path = chosen or KEPT / "backups" / stack.site.name
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return path
+
+
+def store_of(stack: Stack) -> "Store | None":
+    """The site's object store, if it has one.
+
+    Raises:
+        BackupError: it cannot be used.
+    """
+    if stack.site.platform.backup.s3 is None:
+        return None
+    from ops.backup.s3 import Store  # noqa: PLC0415 - boto3 takes its time, and most commands need none
+
+    return Store.of(stack)
+
+
+def take_script(keep: int) -> str:
+    """Takes a snapshot on a server, keeps the newest, and prints the path of the new one and its SHA-256."""
+    return f"""set -euo pipefail
+/usr/local/bin/k3s etcd-snapshot save --name {NAME} >&2
+/usr/local/bin/k3s etcd-snapshot prune --name {NAME} --snapshot-retention {keep} >&2
+file=$(find {ON_SERVER} -maxdepth 1 -name '{NAME}-*' -type f -printf '%T@ %p\\n' | sort -n | tail -1 | cut -d' ' -f2-)
+sha256sum "$file"
+"""
+
+
+def take(engine: Engine, kube: Kube, target: Path) -> Path:
+    """Takes a backup from a healthy server; ends the command where none can."""
+    stack = engine.stack
+    nodes = {node["metadata"]["name"]: node for node in kube.items("/api/v1/nodes")}
+    servers = tuple(node for node in stack.nodes if node.role is Role.SERVER)
+    able = [node for node in servers if node.name in nodes and healthy_server(nodes[node.name])]
+    if not able:
+        fail(
+            "no server is Ready and a voter of etcd; ./lyceum status shows which, docs/operations/restore.md what to do"
+        )
+    chosen = able[0]
+    try:
+        remote = remotes(engine, (chosen,))[chosen.name]
+        with step(f"snapshot on {chosen.name}"):
+            file, digest, name = _bring(remote, stack.site.k3s.snapshots.keep, target / _file_name(stack, time.time()))
+        seed = stack.secret("seed")
+        note = Note(
+            site=stack.site.name,
+            stack=stack.name,
+            taken=written(time.time()),
+            server=chosen.name,
+            version=nodes[chosen.name]["status"]["nodeInfo"]["kubeletVersion"],
+            nodes=len(nodes),
+            sha256=digest,
+            seed=fingerprint(seed),
+            token=token_hash(token(seed, Kind.SERVER, stack.generations.of(Kind.SERVER))),
+            snapshot=name,
+        )
+        write_note(file, note)
+        verify(file, seed, stack.site.name)
+    except (RemoteError, BackupError) as error:
+        fail(str(error))
+    prune(target, stack.site.k3s.snapshots.keep)
+    return file
+
+
+def _file_name(stack: Stack, taken: float) -> str:
+    return f"{stack.site.name}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(taken))}{SUFFIX}"
+
+
+def _bring(remote: Remote, keep: int, target: Path) -> tuple[Path, str, str]:
+    digest, path = remote.run(take_script(keep)).split(maxsplit=1)
+    remote.fetch(f"cat {shlex.quote(path.strip())}", target)
+    if hashlib.sha256(target.read_bytes()).hexdigest() != digest:
+        target.unlink()
+        raise BackupError(f"{remote.name}: the snapshot changed on its way here; run this again")
+    return target, digest, Path(path.strip()).name
+
+
+def carry(engine: Engine, kube: Kube, store: "Store", file: Path) -> None:
+    """Sees that K3s brought a backup to the store, adds the engine's state, and takes away what is one too many.
+
+    Raises:
+        BackupError: it is not there; K3s's own reason is in the text, because K3s calls that a success.
+    """
+    note, stack = read_note(file), engine.stack
+    stored = store.snapshots()
+    if not any(one.name == note.snapshot and one.size == file.stat().st_size for one in stored):
+        said = [failure.why for failure in failures(kube.items(FILES)) if failure.name == note.snapshot]
+        why = said[-1] if said else f"see `journalctl -u k3s` on {note.server}"
+        raise BackupError(f"the backup is here, but {note.server} did not bring it to {store.location()}: {why}")
+    store.write(STATE, seal_state(engine.ask("stack", "export"), stack.secret("seed"), stack.site.name))
+    for name in surplus(stored, stack.site.k3s.snapshots.keep):
+        store.remove_snapshot(name)
+
+
+def fetched(stack: Stack, store: "Store", one: "Stored", home: Path) -> Path:
+    """Brings a snapshot of the store here, with a note of what K3s says about it.
+
+    Raises:
+        BackupError: it could not be brought.
+    """
+    taken = taken_at(one.name, one.changed)
+    target = home / _file_name(stack, taken)
+    said = store.said(one.name)
+    store.fetch(one.name, target)
+    note = Note(
+        site=stack.site.name,
+        stack=stack.name,
+        taken=written(taken),
+        server=said.get("node-name", ""),
+        version="",
+        nodes=0,
+        sha256=hashlib.sha256(target.read_bytes()).hexdigest(),
+        seed="",
+        token=said.get("token-hash", ""),
+        snapshot=one.name,
+    )
+    write_note(target, note)
+    return target
+
+
+def named(store: "Store", name: str) -> "Stored":
+    """A snapshot of the store, by name or `latest`.
+
+    Raises:
+        BackupError: there is none; names what there is.
+    """
+    stored = _oldest_first(store)
+    if name == "latest" and stored:
+        return stored[-1]
+    found = next((one for one in stored if one.name == name), None)
+    if found is None:
+        there = ", ".join(one.name for one in stored) or "none"
+        raise BackupError(f"there is no snapshot `{name}` in {store.location()}; there: {there}")
+    return found
+
+
+def newer(store: "Store", home: Path) -> "Stored | None":
+    """The newest snapshot of the store, where nothing here is as new.
+
+    Raises:
+        BackupError: the store cannot be used.
+    """
+    stored = _oldest_first(store)
+    if not stored:
+        return None
+    newest = stored[-1]
+    taken = taken_at(newest.name, newest.changed)
+    local = here({file: read_note(file) for file in listed(home)})
+    return newest if all(known.name != newest.name and known.taken < taken for known in local) else None
+
+
+def _oldest_first(store: "Store") -> "list[Stored]":
+    return sorted(store.snapshots(), key=lambda one: taken_at(one.name, one.changed))
+
+
+@dataclass(frozen=True)
+class Overview:
+    """What the places say.
+
+    Attributes:
+        snapshots: Each once.
+        worries: What is wrong, in one line each.
+        escrow: The escrow in the store, if there is one.
+    """
+
+    snapshots: list[Snapshot]
+    worries: list[str]
+    escrow: Escrow | None
+
+
+def overview(stack: Stack, kube: Kube | None, home: Path) -> Overview:
+    """Asks this machine, the store and the cluster; a place that does not answer is a worry."""
+    items = kube.items(FILES) if kube else []
+    local = here({file: read_note(file) for file in listed(home)})
+    far: Sequence[Snapshot] = ()
+    found: list[str] = []
+    escrow = None
+    try:
+        store = store_of(stack)
+        if store:
+            far = in_store(store.snapshots())
+            found = worries(far, failures(items), stack.site.k3s.snapshots.schedule, time.time(), stack.name)
+            escrow = escrow_in(store)
+    except BackupError as error:
+        found = [str(error)]
+    if not (escrow or in_a_file(stack.name)):
+        found.append(no_escrow(stack.name))
+    return Overview(merged(on_servers(items), local, far), found, escrow)
+
+
+def escrow_in(store: "Store | None") -> Escrow | None:
+    """What lies beside the snapshots.
+
+    Raises:
+        BackupError: the store cannot be used.
+    """
+    content = store.read(OBJECT) if store else None
+    if content is None:
+        return None
+    try:
+        return read(content)
+    except EscrowError as error:
+        errors.print(f"[yellow]![/] {error}")
+        return None
+
+
+def in_a_file(stack: str) -> bool:
+    """Whether the seed was once put in escrow in a file."""
+    return any(
+        entry["operation"] == ESCROW and not entry["where"].startswith("s3://") for entry in audit_log.entries(stack)
+    )
+
+
+def no_escrow(stack: str) -> str:
+    """One line with the command."""
+    return f"the seed is in no escrow, and without it no snapshot opens: ./lyceum backup escrow {stack}"

@@ -1,0 +1,1 @@
+"""How the commands reach Proxmox, Kubernetes, machines and etcd."""

@@ -1,0 +1,108 @@
+"""A client of the Proxmox VE API for people's commands: a token or a password, verified TLS, repeated parameters."""
+
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from components.proxmox.client import Pve, PveError
+
+TIMEOUT = httpx.Timeout(15, connect=5)
+
+
+class Api(Pve):
+    """Calls as one identity.
+
+    Args:
+        endpoint: `https://pve1.campus.example:8006/`.
+        ca_file: CA trusted beside the system's.
+        token: `user@realm!name=uuid`; None to sign in.
+        transport: Stands for the network in tests.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        ca_file: Path | None,
+        token: str | None = None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        headers = {"Authorization": f"PVEAPIToken={token}"} if token else {}
+        # The campus's web proxy has no way to the hypervisors, hence no trust in the environment.
+        self._client = httpx.Client(
+            base_url=endpoint,
+            verify=_trust(ca_file),
+            headers=headers,
+            timeout=TIMEOUT,
+            trust_env=False,
+            transport=transport,
+        )
+
+    def call(self, method: str, path: str, **parameters: Any) -> Any:
+        """Data of an answer; a parameter that is a tuple is sent once for each item.
+
+        Raises:
+            PveError: refused or unreachable; the text has the status and Proxmox's own words.
+        """
+        return self.send(method, path, parameters)
+
+    def send(self, method: str, path: str, parameters: Mapping[str, Any]) -> Any:
+        """The same, for parameters whose names are no Python names."""
+        place = {"params": parameters} if method in {"GET", "DELETE"} else {"data": parameters}
+        try:
+            answer = self._client.request(method, f"/api2/json/{path}", **place)  # type: ignore[arg-type]
+        except httpx.TransportError as error:
+            raise PveError(f"{self._client.base_url} does not answer: {_reason(error)}") from None
+        if answer.is_error:
+            raise PveError(f"{method} /{path}: {answer.status_code} {_words(answer)}")
+        try:
+            return answer.json()["data"]
+        except (ValueError, KeyError, TypeError):
+            raise PveError(f"{self._client.base_url} is no Proxmox API: its answer is not understood") from None
+
+    def sign_in(self, user: str, password: str) -> None:
+        """Goes on as a user with a password."""
+        ticket = self.call("POST", "access/ticket", username=user, password=password)
+        self._client.headers.pop("Authorization", None)
+        self._client.headers["CSRFPreventionToken"] = ticket["CSRFPreventionToken"]
+        self._client.headers["Cookie"] = f"PVEAuthCookie={ticket['ticket']}"
+
+
+def status(error: PveError) -> int:
+    """HTTP status that an error tells of; 0 where there was no answer."""
+    word = str(error).partition(": ")[2].partition(" ")[0]
+    return int(word) if word.isdigit() else 0
+
+
+def _trust(ca_file: Path | None) -> ssl.SSLContext:
+    """The system's CAs and the campus's own; there is no way to trust nobody and go on."""
+    context = ssl.create_default_context()
+    if ca_file:
+        try:
+            context.load_verify_locations(cafile=str(ca_file))
+        except (OSError, ssl.SSLError) as error:
+            raise PveError(f"the CA file {ca_file} cannot be read: {error}") from None
+    return context
+
+
+def _reason(error: httpx.TransportError) -> str:
+    text = str(error)
+    if "certificate verify failed" in text:
+        return (
+            f"its certificate is not trusted ({text.rpartition('certificate verify failed: ')[2].split(' (_ssl')[0]})"
+        )
+    return text or type(error).__name__
+
+
+def _words(answer: httpx.Response) -> str:
+    try:
+        body = answer.json()
+    except ValueError:
+        return answer.reason_phrase
+    if not isinstance(body, dict):
+        return answer.reason_phrase
+    details = "; ".join(f"{name}: {text}".strip() for name, text in (body.get("errors") or {}).items())
+    message = str(body.get("message") or answer.reason_phrase).strip()
+    return f"{message}; {details}" if details else message

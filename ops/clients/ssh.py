@@ -1,0 +1,158 @@
+"""Runs scripts as root on machines, over SSH with the host keys that the stack's state holds: none is ever trusted anew."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import asyncssh
+
+from components.cluster.bootstrap import run_as_root
+from config.hosts import Node
+from config.key_derivation import USER, ssh_private_pem
+from ops.files import becoming
+
+if TYPE_CHECKING:
+    from ops.engine.engine import Engine, State
+
+KEX = "curve25519-sha256"
+"""The default, sntrup761, costs a fifth of a CPU second a log-in (performance.md)."""
+CONNECT_SECONDS = 15
+SUDO = "sudo -n "
+PROBE_SECONDS = 10.0
+"""Between two probes; a machine that leaves three unanswered is given up (S4)."""
+
+
+class RemoteError(Exception):
+    """A machine does not answer, is not the one we know, or its script failed; the text says which."""
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A machine that scripts can be run on.
+
+    Attributes:
+        name: Its name.
+        address: Where it answers.
+        host_key: Its host key, `ssh-ed25519 …`.
+        private_key: PEM of our key.
+        user: Who logs in.
+        port: Where its SSH server listens.
+    """
+
+    name: str
+    address: str
+    host_key: str
+    private_key: str
+    user: str = USER
+    port: int = 22
+
+    def run(self, script: str, *, seconds: float = 300, say: Callable[[str], None] | None = None) -> str:
+        """Runs a bash script as root; returns its standard output.
+
+        Args:
+            script: The script.
+            seconds: How long it may take.
+            say: Is given each line of standard error as it comes; by default they count only where the script fails.
+
+        Raises:
+            RemoteError: it could not be run, or failed.
+        """
+        return asyncio.run(self._run(script, seconds, say))
+
+    def fetch(self, command: str, target: Path, *, seconds: float = 1800) -> None:
+        """Runs a command as root and writes what it prints into a file that only we can read.
+
+        Raises:
+            RemoteError: it could not be run, or failed.
+        """
+        asyncio.run(self._fetch(command, target, seconds))
+
+    async def _run(self, script: str, seconds: float, say: Callable[[str], None] | None) -> str:
+        told: list[str] = []
+
+        async def listen(lines: asyncssh.SSHReader[str]) -> None:
+            async for line in lines:
+                told.append(line)
+                if say:
+                    say(line.rstrip("\n"))
+
+        async with self._connected() as connection, asyncio.timeout(seconds):
+            process = await connection.create_process(run_as_root())
+            process.stdin.write(script)
+            process.stdin.write_eof()
+            out, _ = await asyncio.gather(process.stdout.read(), listen(process.stderr))
+            done = await process.wait()
+        self._check(done.exit_status, "".join(told))
+        return str(out)
+
+    async def _fetch(self, command: str, target: Path, seconds: float) -> None:
+        with becoming(target) as file:
+            async with self._connected() as connection:
+                # asyncssh closes what it writes to.
+                running = connection.run(f"{SUDO}{command}", encoding=None, stdout=os.dup(file.fileno()))
+                done = await asyncio.wait_for(running, seconds)
+            told = done.stderr.decode(errors="replace") if isinstance(done.stderr, bytes) else str(done.stderr)
+            self._check(done.exit_status, told)
+
+    def _check(self, status: int | None, told: str) -> None:
+        if status is None:
+            # Neither an exit code nor a signal: the connection went away under the command.
+            raise RemoteError(self._silent("the connection was lost"))
+        if status:
+            raise RemoteError(f"{self.name}: {told.strip() or f'exit code {status}'}")
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[asyncssh.SSHClientConnection]:
+        try:
+            async with asyncssh.connect(
+                self.address,
+                self.port,
+                username=self.user,
+                client_keys=[asyncssh.import_private_key(self.private_key)],
+                known_hosts=([asyncssh.import_public_key(self.host_key)], [], []),
+                kex_algs=[KEX],
+                config=None,
+                agent_path=None,
+                connect_timeout=CONNECT_SECONDS,
+                keepalive_interval=PROBE_SECONDS,
+                keepalive_count_max=3,
+            ) as connection:
+                yield connection
+        except asyncssh.HostKeyNotVerifiable:
+            raise RemoteError(
+                f"{self.name} ({self.address}) shows another host key than the one read through its guest agent: "
+                f"nothing was sent. If the machine was rebuilt by hand: ./lyceum node replace {self.name}"
+            ) from None
+        except (OSError, asyncssh.Error, TimeoutError) as error:
+            raise RemoteError(self._silent(str(error) or "no answer in time")) from None
+
+    def _silent(self, what: str) -> str:
+        return (
+            f"{self.name} ({self.address}) over SSH: {what}. Is it switched on, and the network on the way whole? Then run "
+            f"the same command again"
+        )
+
+
+def host_keys(state: "State") -> dict[str, str]:
+    """Host keys in a stack's state, by machine."""
+    suffix = "-host-key"
+    found = {}
+    for resource in state["deployment"].get("resources") or []:
+        name = resource["urn"].rsplit("::", 1)[1]
+        key = (resource.get("outputs") or {}).get("stdout")
+        if name.endswith(suffix) and isinstance(key, str) and not resource.get("delete"):
+            found[name.removesuffix(suffix)] = key
+    return found
+
+
+def remotes(engine: "Engine", nodes: tuple[Node, ...]) -> dict[str, Remote]:
+    """Those of the machines whose host key is known."""
+    keys = host_keys(engine.export())
+    private = ssh_private_pem(engine.stack.secret("seed"))
+    return {
+        node.name: Remote(node.name, str(node.address), keys[node.name], private) for node in nodes if node.name in keys
+    }

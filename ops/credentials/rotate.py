@@ -1,0 +1,235 @@
+"""`lyceum secrets rotate`: another server or agent token, one server at a time, from any interruption on."""
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import IO, Annotated
+
+import typer
+
+from config.hosts import Node
+from config.key_derivation import token_hash
+from config.tokens import Kind, token
+from ops import audit_log
+from ops.backup import transfer
+from ops.clients.kubernetes import Kube
+from ops.clients.ssh import Remote, RemoteError, remotes
+from ops.console import REFUSED, console, errors, fail, step
+from ops.credentials import rotation_scripts
+from ops.credentials.guard import command
+from ops.credentials.rotation_plan import Seen, objections, rotated, unfinished
+from ops.engine.engine import PARALLEL, Engine
+from ops.engine.pending_operations import settle
+from ops.engine.site_stack import stack_of
+from ops.nodes.commands import begin
+from ops.nodes.rolling_restart import Rolling, health, in_turn, ready
+from ops.nodes.vm import k3s_commands
+
+AT_ONCE = 16
+
+
+def rotate(
+    site: Annotated[str, typer.Argument(help="Name of the site.")],
+    kind: Annotated[Kind, typer.Argument(help="Which token.")],
+    *,
+    stack: Annotated[str | None, typer.Option("--stack", help="Which of its stacks, where it has several.")] = None,
+    lost: Annotated[
+        list[str] | None,
+        typer.Option(help="A machine that is lost: go on without it. The API pauses at each restart. Repeat for each."),
+    ] = None,
+) -> None:
+    """Give the cluster another server or agent token, derived from the seed; goes on where it was interrupted."""
+    engine = begin(stack_of(site, stack).name)
+    with engine.alone() as lock:
+        settle(engine)
+        rotation = Rotation.of(engine, kind, frozenset(lost or ()))
+        if not rotation.under_way:
+            rotation.start()
+        rotation.go_on()
+        rotation.finish()
+        raise typer.Exit(rotation.settle_state(lock))
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """The change of one token.
+
+    Attributes:
+        engine: The stack.
+        kind: Which token.
+        servers: Servers of the cluster, in their order.
+        agents: Agents that have to be told; none for the server token.
+        machines: How each machine is reached.
+        lost: Machines that nobody waits for.
+    """
+
+    engine: Engine
+    kind: Kind
+    servers: tuple[Node, ...]
+    agents: tuple[Node, ...]
+    machines: Mapping[str, Remote]
+    lost: frozenset[str]
+
+    @classmethod
+    def of(cls, engine: Engine, kind: Kind, lost: frozenset[str]) -> "Rotation":
+        """The rotation that is under way, or one that has not begun."""
+        servers, agents = in_turn(engine.stack.nodes)
+        agents = agents if kind is Kind.AGENT else ()
+        known = {node.name for node in (*servers, *agents)}
+        if unknown := lost - known:
+            fail(f"--lost {' '.join(sorted(unknown))}: no machine that has the {kind}", REFUSED)
+        if (other := engine.stack.generations.rotating) not in {None, kind}:
+            fail(f"the rotation of the {other} is not finished: {command(engine.stack)}", REFUSED)
+        living = tuple(node for node in (*servers, *agents) if node.name not in lost)
+        return cls(
+            engine,
+            kind,
+            tuple(node for node in living if node in servers),
+            tuple(node for node in living if node in agents),
+            remotes(engine, living),
+            lost,
+        )
+
+    @property
+    def under_way(self) -> bool:
+        """Whether it has begun."""
+        return self.engine.stack.generations.rotating is self.kind
+
+    @property
+    def rolling(self) -> Rolling:
+        """How K3s is started anew."""
+        return Rolling(self.engine.stack.site, self.machines, lambda node: rotation_scripts.restart(node.role))
+
+    def start(self) -> None:
+        """Makes sure that nothing speaks against it, takes a backup, and notes that it has begun."""
+        stack = self.engine.stack
+        kube = self.rolling.kube(self.servers)
+        nodes = (*self.servers, *self.agents)
+        seen = self._look(nodes)
+        found = objections(self.kind, seen, token_hash(self._token(stack.generations.of(self.kind))), _well(kube))
+        if found or kube is None:
+            for objection in found:
+                errors.print(f"[red]✗[/] {objection}")
+            fail("nothing was touched", REFUSED)
+        transfer.take(self.engine, kube, transfer.directory(stack, None))
+        stack.set_generations(stack.generations.begun(self.kind))
+        audit_log.record(stack.name, "rotate", {"token": self.kind, "generation": stack.generations.newest})
+
+    def go_on(self) -> None:
+        """Brings every machine to the new token, whatever was done before."""
+        new = self._new
+        if self.kind is Kind.SERVER and not rotated(self._answers(self.servers).values(), token_hash(new)):
+            self._rotate(new)
+        # At once, and before any restart: a server that starts by itself with the old token is shut out.
+        self._put(self.servers, new)
+        saved = False
+
+        def save(server: Node) -> None:
+            nonlocal saved
+            if self.kind is Kind.AGENT and not saved:
+                current = self._token(self.engine.stack.generations.server_token, Kind.SERVER)
+                self._run(self.machines[server.name], rotation_scripts.rotate(current))
+                saved = True
+
+        self.rolling.servers(self.servers, lambda: self._unfinished(self.servers), lost=self.lost, after=save)
+        save(self.servers[0])
+        self._put(self.agents, new)
+        left = set(self._unfinished(self.agents))
+        self.rolling.agents(self.servers, [node for node in self.agents if node.name in left])
+
+    def finish(self) -> None:
+        """Notes the end, and takes the first backup that the new token opens."""
+        if left := self._unfinished((*self.servers, *self.agents)):
+            fail(f"{', '.join(left)} does not run with the new {self.kind}; run this again to go on")
+        stack = self.engine.stack
+        stack.set_generations(stack.generations.ended(self.kind))
+        generation = stack.generations.of(self.kind)
+        audit_log.record(stack.name, "rotated", {"token": self.kind, "generation": generation})
+        kube = self.rolling.kube(self.servers)
+        if kube is not None:
+            transfer.take(self.engine, kube, transfer.directory(stack, None))
+        console.print(f"[green]✓[/] every machine has generation {generation} of the {self.kind}")
+        if self.kind is Kind.SERVER:
+            console.print("  older backups stay: a restore finds the generation that opens each of them")
+
+    def settle_state(self, lock: IO[str]) -> int:
+        """Runs the machines' own scripts with the new token: they find it, and change nothing."""
+        known = k3s_commands(self.engine.export())
+        targets = [word for name in self.machines if name in known for word in ("--target", known[name])]
+        message = f"rotate the {self.kind}"
+        return self.engine.run(
+            "up", "--yes", "--skip-preview", f"--parallel={PARALLEL}", "--message", message, *targets, lock=lock
+        )
+
+    @property
+    def _new(self) -> str:
+        return self._token(self.engine.stack.generations.newest)
+
+    def _token(self, generation: int, kind: Kind | None = None) -> str:
+        return token(self.engine.stack.secret("seed"), kind or self.kind, generation)
+
+    def _rotate(self, new: str) -> None:
+        kube = self.rolling.kube(self.servers)
+        sick = (
+            [name for name, well in health(kube).items() if not well and name not in self.lost] if kube else ["the API"]
+        )
+        if sick:
+            fail(f"{', '.join(sorted(sick))} is not well: mend or replace it, then run this again", REFUSED)
+        first = self.machines[self.servers[0].name]
+        with step(f"K3s changes the {self.kind} on {first.name}"):
+            self._run(first, rotation_scripts.rotate(new))
+
+    def _put(self, nodes: tuple[Node, ...], new: str) -> None:
+        if not nodes:
+            return
+        with (
+            step(f"the new {self.kind} to {', '.join(node.name for node in nodes)}"),
+            ThreadPoolExecutor(AT_ONCE) as workers,
+        ):
+            list(
+                workers.map(
+                    lambda node: self._run(self.machines[node.name], rotation_scripts.put(node.role, self.kind, new)),
+                    nodes,
+                )
+            )
+
+    def _unfinished(self, nodes: tuple[Node, ...]) -> list[str]:
+        return unfinished(self._answers(nodes), token_hash(self._new))
+
+    def _look(self, nodes: tuple[Node, ...]) -> dict[str, Seen | None]:
+        def one(node: Node) -> Seen | None:
+            if node.name not in self.machines:
+                return None
+            try:
+                return Seen.parse(self.machines[node.name].run(rotation_scripts.look(node.role, self.kind)))
+            except RemoteError:
+                return None
+
+        with ThreadPoolExecutor(AT_ONCE) as workers:
+            return dict(zip((node.name for node in nodes), workers.map(one, nodes), strict=True))
+
+    def _answers(self, nodes: tuple[Node, ...]) -> dict[str, Seen]:
+        """What the machines say; ends the command where one is silent, and says how to go on without it."""
+        seen = self._look(nodes)
+        if silent := [name for name, one in seen.items() if one is None]:
+            fail(
+                f"{', '.join(silent)} does not answer over SSH. Bring it back and run this again; if it is lost: "
+                f"{command(self.engine.stack)} {' '.join(f'--lost {name}' for name in silent)}",
+                REFUSED,
+            )
+        return {name: one for name, one in seen.items() if one is not None}
+
+    def _run(self, remote: Remote, script: str) -> None:
+        try:
+            remote.run(script)
+        except RemoteError as error:
+            fail(f"{error}\nRun this again to go on")
+
+
+def _well(kube: Kube | None) -> dict[str, bool] | None:
+    """Every node, and whether it is well."""
+    if kube is None:
+        return None
+    reporting = set(ready(kube))
+    nodes = kube.items("/api/v1/nodes")
+    return {node["metadata"]["name"]: node["metadata"]["name"] in reporting for node in nodes} | health(kube)

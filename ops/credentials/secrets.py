@@ -1,0 +1,134 @@
+"""`lyceum secrets`: what a site needs, what is missing, and how it gets there without being seen."""
+
+import getpass
+import json
+import re
+import secrets as random
+import subprocess
+import sys
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from config.required_secrets import Need, needs
+from ops.console import FAILED, USAGE, console, fail
+from ops.engine.engine import Engine
+from ops.engine.site_stack import sound_site, stack_of
+from ops.engine.stack import PROJECT, Stack
+from ops.files import PRIVATE, write_whole
+
+app = typer.Typer(
+    name="secrets", help="Secrets of a site: list, set, generate. None is ever shown.", no_args_is_help=True
+)
+SiteName = Annotated[str, typer.Argument(help="Name of the site.")]
+StackName = Annotated[str | None, typer.Option("--stack", help="Which of its stacks, where it has several.")]
+
+FORMS: dict[str, tuple[str, str]] = {
+    "seed": (r"[0-9a-f]{64}", "64 hex digits; `./lyceum secrets generate` makes it"),
+    "proxmox-token": (
+        r"[^\s@!=]+@[^\s@!=]+![^\s@!=]+=[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}",
+        "`user@realm!name=uuid`, as Proxmox shows it once",
+    ),
+    "certificate-key": (r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]+", "a private key in PEM"),
+    "slack-webhook": (r"https://\S+", "the whole address, https://…"),
+}
+"""What a secret looks like; any other is a single line."""
+
+
+@app.command("list")
+def list_(
+    site: SiteName,
+    stack: StackName = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For tools.")] = False,
+) -> None:
+    """Tell which secrets the site needs, where they are, and which are missing; ends with 1 if one is."""
+    found = {need: where(stack_of(site, stack), need) for need in needs(sound_site(site))}
+    missing = [need.name for need, place in found.items() if place is None and need.demanded]
+    if as_json:
+        rows = [{"name": n.name, "what": n.what, "needed": n.demanded, "where": place} for n, place in found.items()]
+        typer.echo(json.dumps(rows, indent=2))
+    else:
+        table = Table(box=None, pad_edge=False)
+        for column in ("secret", "where", "what it is"):
+            table.add_column(column)
+        for need, place in found.items():
+            absent = "[red]missing[/]" if need.demanded else "[dim]not used yet[/]"
+            table.add_row(need.name, place or absent, need.what)
+        console.print(table)
+    if missing:
+        raise typer.Exit(FAILED)
+
+
+@app.command("set")
+def set_(site: SiteName, name: Annotated[str, typer.Argument(help="Which secret.")], stack: StackName = None) -> None:
+    """Ask for a secret without showing it (or read it from a pipe) and put it where the site keeps it."""
+    need = _need(site, name)
+    chosen = stack_of(site, stack)
+    store(chosen, need.name, checked(need.name, _read(need)))
+    console.print(f"[green]✓[/] {name}: {where(chosen, need)}")
+
+
+@app.command()
+def generate(site: SiteName, stack: StackName = None) -> None:
+    """Make every secret that nobody has to choose and that is not there yet; what is there stays."""
+    chosen = stack_of(site, stack)
+    for need in needs(sound_site(site)):
+        if need.generated and where(chosen, need) is None:
+            store(chosen, need.name, random.token_hex(32))
+            console.print(f"[green]✓[/] {need.name}: made, {where(chosen, need)}")
+        elif need.generated:
+            console.print(f"[dim]{need.name}: is there already; everything of the stack hangs on it, so it stays[/]")
+
+
+def _need(site: str, name: str) -> Need:
+    known = {need.name: need for need in needs(sound_site(site))}
+    if name not in known:
+        fail(f"{site} needs no secret `{name}`; it needs {', '.join(known)}", USAGE)
+    return known[name]
+
+
+def _read(need: Need) -> str:
+    if sys.stdin.isatty():
+        return getpass.getpass(f"{need.name} ({need.what}): ")
+    return sys.stdin.read()
+
+
+def checked(name: str, value: str) -> str:
+    """The value without white space around it; ends the command if it cannot be such a secret. It is never repeated."""
+    value = value.strip()
+    form, words = FORMS.get(name, (r"\S.*", "one line that is not empty"))
+    if not re.fullmatch(form, value):
+        fail(f"that is no {name}: it is {words}")
+    return value
+
+
+def where(stack: Stack, need: Need) -> str | None:
+    """Where a secret is: its file, or the stack's configuration; None if it is nowhere."""
+    reference = stack.site.secrets.get(need.name)
+    if reference and (PROJECT / reference.file).exists():
+        return str(reference.file)
+    value = stack.settings.get(need.name)
+    return f"{stack.file.name}, encrypted" if isinstance(value, dict) and "secure" in value else None
+
+
+def store(stack: Stack, name: str, value: str) -> None:
+    """Puts a secret into the file that the site names for it, or encrypted into the stack's configuration."""
+    reference = stack.site.secrets.get(name)
+    if reference:
+        write_whole(PROJECT / reference.file, value + "\n", PRIVATE)
+        return
+    Engine(stack).init()
+    # The value goes through a pipe: arguments can be read by everybody on the machine.
+    done = subprocess.run(
+        ["pulumi", "config", "set", "--secret", f"lyceum:{name}", "--stack", stack.name],
+        cwd=PROJECT,
+        env=stack.environment,
+        input=value,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        fail(f"pulumi config set: {(done.stderr or done.stdout).replace(value, '…').strip()}")
+    stack.__dict__.pop("settings", None)

@@ -1,0 +1,125 @@
+"""`lyceum preview`, `up` and `destroy`: the engine, with a campus's safety around it."""
+
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from ops import audit_log
+from ops.checks.preflight.run import preflight
+from ops.checks.status import troubles
+from ops.console import REFUSED, USAGE, console, errors, fail, step
+from ops.credentials.guard import no_rotation
+from ops.engine.engine import PARALLEL, Engine, State
+from ops.engine.pending_operations import settle
+from ops.engine.removal import Removal, existing, removals, unprotected, without_cluster
+from ops.engine.stack import Stack
+from ops.nodes.blockers import Word
+from ops.nodes.remove import Leave, leave
+from ops.nodes.replace import misplaced
+from ops.nodes.vm import machines, released
+from ops.upgrade.commands import guard
+
+StackName = Annotated[str, typer.Argument(help="The stack: `dev` for Pulumi.dev.yaml.")]
+Stage = Annotated[str | None, typer.Option(help="Put another stage in service, and write it to the stack's file.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+def preview(stack: StackName, *, diff: Annotated[bool, typer.Option(help="Show every changed value.")] = False) -> None:
+    """Shows what `up` would do; changes nothing."""
+    engine = _begin(stack)
+    preflight(engine, engine.export(), engine.stack.stage, required=False)
+    raise typer.Exit(engine.run("preview", f"--parallel={PARALLEL}", *(["--diff"] if diff else [])))
+
+
+def up(
+    stack: StackName,
+    *,
+    stage: Stage = None,
+    remove: Annotated[
+        list[str] | None, typer.Option(help="The explicit word: a machine that may be removed. Repeat it for each.")
+    ] = None,
+    force: Annotated[list[Word] | None, typer.Option(help="What may be given up with a removed machine.")] = None,
+    yes: Yes = False,
+) -> None:
+    """Brings the campus to what its files say; finishes what an interrupted run began."""
+    engine = _begin(stack)
+    with engine.alone() as lock:
+        state = settle(engine)
+        no_rotation(engine.stack)
+        guard(engine, state)
+        preflight(engine, state, stage or engine.stack.stage, required=True)
+        _allow_removal(engine, state, stage or engine.stack.stage, set(remove or ()), frozenset(force or ()))
+        if stage and stage != engine.stack.stage:
+            engine.stack.set_stage(stage)
+        arguments = ["up", f"--parallel={PARALLEL}", *(["--yes", "--skip-preview"] if yes else [])]
+        code = engine.run(*arguments, lock=lock)
+    if code:
+        # What fails on one machine often has its reason elsewhere.
+        for text in troubles(engine):
+            errors.print(f"[red]✗[/] {escape(text)}")
+    raise typer.Exit(code)
+
+
+def destroy(
+    stack: StackName,
+    *,
+    yes_destroy: Annotated[str, typer.Option(metavar="SITE", help="The explicit word: the name of the site.")] = "",
+) -> None:
+    """Takes everything away: machines, their disks, and what people stored on them."""
+    engine = _begin(stack)
+    site = engine.stack.site
+    with engine.alone() as lock:
+        state = settle(engine)
+        known = existing(state)
+        if yes_destroy != site.name:
+            _show([Removal(name, urn, "everything on it") for name, urn in sorted(known.items())])
+            fail(
+                f"this deletes {len(known)} machines of {site.title}; if that is meant: --yes-destroy {site.name}",
+                REFUSED,
+            )
+        resources = state["deployment"].get("resources") or []
+        state = unprotected(state, {resource["urn"] for resource in resources})
+        engine.replace_state(without_cluster(released(engine, state, machines(state).values())))
+        arguments = ["destroy", "--yes", "--skip-preview", f"--parallel={PARALLEL}"]
+        raise typer.Exit(engine.run(*arguments, lock=lock))
+
+
+def _begin(name: str) -> Engine:
+    stack = Stack(name)
+    stack.enter()
+    engine = Engine(stack)
+    engine.init()
+    return engine
+
+
+def _allow_removal(engine: Engine, state: State, stage: str, words: set[str], force: frozenset[Word]) -> None:
+    """Refuses to remove a machine that was not named, before anything is touched; says goodbye to those that were."""
+    stack = engine.stack
+    if (first := misplaced(stack.nodes_at(stage), state)) and "cluster-ca" not in stack.settings:
+        fail(f"{first} is new and stands before the servers that exist: move it below them in the site's file", REFUSED)
+    going = removals(state, stack.site, stack.nodes_at(stage))
+    unknown = words - {removal.name for removal in going}
+    if gone := audit_log.gone_before(stack.name, unknown) - existing(state).keys():
+        console.print(f"[dim]{', '.join(sorted(gone))}: removed already[/]")
+    if unknown := unknown - gone:
+        fail(f"--remove {' '.join(sorted(unknown))}: not to be removed at stage {stage}", USAGE)
+    if missing := [removal for removal in going if removal.name not in words]:
+        _show(going)
+        needed = " ".join(f"--remove {removal.name}" for removal in missing)
+        fail(
+            f"stage {stage} has no place for {len(missing)} existing machine(s); to remove them add: {needed}",
+            REFUSED,
+        )
+    if going:
+        leave(engine, Leave(tuple(removal.name for removal in going), "remove", force))
+        with step(f"{len(going)} machine(s) may be removed"):
+            engine.replace_state(released(engine, state, [machines(state)[removal.name] for removal in going]))
+
+
+def _show(going: list[Removal]) -> None:
+    table = Table("machine", "holds", title="would be removed")
+    for removal in going:
+        table.add_row(removal.name, removal.holds)
+    console.print(table)

@@ -1,0 +1,146 @@
+"""Runs the Pulumi engine on a stack, alone, and leaves nothing of it behind."""
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+from ops.console import FAILED, console, fail
+from ops.engine import file_backend
+from ops.engine.stack import PROJECT, STATE, Stack
+
+PARALLEL = 32
+"""Operations at once; most of them wait. The engine's default, four a core, is for work (performance.md)."""
+State = dict[str, Any]
+
+
+class Engine:
+    """The engine on one stack."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+
+    def run(self, *arguments: str, lock: IO[str] | None = None) -> int:
+        """Runs `pulumi` on the terminal; returns its exit code.
+
+        The lock's descriptor goes along to the engine and its plugins, so it stays locked until the last of them ends.
+        """
+        keep = [lock.fileno()] if lock else []
+        for descriptor in keep:
+            os.set_inheritable(descriptor, True)
+        process = subprocess.Popen(self._command(arguments), cwd=PROJECT, env=self.stack.environment, pass_fds=keep)
+        while True:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:
+                # The terminal sent it to the engine too: once asks what runs to end and notes how, twice stops at once.
+                console.print("[yellow]asks the running steps to end; press again to stop at once[/]")
+
+    def ask(self, *arguments: str) -> str:
+        """Runs `pulumi` and returns what it prints."""
+        done = self._quietly(self._command(arguments))
+        if done.returncode:
+            self.stack.refuse_passphrase(done.stderr)
+            fail(f"pulumi {' '.join(arguments)}: {done.stderr.strip() or done.stdout.strip()}", FAILED)
+        return done.stdout
+
+    def _quietly(self, command: list[str], text: str | None = None) -> subprocess.CompletedProcess[str]:
+        """Runs a command away from the terminal, with a text on its standard input."""
+        if self._files:
+            file_backend.mend(self._files)
+        environment = self.stack.environment
+        return subprocess.run(
+            command, cwd=PROJECT, env=environment, input=text, capture_output=True, text=True, check=False
+        )
+
+    def _command(self, arguments: tuple[str, ...]) -> list[str]:
+        return ["pulumi", *arguments, "--stack", self.stack.name]
+
+    def init(self) -> None:
+        """Makes the stack in the backend if it is not there."""
+        if self._files:
+            self._files.mkdir(parents=True, exist_ok=True)
+        if not self._known():
+            self.ask("stack", "init")
+
+    @property
+    def _files(self) -> Path | None:
+        return file_backend.directory(self.stack.environment["PULUMI_BACKEND_URL"])
+
+    def _known(self) -> bool:
+        known = self._quietly(["pulumi", "stack", "ls", "--json"])
+        return known.returncode == 0 and self.stack.name in {entry["name"] for entry in json.loads(known.stdout)}
+
+    def export(self, *, secrets: bool = False) -> State:
+        """The stack's state."""
+        shown = ["--show-secrets"] if secrets else []
+        state: State = json.loads(self.ask("stack", "export", *shown))
+        return state
+
+    def replace_state(self, state: State) -> None:
+        """Writes a state back, as `pulumi stack import` does."""
+        self._quietly(self._command(("stack", "import", "--force")), json.dumps(state)).check_returncode()
+
+    def forget(self) -> None:
+        """Removes the stack from the backend, without asking what it holds: for a campus that is gone already."""
+        if self._known():
+            self.ask("stack", "rm", "--yes", "--force", "--preserve-config")
+
+    @contextmanager
+    def alone(self) -> Iterator[IO[str]]:
+        """Holds the stack for one operation; ends what an engine that was killed has left running."""
+        path = STATE / "locks" / f"{self.stack.name}.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a+") as lock:
+            if not _taken(lock):
+                lock.seek(0)
+                holder = lock.read().strip()
+                if holder and Path(f"/proc/{holder}").exists():
+                    fail(
+                        f"another operation on `{self.stack.name}` is under way (process {holder}); wait for it, or end "
+                        f"it with `kill -INT {holder}` and run this again"
+                    )
+                _end_leftovers(path, lock)
+            lock.seek(0)
+            lock.truncate()
+            lock.write(str(os.getpid()))
+            lock.flush()
+            yield lock
+
+
+def _taken(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _holders(path: Path) -> list[int]:
+    """Processes that have the lock file open, this one left out."""
+    found = []
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit() and int(process.name) != os.getpid():
+            with suppress(OSError):
+                if any(entry.samefile(path) for entry in (process / "fd").iterdir()):
+                    found.append(int(process.name))
+    return found
+
+
+def _end_leftovers(path: Path, lock: IO[str]) -> None:
+    """Plugins outlive an engine that was killed; what they still do would collide with the next run."""
+    console.print("[yellow]an earlier run was killed; ending what it left behind[/]")
+    for pid in _holders(path):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    for _ in range(100):
+        if _taken(lock):
+            return
+        time.sleep(0.1)
+    fail(f"processes {_holders(path)} hold {path} and do not end; end them and run this again")

@@ -1,0 +1,177 @@
+"""A stack: a site at a stage, with the environment in which the engine works on it."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from config.hosts import Node
+from config.site import STAGES, Site
+from config.tokens import SETTING, Generations, read
+from config.validate import load_site
+from ops.console import USAGE, fail
+from ops.files import write_whole
+from toolchain.environment import engine_environment
+
+PROJECT = Path(__file__).resolve().parents[2]
+STATE = PROJECT / ".lyceum"
+LAB_PASSPHRASE = "lyceum-lab"  # noqa: S105 - the embedded campus has nothing to protect
+PUBLIC_CAS = (Path("/etc/ssl/certs/ca-certificates.crt"), Path("/etc/pki/tls/certs/ca-bundle.crt"))
+INSIDE = "LYCEUM_INSIDE_CAMPUS"
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One `Pulumi.<name>.yaml`.
+
+    Attributes:
+        name: Name of the stack.
+    """
+
+    name: str
+
+    @property
+    def file(self) -> Path:
+        """Its configuration."""
+        return PROJECT / f"Pulumi.{self.name}.yaml"
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The plain part of its configuration, without the `lyceum:` prefix."""
+        if not self.file.exists():
+            known = ", ".join(sorted(path.name.split(".")[1] for path in PROJECT.glob("Pulumi.*.yaml")))
+            fail(f"there is no stack `{self.name}` ({self.file.name}); there are: {known}", USAGE)
+        data = YAML(typ="safe").load(self.file) or {}
+        return {key.removeprefix("lyceum:"): value for key, value in (data.get("config") or {}).items()}
+
+    @cached_property
+    def site(self) -> Site:
+        """Its campus."""
+        return load_site(self.settings["site"])
+
+    @property
+    def stage(self) -> str:
+        """How much of the campus is in service."""
+        stage = str(self.settings["stage"])
+        if stage not in STAGES:
+            fail(f"{self.file.name}: lyceum:stage `{stage}` is not one of {', '.join(STAGES)}", USAGE)
+        return stage
+
+    def set_stage(self, stage: str) -> None:
+        """Writes another stage, keeping comments."""
+        self.set("stage", stage)
+
+    def set(self, key: str, value: str | list[str] | dict[str, object] | None) -> None:
+        """Writes a plain setting, keeping comments; None takes it out."""
+        yaml = YAML()
+        yaml.width = 4096  # leave long lines, such as the encryption salt, as they are
+        data = yaml.load(self.file)
+        if value is None:
+            data["config"].pop(f"lyceum:{key}", None)
+        else:
+            data["config"][f"lyceum:{key}"] = value
+        text = StringIO()
+        yaml.dump(data, text)
+        # It holds the salt of every secret in the state: half a file would lose them all.
+        write_whole(self.file, text.getvalue())
+        self.__dict__.pop("settings", None)
+
+    @property
+    def out_of_service(self) -> frozenset[str]:
+        """Machines of the site that were taken away by name (`lyceum node remove`)."""
+        return frozenset(self.settings.get("out-of-service") or ())
+
+    @property
+    def generations(self) -> Generations:
+        """Which generation of K3s's tokens is in use."""
+        return read(self.settings.get(SETTING))
+
+    def set_generations(self, generations: Generations) -> None:
+        """Writes which one is."""
+        self.set(SETTING, generations.written() or None)
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """Machines that shall exist."""
+        return self.nodes_at(self.stage)
+
+    def nodes_at(self, stage: str) -> tuple[Node, ...]:
+        """Machines that would exist at a stage."""
+        return tuple(node for node in self.site.in_service(stage) if node.name not in self.out_of_service)
+
+    @cached_property
+    def environment(self) -> dict[str, str]:
+        """Environment of the engine: our toolchain, a state of our own, the campus's CA beside the public ones."""
+        environment = os.environ | engine_environment()
+        environment.setdefault("PULUMI_BACKEND_URL", (STATE / "state").as_uri())
+        if self.site.simulated and not environment.keys() & {
+            "PULUMI_CONFIG_PASSPHRASE",
+            "PULUMI_CONFIG_PASSPHRASE_FILE",
+        }:
+            environment["PULUMI_CONFIG_PASSPHRASE"] = LAB_PASSPHRASE
+        if bundle := self._trust():
+            environment["SSL_CERT_FILE"] = str(bundle)
+        return environment
+
+    def _trust(self) -> Path | None:
+        """The Proxmox provider knows only the system's CAs; this adds the campus's for it alone."""
+        own = self.site.proxmox.ca_file
+        path = PROJECT / own if own else None
+        if path is None or not path.exists():
+            return None
+        public = next((file.read_text() for file in PUBLIC_CAS if file.exists()), "")
+        bundle = STATE / "trust" / f"{self.site.name}.pem"
+        bundle.parent.mkdir(parents=True, exist_ok=True)
+        bundle.write_text(public + path.read_text())
+        return bundle
+
+    def enter(self) -> None:
+        """Goes on inside the campus's network where the campus is the embedded one; does nothing otherwise."""
+        if not self.site.simulated or os.environ.get(INSIDE):
+            return
+        from lab import campus  # noqa: PLC0415 - only the embedded campus needs the lab
+
+        prefix = campus.enter()
+        command = [*prefix, sys.executable, "-m", "ops", *sys.argv[1:]]
+        os.execvpe(command[0], command, os.environ | {INSIDE: "1"})  # noqa: S606 - the same command, elsewhere
+
+    def secret(self, name: str) -> str:
+        """A given secret in clear; ends the command where it is missing."""
+        value = self.known_secret(name)
+        if value is None:
+            fail(
+                f"{self.name} lacks the secret `{name}`; set it with `./lyceum secrets set {self.site.name} {name} --stack {self.name}`"
+            )
+        return value
+
+    def known_secret(self, name: str) -> str | None:
+        """A given secret in clear, from the file that the site names or out of the stack's configuration; or None."""
+        reference = self.site.secrets.get(name)
+        if reference and (PROJECT / reference.file).exists():
+            return (PROJECT / reference.file).read_text().strip()
+        found = subprocess.run(
+            ["pulumi", "config", "get", f"lyceum:{name}", "--stack", self.name],
+            cwd=PROJECT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if found.returncode:
+            self.refuse_passphrase(found.stderr)
+            return None
+        return found.stdout.strip()
+
+    def refuse_passphrase(self, said: str) -> None:
+        """Ends the command where the engine could not open the stack's secrets; nothing was asked of anybody by then."""
+        if "passphrase" in said:
+            fail(
+                f"the passphrase of the stack `{self.name}` is missing or wrong, so its secrets cannot be read and nothing was "
+                f"touched. Give the right one in PULUMI_CONFIG_PASSPHRASE, or its file in PULUMI_CONFIG_PASSPHRASE_FILE"
+            )

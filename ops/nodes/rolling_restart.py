@@ -1,0 +1,173 @@
+"""K3s started anew on one server at a time, as long as etcd keeps its majority, and on a few agents at once."""
+
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from config.hosts import Node, Role
+from config.site import Site
+from ops.clients.kubernetes import Kube
+from ops.clients.ssh import Remote, RemoteError
+from ops.console import FAILED, REFUSED, fail, step
+from ops.nodes.blockers import servers_health, sick_beside
+from ops.nodes.facts import is_ready
+from ops.wait import OverdueError, until
+
+AGENTS_AT_ONCE = 5
+API_SECONDS = 60
+"""How long the API may be between two servers before it counts as gone."""
+SETTLE_SECONDS = 300
+KUBECONFIG = "cat /etc/rancher/k3s/k3s.yaml"
+"""K3s writes it anew at every start, with a certificate that is valid."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Whose turn it is.
+
+    Attributes:
+        names: Servers that may be started anew now, together.
+        objection: Why none may be.
+    """
+
+    names: tuple[str, ...] = ()
+    objection: str = ""
+
+
+def turn(due: Iterable[str], health: Mapping[str, bool] | None, lost: frozenset[str] = frozenset()) -> Turn:
+    """The server that is started anew next: one that is not well comes first, and no other may be unwell meanwhile.
+
+    Args:
+        due: Servers that have to be started anew, in their order.
+        health: Whether each server is Ready and a voter; None where the API does not answer: then there is nothing to
+            lose, and etcd needs most of them to come up together.
+        lost: Servers that nobody waits for.
+    """
+    names = tuple(due)
+    if health is None or not names:
+        return Turn(names)
+    first = min(names, key=lambda name: health.get(name, False))
+    sick = [name for name in sick_beside(health, first) if name not in lost]
+    if sick:
+        return Turn(
+            objection=f"{first} is not restarted while {', '.join(sick)} is not Ready and a voter: etcd would lose its majority"
+        )
+    return Turn((first,))
+
+
+def health(kube: Kube) -> dict[str, bool]:
+    """Whether each server is Ready and votes."""
+    return servers_health(kube.items("/api/v1/nodes"))
+
+
+@dataclass(frozen=True)
+class Rolling:
+    """Machines that K3s is started anew on.
+
+    Attributes:
+        site: Their campus.
+        machines: How each is reached, by name.
+        script: What starts K3s on a machine; ends when it is up.
+    """
+
+    site: Site
+    machines: Mapping[str, Remote]
+    script: Callable[[Node], str]
+
+    def kube(self, servers: Iterable[Node], seconds: float = API_SECONDS) -> Kube | None:
+        """The cluster's API with the certificate that a server has today; None where it does not answer in time."""
+        own = [self.machines[node.name] for node in servers if node.name in self.machines]
+        try:
+            return until("the API", seconds, lambda: next(filter(None, map(self._kube, own)), None), every=2)
+        except OverdueError:
+            return None
+
+    def _kube(self, server: Remote) -> Kube | None:
+        try:
+            text = server.run(KUBECONFIG)
+        except RemoteError:
+            return None
+        # By its own address too: an API that only its shared address lacks is not gone.
+        for address in (str(self.site.network.api_address), server.address):
+            kube = Kube(text.replace("127.0.0.1", address))
+            if kube.ready():
+                return kube
+        return None
+
+    def servers(
+        self,
+        servers: tuple[Node, ...],
+        due: Callable[[], list[str]],
+        *,
+        lost: frozenset[str] = frozenset(),
+        after: Callable[[Node], None] = lambda _: None,
+    ) -> None:
+        """Starts K3s anew on the servers that are due; ends the command where the next one may not be.
+
+        Args:
+            servers: All servers that can be reached.
+            due: Asks the machines which ones are; asked before each.
+            lost: Servers that nobody waits for.
+            after: Done after each start.
+        """
+        known = {node.name: node for node in servers}
+        done: set[str] = set()
+        while names := due():
+            if again := done.intersection(names):
+                fail(
+                    f"{', '.join(sorted(again))} was started anew and is as before: `journalctl -u k3s` there says why"
+                )
+            kube = self.kube(servers)
+            now = turn(names, health(kube) if kube else None, lost)
+            if now.objection:
+                fail(f"{now.objection}. Mend or replace it, then run this again", REFUSED)
+            with step(f"restart K3s on {', '.join(now.names)}"):
+                self._start([known[name] for name in now.names])
+                self._settle(servers, now.names, lambda kube: [name for name, well in health(kube).items() if well])
+            for name in now.names:
+                after(known[name])
+            done |= set(now.names)
+        if self.kube(servers) is None:
+            fail(
+                f"the API of {self.site.title} does not answer; ./lyceum backup list shows what can be restored", FAILED
+            )
+
+    def agents(self, servers: tuple[Node, ...], agents: list[Node]) -> None:
+        """Starts K3s anew on agents, a few at once; containers go on meanwhile."""
+        for start in range(0, len(agents), AGENTS_AT_ONCE):
+            batch = agents[start : start + AGENTS_AT_ONCE]
+            names = tuple(node.name for node in batch)
+            with step(f"restart K3s on {', '.join(names)}"):
+                self._start(batch)
+                self._settle(servers, names, ready)
+
+    def _start(self, nodes: list[Node]) -> None:
+        try:
+            with ThreadPoolExecutor(len(nodes)) as workers:
+                list(workers.map(lambda node: self.machines[node.name].run(self.script(node), seconds=600), nodes))
+        except RemoteError as error:
+            fail(f"{error}\nNothing else was touched; run this again to go on")
+
+    def _settle(self, servers: tuple[Node, ...], names: tuple[str, ...], well: Callable[[Kube], Iterable[str]]) -> None:
+        def settled() -> bool:
+            kube = self.kube(servers, 5)
+            return kube is not None and set(names) <= set(well(kube))
+
+        try:
+            until(f"{', '.join(names)} to be well", SETTLE_SECONDS, settled)
+        except OverdueError as error:
+            fail(f"{error}; nothing else was touched. Run this again to go on")
+
+
+def ready(kube: Kube) -> list[str]:
+    """Nodes that report."""
+    return [node["metadata"]["name"] for node in kube.items("/api/v1/nodes") if is_ready(node)]
+
+
+def in_turn(nodes: Iterable[Node]) -> tuple[tuple[Node, ...], tuple[Node, ...]]:
+    """Servers and agents: agents get their certificates from servers, so servers come first."""
+    members = [node for node in nodes if node.in_cluster]
+    return (
+        tuple(node for node in members if node.role is Role.SERVER),
+        tuple(node for node in members if node.role is not Role.SERVER),
+    )

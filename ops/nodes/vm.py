@@ -1,0 +1,128 @@
+"""A virtual machine as Proxmox has it, touched only when VMID, name and tag all say that it is ours (capmox#856)."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from components.proxmox.client import Pve, PveError, wait_for
+from config.hosts import Role
+from ops.console import console
+from ops.engine.engine import Engine, State
+from ops.engine.lost import without_machines
+from ops.engine.pending_operations import VM, vm_ids
+from ops.engine.removal import unprotected
+
+STOP_SECONDS = 90
+"""How long a guest may take to shut down before its power is cut."""
+TAG = "lyceum"
+COMMAND = "command:remote:Command"
+MEMBERS = {role.value for role in (Role.SERVER, Role.WORKER, Role.STORAGE)}
+
+
+class NotOursError(Exception):
+    """The VMID belongs to another machine, which is left alone."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the stack's state says about a VM.
+
+    Attributes:
+        name: Its name.
+        vm_id: Its VMID.
+        host: The Proxmox node it is on.
+        urn: Its resource.
+        tags: Its tags; its role is one of them.
+    """
+
+    name: str
+    vm_id: int
+    host: str
+    urn: str
+    tags: frozenset[str] = frozenset(MEMBERS)
+
+    @property
+    def in_cluster(self) -> bool:
+        """Whether it may be a node of the cluster; whatever has no tag of another role may."""
+        return bool(self.tags & MEMBERS)
+
+
+def machines(state: State) -> dict[str, Machine]:
+    """All VMs of a stack, by name."""
+    found = {}
+    for resource in state["deployment"].get("resources") or []:
+        if resource["type"] == VM and not resource.get("delete"):
+            inputs = resource["inputs"]
+            found[inputs["name"]] = Machine(
+                name=inputs["name"],
+                vm_id=int(inputs["vmId"]),
+                host=str(inputs["nodeName"]),
+                urn=resource["urn"],
+                tags=frozenset(inputs.get("tags") or MEMBERS),
+            )
+    return found
+
+
+def k3s_commands(state: State) -> dict[str, str]:
+    """URN of the command that brings K3s to each machine of the cluster, by the machine's name."""
+    found = {}
+    for resource in state["deployment"].get("resources") or []:
+        name = resource["urn"].rsplit("::", 1)[1]
+        if resource["type"] == COMMAND and name.endswith("-k3s"):
+            found[name.removesuffix("-k3s")] = resource["urn"]
+    return found
+
+
+def look(pve: Pve, machine: Machine) -> dict[str, Any] | None:
+    """The VM as Proxmox lists it; None where it is gone.
+
+    Raises:
+        NotOursError: another machine has the VMID.
+    """
+    listed = {int(vm["vmid"]): vm for vm in pve.call("GET", "cluster/resources", type="vm")}
+    vm: dict[str, Any] | None = listed.get(machine.vm_id)
+    if vm is None:
+        return None
+    tags = str(vm.get("tags", "")).replace(",", ";").split(";")
+    if vm.get("name") != machine.name or TAG not in tags:
+        raise NotOursError(
+            f"VM {machine.vm_id} on {vm['node']} is `{vm.get('name')}` with tags `{vm.get('tags', '')}`, not our "
+            f"`{machine.name}`: it is left alone. If {machine.name} was deleted in Proxmox: pulumi refresh forgets it"
+        )
+    return vm
+
+
+def lost(engine: Engine, known: Collection[Machine]) -> list[Machine]:
+    """Those that Proxmox no longer has."""
+    have = vm_ids(engine) if known else set[int]()
+    return [one for one in known if one.vm_id not in have]
+
+
+def released(engine: Engine, state: State, going: Collection[Machine]) -> State:
+    """The state in which these machines may go: without protection, and without those that Proxmox no longer has.
+
+    The engine would ask Proxmox to delete those once more, and a token of the pool gets 403 for a VM that is in no pool.
+    """
+    if gone := {one.name for one in lost(engine, going)}:
+        console.print(f"[dim]{', '.join(sorted(gone))}: gone from Proxmox already[/]")
+    return without_machines(unprotected(state, {one.urn for one in going}), gone)
+
+
+def is_off(pve: Pve, machine: Machine) -> bool:
+    """Whether the VM is gone or has no power."""
+    vm = look(pve, machine)
+    return vm is None or vm["status"] == "stopped"
+
+
+def switch_off(pve: Pve, machine: Machine) -> None:
+    """Asks the guest to shut down, then cuts the power."""
+    vm = look(pve, machine)
+    if vm is None:
+        return
+    path = f"nodes/{vm['node']}/qemu/{machine.vm_id}/status"
+    try:
+        pve.call("POST", f"{path}/shutdown", timeout=str(STOP_SECONDS), forceStop="1")
+    except PveError:
+        # A guest that cannot be asked still has a power button.
+        pve.call("POST", f"{path}/stop")
+    wait_for(f"{machine.name} to be off", STOP_SECONDS + 60, lambda: "off" if is_off(pve, machine) else None)

@@ -1,0 +1,1 @@
+"""A campus as a file: written, checked, shown, and prepared for on Proxmox."""

@@ -1,0 +1,226 @@
+"""`lyceum init`: a first site file, from a few questions or from a live Proxmox; run again, it corrects the hosts only."""
+
+import getpass
+import os
+import sys
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from components.proxmox.client import PveError
+from config.base import expand
+from config.gpus import CARDS
+from config.scaffold import Answers, FoundGpu, FoundHost, propose
+from config.site_writer import merged, written
+from config.validate import SITES, check
+from ops.clients.proxmox import Api
+from ops.console import USAGE, console, errors, fail, step
+from ops.engine.stack import INSIDE, PROJECT
+from ops.files import write_whole
+from ops.site import inventory
+from ops.site.inventory import Inventory
+
+Ask = Callable[[str, str, str | None], str]
+"""Name, question, default -> answer."""
+
+
+def init(
+    name: Annotated[str, typer.Argument(help="Name of the site; the file is config/sites/<name>.yaml.")],
+    *,
+    proxmox: Annotated[str | None, typer.Option(help="Read hosts, storages, bridges and GPUs from this API.")] = None,
+    user: Annotated[str, typer.Option(help="Who signs in there; the password is asked for.")] = "root@pam",
+    ca_file: Annotated[str | None, typer.Option(help="CA of that API, if it is not a public one.")] = None,
+    answer: Annotated[
+        list[str] | None,
+        typer.Option("--answer", "-a", help="An answer in advance, as in domain=lab.campus.edu. Repeat it."),
+    ] = None,
+    issuer: Annotated[
+        str | None, typer.Option(help="Your OpenID Connect provider; none: Authentik on the cluster.")
+    ] = None,
+    nfs: Annotated[
+        str | None, typer.Option(help="`server:/share` for homes; none: Ceph on the workers' disks.")
+    ] = None,
+    lab: Annotated[
+        str | None, typer.Option(help="Read the embedded campus of this name instead, for trying it out.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Take the proposals without asking.")] = False,
+) -> None:
+    """Write a first site file; on an existing one, correct what changed in the hardware and keep everything else."""
+    path = SITES / f"{name}.yaml"
+    ask = asker(_in_advance(answer or []), quiet=yes or not sys.stdin.isatty())
+    around: dict[str, Any] = {}
+    found = None
+    try:
+        if lab:
+            found, around = _lab(lab)
+        elif proxmox:
+            found = _scan(proxmox, ca_file, user)
+    except PveError as error:
+        fail(str(error))
+    if path.exists():
+        _correct(path, found)
+        return
+    try:
+        found = found or by_hand(ask)
+    except ValueError as error:
+        fail(f"that does not do: {error}", USAGE)
+    for complaint in found.unknown:
+        errors.print(f"[yellow]![/] {complaint}", highlight=False)
+    endpoint = around.pop("endpoint", proxmox) or ask(
+        "proxmox", "Proxmox API", f"https://{found.hosts[0].address}:8006/"
+    )
+    try:
+        chosen = _answers(
+            name, endpoint, found, ask, image=around.pop("image", None), issuer=issuer, nfs=nfs, ca_file=ca_file
+        )
+        site = propose(found.hosts, chosen)
+    except ValueError as error:
+        fail(f"nothing can be proposed: {error}")
+    _write(path, name, overlaid(site, around))
+
+
+def _in_advance(answers: list[str]) -> dict[str, str]:
+    pairs = [answer.partition("=") for answer in answers]
+    if bad := next((name for name, equals, _ in pairs if not equals), None):
+        fail(f"--answer {bad}: write name=value", USAGE)
+    return {name: value for name, _, value in pairs}
+
+
+def asker(given: dict[str, str], *, quiet: bool) -> Ask:
+    """Answers that were given in advance first, then from the proposals or from the person."""
+
+    def ask(name: str, question: str, default: str | None) -> str:
+        if name in given:
+            return given[name]
+        if not quiet:
+            return str(typer.prompt(question, default=default))
+        if default is None:
+            fail(f"{question}? Nobody can be asked here; give it with --answer {name}=…", USAGE)
+        return default
+
+    return ask
+
+
+def _answers(name: str, endpoint: str, found: Inventory, ask: Ask, **known: str | None) -> Answers:
+    domain = ask("domain", "DNS domain of the pages people open", None)
+    cidr = IPv4Network(ask("cidr", "Network of the nodes", str(found.cidr) if found.cidr else None))
+    first = found.gateway if found.gateway and found.gateway in cidr else cidr.network_address + 1
+    gateway = IPv4Address(ask("gateway", "Its gateway", str(first)))
+    servers = ask("dns", "Name servers, separated by commas", ",".join(map(str, found.dns)) or str(gateway))
+    return Answers(
+        name=name,
+        title=ask("title", "What people call it", name.replace("-", " ").capitalize()),
+        domain=domain,
+        endpoint=endpoint,
+        image=known["image"] or ask("image", "URL of the node image (with qemu-guest-agent in it)", None),
+        cidr=cidr,
+        gateway=gateway,
+        dns=tuple(IPv4Address(part.strip()) for part in servers.split(",")),
+        bridge=found.bridge,
+        vm_storage=next(iter(found.vm_storages), "local-lvm"),
+        image_storage=next(iter(found.image_storages), "local"),
+        groups=tuple(part.strip() for part in ask("groups", "Groups that may log in", "students").split(",")),
+        issuer=known["issuer"],
+        nfs=known["nfs"],
+        ca_file=known["ca_file"],
+    )
+
+
+def by_hand(ask: Ask) -> Inventory:
+    """Alike machines, described by their owner: the shortest way to a file that can then be edited."""
+    names = expand(ask("hosts", "Proxmox hosts, as in pve[1-3]", "pve[1-3]"))
+    start = IPv4Address(ask("first-address", "Address of the first; the others follow it", None))
+    cpus, memory = int(ask("cpus", "Threads of each", "32")), int(ask("memory", "Memory of each, GiB", "128"))
+    disk = int(ask("disk", "Storage for VMs on each, GiB", "2000"))
+    model = ask("gpu", f"GPU in each: {', '.join(sorted(CARDS))}", "rtx-4090")
+    pci = ask("pci", "Its PCI address (`lspci -D | grep -i nvidia` on a host)", "0000:01:00.0")
+    group = int(ask("iommu-group", "Its IOMMU group", "14"))
+    card = FoundGpu(model, model, pci, group, CARDS[model].id if model in CARDS else "")
+    hosts = tuple(
+        FoundHost(name, start + number, cpus, memory * 1024, disk * 1024, (card,)) for number, name in enumerate(names)
+    )
+    return Inventory(hosts, "vmbr0", IPv4Network((start, 24), strict=False), None, (), (), (), ())
+
+
+def _scan(endpoint: str, ca_file: str | None, user: str) -> Inventory:
+    api = Api(endpoint, PROJECT / ca_file if ca_file else None)
+    api.sign_in(user, getpass.getpass(f"{user}: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n"))
+    with step(f"read {endpoint}"):
+        return inventory.read(api)
+
+
+def _lab(name: str) -> tuple[Inventory, dict[str, Any]]:
+    """The embedded campus, and what a site on it needs besides."""
+    from lab import campus  # noqa: PLC0415 - only the embedded campus needs the lab
+    from lab.rundir import RunDir  # noqa: PLC0415
+    from lab.spec import load_wish  # noqa: PLC0415
+
+    run = RunDir.of(name)
+    if not os.environ.get(INSIDE):
+        try:
+            command = [*campus.enter(name), sys.executable, "-m", "ops", *sys.argv[1:]]
+        except campus.NotRunning as error:
+            fail(str(error))
+        os.execvpe(command[0], command, os.environ | {INSIDE: "1"})  # noqa: S606 - the same command, elsewhere
+    spec = load_wish(run.spec.read_bytes()).spec
+    endpoint, mirror = f"https://{spec.nodes[0].address}:8006/", f"https://{spec.mirror}:8443"
+    api = Api(endpoint, run.ca)
+    api.sign_in("root@pam", (run.path / "root-password").read_text().strip())
+    around = {
+        "endpoint": endpoint,
+        "image": f"{mirror}/images/lyceum-node.qcow2",
+        "simulated": True,
+        "ca-file": _relative(run.ca),
+        "charts": f"{mirror}/charts",
+        "proxmox": {"ca-file": _relative(run.ca)},
+        "k3s": {"binaries": f"{mirror}/k3s"},
+        "workspaces": {"jupyterhub": {"authenticator": "dummy"}},
+        "secrets": {
+            "seed": {"file": _relative(run.seed)},
+            "proxmox-token": {"file": _relative(run.path / "proxmox-token")},
+        },
+    }
+    return inventory.read(api), around
+
+
+def _relative(path: Path) -> str:
+    return str(path.relative_to(PROJECT))
+
+
+def overlaid(site: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """The site with further settings in it."""
+    found = dict(site)
+    for key, value in more.items():
+        found[key] = overlaid(found.get(key, {}), value) if isinstance(value, dict) else value
+    return found
+
+
+def _write(path: Path, name: str, site: dict[str, Any]) -> None:
+    write_whole(path, written(site))
+    console.print(f"[green]✓[/] wrote {_shown(path)}")
+    for problem in check(path).problems:
+        errors.print(f"[yellow]![/] {problem}", markup=False)
+    console.print(
+        f"Next: read it; ./lyceum validate {name}; ./lyceum proxmox prepare {name}; a Pulumi.<stack>.yaml with"
+        f" `lyceum:site: {name}`; ./lyceum secrets list {name}; ./lyceum doctor {name}"
+    )
+
+
+def _correct(path: Path, found: Inventory | None) -> None:
+    if found is None:
+        fail(f"{_shown(path)} is there already; give --proxmox to hold it against the hardware", USAGE)
+    text, told = merged(path.read_text(encoding="utf-8"), found.hosts)
+    if not told:
+        console.print(f"[green]✓[/] {_shown(path)} is as the hardware is; nothing was changed")
+        return
+    write_whole(path, text)
+    for line in told:
+        console.print(f"[yellow]•[/] {line}", highlight=False)
+    console.print(f"[green]✓[/] {_shown(path)}: comments and everything else are as they were")
+
+
+def _shown(path: Path) -> str:
+    return str(path.relative_to(PROJECT)) if path.is_relative_to(PROJECT) else str(path)

@@ -1,0 +1,118 @@
+"""Reads what a Proxmox has: hosts, storages, bridges, GPUs with their IOMMU groups."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from typing import Any
+
+from components.proxmox.client import PveError
+from config.base import MIB
+from config.scaffold import FoundGpu, FoundHost, model_of
+from ops.clients.proxmox import Api
+
+NVIDIA = "10de"
+DISPLAY = "0x03"
+"""PCI class of display controllers; a card's audio function is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What was found.
+
+    Attributes:
+        hosts: The nodes, by name.
+        bridge: Bridge that carries the nodes' own addresses.
+        cidr: Their network; None if no bridge has an address.
+        gateway: Way out of it.
+        dns: Name servers of the nodes.
+        vm_storages: Storages that hold `images` on every node.
+        image_storages: Storages that hold `import` on every node.
+        unknown: Sentences about cards that cannot be used, and why.
+    """
+
+    hosts: tuple[FoundHost, ...]
+    bridge: str
+    cidr: IPv4Network | None
+    gateway: IPv4Address | None
+    dns: tuple[IPv4Address, ...]
+    vm_storages: tuple[str, ...]
+    image_storages: tuple[str, ...]
+    unknown: tuple[str, ...]
+
+
+def read(api: Api) -> Inventory:
+    """Asks every node that is online.
+
+    Raises:
+        PveError: Proxmox refused; listing hardware needs Sys.Audit on `/`.
+    """
+    names = sorted(entry["node"] for entry in api.call("GET", "nodes") if entry.get("status") == "online")
+    if not names:
+        raise PveError(
+            "Proxmox shows no node that is online: is the password or token that of somebody who may see them?"
+        )
+    storages = [api.call("GET", f"nodes/{name}/storage") for name in names]
+    vm_storages, image_storages = _everywhere(storages, "images"), _everywhere(storages, "import")
+    hosts, unknown = [], []
+    network: tuple[str, IPv4Network | None, IPv4Address | None] = ("vmbr0", None, None)
+    for name, held in zip(names, storages, strict=True):
+        status = api.call("GET", f"nodes/{name}/status")
+        bridge, interface, gateway = _bridge(api.call("GET", f"nodes/{name}/network"))
+        if interface and network[1] is None:
+            network = (bridge, interface.network, gateway)
+        cards, complaints = _cards(name, api.call("GET", f"nodes/{name}/hardware/pci"))
+        unknown += complaints
+        disk = next((int(entry["total"]) // MIB for entry in held if entry["storage"] in vm_storages[:1]), 0)
+        memory, cpus = int(status["memory"]["total"]) // MIB, int(status["cpuinfo"]["cpus"])
+        hosts.append(FoundHost(name, interface.ip if interface else None, cpus, memory, disk, cards))
+    resolver = api.call("GET", f"nodes/{names[0]}/dns")
+    servers = tuple(IPv4Address(resolver[key]) for key in ("dns1", "dns2", "dns3") if resolver.get(key))
+    return Inventory(tuple(hosts), *network, servers, vm_storages, image_storages, tuple(unknown))
+
+
+def _everywhere(storages: Sequence[Sequence[dict[str, Any]]], content: str) -> tuple[str, ...]:
+    """Storages that hold a kind of content on every node, the roomiest first."""
+    room: dict[str, int] = {}
+    counts: dict[str, int] = {}
+    for held in storages:
+        for entry in held:
+            if content in str(entry.get("content", "")).split(","):
+                room[entry["storage"]] = room.get(entry["storage"], 0) + int(entry.get("total", 0))
+                counts[entry["storage"]] = counts.get(entry["storage"], 0) + 1
+    return tuple(
+        sorted((name for name, count in counts.items() if count == len(storages)), key=lambda name: -room[name])
+    )
+
+
+def _bridge(interfaces: Sequence[dict[str, Any]]) -> tuple[str, IPv4Interface | None, IPv4Address | None]:
+    bridges = sorted(
+        (entry for entry in interfaces if entry.get("type") == "bridge"), key=lambda entry: str(entry["iface"])
+    )
+    for entry in sorted(bridges, key=lambda entry: "gateway" not in entry):
+        if cidr := entry.get("cidr"):
+            gateway = entry.get("gateway")
+            return str(entry["iface"]), IPv4Interface(cidr), IPv4Address(gateway) if gateway else None
+    return (str(bridges[0]["iface"]) if bridges else "vmbr0"), None, None
+
+
+def _cards(host: str, devices: Sequence[dict[str, Any]]) -> tuple[tuple[FoundGpu, ...], list[str]]:
+    found, complaints = [], []
+    for device in devices:
+        vendor, kind = _hex(device["vendor"]), _hex(device["device"])
+        if vendor != NVIDIA or not str(device.get("class", "")).startswith(DISPLAY):
+            continue
+        name = str(device.get("device_name", "a card"))
+        subsystem = f"{_hex(device.get('subsystem_vendor', vendor))}:{_hex(device.get('subsystem_device', kind))}"
+        card = FoundGpu(
+            model_of(f"{vendor}:{kind}"), name, str(device["id"]), int(device.get("iommugroup", -1)), subsystem
+        )
+        found.append(card)
+        if card.model is None:
+            complaints.append(f"{host}: {name} at {card.pci} ({vendor}:{kind}) is no card that Lyceum knows; left out")
+        elif card.iommu_group < 0:
+            complaints.append(f"{host}: the IOMMU is off, so {name} at {card.pci} cannot be passed through; left out")
+    return tuple(found), complaints
+
+
+def _hex(value: object) -> str:
+    return str(value).removeprefix("0x").lower()

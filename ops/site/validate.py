@@ -1,0 +1,58 @@
+"""`lyceum validate`: every mistake of the site files, offline."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from config.immutable import drift, read_export
+from config.planned import kept_for_later
+from config.stackfile import check_stacks
+from config.validate import SITES, Problem, check
+from ops.console import USAGE, console, errors, fail
+
+
+def validate(
+    site: Annotated[str | None, typer.Argument(help="Name of a site: a file in config/sites.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every site, and every stack file.")] = False,
+    deployed: Annotated[
+        typer.FileText | None,
+        typer.Option(help="Output of `pulumi stack export`: also refuse what cannot change once deployed."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For tools.")] = False,
+) -> None:
+    """Tell every mistake of a site file at once, without touching anything."""
+    if not site and not everything:
+        fail("which site? Name one, or say --all. Sites: " + ", ".join(known()), USAGE)
+    names = known() if everything else [site or ""]
+    try:
+        export = read_export(deployed.read()) if deployed else {}
+    except ValueError as error:
+        fail(f"--deployed {error}", USAGE)
+    problems: list[Problem] = []
+    for name in names:
+        checked = check(SITES / f"{name}.yaml")
+        problems += checked.problems
+        if not as_json and checked.site and checked.document:
+            for place, line in kept_for_later(checked.document):
+                console.print(f"[dim]{name}.yaml:{line}: {place}: checked and kept; nothing reads it yet[/]")
+        if deployed and checked.site and checked.document:
+            problems += drift(SITES / f"{name}.yaml", checked.site, checked.document, export)
+    if everything:
+        problems += check_stacks()
+    if as_json:
+        typer.echo(json.dumps([problem.as_json() for problem in problems], indent=2))
+    else:
+        for problem in problems:
+            errors.print(str(problem), markup=False)
+    if problems:
+        if not as_json:
+            errors.print(f"[red]✗[/] {len(problems)} mistake(s)")
+        raise typer.Exit(1)
+    if not as_json:
+        console.print(f"[green]✓[/] {', '.join(names)}: no mistakes")
+
+
+def known() -> list[str]:
+    """Names of the sites."""
+    return sorted(path.stem for path in SITES.glob("*.yaml"))

@@ -1,1 +1,0 @@
-"""K3s's tokens, changed while the cluster runs."""

@@ -1,0 +1,256 @@
+"""What a restore starts from: which snapshot, which seed, which of the machines are still there."""
+
+import os
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from config.backup_keys import fingerprint
+from config.key_derivation import token_hash
+from config.tokens import Generations, Kind, token
+from ops.backup import passphrase, restore
+from ops.backup.key_escrow import OBJECT, seal
+from ops.backup.metadata import BackupError, Note, generation, listed, read_note, verify, write_note
+from ops.backup.restore import _chosen, _seed, _take_up, forget_departed
+from ops.backup.s3 import Store, Stored
+from ops.clients.kubernetes import Kube
+from ops.engine.lost import without_machines
+from ops.engine.stack import Stack
+from tests.ops.fake_kube import FakeKube
+from tests.ops.objects import node, osd
+
+SEED, OTHER = "5eed" * 16, "0ddd" * 16
+SITE, T0 = "arena", 1_800_000_000
+DAY = 86_400
+
+
+def token_of(seed: str, number: int = 1) -> str:
+    return token_hash(token(seed, Kind.SERVER, number))
+
+
+def content() -> bytes:
+    database = os.urandom(2048)
+    return database + sha256(database).digest()
+
+
+@dataclass
+class Bucket:
+    """A store of snapshots by name, with what K3s says of them, and small objects."""
+
+    kept: dict[str, bytes] = field(default_factory=dict)
+    objects: dict[str, bytes] = field(default_factory=dict)
+    token: str = token_of(SEED)
+
+    def snapshots(self) -> list[Stored]:
+        return [Stored(name, len(data), T0) for name, data in self.kept.items()]
+
+    def fetch(self, name: str, target: Path) -> None:
+        target.write_bytes(self.kept[name])
+
+    def said(self, name: str) -> dict[str, str]:
+        return {"token-hash": self.token, "node-name": "server-2"}
+
+    def read(self, name: str) -> bytes | None:
+        return self.objects.get(name)
+
+    def location(self, name: str = "") -> str:
+        return f"s3://lyceum/arena/{name}"
+
+
+@dataclass
+class OneStack:
+    """A stack that has a seed, or has lost it."""
+
+    seed: str | None = None
+    name: str = "prod"
+
+    @property
+    def site(self) -> Any:
+        return type("Site", (), {"name": SITE})
+
+    def known_secret(self, name: str) -> str | None:
+        return self.seed
+
+
+def chosen(bucket: Bucket | None, home: Path, source: str = "latest") -> Path:
+    return _chosen(cast(Stack, OneStack()), cast(Store, bucket) if bucket else None, home, source)
+
+
+def seed_of(bucket: Bucket | None, stack: OneStack, escrow: str = "", file: Path | None = None) -> tuple[str, bool]:
+    return _seed(cast(Stack, stack), cast(Store, bucket) if bucket else None, escrow, file)
+
+
+def kept_here(home: Path, taken: str, name: str) -> Path:
+    file = home / f"{SITE}-{name}.db"
+    file.write_bytes(content())
+    digest = sha256(file.read_bytes()).hexdigest()
+    write_note(
+        file,
+        Note(SITE, "prod", taken, "server-1", "v1", 5, digest, fingerprint(SEED), token_of(SEED), f"lyceum-{name}"),
+    )
+    return file
+
+
+def in_bucket(*times: int) -> Bucket:
+    return Bucket({f"etcd-snapshot-server-2-{time}": content() for time in times})
+
+
+def test_the_newest_is_taken_wherever_it_lies(tmp_path: Path) -> None:
+    local = kept_here(tmp_path, "2027-01-15T08:00:00Z", "a")  # T0
+
+    assert chosen(in_bucket(T0 - DAY), tmp_path) == local
+    newer = chosen(in_bucket(T0 - DAY, T0 + DAY), tmp_path)
+    assert read_note(newer).snapshot == f"etcd-snapshot-server-2-{T0 + DAY}"
+
+
+def test_what_is_in_the_store_alone_is_brought_with_what_k3s_says_of_it(tmp_path: Path) -> None:
+    file = chosen(in_bucket(T0), tmp_path)
+
+    assert listed(tmp_path) == [file]
+    note = verify(file, SEED, SITE)
+    assert (note.server, note.taken, note.snapshot) == (
+        "server-2",
+        "2027-01-15T08:00:00Z",
+        f"etcd-snapshot-server-2-{T0}",
+    )
+
+
+def test_a_snapshot_of_another_token_is_refused_by_k3ss_own_hash(tmp_path: Path) -> None:
+    bucket = in_bucket(T0)
+    bucket.token = token_of(OTHER)
+
+    with pytest.raises(BackupError, match="token missing: snapshot unusable"):
+        verify(chosen(bucket, tmp_path), SEED, SITE)
+
+
+@pytest.mark.parametrize("number", [1, 2, 30])
+def test_the_generation_of_the_token_is_found_by_its_hash(tmp_path: Path, number: int) -> None:
+    bucket = in_bucket(T0)
+    bucket.token = token_of(SEED, number)
+
+    assert generation(verify(chosen(bucket, tmp_path), SEED, SITE), SEED) == number
+
+
+@dataclass
+class Rotated:
+    """A stack whose server token was changed."""
+
+    generations: Generations
+
+    def set_generations(self, generations: Generations) -> None:
+        self.generations = generations
+
+
+@pytest.mark.parametrize(
+    ("before", "found", "after"),
+    [
+        (Generations(), 1, Generations()),
+        (Generations(server_token=3, newest=4), 2, Generations(server_token=2, newest=4)),
+        (Generations(), 3, Generations(server_token=3, newest=3)),
+        (
+            Generations(server_token=1, newest=2, rotating=Kind.SERVER),
+            1,
+            Generations(server_token=1, newest=2),
+        ),
+    ],
+)
+def test_the_token_that_opens_the_snapshot_is_in_use_again(before: Generations, found: int, after: Generations) -> None:
+    """No generation is ever given twice, and a rotation that the restore undoes is over."""
+    stack = Rotated(before)
+    _take_up(cast(Stack, stack), found)
+
+    assert stack.generations == after
+
+
+def test_one_that_was_cut_on_its_way_to_the_store_is_refused(tmp_path: Path) -> None:
+    bucket = Bucket({f"etcd-snapshot-server-2-{T0}": content()[:-40]})
+
+    with pytest.raises(BackupError, match="cut short"):
+        verify(chosen(bucket, tmp_path), SEED, SITE)
+
+
+def test_a_name_that_the_store_has_not_is_told_with_those_it_has(tmp_path: Path) -> None:
+    with pytest.raises(
+        BackupError, match=rf"no snapshot `x` in s3://lyceum/arena/; there: etcd-snapshot-server-2-{T0}"
+    ):
+        chosen(in_bucket(T0), tmp_path, "s3:x")
+    with pytest.raises(BackupError, match=r"set platform\.backup\.s3"):
+        chosen(None, tmp_path, "s3:latest")
+
+
+def test_a_backup_here_is_found_by_k3ss_name_without_asking_the_store(tmp_path: Path) -> None:
+    file = kept_here(tmp_path, "2027-01-15T08:00:00Z", "a")
+
+    assert chosen(None, tmp_path, "lyceum-a") == file
+
+
+def test_the_seed_at_hand_is_taken_first() -> None:
+    assert seed_of(None, OneStack(SEED)) == (SEED, False)
+
+
+def test_a_lost_seed_comes_out_of_its_escrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sealed = seal(SEED, SITE, "2027-01-01T00:00:00Z", "correct horse battery")
+    (tmp_path / "escrow.json").write_bytes(sealed)
+    (tmp_path / "words").write_text("correct horse battery\n")
+    bucket = Bucket(objects={OBJECT: sealed})
+
+    assert seed_of(bucket, OneStack(), file=tmp_path / "words") == (SEED, True)
+    assert seed_of(None, OneStack(), str(tmp_path / "escrow.json"), tmp_path / "words") == (SEED, True)
+    monkeypatch.setenv(passphrase.VARIABLE, "correct horse battery")
+    assert seed_of(bucket, OneStack(OTHER), "s3") == (SEED, True), "asked for by name it goes before the one at hand"
+
+
+def test_without_seed_and_escrow_nothing_can_be_restored() -> None:
+    with pytest.raises(BackupError, match="token missing: snapshot unusable"):
+        seed_of(Bucket(), OneStack())
+    with pytest.raises(BackupError, match="there is no escrow nowhere"):
+        seed_of(None, OneStack(), "nowhere")
+
+
+def resource(name: str, *dependencies: str) -> dict[str, Any]:
+    urns = [f"urn:x::{other}" for other in dependencies]
+    return {"urn": f"urn:x::{name}", "dependencies": urns, "propertyDependencies": {"triggers": urns}}
+
+
+def test_a_machine_that_is_gone_is_forgotten_and_what_waited_for_it_is_not() -> None:
+    state = {
+        "deployment": {
+            "resources": [
+                resource("pve1-image"),
+                resource("pve2-image"),
+                resource("gpu-1-vm", "pve1-image"),
+                resource("gpu-1-host-key", "gpu-1-vm"),
+                resource("gpu-1-k3s", "gpu-1-host-key"),
+                resource("gpu-10-vm", "pve2-image"),
+                resource("k3s-members", "gpu-1-k3s", "gpu-10-vm"),
+            ]
+        }
+    }
+    left = without_machines(state, {"gpu-1"}, {"pve1"})["deployment"]["resources"]
+
+    assert [one["urn"] for one in left] == ["urn:x::pve2-image", "urn:x::gpu-10-vm", "urn:x::k3s-members"]
+    assert left[-1]["dependencies"] == ["urn:x::gpu-10-vm"]
+    assert left[-1]["propertyDependencies"] == {"triggers": ["urn:x::gpu-10-vm"]}
+
+
+def test_machines_that_left_after_the_snapshot_are_forgotten_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The snapshot brings their Nodes back, with nobody to keep them, and with the OSDs that were handed over."""
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    kube = FakeKube([node("gpu-1"), node("gpu-9", ready=False)], osds=[osd(1, "gpu-1"), osd(2, "gpu-9")])
+    forget_departed(cast("Kube", kube), {"gpu-1"})
+
+    assert kube.log == ["delete gpu-9", "delete gpu-9.node-password.k3s", "delete rook-ceph-osd-2"]
+
+
+def test_a_machine_that_is_alive_is_left_alone_though_it_is_none_of_ours(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(restore, "SILENT_SECONDS", 0)
+    kube = FakeKube([node("gpu-1"), node("laptop")])
+    forget_departed(cast("Kube", kube), {"gpu-1"})
+
+    assert kube.log == []
+    assert "laptop may be alive" in capsys.readouterr().out

@@ -1,0 +1,127 @@
+"""What is wrong with a store is told by name: endpoint, certificate, access key, secret key, bucket, rights."""
+
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from config.services import S3
+from ops.backup.s3 import Store, StoreError, explain
+from tests.support.store import Served, served
+
+
+@pytest.fixture(name="served_store", scope="module")
+def _served_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with served(tmp_path_factory.mktemp("store")) as found:
+        yield found
+
+
+def store(of: Served, site: str = "arena", **changes: Any) -> Store:
+    keys = {"access_key": of.access_key, "secret_key": of.secret_key}
+    given = {name: str(changes.pop(name, value)) for name, value in keys.items()}
+    return Store(of.settings.model_copy(update=changes), site, given["access_key"], given["secret_key"])
+
+
+def refusal(of: Served, **changes: Any) -> str:
+    with pytest.raises(StoreError) as told:
+        store(of, **changes).probe()
+    assert of.secret_key not in str(told.value)
+    return str(told.value)
+
+
+def test_a_good_store_is_proven_and_nothing_is_left(served_store: Served) -> None:
+    good = store(served_store)
+    good.probe()
+
+    assert good.read("probe") is None
+    assert good.snapshots() == []
+
+
+def test_an_access_key_that_nobody_knows(served_store: Served) -> None:
+    told = refusal(served_store, access_key="AKIAWRONG")
+
+    assert "does not know the access key; give it again: ./lyceum secrets set arena s3-access-key" in told
+
+
+def test_a_secret_key_that_is_another_ones(served_store: Served) -> None:
+    told = refusal(served_store, secret_key="wrong")
+
+    assert "refuses the secret key" in told
+    assert "./lyceum secrets set arena s3-secret-key" in told
+
+
+def test_a_bucket_that_is_not_there(served_store: Served) -> None:
+    assert "there is no bucket nowhere at https://127.0.0.1" in refusal(served_store, bucket="nowhere")
+
+
+def test_a_certificate_of_a_ca_that_nobody_named(served_store: Served) -> None:
+    told = refusal(served_store, ca_file=None)
+
+    assert "is of no public CA" in told
+    assert "name its CA in platform.backup.s3.ca-file" in told
+
+
+def test_a_certificate_of_another_ca(served_store: Served, tmp_path: Path) -> None:
+    with served(tmp_path) as other:
+        told = refusal(served_store, ca_file=other.settings.ca_file)
+
+    assert f"is not signed by {other.settings.ca_file}" in told
+
+
+def test_a_ca_file_that_is_not_there(served_store: Served) -> None:
+    assert "there is no file gone.pem; correct platform.backup.s3.ca-file" in refusal(
+        served_store, ca_file=Path("gone.pem")
+    )
+
+
+def test_an_endpoint_where_nobody_listens(served_store: Served) -> None:
+    told = refusal(served_store, endpoint="https://127.0.0.1:9")
+
+    assert told.startswith("https://127.0.0.1:9 does not answer: ")
+    assert "Connection refused; check platform.backup.s3.endpoint" in told
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("AccessDenied", "give it the rights to list, write, read and delete there"),
+        ("RequestTimeTooSkewed", "compare both with a time server"),
+        ("AuthorizationHeaderMalformed", "correct platform.backup.s3.region"),
+        ("SlowDown", "refuses: SlowDown please; ask whoever runs the store"),
+    ],
+)
+def test_a_refusal_says_what_to_do(code: str, told: str) -> None:
+    error = ClientError({"Error": {"Code": code, "Message": "please"}}, "ListObjectsV2")
+
+    assert told in explain(error, S3(endpoint="https://s3.campus.example", bucket="lyceum"), "arena")
+
+
+def test_snapshots_are_those_of_k3ss_folder_alone(served_store: Served, tmp_path: Path) -> None:
+    ours = store(served_store, site="lists")
+    ours.write("escrow.json", b"{}")
+    ours.write("snapshots/.metadata/etcd-snapshot-1", b"{}")
+    ours.write("snapshots/etcd-snapshot-server-1-1700000000", b"etcd")
+    store(served_store, site="lists-2").write("snapshots/etcd-snapshot-server-1-1800000000", b"etcd")
+
+    [one] = ours.snapshots()
+    assert (one.name, one.size) == ("etcd-snapshot-server-1-1700000000", 4)
+    ours.fetch(one.name, tmp_path / "here")
+    assert (tmp_path / "here").read_bytes() == b"etcd"
+    assert stat.S_IMODE((tmp_path / "here").stat().st_mode) == 0o600
+    ours.remove_snapshot(one.name)
+    assert ours.snapshots() == []
+
+
+def test_what_k3s_says_about_a_snapshot_is_read(served_store: Served) -> None:
+    ours = store(served_store, site="said")
+    meta = {"k3s-token-hash": "0123456789ab", "k3s-node-name": "server-1", "other": "x"}
+    ours._client.put_object(Bucket="lyceum", Key="said/snapshots/one", Body=b"x", Metadata=meta)
+
+    assert ours.said("one") == {"token-hash": "0123456789ab", "node-name": "server-1"}
+
+
+def test_the_store_log_holds_no_key(served_store: Served) -> None:
+    assert served_store.secret_key not in served_store.log.read_text()

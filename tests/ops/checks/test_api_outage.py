@@ -1,0 +1,74 @@
+"""Why the API does not answer: which of several signs is the reason (fault matrix Q1, Q5)."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ops.checks import api_outage, api_vip
+from ops.clients import etcd
+from tests.support.sites import site
+
+SILENT = "K3s does not answer on 10.9.0.31"
+FULL = "etcd is full"
+TWICE = "the API address is answered by 2 machines at once"
+
+
+def test_two_of_three_servers_down_is_a_lost_majority_and_names_them_and_the_ways_out() -> None:
+    told = api_outage.told("prod", {"server-1": "", "server-2": "switched off", "server-3": "its VM is gone"})
+
+    assert told.startswith(
+        "2 of 3 servers are down (server-2: switched off, server-3: its VM is gone): etcd has no majority"
+    )
+    assert "Nothing was touched. Switch them on in Proxmox" in told
+    assert "./lyceum restore prod --dry-run" in told
+
+
+def test_one_of_three_servers_down_is_none() -> None:
+    assert api_outage.told("prod", {"server-1": "", "server-2": "", "server-3": "switched off"}) == ""
+
+
+def test_a_cluster_that_never_was_has_no_majority_to_lose() -> None:
+    assert api_outage.told("prod", {}) == ""
+
+
+@pytest.fixture
+def campus(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Says the reason where so many of three servers are off, so many silent, and etcd or the address are as given."""
+    servers = {node.name: (node, node.name) for node in site().machines if node.name.startswith("server")}
+
+    def reason(off: int, silent: int, full: str = "", twice: str = "") -> str:
+        names = list(servers)
+        monkeypatch.setattr(api_outage, "founded", lambda _: servers)
+        monkeypatch.setattr(
+            api_outage, "silence", lambda node: SILENT if node.name in names[-silent:] and silent else ""
+        )
+        monkeypatch.setattr(api_outage, "why_off", lambda _, vm: "switched off" if vm in names[-off:] and off else "")
+        monkeypatch.setattr(etcd, "trouble", lambda _: full)
+        monkeypatch.setattr(api_vip, "trouble", lambda _: twice)
+        return api_outage.reason(SimpleNamespace(stack=SimpleNamespace(name="prod")))  # type: ignore[arg-type]
+
+    return reason
+
+
+def test_a_server_that_is_silent_for_want_of_the_others_is_not_counted_with_them(campus: Any) -> None:
+    """Without a majority K3s starts anew again and again on the server that is left, and is to be heard only at times."""
+    assert campus(off=2, silent=3) == campus(off=2, silent=2)
+    assert campus(off=2, silent=3).startswith(
+        "2 of 3 servers are down (server-2: switched off, server-3: switched off)"
+    )
+
+
+def test_servers_that_run_and_are_silent_may_have_a_full_etcd(campus: Any) -> None:
+    """Under it K3s starts anew again and again too, and a restore would be the wrong way out."""
+    assert campus(off=0, silent=3, full=FULL) == FULL
+    assert campus(off=1, silent=3, full=FULL) == FULL
+
+
+def test_servers_that_run_and_are_silent_without_a_reason_are_told_as_such(campus: Any) -> None:
+    assert campus(off=0, silent=2).startswith(f"2 of 3 servers are down (server-2: {SILENT}, server-3: {SILENT})")
+
+
+def test_servers_that_all_answer_leave_the_address(campus: Any) -> None:
+    assert campus(off=0, silent=0, twice=TWICE) == TWICE
+    assert campus(off=0, silent=0) == ""

@@ -1,0 +1,324 @@
+"""A rotation that is interrupted at every step, or during which servers start by themselves, is finished by the next one.
+
+The machines are a model of K3s's rules: a server that starts with another token than the cluster's bootstrap data is shut out,
+and so is one whose own list of tokens is newer than the cluster's copy (lab/k3s has the same rules on real etcd).
+"""
+
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import typer
+
+from components.cluster.bootstrap import NODE_SH
+from config.hosts import Role
+from config.key_derivation import token_hash
+from config.tokens import Generations, Kind, token
+from ops.clients.ssh import Remote, RemoteError
+from ops.credentials.rotate import Rotation
+from ops.engine.engine import Engine
+from ops.nodes.rolling_restart import Rolling
+from tests.ops.objects import node
+from tests.support.sites import site
+
+SEED = "ab" * 32
+SITE = site()
+SERVERS = tuple(one for one in SITE.machines if one.role is Role.SERVER)
+AGENTS = tuple(one for one in SITE.machines if one.role is Role.WORKER)
+OLD = {kind: token(SEED, kind, 1) for kind in Kind}
+NEW = {kind: token(SEED, kind, 2) for kind in Kind}
+
+
+class KilledError(Exception):
+    """The command ends here."""
+
+
+@dataclass
+class Cluster:
+    """Bootstrap data, and who may be restarted.
+
+    Attributes:
+        saved: The cluster's copy of the tokens; the server token encrypts it.
+        steps: How many scripts have run.
+        kill_at: Before which one the command is killed, or after it.
+        down: The most servers that were down at once while the API was there.
+    """
+
+    saved: dict[Kind, str] = field(default_factory=lambda: dict(OLD))
+    steps: int = 0
+    kill_at: int = -1
+    afterwards: bool = False
+    down: int = 0
+    members: list["Member"] = field(default_factory=list)
+
+    @property
+    def servers(self) -> list["Member"]:
+        return [one for one in self.members if one.role is Role.SERVER]
+
+    @property
+    def answers(self) -> bool:
+        return sum(one.running for one in self.servers) > len(self.servers) // 2
+
+
+@dataclass
+class Member:
+    """One machine, as `Remote` is used.
+
+    Attributes:
+        files: The tokens that K3s will start with.
+        passwd: K3s's own list of tokens.
+        newer: Whether that list was changed after the cluster's copy was saved.
+        own: The tokens that K3s says it runs with.
+        due: The note of a restart.
+    """
+
+    name: str
+    role: Role
+    cluster: Cluster
+    files: dict[Kind, str] = field(default_factory=lambda: dict(OLD))
+    passwd: dict[Kind, str] | None = field(default_factory=lambda: dict(OLD))
+    newer: bool = False
+    own: dict[Kind, str] = field(default_factory=lambda: dict(OLD))
+    due: bool = False
+    running: bool = True
+    address: str = ""
+
+    def run(self, script: str, *, seconds: float = 0) -> str:
+        """What the scripts of ops/credentials/rotation_scripts.py do, told by their calls."""
+        assert NODE_SH in script
+        cluster = self.cluster
+        killed, cluster.steps = cluster.steps == cluster.kill_at, cluster.steps + 1
+        if killed and not cluster.afterwards:
+            raise KilledError
+        answer = self._do(script.replace(NODE_SH, ""))
+        if killed:
+            raise KilledError
+        return answer
+
+    def _do(self, calls: str) -> str:
+        if "print_of" in calls:
+            kind = Kind.AGENT if "agent-token" in calls or self.role is not Role.SERVER else Kind.SERVER
+            running = token_hash(self.own[kind]) if self.role is Role.SERVER else "-"
+            state = "active" if self.running else "failed"
+            return f"{token_hash(self.files[kind])} {running} {'due' if self.due else 'kept'} {state}"
+        if "k3s token rotate" in calls:
+            return self._rotate(shlex.split(calls.split("--new-token ")[1].split(" >&2", maxsplit=1)[0])[0])
+        if "put 0600" in calls:
+            kind = Kind.AGENT if "agent-token" in calls or self.role is not Role.SERVER else Kind.SERVER
+            new = calls.split('true)"')[1].split("\n", maxsplit=1)[0]
+            self.due = self.due or self.files[kind] != new
+            self.files[kind] = new
+            return ""
+        assert "service k3s" in calls
+        if self.due or not self.running:
+            if "rm -f" in calls:
+                self.passwd = None
+            self.start()
+        if not self.running:
+            raise RemoteError(f"{self.name}: k3s did not start")
+        return ""
+
+    def _rotate(self, new: str) -> str:
+        if not self.running or not self.cluster.answers:
+            raise RemoteError(f"{self.name}: the API does not answer")
+        assert self.passwd is not None
+        self.passwd[Kind.SERVER] = self.own[Kind.SERVER] = new
+        self.cluster.saved = dict(self.passwd)
+        return ""
+
+    def start(self) -> None:
+        """K3s starts, by our hand or by itself."""
+        saved = self.cluster.saved
+        self.running = False
+        others = sum(not one.running for one in self.cluster.servers)
+        if self.role is Role.SERVER and self.cluster.answers:
+            self.cluster.down = max(self.cluster.down, others)
+        if self.role is not Role.SERVER:
+            self.running, self.due = self.files[Kind.AGENT] == saved[Kind.AGENT], False
+            return
+        if self.files[Kind.SERVER] != saved[Kind.SERVER]:
+            self.passwd, self.newer = dict(self.files), True
+            return
+        if self.newer and self.passwd not in (None, saved):
+            return
+        self.newer = self.files != saved
+        self.passwd, self.own = dict(self.files), dict(self.files)
+        self.running, self.due = True, False
+
+
+class FakeKube:
+    """Nodes as the model has them."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+
+    def items(self, _: str) -> list[dict[str, Any]]:
+        return [
+            node(one.name, server=one.role is Role.SERVER, ready=one.running, voter=one.running)
+            for one in self.cluster.members
+        ]
+
+
+@dataclass
+class FakeStack:
+    """What a rotation asks of a stack."""
+
+    name: str = "dev"
+    site: Any = SITE
+    generations: Generations = field(default_factory=Generations)
+
+    def set_generations(self, generations: Generations) -> None:
+        self.generations = generations
+
+    def secret(self, _: str) -> str:
+        return SEED
+
+
+@pytest.fixture(autouse=True)
+def _nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone(monkeypatch)
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    monkeypatch.setattr("ops.nodes.rolling_restart.SETTLE_SECONDS", 0)
+
+
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without backups and without a journal."""
+    for name in ("transfer.take", "transfer.directory", "audit_log.record"):
+        monkeypatch.setattr(f"ops.credentials.rotate.{name}", lambda *_: None)
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    made = Cluster()
+    made.members = [Member(one.name, one.role, made) for one in (*SERVERS, *AGENTS)]
+    monkeypatch.setattr(Rolling, "kube", lambda *_: FakeKube(made) if made.answers else None)
+    return made
+
+
+def run(cluster: Cluster, stack: FakeStack, kind: Kind, lost: frozenset[str] = frozenset()) -> None:
+    """The command, without the engine's last run."""
+    living = [one for one in cluster.members if one.name not in lost]
+    rotation = Rotation(
+        cast(Engine, SimpleNamespace(stack=stack)),
+        kind,
+        tuple(one for one in SERVERS if one.name not in lost),
+        AGENTS if kind is Kind.AGENT else (),
+        cast("dict[str, Remote]", {one.name: one for one in living}),
+        lost,
+    )
+    if not rotation.under_way:
+        rotation.start()
+    rotation.go_on()
+    rotation.finish()
+
+
+def done(cluster: Cluster, stack: FakeStack, kind: Kind) -> None:
+    """Asserts that all have the new token, and that each starts with it whenever it likes."""
+    assert stack.generations.of(kind) == 2
+    assert stack.generations.rotating is None
+    assert cluster.saved[kind] == NEW[kind]
+    for member in cluster.members:
+        if member.role is Role.SERVER or kind is Kind.AGENT:
+            member.start()
+            assert member.running, f"{member.name} must start by itself"
+
+
+def steps_of(kind: Kind) -> int:
+    """How many scripts an undisturbed rotation runs."""
+    made = Cluster()
+    made.members = [Member(one.name, one.role, made) for one in (*SERVERS, *AGENTS)]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Rolling, "kube", lambda *_: FakeKube(made))
+        alone(patched)
+        run(made, FakeStack(), kind)
+    return made.steps
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_every_machine_gets_the_new_token_and_one_server_at_most_is_down(cluster: Cluster, kind: Kind) -> None:
+    stack = FakeStack()
+    run(cluster, stack, kind)
+
+    assert cluster.down == 1
+    done(cluster, stack, kind)
+
+
+@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("afterwards", [False, True])
+def test_killed_at_any_step_the_same_command_finishes_it(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, kind: Kind, afterwards: bool
+) -> None:
+    for step in range(steps_of(kind)):
+        made = Cluster(kill_at=step, afterwards=afterwards)
+        made.members = [Member(one.name, one.role, made) for one in (*SERVERS, *AGENTS)]
+        monkeypatch.setattr(Rolling, "kube", lambda *_, made=made: FakeKube(made) if made.answers else None)
+        stack = FakeStack()
+        with pytest.raises(KilledError):
+            run(made, stack, kind)
+        run(made, stack, kind)
+
+        assert made.down <= 1
+        done(made, stack, kind)
+
+
+WORST: dict[str, Callable[[Cluster], list[Member]]] = {
+    "one server": lambda cluster: cluster.servers[1:2],
+    "all servers, as after a power failure": lambda cluster: cluster.servers,
+    "everything": lambda cluster: cluster.members,
+}
+
+
+@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("who", WORST)
+def test_servers_that_start_by_themselves_in_the_middle_are_brought_back(
+    monkeypatch: pytest.MonkeyPatch, kind: Kind, who: str
+) -> None:
+    """With the old token after K3s changed it, or the new one before: K3s shuts them out, and the API may be gone."""
+    shut_out = 0
+    for step in range(steps_of(kind)):
+        made = Cluster(kill_at=step, afterwards=True)
+        made.members = [Member(one.name, one.role, made) for one in (*SERVERS, *AGENTS)]
+        monkeypatch.setattr(Rolling, "kube", lambda *_, made=made: FakeKube(made) if made.answers else None)
+        stack = FakeStack()
+        with pytest.raises(KilledError):
+            run(made, stack, kind)
+        for member in WORST[who](made):
+            member.start()
+        shut_out += not all(member.running for member in made.servers)
+        run(made, stack, kind)
+
+        done(made, stack, kind)
+    assert shut_out or kind is Kind.AGENT, "the control: the model does shut servers out"
+
+
+def test_a_server_that_died_in_the_middle_is_named_and_gone_on_without_by_word(
+    cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stack = FakeStack(generations=Generations().begun(Kind.SERVER))
+    dead = cluster.servers[2]
+    dead.running = False
+
+    def silent(script: str, *, seconds: float = 0) -> str:
+        raise RemoteError(f"{dead.name} does not answer")
+
+    dead.run = silent  # type: ignore[method-assign]
+    with pytest.raises(typer.Exit):
+        run(cluster, stack, Kind.SERVER)
+    assert f"--lost {dead.name}" in capsys.readouterr().err
+
+    run(cluster, stack, Kind.SERVER, frozenset({dead.name}))
+    assert stack.generations.of(Kind.SERVER) == 2
+    assert all(member.own[Kind.SERVER] == NEW[Kind.SERVER] for member in cluster.servers[:2])
+
+
+def test_an_unwell_server_stops_it_before_anything_is_noted(cluster: Cluster) -> None:
+    stack = FakeStack()
+    cluster.servers[1].running = False
+    with pytest.raises(typer.Exit):
+        run(cluster, stack, Kind.SERVER)
+
+    assert stack.generations == Generations()
+    assert cluster.saved == OLD

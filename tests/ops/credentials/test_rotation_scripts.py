@@ -1,0 +1,121 @@
+"""The scripts that change tokens, really run by bash."""
+
+from pathlib import Path
+
+import pytest
+
+from config.hosts import Role
+from config.key_derivation import token_hash
+from config.tokens import Kind
+from ops.credentials import rotation_scripts
+from ops.credentials.rotation_plan import Seen
+from tests.support.machine import Machine
+
+OLD, NEW = "0" * 64, "1" * 64
+TOKEN, AGENT_TOKEN = "/etc/rancher/k3s/token", "/etc/rancher/k3s/agent-token"
+PASSWD = "/var/lib/rancher/k3s/server/cred/passwd"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Machine:
+    machine = Machine(tmp_path)
+    machine.write(TOKEN, f"K10ca::server:{OLD}\n")
+    machine.write(AGENT_TOKEN, f"{OLD}\n")
+    machine.write("/var/lib/rancher/k3s/server/token", f"K10ca::server:{OLD}\n")
+    machine.write("/var/lib/rancher/k3s/server/agent-token", f"K10ca::node:{OLD}\n")
+    machine.write(PASSWD, "tokens")
+    machine.say("active-k3s")
+    return machine
+
+
+def seen(machine: Machine, kind: Kind = Kind.SERVER, role: Role = Role.SERVER) -> Seen:
+    done = machine.run(rotation_scripts.look(role, kind))
+    assert done.code == 0, done.told
+    return Seen.parse(done.out)
+
+
+def test_a_server_says_which_token_it_will_start_with_and_which_it_runs_with(server: Machine) -> None:
+    assert seen(server) == Seen(token_hash(OLD), token_hash(OLD), due=False, state="active")
+
+
+def test_after_it_was_told_a_restart_is_due(server: Machine) -> None:
+    server.run(rotation_scripts.put(Role.SERVER, Kind.SERVER, NEW))
+
+    assert seen(server) == Seen(token_hash(NEW), token_hash(OLD), due=True, state="active")
+
+
+def test_a_token_keeps_the_form_that_it_has(server: Machine) -> None:
+    for kind in Kind:
+        assert server.run(rotation_scripts.put(Role.SERVER, kind, NEW)).code == 0
+
+    assert server.path(TOKEN).read_text() == f"K10ca::server:{NEW}\n"
+    assert server.path(AGENT_TOKEN).read_text() == f"{NEW}\n"
+
+
+def test_an_agent_has_its_token_where_a_server_has_its_own(server: Machine) -> None:
+    server.write(TOKEN, f"K10ca::node:{OLD}\n")
+    server.run(rotation_scripts.put(Role.WORKER, Kind.AGENT, NEW))
+
+    assert server.path(TOKEN).read_text() == f"K10ca::node:{NEW}\n"
+    assert seen(server, Kind.AGENT, Role.WORKER) == Seen(token_hash(NEW), "-", due=True, state="inactive")
+
+
+def test_told_twice_it_writes_nothing_and_no_restart_is_due(server: Machine) -> None:
+    server.write(TOKEN, f"K10ca::server:{NEW}\n")
+    before = server.files()
+    server.run(rotation_scripts.put(Role.SERVER, Kind.SERVER, NEW))
+
+    assert server.files() == before
+
+
+def test_what_k3s_would_refuse_goes_before_it_starts_anew(server: Machine) -> None:
+    server.run(rotation_scripts.put(Role.SERVER, Kind.SERVER, NEW))
+    assert server.run(rotation_scripts.restart(Role.SERVER)).code == 0
+
+    assert server.called("systemctl restart") == ["systemctl restart k3s"]
+    assert not server.path(PASSWD).exists()
+
+
+def test_a_server_that_is_shut_out_is_started(server: Machine) -> None:
+    (server.state / "active-k3s").unlink()
+    assert seen(server).state == "inactive"
+    server.run(rotation_scripts.restart(Role.SERVER))
+
+    assert server.called("systemctl restart") == ["systemctl restart k3s"]
+    assert not server.path(PASSWD).exists()
+
+
+def test_where_no_restart_is_due_nothing_is_done(server: Machine) -> None:
+    before = server.files()
+    assert server.run(rotation_scripts.restart(Role.SERVER)).code == 0
+
+    assert server.files() == before
+    assert server.called("systemctl restart") == []
+
+
+@pytest.mark.parametrize("role", [Role.SERVER, Role.WORKER])
+def test_no_token_is_printed(server: Machine, role: Role) -> None:
+    for script in (
+        rotation_scripts.put(role, Kind.AGENT, NEW),
+        rotation_scripts.look(role, Kind.AGENT),
+        rotation_scripts.restart(role),
+    ):
+        done = server.run(script)
+        assert NEW not in done.out + done.told
+        assert OLD not in done.out + done.told
+
+
+def test_only_k3ss_own_command_has_a_token_as_argument(server: Machine) -> None:
+    """K3s has no other way to be given one, and hides its arguments."""
+    server.write(
+        "/usr/local/bin/k3s", '#!/bin/bash\\nprintf "%s\\n" "k3s $*" >>"$LYCEUM_TEST/log"\n'.replace("\\n", "\n", 1)
+    )
+    server.path("/usr/local/bin/k3s").chmod(0o755)
+    for script in (
+        rotation_scripts.put(Role.SERVER, Kind.SERVER, NEW),
+        rotation_scripts.rotate(NEW),
+        rotation_scripts.restart(Role.SERVER),
+    ):
+        assert server.run(script).code == 0
+
+    assert [line for line in server.log if NEW in line] == [f"k3s token rotate --new-token {NEW}"]

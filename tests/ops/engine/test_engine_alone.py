@@ -1,0 +1,70 @@
+"""One operation at a time on a stack, also after the last one was killed."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import typer
+
+from ops.engine import engine
+from ops.engine.stack import Stack
+
+HOLD = """
+import fcntl, sys, time
+lock = open(sys.argv[1], "a+")
+fcntl.flock(lock, fcntl.LOCK_EX)
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(engine, "STATE", tmp_path)
+    (tmp_path / "locks").mkdir()
+    return tmp_path / "locks" / "dev.lock"
+
+
+@contextmanager
+def holder(lock: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that has the lock."""
+    with subprocess.Popen([sys.executable, "-c", HOLD, lock], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "held\n"
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_second_operation_is_refused_and_told_who_is_first(lock: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two engines on one campus would each undo what the other does; cancelling the first is nobody's guess to make."""
+    with holder(lock) as first:
+        lock.write_text(str(first.pid))
+
+        with pytest.raises(typer.Exit), engine.Engine(Stack("dev")).alone():
+            pytest.fail("two operations at once")
+
+        assert first.poll() is None, "the first operation must go on"
+        assert f"process {first.pid}" in capsys.readouterr().err
+
+
+def test_what_a_killed_run_left_running_is_ended_first(lock: Path) -> None:
+    """Plugins outlive an engine that is killed, and keep its lock; the run that wrote its name there is gone."""
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    with holder(lock) as leftover:
+        lock.write_text(str(gone.pid))
+
+        with engine.Engine(Stack("dev")).alone():
+            assert leftover.wait(timeout=5) != 0, "the leftover must have been ended"
+
+
+def test_the_next_operation_may_begin_when_the_last_has_ended(lock: Path) -> None:
+    for _ in range(2):
+        with engine.Engine(Stack("dev")).alone() as held:
+            assert lock.read_text(), "the holder writes its name for others to read"
+            assert held.name == str(lock)

@@ -1,0 +1,129 @@
+"""What the Proxmox administrator sets up once: the least that suffices, and the same in the lab."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from config.hosts import Mappings
+from config.load import load_site
+from config.proxmox_grants import ROLES, TOKEN, USER, after_token, before_token, commands, grants
+from config.site import Site
+from lab.proxmox import prepare as in_the_lab
+from lab.spec import from_site
+from ops.__main__ import app
+from ops.site.prepare_proxmox import carry_out
+from tests.ops.simulated import simulated
+
+FORBIDDEN = {
+    "Permissions.Modify",
+    "Sys.Modify",
+    "Sys.Console",
+    "Datastore.Allocate",
+    "VM.GuestAgent.Unrestricted",
+    "User.Modify",
+    "Pool.Allocate",
+}
+"""Each reaches beyond our own VMs (reliability reference, section 3)."""
+
+
+@pytest.fixture(name="site", scope="module")
+def _site() -> Site:
+    return load_site("lab")
+
+
+def test_no_privilege_reaches_beyond_our_own() -> None:
+    assert not FORBIDDEN & {name for names in ROLES.values() for name in names}
+
+
+def test_nothing_is_granted_on_everything(site: Site) -> None:
+    assert "/" not in [path for path, _ in grants(site)]
+
+
+def test_whoever_lets_lyceum_make_mappings_gives_it_that_privilege_and_no_other(site: Site) -> None:
+    managed = site.model_copy(update={"proxmox": site.proxmox.model_copy(update={"mappings": Mappings.MANAGED})})
+    more = set(grants(managed)) - set(grants(site))
+    assert more == {("/mapping/pci", "LyceumMapper")}
+
+
+def test_the_lab_grants_what_a_real_campus_is_asked_to_grant(site: Site) -> None:
+    """Else what works in the lab would fail for want of a privilege on the first real Proxmox."""
+    spec = from_site(site, "test")
+    assert set(in_the_lab.grants(spec)) == set(grants(site))
+
+
+def test_the_user_and_the_token_get_the_same(site: Site) -> None:
+    """A token with privilege separation holds what both hold."""
+    assert all((call.params["users"], call.params["tokens"]) == (USER, TOKEN) for call in after_token(site))
+
+
+def test_every_mapping_names_group_and_subsystem(site: Site) -> None:
+    """Proxmox calls a mapping without them incomplete, and starts no VM with it."""
+    maps = [entry for call in before_token(site) for entry in call.params.get("map", ())]
+    assert len(maps) == sum(len(node.gpus) for node in site.machines)
+    assert all("iommugroup=" in entry and "subsystem-id=" in entry for entry in maps)
+
+
+def test_carried_out_on_a_bare_proxmox_it_gives_a_token_that_may_do_everything(site: Site, tmp_path: Path) -> None:
+    with simulated(site, tmp_path, pool="other", token_user="somebody@pve") as proxmox:
+        for mapping in ("gpu-1", "gpu-2", "gpu-3", "gpu-4"):
+            proxmox.do("DELETE", f"cluster/mapping/pci/lyceum-{mapping}")
+        token = carry_out(proxmox.root(), site, tmp_path / "unkept")
+        assert token
+        assert token.startswith(f"{TOKEN}=")
+        api = proxmox.api(token)
+        held = {path: api.send("GET", "access/permissions", {"path": path})[path] for path, _ in grants(site)}
+        assert all(set(ROLES[role]) <= set(held[path]) for path, role in grants(site))
+        (tmp_path / "unkept").unlink()
+        assert carry_out(proxmox.root(), site, tmp_path / "unkept") is None, (
+            "a second time changes nothing and makes no second token"
+        )
+
+
+class KilledError(BaseException):
+    """Stands for SIGKILL."""
+
+
+def test_a_set_up_that_is_killed_after_any_call_is_finished_by_the_next(site: Site, tmp_path: Path) -> None:
+    """The moment between a token and its keeping included: Proxmox shows the secret only once."""
+    unkept = tmp_path / "unkept"
+    with simulated(site, tmp_path, pool="other", token_user="somebody@pve") as proxmox:
+        for mapping in ("gpu-1", "gpu-2", "gpu-3", "gpu-4"):
+            proxmox.do("DELETE", f"cluster/mapping/pci/lyceum-{mapping}")
+        kills, token = 0, None
+        while token is None:
+            api = proxmox.root()
+            left = iter(range(kills))
+            send = api.send
+
+            def counted(*arguments: Any, left: Iterator[int] = left, send: Any = send) -> Any:
+                answer = send(*arguments)
+                if next(left, None) is None:
+                    raise KilledError
+                return answer
+
+            api.send = counted  # type: ignore[method-assign, assignment]
+            try:
+                token = carry_out(api, site, unkept)
+            except KilledError:
+                kills += 1
+        assert kills > len(before_token(site)) + len(after_token(site)), "it must have been killed after every call"
+        held = proxmox.api(token).send("GET", "access/permissions", {"path": grants(site)[0][0]})
+        assert held, "the token that was kept must be the one that Proxmox knows"
+
+
+def test_the_commands_do_the_same_and_show_no_secret(site: Site) -> None:
+    lines = commands(site)
+    assert lines[0] == "pveum pool add lyceum --comment 'Machines of The embedded campus'"
+    assert "pveum user token add lyceum@pve lyceum --privsep 1" in lines
+    grant = "pveum acl modify /pool/lyceum --roles Lyceum --users lyceum@pve --tokens 'lyceum@pve!lyceum'"
+    assert grant in lines
+    assert sum("acl modify" in line for line in lines) == len(grants(site))
+
+
+def test_prepare_prints_them() -> None:
+    result = CliRunner().invoke(app, ["proxmox", "prepare", "a100-host"])
+    assert result.exit_code == 0
+    assert "pvesh create /cluster/mapping/pci --id lyceum-k3s-wk-gpu1" in result.output

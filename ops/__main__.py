@@ -9,26 +9,26 @@ from ops.console import FAILED, errors
 from ops.lazy import commands
 
 COMMANDS = {
-    "init": "ops.site.init:init",
-    "validate": "ops.site.validate:validate",
-    "show": "ops.site.show:show",
+    "init": "ops.site.init:init_site",
+    "validate": "ops.site.validate:validate_sites",
+    "show": "ops.site.show:show_site",
     "doctor": "ops.checks.doctor.command:doctor",
     "demo": "ops.demo:demo",
     "preview": "ops.engine.commands:preview",
     "up": "ops.engine.commands:up",
     "status": "ops.checks.status:status",
     "restore": "ops.backup.restore:restore",
-    "certificates": "ops.credentials.certificates:certificates",
+    "certificates": "ops.credentials.certificates:show_certificates",
     "destroy": "ops.engine.commands:destroy",
     "lab": "lab.cli:app",
     "node": "ops.nodes.commands:app",
     "backup": "ops.backup.commands:app",
-    "backup bring": "ops.backup.pull:bring",
+    "backup bring": "ops.backup.pull:pull_backup",
     "upgrade": "ops.upgrade.commands:app",
     "etcd": "ops.clients.etcd:app",
     "proxmox": "ops.site.prepare_proxmox:app",
     "secrets": "ops.credentials.secrets:app",
-    "secrets rotate": "ops.credentials.rotate:rotate",
+    "secrets rotate": "ops.credentials.rotate:rotate_token",
 }
 FORESEEN = (
     "ops.backup.metadata:BackupError",

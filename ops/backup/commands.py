@@ -14,22 +14,22 @@ from rich.table import Table
 from config.backup_keys import fingerprint
 from ops import audit_log
 from ops.backup import passphrase
-from ops.backup.inventory import age, merged, moment, written
-from ops.backup.key_escrow import OBJECT, seal
-from ops.backup.metadata import BackupError, Note, choose, listed, verify
-from ops.backup.replicas import copies, snapshots, told
+from ops.backup.inventory import format_age, format_time, format_timestamp, merge_entries
+from ops.backup.key_escrow import ESCROW_OBJECT, seal_seed
+from ops.backup.metadata import BackupError, SnapshotMetadata, find_local_backup, local_backups, verify_backup
+from ops.backup.replicas import describe_replicas, gather_replicas, replica_snapshots
 from ops.backup.transfer import (
-    ESCROW,
-    carry,
-    directory,
-    escrow_in,
-    fetched,
-    in_a_file,
-    named,
-    no_escrow,
-    overview,
-    store_of,
-    take,
+    ESCROW_OPERATION,
+    backup_directory,
+    complete_upload,
+    download_snapshot,
+    find_stored_snapshot,
+    gather_overview,
+    has_escrow_file,
+    missing_escrow_warning,
+    open_store,
+    read_stored_escrow,
+    take_backup,
 )
 from ops.clients.kubernetes import Kube
 from ops.console import console, fail, step
@@ -39,35 +39,35 @@ from ops.nodes.commands import begin
 from ops.nodes.remove import reachable
 
 if TYPE_CHECKING:
-    from ops.backup.s3 import Store
+    from ops.backup.s3 import ObjectStore
 
 app = typer.Typer(no_args_is_help=True, help="Backups of the cluster's state.")
 StackName = Annotated[str, typer.Argument(help="The stack.")]
 Directory = Annotated[Path | None, typer.Option(help="Where backups are kept; .lyceum/backups/<site> if not given.")]
 
-FROM_S3 = "s3:"
+S3_PREFIX = "s3:"
 """Before the name of a snapshot that lies in S3."""
 
 
-@app.command()
-def now(stack: StackName, *, to: Directory = None) -> None:
+@app.command("now")
+def create_backup(stack: StackName, *, to: Directory = None) -> None:
     """Takes a snapshot of etcd, brings it here and to S3, and proves that it can be used."""
     engine = begin(stack)
     kube = reachable(engine)
     if kube is None:
         fail(f"{stack} has no cluster yet; ./lyceum up {stack}")
-    file = take(engine, kube, directory(engine.stack, to))
+    file = take_backup(engine, kube, backup_directory(engine.stack, to))
     console.print(f"[green]✓[/] {file}")
     try:
-        store = store_of(engine.stack)
+        store = open_store(engine.stack)
         if store:
             with step(f"snapshot and engine's state in {store.location()}"):
-                carry(engine, kube, store, file)
-        escrow = escrow_in(store)
+                complete_upload(engine, kube, store, file)
+        escrow = read_stored_escrow(store)
     except BackupError as error:
         fail(str(error))
-    if not (escrow or in_a_file(stack)):
-        console.print(f"[yellow]![/] {no_escrow(stack)}")
+    if not (escrow or has_escrow_file(stack)):
+        console.print(f"[yellow]![/] {missing_escrow_warning(stack)}")
 
 
 @app.command("list")
@@ -79,11 +79,14 @@ def list_backups(
 ) -> None:
     """Shows every snapshot and where it lies: on servers, their copies, here, in S3; and what is worrying about them."""
     engine = begin(stack)
-    found, kept = overview(engine.stack, Kube.of(engine), directory(engine.stack, to)), copies(engine)
+    found, kept = (
+        gather_overview(engine.stack, Kube.of(engine), backup_directory(engine.stack, to)),
+        gather_replicas(engine),
+    )
     found = replace(
         found,
-        snapshots=merged(found.snapshots, snapshots(kept)),
-        worries=[*found.worries, *(told(one) for one in kept if one.problem)],
+        snapshots=merge_entries(found.snapshots, replica_snapshots(kept)),
+        worries=[*found.worries, *(describe_replicas(one) for one in kept if one.problem)],
     )
     if as_json:
         console.print_json(json.dumps(asdict(found)))
@@ -92,7 +95,7 @@ def list_backups(
     table.columns[0].no_wrap = True  # it is what `--from` takes
     for one in found.snapshots:
         size, where = f"{one.size / 1024**2:.1f}", ", ".join(one.places)
-        table.add_row(one.name, moment(one.taken), age(time.time() - one.taken), size, where)
+        table.add_row(one.name, format_time(one.taken), format_age(time.time() - one.taken), size, where)
     console.print(table)
     if found.escrow:
         console.print(f"seed in escrow since {found.escrow.made}")
@@ -111,19 +114,19 @@ def verify_backups(
 ) -> None:
     """Proves that backups are whole, that this stack's token opens them, and that the escrow holds its seed."""
     chosen = begin(stack).stack
-    home = directory(chosen, to)
+    home = backup_directory(chosen, to)
     seed = chosen.secret("seed")
-    proven: dict[str, Note] = {}
+    proven: dict[str, SnapshotMetadata] = {}
     try:
-        store = store_of(chosen)
-        if not name.startswith(FROM_S3):
-            files = [choose(home, name)] if name else listed(home)
-            proven |= {file.name: verify(file, seed, chosen.site.name) for file in files}
-        if store and (name.startswith(FROM_S3) or (not name and store.snapshots())):
-            proven |= _from_store(chosen, store, name.removeprefix(FROM_S3) or "latest", seed, home)
-        elif name.startswith(FROM_S3):
+        store = open_store(chosen)
+        if not name.startswith(S3_PREFIX):
+            files = [find_local_backup(home, name)] if name else local_backups(home)
+            proven |= {file.name: verify_backup(file, seed, chosen.site.name) for file in files}
+        if store and (name.startswith(S3_PREFIX) or (not name and store.list_snapshots())):
+            proven |= _verify_stored(chosen, store, name.removeprefix(S3_PREFIX) or "latest", seed, home)
+        elif name.startswith(S3_PREFIX):
             fail(f"{chosen.site.name} has no store: set platform.backup.s3 in its file")
-        escrow = escrow_in(store)
+        escrow = read_stored_escrow(store)
     except BackupError as error:
         fail(str(error))
     if not proven:
@@ -134,40 +137,46 @@ def verify_backups(
         fail(f"the escrow made {escrow.made} holds another seed than this stack's: ./lyceum backup escrow {stack}")
     if escrow:
         console.print(f"[green]✓[/] the escrow made {escrow.made} holds the seed that opens them")
-    elif not in_a_file(stack):
-        console.print(f"[yellow]![/] {no_escrow(stack)}")
+    elif not has_escrow_file(stack):
+        console.print(f"[yellow]![/] {missing_escrow_warning(stack)}")
 
 
-@app.command()
-def escrow(
+@app.command("escrow")
+def escrow_seed(
     stack: StackName,
     *,
     file: Annotated[
         Path | None, typer.Option("--file", help="Write it into this file instead of beside the snapshots.")
     ] = None,
-    passphrase_file: passphrase.File = None,
+    passphrase_file: passphrase.PassphraseFile = None,
 ) -> None:
     """Puts the seed in escrow, under a recovery passphrase: with it and the bucket everything can be restored."""
     chosen = begin(stack).stack
     seed = chosen.secret("seed")
     try:
-        store = None if file else store_of(chosen)
+        store = None if file else open_store(chosen)
         if file is None and store is None:
             fail(f"{chosen.site.name} has no store (platform.backup.s3): give --file, and keep that file elsewhere")
-        content = seal(seed, chosen.site.name, written(time.time()), passphrase.chosen(passphrase_file))
+        content = seal_seed(
+            seed, chosen.site.name, format_timestamp(time.time()), passphrase.choose_passphrase(passphrase_file)
+        )
         where = str(file)
         if file:
             write_whole(file, content.decode(), PRIVATE)
         if store:
-            store.write(OBJECT, content)
-            where = store.location(OBJECT)
+            store.write_object(ESCROW_OBJECT, content)
+            where = store.location(ESCROW_OBJECT)
     except BackupError as error:
         fail(str(error))
-    audit_log.record(stack, ESCROW, {"where": where, "seed": fingerprint(seed)})
+    audit_log.record(stack, ESCROW_OPERATION, {"where": where, "seed": fingerprint(seed)})
     console.print(f"[green]✓[/] the seed lies in {where}; the passphrase is nowhere but with you")
 
 
-def _from_store(stack: Stack, store: "Store", name: str, seed: str, home: Path) -> dict[str, Note]:
+def _verify_stored(stack: Stack, store: "ObjectStore", name: str, seed: str, home: Path) -> dict[str, SnapshotMetadata]:
     with tempfile.TemporaryDirectory(dir=home) as room:
-        one = named(store, name)
-        return {f"{FROM_S3}{one.name}": verify(fetched(stack, store, one, Path(room)), seed, stack.site.name)}
+        one = find_stored_snapshot(store, name)
+        return {
+            f"{S3_PREFIX}{one.name}": verify_backup(
+                download_snapshot(stack, store, one, Path(room)), seed, stack.site.name
+            )
+        }

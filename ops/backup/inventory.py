@@ -7,16 +7,15 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import Protocol
 
-from ops.backup.metadata import Note
+from ops.backup.metadata import SnapshotMetadata
 from ops.clients.kubernetes import Object
 
 S3 = "S3"
-HERE = "here"
-FILES = "/apis/k3s.cattle.io/v1/etcdsnapshotfiles"
+LOCAL = "here"
+SNAPSHOT_FILES_PATH = "/apis/k3s.cattle.io/v1/etcdsnapshotfiles"
 """Where K3s says which snapshots there are (docs.k3s.io/cli/etcd-snapshot)."""
-GRACE = 3600
+GRACE_SECONDS = 3600
 """Seconds that a scheduled snapshot may be late."""
 _STAMP = re.compile(r"-(\d{9,})$")
 _RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
@@ -24,27 +23,23 @@ _LONGEST = 70
 """Days that are looked at for the longest gap of a schedule."""
 
 
-class Stored(Protocol):
-    """An object in the store."""
+@dataclass(frozen=True)
+class StoredObject:
+    """An object in the bucket.
 
-    @property
-    def name(self) -> str:
-        """Its name."""
-        ...
+    Attributes:
+        name: Its name below the folder that was listed.
+        size: Bytes.
+        changed: Last modification, Unix seconds.
+    """
 
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        ...
-
-    @property
-    def changed(self) -> float:
-        """Unix seconds."""
-        ...
+    name: str
+    size: int
+    changed: float
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class SnapshotEntry:
     """One snapshot, wherever it lies.
 
     Attributes:
@@ -61,45 +56,45 @@ class Snapshot:
 
 
 @dataclass(frozen=True)
-class Failure:
+class FailedUpload:
     """An upload that failed.
 
     Attributes:
-        when: Unix seconds.
+        time: Unix seconds.
         name: Of the snapshot.
-        why: As K3s says it.
+        reason: K3s's error message.
     """
 
-    when: float
+    time: float
     name: str
-    why: str
+    reason: str
 
 
-def taken_at(name: str, otherwise: float) -> float:
+def snapshot_time(name: str, otherwise: float) -> float:
     """When a snapshot was taken: K3s ends its name with the time."""
     found = _STAMP.search(name)
     return float(found[1]) if found else otherwise
 
 
-def here(files: dict[Path, Note]) -> list[Snapshot]:
+def local_snapshots(files: dict[Path, SnapshotMetadata]) -> list[SnapshotEntry]:
     """Snapshots on this machine."""
     return [
-        Snapshot(note.snapshot or file.name, seconds_of(note.taken), file.stat().st_size, (HERE,))
+        SnapshotEntry(note.snapshot or file.name, parse_timestamp(note.taken), file.stat().st_size, (LOCAL,))
         for file, note in files.items()
     ]
 
 
-def in_store(stored: Iterable[Stored]) -> list[Snapshot]:
+def stored_snapshots(stored: Iterable[StoredObject]) -> list[SnapshotEntry]:
     """Snapshots in the store."""
-    return [Snapshot(one.name, taken_at(one.name, one.changed), one.size, (S3,)) for one in stored]
+    return [SnapshotEntry(one.name, snapshot_time(one.name, one.changed), one.size, (S3,)) for one in stored]
 
 
-def on_servers(items: Iterable[Object]) -> list[Snapshot]:
+def server_snapshots(items: Iterable[Object]) -> list[SnapshotEntry]:
     """Snapshots on servers' disks, out of the cluster's ETCDSnapshotFile objects."""
     return [
-        Snapshot(
+        SnapshotEntry(
             item["spec"]["snapshotName"],
-            seconds_of(item["status"]["creationTime"]),
+            parse_timestamp(item["status"]["creationTime"]),
             int(item["status"].get("size") or 0),
             (item["spec"]["nodeName"],),
         )
@@ -108,19 +103,19 @@ def on_servers(items: Iterable[Object]) -> list[Snapshot]:
     ]
 
 
-def failures(items: Iterable[Object]) -> list[Failure]:
+def failed_uploads(items: Iterable[Object]) -> list[FailedUpload]:
     """Uploads that failed, newest last; K3s remembers them for a day."""
     found = [
-        Failure(seconds_of(error["time"]), item["spec"]["snapshotName"], str(error.get("message", "")))
+        FailedUpload(parse_timestamp(error["time"]), item["spec"]["snapshotName"], str(error.get("message", "")))
         for item in items
         if item["spec"]["nodeName"] == "s3" and (error := item["status"].get("error"))
     ]
-    return sorted(found, key=lambda failure: failure.when)
+    return sorted(found, key=lambda failure: failure.time)
 
 
-def merged(*lists: Sequence[Snapshot]) -> list[Snapshot]:
+def merge_entries(*lists: Sequence[SnapshotEntry]) -> list[SnapshotEntry]:
     """One line a snapshot, oldest first, with all its places."""
-    found: dict[str, Snapshot] = {}
+    found: dict[str, SnapshotEntry] = {}
     for one in (one for snapshots in lists for one in snapshots):
         known = found.get(one.name)
         if known is None:
@@ -130,35 +125,37 @@ def merged(*lists: Sequence[Snapshot]) -> list[Snapshot]:
     return sorted(found.values(), key=lambda one: (one.taken, one.name))
 
 
-def surplus(stored: Iterable[Stored], keep: int) -> list[str]:
+def surplus_snapshots(stored: Iterable[StoredObject], keep: int) -> list[str]:
     """What may go from the store: all but the newest of each server and kind.
 
     K3s itself prunes nothing whose settings came out of a Secret.
     """
     kinds: dict[str, list[tuple[float, str]]] = {}
     for one in stored:
-        kinds.setdefault(_STAMP.sub("", one.name), []).append((taken_at(one.name, one.changed), one.name))
+        kinds.setdefault(_STAMP.sub("", one.name), []).append((snapshot_time(one.name, one.changed), one.name))
     return [name for known in kinds.values() for _, name in sorted(known)[:-keep]]
 
 
-def worries(stored: Sequence[Snapshot], failed: Sequence[Failure], schedule: str, now: float, stack: str) -> list[str]:
+def snapshot_warnings(
+    stored: Sequence[SnapshotEntry], failed: Sequence[FailedUpload], schedule: str, now: float, stack: str
+) -> list[str]:
     """What is wrong with the snapshots in the store, in one line each."""
     newest = max((one.taken for one in stored), default=None)
     found = []
-    if failed and (newest is None or failed[-1].when > newest):
+    if failed and (newest is None or failed[-1].time > newest):
         last = failed[-1]
-        found.append(f"the last upload to S3 failed {age(now - last.when)} ago ({last.name}): {last.why}")
+        found.append(f"the last upload to S3 failed {format_age(now - last.time)} ago ({last.name}): {last.reason}")
     if newest is None:
         found.append(f"no snapshot lies in S3 yet: ./lyceum backup now {stack}")
-    elif now - newest > longest_gap(schedule) + GRACE:
+    elif now - newest > longest_interval(schedule) + GRACE_SECONDS:
         found.append(
-            f"the newest snapshot in S3 is {age(now - newest)} old, and one is due by `{schedule}`: are the servers up, "
+            f"the newest snapshot in S3 is {format_age(now - newest)} old, and one is due by `{schedule}`: are the servers up, "
             f"and does the bucket take them? ./lyceum backup now {stack} tells"
         )
     return found
 
 
-def longest_gap(schedule: str) -> float:
+def longest_interval(schedule: str) -> float:
     """Seconds between two runs at most; of a schedule that is rarer or written in words, the longest that is looked at."""
     try:
         minutes, hours, days, months, weekdays = (
@@ -194,7 +191,7 @@ def _field(part: str, low: int, high: int) -> set[int]:
     return values
 
 
-def age(seconds: float) -> str:
+def format_age(seconds: float) -> str:
     """A time as people say it: `4 min`, `7 h`, `3 days`."""
     minutes = max(0, int(seconds // 60))
     if minutes < 120:
@@ -202,16 +199,16 @@ def age(seconds: float) -> str:
     return f"{minutes // 60} h" if minutes < 48 * 60 else f"{minutes // 1440} days"
 
 
-def written(seconds: float) -> str:
+def format_timestamp(seconds: float) -> str:
     """A moment as notes have it."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
-def moment(seconds: float) -> str:
+def format_time(seconds: float) -> str:
     """The same for people, to the minute."""
     return time.strftime("%Y-%m-%d %H:%M", time.gmtime(seconds))
 
 
-def seconds_of(text: str) -> float:
+def parse_timestamp(text: str) -> float:
     """Seconds since 1970 of a moment as K3s and our notes write it, `2026-01-02T06:00:00Z`."""
     return datetime.fromisoformat(text).timestamp()

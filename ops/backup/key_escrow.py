@@ -19,14 +19,14 @@ from config.backup_keys import fingerprint
 from config.key_derivation import derive
 from ops.backup.metadata import BackupError
 
-OBJECT, STATE = "escrow.json", "state"
+ESCROW_OBJECT, STATE_OBJECT = "escrow.json", "state"
 """Names of the two beside the snapshots."""
-SHORTEST = 12
+MIN_PASSPHRASE_LENGTH = 12
 """Characters of a passphrase."""
-_FORM = "lyceum-escrow-1"
+_FORMAT = "lyceum-escrow-1"
 _SCRYPT = {"n": 2**17, "r": 8, "p": 1}
 """128 MiB and a third of a second for each guess (RFC 7914)."""
-_NONCE = 12
+_NONCE_BYTES = 12
 
 
 class EscrowError(BackupError):
@@ -48,34 +48,43 @@ class Escrow:
     seed: str
 
 
-def seal(seed: str, site: str, made: str, passphrase: str) -> bytes:
+def seal_seed(seed: str, site: str, made: str, passphrase: str) -> bytes:
     """Puts a seed under a passphrase; everything readable in it is bound to what is not."""
-    salt, nonce = os.urandom(16), os.urandom(_NONCE)
-    head = {"form": _FORM, "site": site, "made": made, "seed": fingerprint(seed), "scrypt": _SCRYPT, "salt": salt.hex()}
-    sealed = nonce + AESGCM(_key(passphrase, salt, _SCRYPT)).encrypt(nonce, seed.encode(), _bound(head))
+    salt, nonce = os.urandom(16), os.urandom(_NONCE_BYTES)
+    head = {
+        "form": _FORMAT,
+        "site": site,
+        "made": made,
+        "seed": fingerprint(seed),
+        "scrypt": _SCRYPT,
+        "salt": salt.hex(),
+    }
+    sealed = nonce + AESGCM(_derive_key(passphrase, salt, _SCRYPT)).encrypt(
+        nonce, seed.encode(), _associated_data(head)
+    )
     return (json.dumps(head | {"sealed": base64.b64encode(sealed).decode()}, indent=1) + "\n").encode()
 
 
-def read(content: bytes) -> Escrow:
+def read_escrow(content: bytes) -> Escrow:
     """What an escrow says about itself.
 
     Raises:
         EscrowError: it is none.
     """
-    head, _ = _parsed(content)
+    head, _ = _parse_escrow(content)
     return Escrow(head["site"], head["made"], head["seed"])
 
 
-def unseal(content: bytes, passphrase: str) -> str:
+def unseal_seed(content: bytes, passphrase: str) -> str:
     """Takes the seed out.
 
     Raises:
         EscrowError: it is no escrow, or the passphrase does not open it.
     """
-    head, sealed = _parsed(content)
-    key = _key(passphrase, bytes.fromhex(head["salt"]), head["scrypt"])
+    head, sealed = _parse_escrow(content)
+    key = _derive_key(passphrase, bytes.fromhex(head["salt"]), head["scrypt"])
     try:
-        return AESGCM(key).decrypt(sealed[:_NONCE], sealed[_NONCE:], _bound(head)).decode()
+        return AESGCM(key).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], _associated_data(head)).decode()
     except InvalidTag:
         raise EscrowError(
             f"the passphrase does not open the escrow of {head['site']} made {head['made']}, or somebody changed it"
@@ -84,7 +93,7 @@ def unseal(content: bytes, passphrase: str) -> str:
 
 def seal_state(state: str, seed: str, site: str) -> bytes:
     """Puts the engine's state under the seed."""
-    nonce = os.urandom(_NONCE)
+    nonce = os.urandom(_NONCE_BYTES)
     return nonce + _state_key(seed).encrypt(nonce, zlib.compress(state.encode()), site.encode())
 
 
@@ -95,7 +104,7 @@ def unseal_state(content: bytes, seed: str, site: str) -> str:
         EscrowError: it is of another site or another seed, or was changed.
     """
     try:
-        plain = _state_key(seed).decrypt(content[:_NONCE], content[_NONCE:], site.encode())
+        plain = _state_key(seed).decrypt(content[:_NONCE_BYTES], content[_NONCE_BYTES:], site.encode())
     except InvalidTag:
         raise EscrowError(f"the engine's state in the store is not of {site} and this seed, or was changed") from None
     return zlib.decompress(plain).decode()
@@ -105,20 +114,20 @@ def _state_key(seed: str) -> AESGCM:
     return AESGCM(derive(seed, "backup-state"))
 
 
-def _key(passphrase: str, salt: bytes, cost: dict[str, int]) -> bytes:
+def _derive_key(passphrase: str, salt: bytes, cost: dict[str, int]) -> bytes:
     return Scrypt(salt=salt, length=32, n=cost["n"], r=cost["r"], p=cost["p"]).derive(passphrase.encode())
 
 
-def _bound(head: dict[str, Any]) -> bytes:
+def _associated_data(head: dict[str, Any]) -> bytes:
     return json.dumps(head, sort_keys=True).encode()
 
 
-def _parsed(content: bytes) -> tuple[dict[str, Any], bytes]:
+def _parse_escrow(content: bytes) -> tuple[dict[str, Any], bytes]:
     try:
         head = json.loads(content)
         sealed = base64.b64decode(head.pop("sealed"))
     except (ValueError, KeyError, AttributeError, TypeError):
         raise EscrowError("that is no escrow of Lyceum") from None
-    if head.get("form") != _FORM:
-        raise EscrowError(f"that is an escrow of another form ({head.get('form')}); this release reads {_FORM}")
+    if head.get("form") != _FORMAT:
+        raise EscrowError(f"that is an escrow of another form ({head.get('form')}); this release reads {_FORMAT}")
     return head, sealed

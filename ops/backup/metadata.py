@@ -17,12 +17,12 @@ from config.tokens import Kind, generation_of, token
 from ops.files import write_whole
 
 SUFFIX = ".db"
-DIGEST = 32
+DIGEST_BYTES = 32
 """An etcd snapshot is the database followed by its SHA-256 (etcd, `snapshot save`); pages are 512 bytes and up."""
-PAGE = 512
-BOOTSTRAP = re.compile(rb"/bootstrap/([0-9a-f]{12})")
+PAGE_BYTES = 512
+BOOTSTRAP_KEY = re.compile(rb"/bootstrap/([0-9a-f]{12})")
 """The key of the cluster's bootstrap data, as it stands in a snapshot."""
-SEARCHED = 100
+MAX_GENERATIONS = 100
 """Generations of the server token that are tried: after a loss nobody may know how many there were."""
 
 
@@ -31,7 +31,7 @@ class BackupError(Exception):
 
 
 @dataclass(frozen=True)
-class Note:
+class SnapshotMetadata:
     """What stands beside a snapshot, `<snapshot>.json`.
 
     Attributes:
@@ -59,64 +59,64 @@ class Note:
     snapshot: str = ""
 
 
-def generation(note: Note, seed: str) -> int | None:
+def token_generation(note: SnapshotMetadata, seed: str) -> int | None:
     """The generation of the server token under which a snapshot was taken; None where this seed has none such.
 
     A note that knows the seed only says nothing about the generation: then it is the first.
     """
     if note.token:
-        return generation_of(seed, Kind.SERVER, SEARCHED, note.token)
+        return generation_of(seed, Kind.SERVER, MAX_GENERATIONS, note.token)
     return 1 if note.seed == fingerprint(seed) else None
 
 
-def token_in(content: bytes, seed: str) -> str:
+def find_token_hash(content: bytes, seed: str) -> str:
     """K3s's hash of the server token that opens a snapshot, out of the snapshot itself; empty where it is none of this seed.
 
     K3s keeps what the token encrypts under a key with the token's hash (k3s, pkg/cluster/encrypt.go, `storageKey`). After a
     rotation the key of before may still stand in the file, so the highest generation counts: they only ever grow.
     """
-    found = {match.decode() for match in BOOTSTRAP.findall(content)}
-    known = (token_hash(token(seed, Kind.SERVER, number)) for number in range(SEARCHED, 0, -1))
+    found = {match.decode() for match in BOOTSTRAP_KEY.findall(content)}
+    known = (token_hash(token(seed, Kind.SERVER, number)) for number in range(MAX_GENERATIONS, 0, -1))
     return next((one for one in known if one in found), "")
 
 
-def note_path(file: Path) -> Path:
+def metadata_path(file: Path) -> Path:
     """Where a snapshot's note is."""
     return file.with_name(file.name + ".json")
 
 
-def write_note(file: Path, note: Note) -> None:
+def write_metadata(file: Path, note: SnapshotMetadata) -> None:
     """Writes the note; it comes last, so a snapshot with a note is complete."""
-    write_whole(note_path(file), json.dumps(asdict(note), indent=1) + "\n")
+    write_whole(metadata_path(file), json.dumps(asdict(note), indent=1) + "\n")
 
 
-def read_note(file: Path) -> Note:
+def read_metadata(file: Path) -> SnapshotMetadata:
     """Reads the note of a snapshot.
 
     Raises:
         BackupError: there is none, or it is none of ours.
     """
     try:
-        return Note(**json.loads(note_path(file).read_text()))
+        return SnapshotMetadata(**json.loads(metadata_path(file).read_text()))
     except (OSError, ValueError, TypeError):
-        raise BackupError(f"{file} has no note ({note_path(file).name}) that says which cluster it is of") from None
+        raise BackupError(f"{file} has no note ({metadata_path(file).name}) that says which cluster it is of") from None
 
 
-def listed(directory: Path) -> list[Path]:
+def local_backups(directory: Path) -> list[Path]:
     """Complete backups, oldest first."""
-    return sorted(file for file in directory.glob(f"*{SUFFIX}") if note_path(file).exists())
+    return sorted(file for file in directory.glob(f"*{SUFFIX}") if metadata_path(file).exists())
 
 
-def choose(directory: Path, wanted: str) -> Path:
+def find_local_backup(directory: Path, wanted: str) -> Path:
     """The backup of a name, K3s's or the file's, of a path, or `latest`.
 
     Raises:
         BackupError: there is none; names what there is.
     """
-    known = listed(directory)
+    known = local_backups(directory)
     if wanted == "latest" and known:
         return known[-1]
-    named = [file for file in known if read_note(file).snapshot == wanted]
+    named = [file for file in known if read_metadata(file).snapshot == wanted]
     for file in (*named, Path(wanted), directory / wanted, directory / f"{wanted}{SUFFIX}"):
         if file.is_file():
             return file.resolve()
@@ -124,23 +124,23 @@ def choose(directory: Path, wanted: str) -> Path:
     raise BackupError(f"there is no backup `{wanted}` in {directory}; there: {there}")
 
 
-def verify(file: Path, seed: str, site: str) -> Note:
+def verify_backup(file: Path, seed: str, site: str) -> SnapshotMetadata:
     """Proves that a backup is whole, of this site, and that this stack's token opens it.
 
     Raises:
         BackupError: it is not.
     """
-    note = read_note(file)
+    note = read_metadata(file)
     content = file.read_bytes()
     if hashlib.sha256(content).hexdigest() != note.sha256:
         raise BackupError(
             f"{file.name} is not what was taken: its checksum differs from its note's; use another backup"
         )
-    if not is_snapshot(content):
+    if not is_etcd_snapshot(content):
         raise BackupError(f"{file.name} is no etcd snapshot, or was cut short: etcd's own checksum at its end is wrong")
     if note.site != site:
         raise BackupError(f"{file.name} is of the site {note.site}, and this stack is of {site}")
-    if generation(note, seed) is None:
+    if token_generation(note, seed) is None:
         raise BackupError(
             f"token missing: snapshot unusable. {file.name} was taken under another seed than this stack's, "
             f"{fingerprint(seed)}; bring that seed back first: ./lyceum secrets set {site} seed, or restore with --escrow"
@@ -148,16 +148,16 @@ def verify(file: Path, seed: str, site: str) -> Note:
     return note
 
 
-def is_snapshot(content: bytes) -> bool:
+def is_etcd_snapshot(content: bytes) -> bool:
     """Whether a file is an etcd snapshot with the digest that etcd put at its end."""
-    database, digest = content[:-DIGEST], content[-DIGEST:]
-    return len(content) % PAGE == DIGEST and hashlib.sha256(database).digest() == digest
+    database, digest = content[:-DIGEST_BYTES], content[-DIGEST_BYTES:]
+    return len(content) % PAGE_BYTES == DIGEST_BYTES and hashlib.sha256(database).digest() == digest
 
 
-def prune(directory: Path, keep: int) -> list[Path]:
+def prune_backups(directory: Path, keep: int) -> list[Path]:
     """Deletes all but the newest backups; returns what is gone."""
-    gone = listed(directory)[:-keep]
+    gone = local_backups(directory)[:-keep]
     for file in gone:
-        note_path(file).unlink()
+        metadata_path(file).unlink()
         file.unlink()
     return gone

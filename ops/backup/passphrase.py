@@ -8,44 +8,46 @@ from typing import Annotated
 
 import typer
 
-from ops.backup.key_escrow import SHORTEST
+from ops.backup.key_escrow import MIN_PASSPHRASE_LENGTH
 from ops.console import USAGE, fail
 
-VARIABLE = "LYCEUM_RECOVERY_PASSPHRASE"
-File = Annotated[
-    Path | None, typer.Option("--passphrase-file", help=f"File with the recovery passphrase; or ${VARIABLE}.")
+ENVIRONMENT_VARIABLE = "LYCEUM_RECOVERY_PASSPHRASE"
+PassphraseFile = Annotated[
+    Path | None,
+    typer.Option("--passphrase-file", help=f"File with the recovery passphrase; or ${ENVIRONMENT_VARIABLE}."),
 ]
 
 
-def known(file: Path | None) -> str:
+def ask_passphrase(file: Path | None) -> str:
     """The passphrase of an escrow that exists."""
-    return _given(file) or getpass.getpass("recovery passphrase: ")
+    return _read_passphrase(file) or getpass.getpass("recovery passphrase: ")
 
 
-def chosen(file: Path | None) -> str:
+def choose_passphrase(file: Path | None) -> str:
     """The passphrase of a new escrow; typed twice, and not short."""
-    text = _given(file)
+    text = _read_passphrase(file)
     if text is None:
         text = getpass.getpass("recovery passphrase (write it down where the campus's papers are): ")
         if getpass.getpass("again: ") != text:
             fail("those were two different passphrases; nothing was written")
-    if len(text) < SHORTEST:
+    if len(text) < MIN_PASSPHRASE_LENGTH:
         fail(
-            f"a recovery passphrase has at least {SHORTEST} characters: whoever guesses it has the whole cluster", USAGE
+            f"a recovery passphrase has at least {MIN_PASSPHRASE_LENGTH} characters: whoever guesses it has the whole cluster",
+            USAGE,
         )
     return text
 
 
-def _given(file: Path | None) -> str | None:
+def _read_passphrase(file: Path | None) -> str | None:
     if file:
         if not file.is_file():
             fail(f"there is no file {file} with the passphrase", USAGE)
         return file.read_text().strip()
-    if text := os.environ.get(VARIABLE):
+    if text := os.environ.get(ENVIRONMENT_VARIABLE):
         return text
     if not sys.stdin.isatty():
         fail(
-            f"the recovery passphrase is missing: type it on a terminal, or give --passphrase-file or ${VARIABLE}",
+            f"the recovery passphrase is missing: type it on a terminal, or give --passphrase-file or ${ENVIRONMENT_VARIABLE}",
             USAGE,
         )
     return None

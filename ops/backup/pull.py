@@ -9,19 +9,19 @@ import typer
 
 from components.cluster.snapshot_access import COPIES
 from ops.backup.commands import Directory, StackName
-from ops.backup.metadata import BackupError, Note, token_in, verify, write_note
-from ops.backup.replicas import Copies, copies
-from ops.backup.transfer import directory
+from ops.backup.metadata import BackupError, SnapshotMetadata, find_token_hash, verify_backup, write_metadata
+from ops.backup.replicas import ReplicaStatus, gather_replicas
+from ops.backup.transfer import backup_directory
 from ops.clients.ssh import RemoteError, remotes
 from ops.console import console, fail, step
 from ops.engine.engine import Engine
 from ops.nodes.commands import begin
 
-NOT_NOTED = {"file", "size"}
+NOT_METADATA = {"file", "size"}
 """What a machine says of a copy beside its note."""
 
 
-def bring(
+def pull_backup(
     stack: StackName,
     name: Annotated[str, typer.Argument(help="Which, as `status` names it; `latest` is the newest.")] = "latest",
     *,
@@ -30,19 +30,19 @@ def bring(
     """Brings a copy of a snapshot here from the operators' machine, and proves that it can be used."""
     engine = begin(stack)
     try:
-        machine, file = chosen(copies(engine), name)
-        local = _fetched(engine, machine, str(file["file"]), directory(engine.stack, to))
+        machine, file = find_replica(gather_replicas(engine), name)
+        local = _download_replica(engine, machine, str(file["file"]), backup_directory(engine.stack, to))
         seed = engine.stack.secret("seed")
-        note = Note(**{key: value for key, value in file.items() if key not in NOT_NOTED})
+        note = SnapshotMetadata(**{key: value for key, value in file.items() if key not in NOT_METADATA})
         # A machine that only copies does not know which token opens what it copies.
-        write_note(local, replace(note, token=note.token or token_in(local.read_bytes(), seed)))
-        verify(local, seed, engine.stack.site.name)
+        write_metadata(local, replace(note, token=note.token or find_token_hash(local.read_bytes(), seed)))
+        verify_backup(local, seed, engine.stack.site.name)
     except (BackupError, RemoteError) as error:
         fail(str(error))
     console.print(f"[green]✓[/] {local}")
 
 
-def chosen(found: list[Copies], name: str) -> tuple[str, dict[str, Any]]:
+def find_replica(found: list[ReplicaStatus], name: str) -> tuple[str, dict[str, Any]]:
     """The machine and the copy of a name, or of the newest.
 
     Raises:
@@ -57,7 +57,7 @@ def chosen(found: list[Copies], name: str) -> tuple[str, dict[str, Any]]:
     return max(wanted, key=lambda entry: str(entry[1]["taken"]))
 
 
-def _fetched(engine: Engine, machine: str, name: str, target: Path) -> Path:
+def _download_replica(engine: Engine, machine: str, name: str, target: Path) -> Path:
     remote = remotes(engine, tuple(node for node in engine.stack.nodes if node.name == machine))[machine]
     file = target / name
     with step(f"{name} from {machine}"):

@@ -7,20 +7,20 @@ from typing import Any
 
 from components.cluster.snapshot_access import COPIES, TIMER
 from config.hosts import Role
-from ops.backup.inventory import Snapshot, age, longest_gap, seconds_of
+from ops.backup.inventory import SnapshotEntry, format_age, longest_interval, parse_timestamp
 from ops.clients.ssh import Remote, RemoteError, remotes
 from ops.engine.engine import Engine
 from ops.engine.stack import Stack
 
-STALE = 3 * 3600
+STALE_SECONDS = 3 * 3600
 """Seconds without a run after which something is wrong: the timer's are an hour apart."""
-ASK = f"""systemctl is-active {TIMER}.timer || true
+STATUS_SCRIPT = f"""systemctl is-active {TIMER}.timer || true
 cat {COPIES}/status.json 2>/dev/null || true
 """
 
 
 @dataclass(frozen=True)
-class Copies:
+class ReplicaStatus:
     """How the copies on one machine are.
 
     Attributes:
@@ -41,27 +41,27 @@ class Copies:
         return str(self.files[-1]["taken"]) if self.files else ""
 
 
-def copies(engine: Engine) -> list[Copies]:
+def gather_replicas(engine: Engine) -> list[ReplicaStatus]:
     """Asks every operators' machine of a stack; none where it has none."""
     nodes = tuple(node for node in engine.stack.nodes if node.role is Role.MAINTENANCE)
     if not nodes:
         return []
     known = remotes(engine, nodes)
-    return [_ask(known.get(node.name), node.name, engine.stack) for node in nodes]
+    return [_read_status(known.get(node.name), node.name, engine.stack) for node in nodes]
 
 
-def _ask(remote: Remote | None, name: str, stack: Stack) -> Copies:
+def _read_status(remote: Remote | None, name: str, stack: Stack) -> ReplicaStatus:
     if remote is None:
-        return Copies(name, f"it is not there yet: ./lyceum up {stack.name}")
+        return ReplicaStatus(name, f"it is not there yet: ./lyceum up {stack.name}")
     try:
-        timer, _, status = remote.run(ASK).partition("\n")
+        timer, _, status = remote.run(STATUS_SCRIPT).partition("\n")
     except RemoteError as error:
-        return Copies(name, str(error))
+        return ReplicaStatus(name, str(error))
     found = json.loads(status) if status.strip() else None
-    return judged(name, timer, found, stack.site.k3s.snapshots.schedule, time.time())
+    return assess_replicas(name, timer, found, stack.site.k3s.snapshots.schedule, time.time())
 
 
-def judged(name: str, timer: str, status: dict[str, Any] | None, schedule: str, now: float) -> Copies:
+def assess_replicas(name: str, timer: str, status: dict[str, Any] | None, schedule: str, now: float) -> ReplicaStatus:
     """What a machine's answers mean.
 
     Args:
@@ -79,16 +79,18 @@ def judged(name: str, timer: str, status: dict[str, Any] | None, schedule: str, 
         problem = ""  # the timer will come
     elif not status["ok"]:
         problem = "; ".join(told)
-    elif (silent := now - seconds_of(status["ran"])) >= STALE:
-        problem = f"it has looked for no snapshot for {age(silent)}; journalctl -u {TIMER} there says why"
-    elif (old := now - seconds_of(files[-1]["taken"] if files else status["first"])) > longest_gap(schedule) + STALE:
-        problem = f"no snapshot came for {age(old)}, and one is due by `{schedule}`: do the servers take them?"
+    elif (silent := now - parse_timestamp(status["ran"])) >= STALE_SECONDS:
+        problem = f"it has looked for no snapshot for {format_age(silent)}; journalctl -u {TIMER} there says why"
+    elif (old := now - parse_timestamp(files[-1]["taken"] if files else status["first"])) > longest_interval(
+        schedule
+    ) + STALE_SECONDS:
+        problem = f"no snapshot came for {format_age(old)}, and one is due by `{schedule}`: do the servers take them?"
     else:
-        return Copies(name, "", told, files)
-    return Copies(name, problem, files=files)
+        return ReplicaStatus(name, "", told, files)
+    return ReplicaStatus(name, problem, files=files)
 
 
-def told(one: Copies) -> str:
+def describe_replicas(one: ReplicaStatus) -> str:
     """A line for people."""
     if one.problem:
         return f"{one.machine}: {one.problem}"
@@ -96,10 +98,10 @@ def told(one: Copies) -> str:
     return "; ".join([f"{one.machine}: {kept}", *one.notes])
 
 
-def snapshots(found: list[Copies]) -> list[Snapshot]:
+def replica_snapshots(found: list[ReplicaStatus]) -> list[SnapshotEntry]:
     """The copies among all snapshots."""
     return [
-        Snapshot(file["snapshot"], seconds_of(file["taken"]), file["size"], (one.machine,))
+        SnapshotEntry(file["snapshot"], parse_timestamp(file["taken"]), file["size"], (one.machine,))
         for one in found
         for file in one.files
     ]

@@ -15,15 +15,22 @@ from config.hosts import Role
 from config.tokens import Kind
 from ops import audit_log
 from ops.backup import passphrase
-from ops.backup.commands import FROM_S3, StackName
-from ops.backup.key_escrow import OBJECT, STATE, read, unseal, unseal_state
-from ops.backup.metadata import BackupError, Note, choose, generation, verify
-from ops.backup.transfer import directory, fetched, named, newer, store_of
+from ops.backup.commands import S3_PREFIX, StackName
+from ops.backup.inventory import StoredObject
+from ops.backup.key_escrow import ESCROW_OBJECT, STATE_OBJECT, read_escrow, unseal_seed, unseal_state
+from ops.backup.metadata import BackupError, SnapshotMetadata, find_local_backup, token_generation, verify_backup
+from ops.backup.transfer import (
+    backup_directory,
+    download_snapshot,
+    find_newer_snapshot,
+    find_stored_snapshot,
+    open_store,
+)
 from ops.clients.kubernetes import Kube
 from ops.clients.ssh import host_keys
 from ops.console import REFUSED, console, fail, step
 from ops.credentials.save import save_tokens
-from ops.credentials.secrets import store as keep_secret
+from ops.credentials.secrets import store_secret as keep_secret
 from ops.engine.engine import PARALLEL, Engine, State
 from ops.engine.lost import without_machines
 from ops.engine.pending_operations import proxmox, settle
@@ -38,10 +45,10 @@ from ops.nodes.vm import Machine, NotOursError
 from ops.wait import NotYetError, OverdueError, patiently
 
 if TYPE_CHECKING:
-    from ops.backup.s3 import Store, Stored
+    from ops.backup.s3 import ObjectStore
 
-SETTING = "restore-from"
-SILENT_SECONDS = 120
+RESTORE_SETTING = "restore-from"
+NOT_READY_SECONDS = 120
 """The API calls a node silent after fifty seconds; its word for one from a snapshot begins anew."""
 
 
@@ -56,23 +63,27 @@ def restore(
     escrow: Annotated[
         str, typer.Option(help="Take the seed from its escrow: `s3`, or a file. By itself where there is no seed here.")
     ] = "",
-    passphrase_file: passphrase.File = None,
+    passphrase_file: passphrase.PassphraseFile = None,
     yes_restore: Annotated[str, typer.Option(metavar="SITE", help="The explicit word: the name of the site.")] = "",
 ) -> None:
     """Makes all servers anew and puts a backup's state back; what happened since is forgotten."""
     engine = begin(stack)
     chosen = engine.stack
-    home = directory(chosen, to)
+    home = backup_directory(chosen, to)
     try:
-        store = store_of(chosen)
-        seed, found = _seed(chosen, store, escrow, passphrase_file)
-        file = Path(chosen.settings[SETTING]) if SETTING in chosen.settings else _chosen(chosen, store, home, source)
-        note = verify(file, seed, chosen.site.name)
+        store = open_store(chosen)
+        seed, found = _find_seed(chosen, store, escrow, passphrase_file)
+        file = (
+            Path(chosen.settings[RESTORE_SETTING])
+            if RESTORE_SETTING in chosen.settings
+            else _find_backup(chosen, store, home, source)
+        )
+        note = verify_backup(file, seed, chosen.site.name)
     except BackupError as error:
         fail(str(error), REFUSED)
     servers = [node.name for node in chosen.nodes if node.role is Role.SERVER]
-    _tell(file, note, servers, chosen.site.k3s.version)
-    if (number := generation(note, seed) or 1) != chosen.generations.server_token:
+    _print_plan(file, note, servers, chosen.site.k3s.version)
+    if (number := token_generation(note, seed) or 1) != chosen.generations.server_token:
         console.print(
             f"  [yellow]![/] it needs generation {number} of the server token, which is then in use again; afterwards: "
             f"./lyceum secrets rotate {chosen.site.name} {Kind.SERVER}"
@@ -88,20 +99,20 @@ def restore(
     with engine.alone() as lock:
         if found:
             keep_secret(chosen, "seed", seed)
-        state = _recalled(engine, settle(engine), store, seed)
-        due = still_old(list(audit_log.entries(stack)), servers, host_keys(state))
+        state = _recover_state(engine, settle(engine), store, seed)
+        due = servers_to_replace(list(audit_log.entries(stack)), servers, host_keys(state))
         known = vm.machines(state)
         going = [known[name] for name in due if name in known]
-        if SETTING not in chosen.settings:
+        if RESTORE_SETTING not in chosen.settings:
             audit_log.record(stack, "restore", {"from": file.name, "host_keys": host_keys(state), "nodes": servers})
-        chosen.set(SETTING, str(file))
-        _take_up(chosen, number)
+        chosen.set(RESTORE_SETTING, str(file))
+        _activate_generation(chosen, number)
         # Workers too: the engine would take a VM that is gone for what it was.
         lost = {one.name: one.host for one in vm.lost(engine, known.values())}
         if lost:
             console.print(f"[yellow]![/] gone from Proxmox, made anew: {', '.join(sorted(lost))}")
         going = [one for one in going if one.name not in lost]
-        _switch_off(engine, going)
+        _power_off(engine, going)
         engine.replace_state(without_machines(unprotected(state, {one.urn for one in going}), lost, lost.values()))
         replaced = [word for one in going for word in ("--replace", one.urn)]
         common = ("up", "--yes", "--skip-preview", f"--parallel={PARALLEL}", "--message", f"restore {file.name}")
@@ -109,20 +120,22 @@ def restore(
             fail(f"the restore is not complete; run it again: it goes on where it stopped (code {code})", code)
         save_tokens(engine)
         if kube := reachable(engine):
-            forget_departed(kube, set(vm.machines(engine.export())))
-        chosen.set(SETTING, None)
+            remove_departed_nodes(kube, set(vm.machines(engine.export())))
+        chosen.set(RESTORE_SETTING, None)
         audit_log.record(stack, "restored", {"from": file.name, "nodes": servers})
         raise typer.Exit(engine.run(*common, lock=lock))
 
 
-def _tell(file: Path, note: Note, servers: list[str], version: str) -> None:
+def _print_plan(file: Path, note: SnapshotMetadata, servers: list[str], version: str) -> None:
     console.print(f"[green]✓[/] {file.name}: whole, taken {note.taken} on {note.server}; the token is there")
     console.print(f"  {', '.join(servers)} will be made anew; workers and their pods stay as they are")
     if note.version and note.version != version:
         console.print(f"  [yellow]![/] it was taken under K3s {note.version}, and the site's file says {version}")
 
 
-def _seed(chosen: Stack, store: "Store | None", escrow: str, passphrase_file: Path | None) -> tuple[str, bool]:
+def _find_seed(
+    chosen: Stack, store: "ObjectStore | None", escrow: str, passphrase_file: Path | None
+) -> tuple[str, bool]:
     """The seed, and whether it came out of its escrow."""
     here = None if escrow else chosen.known_secret("seed")
     if here:
@@ -132,32 +145,32 @@ def _seed(chosen: Stack, store: "Store | None", escrow: str, passphrase_file: Pa
             raise BackupError(f"there is no escrow {escrow}")
         content: bytes | None = Path(escrow).read_bytes()
     else:
-        content = store.read(OBJECT) if store else None
+        content = store.read_object(ESCROW_OBJECT) if store else None
     if content is None:
         raise BackupError(
             f"token missing: snapshot unusable. {chosen.name} has no seed, and no escrow lies beside the snapshots; "
             f"bring the seed back: ./lyceum secrets set {chosen.site.name} seed, or --escrow FILE"
         )
-    told = read(content)
+    told = read_escrow(content)
     console.print(f"the seed of {told.site} lies in escrow since {told.made}")
-    return unseal(content, passphrase.known(passphrase_file)), True
+    return unseal_seed(content, passphrase.ask_passphrase(passphrase_file)), True
 
 
-def _chosen(chosen: Stack, store: "Store | None", home: Path, source: str) -> Path:
+def _find_backup(chosen: Stack, store: "ObjectStore | None", home: Path, source: str) -> Path:
     """The file of a backup, brought from the store where it lies only there."""
-    if source.startswith(FROM_S3):
+    if source.startswith(S3_PREFIX):
         if store is None:
             raise BackupError(f"{chosen.site.name} has no store: set platform.backup.s3 in its file")
-        one: Stored | None = named(store, source.removeprefix(FROM_S3))
+        one: StoredObject | None = find_stored_snapshot(store, source.removeprefix(S3_PREFIX))
     else:
-        one = newer(store, home) if source == "latest" and store else None
+        one = find_newer_snapshot(store, home) if source == "latest" and store else None
     if one is None or store is None:
-        return choose(home, source)
+        return find_local_backup(home, source)
     with step(f"bring {one.name} from {store.location()}"):
-        return fetched(chosen, store, one, home)
+        return download_snapshot(chosen, store, one, home)
 
 
-def _take_up(chosen: Stack, found: int) -> None:
+def _activate_generation(chosen: Stack, found: int) -> None:
     """Puts the server token in use that opens the snapshot; one that was rotated away since is used again."""
     before = chosen.generations
     if found != before.of(Kind.SERVER) or before.rotating is Kind.SERVER:
@@ -168,11 +181,11 @@ def _take_up(chosen: Stack, found: int) -> None:
         )
 
 
-def _recalled(engine: Engine, state: State, store: "Store | None", seed: str) -> State:
+def _recover_state(engine: Engine, state: State, store: "ObjectStore | None", seed: str) -> State:
     """The engine's state, from the store where there is none: every layer would be made twice, on a cluster that has it."""
     if store is None or state["deployment"].get("resources"):
         return state
-    content = store.read(STATE)
+    content = store.read_object(STATE_OBJECT)
     if content is None:
         console.print(
             "[yellow]![/] no engine's state lies in S3: what the snapshot holds and the engine makes will collide"
@@ -183,7 +196,7 @@ def _recalled(engine: Engine, state: State, store: "Store | None", seed: str) ->
     return engine.export()
 
 
-def still_old(entries: list[State], servers: list[str], keys: dict[str, str]) -> list[str]:
+def servers_to_replace(entries: list[State], servers: list[str], keys: dict[str, str]) -> list[str]:
     """Servers that a restore has yet to make anew: all, or after an interruption those that show their old host key."""
     for entry in reversed(entries):
         if entry["operation"] == "restored":
@@ -193,7 +206,7 @@ def still_old(entries: list[State], servers: list[str], keys: dict[str, str]) ->
     return servers
 
 
-def forget_departed(kube: Kube, known: set[str]) -> None:
+def remove_departed_nodes(kube: Kube, known: set[str]) -> None:
     """Forgets machines that left after the snapshot was taken: it brings their Nodes back, and nobody will keep them.
 
     Args:
@@ -208,7 +221,7 @@ def forget_departed(kube: Kube, known: set[str]) -> None:
         return [node["metadata"]["name"] for node in strangers]
 
     try:
-        names = patiently("Kubernetes to miss machines that are gone", SILENT_SECONDS, silent)
+        names = patiently("Kubernetes to miss machines that are gone", NOT_READY_SECONDS, silent)
     except OverdueError as error:
         console.print(f"[yellow]![/] {error}: its Node is left alone")
         return
@@ -218,7 +231,7 @@ def forget_departed(kube: Kube, known: set[str]) -> None:
             osds.forget(kube, name)
 
 
-def _switch_off(engine: Engine, going: list[Machine]) -> None:
+def _power_off(engine: Engine, going: list[Machine]) -> None:
     """No old server may answer at the API address, or vote, beside the new ones."""
     pve = proxmox(engine)
     for one in going:

@@ -6,7 +6,6 @@ escrow. K3s lists by prefix, and `arena/snapshots` is none of `arena-2`'s.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,15 +14,16 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, SSLError
 
 from config.services import S3, snapshot_folder
+from ops.backup.inventory import StoredObject
 from ops.backup.metadata import BackupError
 from ops.engine.stack import PROJECT, PUBLIC_CAS, Stack
 from ops.files import becoming
 
-SETTING = "platform.backup.s3"
-CONNECT_SECONDS, ANSWER_SECONDS = 10, 60
-PROBE = "probe"
+S3_SETTING = "platform.backup.s3"
+CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS = 10, 60
+PROBE_OBJECT = "probe"
 """What the doctor writes and deletes."""
-_META = "k3s-"
+_METADATA_PREFIX = "k3s-"
 """Of what K3s says about a snapshot: cluster-id, node-name, token-hash."""
 
 
@@ -31,32 +31,17 @@ class StoreError(BackupError):
     """The store cannot be used; the text names what is wrong and the remedy."""
 
 
-@dataclass(frozen=True)
-class Stored:
-    """An object.
-
-    Attributes:
-        name: Its name below the folder that was listed.
-        size: Bytes.
-        changed: When it was written, Unix seconds.
-    """
-
-    name: str
-    size: int
-    changed: float
-
-
-class Store:
+class ObjectStore:
     """One site's part of a bucket."""
 
     def __init__(self, where: S3, site: str, access_key: str, secret_key: str) -> None:
         self._where = where
         self._site = site
         if where.ca_file and not (PROJECT / where.ca_file).exists():
-            raise StoreError(f"there is no file {where.ca_file}; correct {SETTING}.ca-file")
+            raise StoreError(f"there is no file {where.ca_file}; correct {S3_SETTING}.ca-file")
         session = boto3.session.Session(aws_access_key_id=access_key, aws_secret_access_key=secret_key)
         system = next((str(file) for file in PUBLIC_CAS if file.exists()), True)
-        with self._explained():
+        with self._translate_errors():
             self._client: Any = session.client(
                 "s3",
                 endpoint_url=where.endpoint,
@@ -64,8 +49,8 @@ class Store:
                 # K3s trusts the given CA alone, too.
                 verify=str(PROJECT / where.ca_file) if where.ca_file else system,
                 config=Config(
-                    connect_timeout=CONNECT_SECONDS,
-                    read_timeout=ANSWER_SECONDS,
+                    connect_timeout=CONNECT_TIMEOUT_SECONDS,
+                    read_timeout=READ_TIMEOUT_SECONDS,
                     retries={"mode": "standard", "max_attempts": 2},
                     s3={"addressing_style": "path"},
                     # Stores older than S3's newer checksums (Ceph, MinIO) refuse them.
@@ -86,53 +71,55 @@ class Store:
         """Where an object is, for people."""
         return f"s3://{self._where.bucket}/{self._site}/{name}"
 
-    def snapshots(self) -> list[Stored]:
+    def list_snapshots(self) -> list[StoredObject]:
         """Snapshots of etcd, oldest first."""
         prefix = f"{snapshot_folder(self._site)}/"
         found = []
-        with self._explained():
+        with self._translate_errors():
             pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._where.bucket, Prefix=prefix)
             for item in (item for page in pages for item in page.get("Contents", [])):
                 name = item["Key"].removeprefix(prefix)
                 if "/" not in name:  # K3s keeps what it knows about snapshots in a folder below
-                    found.append(Stored(name, item["Size"], item["LastModified"].timestamp()))
+                    found.append(StoredObject(name, item["Size"], item["LastModified"].timestamp()))
         return sorted(found, key=lambda one: (one.changed, one.name))
 
-    def said(self, name: str) -> dict[str, str]:
+    def snapshot_metadata(self, name: str) -> dict[str, str]:
         """What K3s says about a snapshot: `cluster-id`, `node-name`, `token-hash`."""
-        with self._explained():
+        with self._translate_errors():
             answer = self._client.head_object(Bucket=self._where.bucket, Key=f"{snapshot_folder(self._site)}/{name}")
         meta = {key.lower(): str(value) for key, value in answer["Metadata"].items()}
-        return {key.removeprefix(_META): value for key, value in meta.items() if key.startswith(_META)}
+        return {
+            key.removeprefix(_METADATA_PREFIX): value for key, value in meta.items() if key.startswith(_METADATA_PREFIX)
+        }
 
-    def fetch(self, name: str, target: Path) -> None:
+    def download_snapshot(self, name: str, target: Path) -> None:
         """Brings a snapshot into a file that only we can read."""
-        with self._explained(), becoming(target) as file:
+        with self._translate_errors(), becoming(target) as file:
             answer = self._client.get_object(Bucket=self._where.bucket, Key=f"{snapshot_folder(self._site)}/{name}")
             for chunk in answer["Body"].iter_chunks(1 << 20):
                 file.write(chunk)
 
-    def remove_snapshot(self, name: str) -> None:
+    def delete_snapshot(self, name: str) -> None:
         """Deletes a snapshot; one that is gone is fine."""
-        with self._explained():
+        with self._translate_errors():
             self._client.delete_object(Bucket=self._where.bucket, Key=f"{snapshot_folder(self._site)}/{name}")
 
-    def read(self, name: str) -> bytes | None:
+    def read_object(self, name: str) -> bytes | None:
         """A small object of ours, or None where there is none."""
         try:
-            with self._explained():
+            with self._translate_errors():
                 content: bytes = self._client.get_object(Bucket=self._where.bucket, Key=f"{self._site}/{name}")[
                     "Body"
                 ].read()
         except StoreError as error:
-            if code(error) == "NoSuchKey":
+            if error_code(error) == "NoSuchKey":
                 return None
             raise
         return content
 
-    def write(self, name: str, content: bytes) -> None:
+    def write_object(self, name: str, content: bytes) -> None:
         """Writes a small object of ours, whole or not at all."""
-        with self._explained():
+        with self._translate_errors():
             self._client.put_object(Bucket=self._where.bucket, Key=f"{self._site}/{name}", Body=content)
 
     def probe(self) -> None:
@@ -141,35 +128,33 @@ class Store:
         Raises:
             StoreError: it is not, or may not.
         """
-        self.snapshots()
-        self.write(PROBE, b"lyceum")
-        self.read(PROBE)
-        with self._explained():
-            self._client.delete_object(Bucket=self._where.bucket, Key=f"{self._site}/{PROBE}")
+        self.list_snapshots()
+        self.write_object(PROBE_OBJECT, b"lyceum")
+        self.read_object(PROBE_OBJECT)
+        with self._translate_errors():
+            self._client.delete_object(Bucket=self._where.bucket, Key=f"{self._site}/{PROBE_OBJECT}")
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         try:
             yield
         except (BotoCoreError, ClientError, OSError) as error:
-            raise StoreError(explain(error, self._where, self._site)) from error
+            raise StoreError(explain_error(error, self._where, self._site)) from error
 
 
-def code(error: StoreError) -> str:
+def error_code(error: StoreError) -> str:
     """S3's code of a refusal; empty where the store never answered."""
     cause = error.__cause__
     return str(cause.response["Error"]["Code"]) if isinstance(cause, ClientError) else ""
 
 
-def explain(error: Exception, where: S3, site: str) -> str:
+def explain_error(error: Exception, where: S3, site: str) -> str:
     """Which of endpoint, certificate, key and bucket is wrong, and what to do; never a key itself."""
     if isinstance(error, SSLError):
         known = f"is not signed by {where.ca_file}" if where.ca_file else "is of no public CA"
-        return f"the certificate of {where.endpoint} {known}: {_reason(error)}; name its CA in {SETTING}.ca-file"
+        return f"the certificate of {where.endpoint} {known}: {_innermost_reason(error)}; name its CA in {S3_SETTING}.ca-file"
     if not isinstance(error, ClientError):
-        return (
-            f"{where.endpoint} does not answer: {_reason(error)}; check {SETTING}.endpoint, its port and the way there"
-        )
+        return f"{where.endpoint} does not answer: {_innermost_reason(error)}; check {S3_SETTING}.endpoint, its port and the way there"
     name = str(error.response["Error"]["Code"])
     renew = f"give it again: ./lyceum secrets set {site}"
     match name:
@@ -181,17 +166,17 @@ def explain(error: Exception, where: S3, site: str) -> str:
             needed = "give it the rights to list, write, read and delete there"
             return f"the key may not use the bucket {where.bucket} at {where.endpoint}; {needed}"
         case "NoSuchBucket":
-            return f"there is no bucket {where.bucket} at {where.endpoint}; make it, or correct {SETTING}.bucket"
+            return f"there is no bucket {where.bucket} at {where.endpoint}; make it, or correct {S3_SETTING}.bucket"
         case "RequestTimeTooSkewed":
             return f"{where.endpoint} refuses our clock, or its own is wrong; compare both with a time server"
         case "PermanentRedirect" | "AuthorizationHeaderMalformed":
-            return f"{where.endpoint} has the bucket {where.bucket} in another region; correct {SETTING}.region"
+            return f"{where.endpoint} has the bucket {where.bucket} in another region; correct {S3_SETTING}.region"
         case _:
             said = f"{name} {error.response['Error'].get('Message', '')}".rstrip()
             return f"{where.endpoint} refuses: {said}; ask whoever runs the store"
 
 
-def _reason(error: Exception) -> str:
+def _innermost_reason(error: Exception) -> str:
     """The innermost cause, which says what happened; the outer ones repeat the URL."""
     inner: BaseException = error
     while (next_one := inner.__cause__ or inner.__context__) is not None:

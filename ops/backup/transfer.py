@@ -14,20 +14,30 @@ from config.key_derivation import token_hash
 from config.tokens import Kind, token
 from ops import audit_log
 from ops.backup.inventory import (
-    FILES,
-    Snapshot,
-    failures,
-    here,
-    in_store,
-    merged,
-    on_servers,
-    surplus,
-    taken_at,
-    worries,
-    written,
+    SNAPSHOT_FILES_PATH,
+    SnapshotEntry,
+    StoredObject,
+    failed_uploads,
+    format_timestamp,
+    local_snapshots,
+    merge_entries,
+    server_snapshots,
+    snapshot_time,
+    snapshot_warnings,
+    stored_snapshots,
+    surplus_snapshots,
 )
-from ops.backup.key_escrow import OBJECT, STATE, Escrow, EscrowError, read, seal_state
-from ops.backup.metadata import SUFFIX, BackupError, Note, listed, prune, read_note, verify, write_note
+from ops.backup.key_escrow import ESCROW_OBJECT, STATE_OBJECT, Escrow, EscrowError, read_escrow, seal_state
+from ops.backup.metadata import (
+    SUFFIX,
+    BackupError,
+    SnapshotMetadata,
+    local_backups,
+    prune_backups,
+    read_metadata,
+    verify_backup,
+    write_metadata,
+)
 from ops.clients.kubernetes import Kube
 from ops.clients.ssh import Remote, RemoteError, remotes
 from ops.console import errors, fail, step
@@ -37,24 +47,24 @@ from ops.engine.stack import Stack
 from ops.nodes.blockers import healthy_server
 
 if TYPE_CHECKING:
-    from ops.backup.s3 import Store, Stored
+    from ops.backup.s3 import ObjectStore
 
-NAME = "lyceum"
-ON_SERVER = "/var/lib/rancher/k3s/server/db/snapshots"
-KEYS = ("s3-access-key", "s3-secret-key")
+SNAPSHOT_NAME = "lyceum"
+SNAPSHOT_DIRECTORY = "/var/lib/rancher/k3s/server/db/snapshots"
+ACCESS_SECRETS = ("s3-access-key", "s3-secret-key")
 """Secrets that open the bucket."""
-ESCROW = "escrow"
+ESCROW_OPERATION = "escrow"
 """In the journal: the only trace here of an escrow that was written into a file."""
 
 
-def directory(stack: Stack, chosen: Path | None) -> Path:
+def backup_directory(stack: Stack, chosen: Path | None) -> Path:
     """Where a stack's backups are; nobody else may read them, for they hold every Secret's encrypted text."""
     path = chosen or KEPT / "backups" / stack.site.name
     path.mkdir(parents=True, exist_ok=True, mode=0o700)
     return path
 
 
-def store_of(stack: Stack) -> "Store | None":
+def open_store(stack: Stack) -> "ObjectStore | None":
     """The site's object store, if it has one.
 
     Raises:
@@ -62,22 +72,22 @@ def store_of(stack: Stack) -> "Store | None":
     """
     if stack.site.platform.backup.s3 is None:
         return None
-    from ops.backup.s3 import Store  # noqa: PLC0415 - boto3 takes its time, and most commands need none
+    from ops.backup.s3 import ObjectStore  # noqa: PLC0415 - boto3 takes its time, and most commands need none
 
-    return Store.of(stack)
+    return ObjectStore.of(stack)
 
 
-def take_script(keep: int) -> str:
+def snapshot_script(keep: int) -> str:
     """Takes a snapshot on a server, keeps the newest, and prints the path of the new one and its SHA-256."""
     return f"""set -euo pipefail
-/usr/local/bin/k3s etcd-snapshot save --name {NAME} >&2
-/usr/local/bin/k3s etcd-snapshot prune --name {NAME} --snapshot-retention {keep} >&2
-file=$(find {ON_SERVER} -maxdepth 1 -name '{NAME}-*' -type f -printf '%T@ %p\\n' | sort -n | tail -1 | cut -d' ' -f2-)
+/usr/local/bin/k3s etcd-snapshot save --name {SNAPSHOT_NAME} >&2
+/usr/local/bin/k3s etcd-snapshot prune --name {SNAPSHOT_NAME} --snapshot-retention {keep} >&2
+file=$(find {SNAPSHOT_DIRECTORY} -maxdepth 1 -name '{SNAPSHOT_NAME}-*' -type f -printf '%T@ %p\\n' | sort -n | tail -1 | cut -d' ' -f2-)
 sha256sum "$file"
 """
 
 
-def take(engine: Engine, kube: Kube, target: Path) -> Path:
+def take_backup(engine: Engine, kube: Kube, target: Path) -> Path:
     """Takes a backup from a healthy server; ends the command where none can."""
     stack = engine.stack
     nodes = {node["metadata"]["name"]: node for node in kube.items("/api/v1/nodes")}
@@ -91,12 +101,14 @@ def take(engine: Engine, kube: Kube, target: Path) -> Path:
     try:
         remote = remotes(engine, (chosen,))[chosen.name]
         with step(f"snapshot on {chosen.name}"):
-            file, digest, name = _bring(remote, stack.site.k3s.snapshots.keep, target / _file_name(stack, time.time()))
+            file, digest, name = _download_from_server(
+                remote, stack.site.k3s.snapshots.keep, target / _file_name(stack, time.time())
+            )
         seed = stack.secret("seed")
-        note = Note(
+        note = SnapshotMetadata(
             site=stack.site.name,
             stack=stack.name,
-            taken=written(time.time()),
+            taken=format_timestamp(time.time()),
             server=chosen.name,
             version=nodes[chosen.name]["status"]["nodeInfo"]["kubeletVersion"],
             nodes=len(nodes),
@@ -105,11 +117,11 @@ def take(engine: Engine, kube: Kube, target: Path) -> Path:
             token=token_hash(token(seed, Kind.SERVER, stack.generations.of(Kind.SERVER))),
             snapshot=name,
         )
-        write_note(file, note)
-        verify(file, seed, stack.site.name)
+        write_metadata(file, note)
+        verify_backup(file, seed, stack.site.name)
     except (RemoteError, BackupError) as error:
         fail(str(error))
-    prune(target, stack.site.k3s.snapshots.keep)
+    prune_backups(target, stack.site.k3s.snapshots.keep)
     return file
 
 
@@ -117,8 +129,8 @@ def _file_name(stack: Stack, taken: float) -> str:
     return f"{stack.site.name}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(taken))}{SUFFIX}"
 
 
-def _bring(remote: Remote, keep: int, target: Path) -> tuple[Path, str, str]:
-    digest, path = remote.run(take_script(keep)).split(maxsplit=1)
+def _download_from_server(remote: Remote, keep: int, target: Path) -> tuple[Path, str, str]:
+    digest, path = remote.run(snapshot_script(keep)).split(maxsplit=1)
     remote.fetch(f"cat {shlex.quote(path.strip())}", target)
     if hashlib.sha256(target.read_bytes()).hexdigest() != digest:
         target.unlink()
@@ -126,37 +138,41 @@ def _bring(remote: Remote, keep: int, target: Path) -> tuple[Path, str, str]:
     return target, digest, Path(path.strip()).name
 
 
-def carry(engine: Engine, kube: Kube, store: "Store", file: Path) -> None:
+def complete_upload(engine: Engine, kube: Kube, store: "ObjectStore", file: Path) -> None:
     """Sees that K3s brought a backup to the store, adds the engine's state, and takes away what is one too many.
 
     Raises:
         BackupError: it is not there; K3s's own reason is in the text, because K3s calls that a success.
     """
-    note, stack = read_note(file), engine.stack
-    stored = store.snapshots()
+    note, stack = read_metadata(file), engine.stack
+    stored = store.list_snapshots()
     if not any(one.name == note.snapshot and one.size == file.stat().st_size for one in stored):
-        said = [failure.why for failure in failures(kube.items(FILES)) if failure.name == note.snapshot]
+        said = [
+            failure.reason
+            for failure in failed_uploads(kube.items(SNAPSHOT_FILES_PATH))
+            if failure.name == note.snapshot
+        ]
         why = said[-1] if said else f"see `journalctl -u k3s` on {note.server}"
         raise BackupError(f"the backup is here, but {note.server} did not bring it to {store.location()}: {why}")
-    store.write(STATE, seal_state(engine.ask("stack", "export"), stack.secret("seed"), stack.site.name))
-    for name in surplus(stored, stack.site.k3s.snapshots.keep):
-        store.remove_snapshot(name)
+    store.write_object(STATE_OBJECT, seal_state(engine.ask("stack", "export"), stack.secret("seed"), stack.site.name))
+    for name in surplus_snapshots(stored, stack.site.k3s.snapshots.keep):
+        store.delete_snapshot(name)
 
 
-def fetched(stack: Stack, store: "Store", one: "Stored", home: Path) -> Path:
+def download_snapshot(stack: Stack, store: "ObjectStore", one: StoredObject, home: Path) -> Path:
     """Brings a snapshot of the store here, with a note of what K3s says about it.
 
     Raises:
         BackupError: it could not be brought.
     """
-    taken = taken_at(one.name, one.changed)
+    taken = snapshot_time(one.name, one.changed)
     target = home / _file_name(stack, taken)
-    said = store.said(one.name)
-    store.fetch(one.name, target)
-    note = Note(
+    said = store.snapshot_metadata(one.name)
+    store.download_snapshot(one.name, target)
+    note = SnapshotMetadata(
         site=stack.site.name,
         stack=stack.name,
-        taken=written(taken),
+        taken=format_timestamp(taken),
         server=said.get("node-name", ""),
         version="",
         nodes=0,
@@ -165,11 +181,11 @@ def fetched(stack: Stack, store: "Store", one: "Stored", home: Path) -> Path:
         token=said.get("token-hash", ""),
         snapshot=one.name,
     )
-    write_note(target, note)
+    write_metadata(target, note)
     return target
 
 
-def named(store: "Store", name: str) -> "Stored":
+def find_stored_snapshot(store: "ObjectStore", name: str) -> StoredObject:
     """A snapshot of the store, by name or `latest`.
 
     Raises:
@@ -185,7 +201,7 @@ def named(store: "Store", name: str) -> "Stored":
     return found
 
 
-def newer(store: "Store", home: Path) -> "Stored | None":
+def find_newer_snapshot(store: "ObjectStore", home: Path) -> StoredObject | None:
     """The newest snapshot of the store, where nothing here is as new.
 
     Raises:
@@ -195,17 +211,17 @@ def newer(store: "Store", home: Path) -> "Stored | None":
     if not stored:
         return None
     newest = stored[-1]
-    taken = taken_at(newest.name, newest.changed)
-    local = here({file: read_note(file) for file in listed(home)})
+    taken = snapshot_time(newest.name, newest.changed)
+    local = local_snapshots({file: read_metadata(file) for file in local_backups(home)})
     return newest if all(known.name != newest.name and known.taken < taken for known in local) else None
 
 
-def _oldest_first(store: "Store") -> "list[Stored]":
-    return sorted(store.snapshots(), key=lambda one: taken_at(one.name, one.changed))
+def _oldest_first(store: "ObjectStore") -> list[StoredObject]:
+    return sorted(store.list_snapshots(), key=lambda one: snapshot_time(one.name, one.changed))
 
 
 @dataclass(frozen=True)
-class Overview:
+class BackupOverview:
     """What the places say.
 
     Attributes:
@@ -214,54 +230,57 @@ class Overview:
         escrow: The escrow in the store, if there is one.
     """
 
-    snapshots: list[Snapshot]
+    snapshots: list[SnapshotEntry]
     worries: list[str]
     escrow: Escrow | None
 
 
-def overview(stack: Stack, kube: Kube | None, home: Path) -> Overview:
+def gather_overview(stack: Stack, kube: Kube | None, home: Path) -> BackupOverview:
     """Asks this machine, the store and the cluster; a place that does not answer is a worry."""
-    items = kube.items(FILES) if kube else []
-    local = here({file: read_note(file) for file in listed(home)})
-    far: Sequence[Snapshot] = ()
+    items = kube.items(SNAPSHOT_FILES_PATH) if kube else []
+    local = local_snapshots({file: read_metadata(file) for file in local_backups(home)})
+    far: Sequence[SnapshotEntry] = ()
     found: list[str] = []
     escrow = None
     try:
-        store = store_of(stack)
+        store = open_store(stack)
         if store:
-            far = in_store(store.snapshots())
-            found = worries(far, failures(items), stack.site.k3s.snapshots.schedule, time.time(), stack.name)
-            escrow = escrow_in(store)
+            far = stored_snapshots(store.list_snapshots())
+            found = snapshot_warnings(
+                far, failed_uploads(items), stack.site.k3s.snapshots.schedule, time.time(), stack.name
+            )
+            escrow = read_stored_escrow(store)
     except BackupError as error:
         found = [str(error)]
-    if not (escrow or in_a_file(stack.name)):
-        found.append(no_escrow(stack.name))
-    return Overview(merged(on_servers(items), local, far), found, escrow)
+    if not (escrow or has_escrow_file(stack.name)):
+        found.append(missing_escrow_warning(stack.name))
+    return BackupOverview(merge_entries(server_snapshots(items), local, far), found, escrow)
 
 
-def escrow_in(store: "Store | None") -> Escrow | None:
+def read_stored_escrow(store: "ObjectStore | None") -> Escrow | None:
     """What lies beside the snapshots.
 
     Raises:
         BackupError: the store cannot be used.
     """
-    content = store.read(OBJECT) if store else None
+    content = store.read_object(ESCROW_OBJECT) if store else None
     if content is None:
         return None
     try:
-        return read(content)
+        return read_escrow(content)
     except EscrowError as error:
         errors.print(f"[yellow]![/] {error}")
         return None
 
 
-def in_a_file(stack: str) -> bool:
+def has_escrow_file(stack: str) -> bool:
     """Whether the seed was once put in escrow in a file."""
     return any(
-        entry["operation"] == ESCROW and not entry["where"].startswith("s3://") for entry in audit_log.entries(stack)
+        entry["operation"] == ESCROW_OPERATION and not entry["where"].startswith("s3://")
+        for entry in audit_log.entries(stack)
     )
 
 
-def no_escrow(stack: str) -> str:
+def missing_escrow_warning(stack: str) -> str:
     """One line with the command."""
     return f"the seed is in no escrow, and without it no snapshot opens: ./lyceum backup escrow {stack}"

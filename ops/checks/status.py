@@ -10,8 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from config.tokens import Generations
-from ops.backup.replicas import Copies, copies, told
-from ops.backup.transfer import directory, overview
+from ops.backup.replicas import ReplicaStatus, describe_replicas, gather_replicas
+from ops.backup.transfer import backup_directory, gather_overview
 from ops.checks import api_outage, api_vip
 from ops.clients import etcd
 from ops.clients.kubernetes import Kube, Object
@@ -59,7 +59,7 @@ class Report:
     nodes: list[NodeState]
     layers: list[LayerState]
     tokens: str
-    copies: list[Copies] = field(default_factory=list)
+    copies: list[ReplicaStatus] = field(default_factory=list)
     trouble: list[str] = field(default_factory=list)
     """What is wrong with the cluster as a whole, with its remedy."""
     backups: list[str] = field(default_factory=list)
@@ -171,8 +171,8 @@ def report(stack: Stack) -> Report:
         nodes=[node_state(node) for node in kube.items("/api/v1/nodes")],
         layers=layers(kube),
         tokens=tokens(stack.generations),
-        copies=copies(engine),
-        backups=overview(stack, kube, directory(stack, None)).worries,
+        copies=gather_replicas(engine),
+        backups=gather_overview(stack, kube, backup_directory(stack, None)).worries,
     )
 
 
@@ -200,7 +200,7 @@ def show(found: Report) -> None:
         f"API      {found.api}\nIngress  {found.ingress or '[red]no address yet[/]'}\nTokens   {found.tokens}"
     )
     for one in found.copies:
-        console.print(f"Copies   {told(one)}", style="red" if one.problem else None, markup=False)
+        console.print(f"Copies   {describe_replicas(one)}", style="red" if one.problem else None, markup=False)
     for worry in found.backups:
         console.print(f"[yellow]![/] {escape(worry)}")
 

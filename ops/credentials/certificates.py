@@ -22,7 +22,7 @@ from ops import audit_log
 from ops.clients.kubernetes import kubeconfig_of
 from ops.clients.ssh import Remote, RemoteError, remotes
 from ops.console import FAILED, console, errors, fail
-from ops.credentials.guard import no_rotation
+from ops.credentials.guard import require_no_rotation
 from ops.engine.engine import PARALLEL, Engine
 from ops.engine.pending_operations import settle
 from ops.nodes.commands import begin
@@ -30,11 +30,11 @@ from ops.nodes.replace import founder
 from ops.nodes.rolling_restart import Rolling, in_turn
 from ops.nodes.vm import k3s_commands
 
-RENEWED_BELOW = 120
+RENEWAL_DAYS = 120
 """Days before its end at which K3s makes a certificate anew at a start (K3s, certificate rotation)."""
 KUBECONFIG = "kubeconfig"
 """The row of the administrator's certificate, which is in the stack's state."""
-LIST = """cd /var/lib/rancher/k3s
+LIST_SCRIPT = """cd /var/lib/rancher/k3s
 find server/tls agent -name '*.crt' ! -name '*-ca.crt' ! -name '*-ca.nochain.crt' 2>/dev/null | while read -r file; do
     end=$(openssl x509 -noout -enddate -in "$file" 2>/dev/null) && echo "$file ${end#notAfter=}"
 done
@@ -43,7 +43,7 @@ done
 
 
 @dataclass(frozen=True)
-class Ending:
+class CertificateExpiry:
     """The certificate that ends first.
 
     Attributes:
@@ -57,36 +57,38 @@ class Ending:
     @property
     def due(self) -> bool:
         """Whether a start of K3s makes it anew."""
-        return self.days < RENEWED_BELOW
+        return self.days < RENEWAL_DAYS
 
     def __str__(self) -> str:
         """Days that are left, or since when it is of no use."""
         return f"expired {-self.days} days ago" if self.days < 0 else str(self.days)
 
 
-def soonest(text: str, now: float) -> Ending | None:
+def earliest_expiry(text: str, now: float) -> CertificateExpiry | None:
     """Reads what `LIST` prints; None for a machine without certificates."""
     found = []
     for line in text.splitlines():
         file, _, end = line.partition(" ")
         date = datetime.strptime(end.strip(), "%b %d %H:%M:%S %Y %Z").replace(tzinfo=UTC)
-        found.append(Ending(file, _days(date, now)))
+        found.append(CertificateExpiry(file, _days_until(date, now)))
     return min(found, key=lambda ending: ending.days, default=None)
 
 
-def of_kubeconfig(text: str, now: float) -> Ending | None:
+def kubeconfig_expiry(text: str, now: float) -> CertificateExpiry | None:
     """When the administrator's certificate in a kubeconfig ends; None without a kubeconfig."""
     if not text:
         return None
     pem = base64.b64decode(yaml.safe_load(text)["users"][0]["user"]["client-certificate-data"])
-    return Ending("client-admin.crt", _days(x509.load_pem_x509_certificate(pem).not_valid_after_utc, now))
+    return CertificateExpiry(
+        "client-admin.crt", _days_until(x509.load_pem_x509_certificate(pem).not_valid_after_utc, now)
+    )
 
 
-def _days(end: datetime, now: float) -> int:
+def _days_until(end: datetime, now: float) -> int:
     return int((end.timestamp() - now) // 86400)
 
 
-def certificates(
+def show_certificates(
     stack: Annotated[str, typer.Argument(help="The stack.")],
     *,
     renew: Annotated[
@@ -97,39 +99,39 @@ def certificates(
     engine = begin(stack)
     nodes = tuple(node for node in engine.stack.nodes if node.in_cluster)
     machines = remotes(engine, nodes)
-    endings = _ask(machines) | {KUBECONFIG: of_kubeconfig(kubeconfig_of(engine), time.time())}
-    _show(endings)
-    due = due_of(endings)
+    endings = _read_expiries(machines) | {KUBECONFIG: kubeconfig_expiry(kubeconfig_of(engine), time.time())}
+    _print_expiries(endings)
+    due = due_certificates(endings)
     if due and not renew:
         ended = [name for name in due if (ending := endings[name]) and ending.days < 0]
         said = f"; {', '.join(ended)} cannot be used any more" if ended else ""
         fail(
-            f"{len(due)} certificate(s) end within {RENEWED_BELOW} days{said}: ./lyceum certificates {stack} --renew",
+            f"{len(due)} certificate(s) end within {RENEWAL_DAYS} days{said}: ./lyceum certificates {stack} --renew",
             FAILED,
         )
     if not due:
         return
     with engine.alone() as lock:
         settle(engine)
-        no_rotation(engine.stack)
+        require_no_rotation(engine.stack)
         audit_log.record(stack, "renew certificates", {"nodes": due})
-        _restart(engine, nodes, machines)
-        _refresh(engine, lock)
-    left = _ask(machines) | {KUBECONFIG: of_kubeconfig(kubeconfig_of(engine), time.time())}
-    _show({name: left[name] for name in due})
-    if still := due_of(left):
+        _restart_k3s(engine, nodes, machines)
+        _refresh_kubeconfig(engine, lock)
+    left = _read_expiries(machines) | {KUBECONFIG: kubeconfig_expiry(kubeconfig_of(engine), time.time())}
+    _print_expiries({name: left[name] for name in due})
+    if still := due_certificates(left):
         fail(f"{', '.join(still)}: K3s was started anew and kept its certificates; `journalctl -u k3s` there says why")
 
 
-def due_of(endings: Mapping[str, Ending | None]) -> list[str]:
+def due_certificates(endings: Mapping[str, CertificateExpiry | None]) -> list[str]:
     """Those that a start of K3s makes anew."""
     return [name for name, ending in endings.items() if ending and ending.due]
 
 
-def _ask(machines: Mapping[str, Remote]) -> dict[str, Ending | None]:
-    def one(remote: Remote) -> Ending | None:
+def _read_expiries(machines: Mapping[str, Remote]) -> dict[str, CertificateExpiry | None]:
+    def one(remote: Remote) -> CertificateExpiry | None:
         try:
-            return soonest(remote.run(LIST), time.time())
+            return earliest_expiry(remote.run(LIST_SCRIPT), time.time())
         except RemoteError as error:
             errors.print(f"[yellow]![/] {error}")
             return None
@@ -138,7 +140,7 @@ def _ask(machines: Mapping[str, Remote]) -> dict[str, Ending | None]:
         return dict(zip(machines, workers.map(one, machines.values()), strict=True))
 
 
-def _show(endings: Mapping[str, Ending | None]) -> None:
+def _print_expiries(endings: Mapping[str, CertificateExpiry | None]) -> None:
     table = Table("node", "ends first", "days left")
     for name, ending in endings.items():
         days = "unknown" if ending is None else f"[red]{ending}[/]" if ending.due else str(ending)
@@ -146,19 +148,22 @@ def _show(endings: Mapping[str, Ending | None]) -> None:
     console.print(table)
 
 
-def _restart(engine: Engine, nodes: tuple[Node, ...], machines: Mapping[str, Remote]) -> None:
+def _restart_k3s(engine: Engine, nodes: tuple[Node, ...], machines: Mapping[str, Remote]) -> None:
     """Starts K3s anew where certificates are due: servers one by one, then agents."""
     rolling = Rolling(engine.stack.site, machines, lambda node: f"systemctl restart {unit_name(node.role)}")
     servers, agents = in_turn(nodes)
     rolling.servers(
-        servers, lambda: due_of(_ask({node.name: machines[node.name] for node in servers if node.name in machines}))
+        servers,
+        lambda: due_certificates(
+            _read_expiries({node.name: machines[node.name] for node in servers if node.name in machines})
+        ),
     )
     known = {node.name: machines[node.name] for node in agents if node.name in machines}
-    names = set(due_of(_ask(known)))
+    names = set(due_certificates(_read_expiries(known)))
     rolling.agents(servers, [node for node in agents if node.name in names])
 
 
-def _refresh(engine: Engine, lock: IO[str]) -> None:
+def _refresh_kubeconfig(engine: Engine, lock: IO[str]) -> None:
     """Takes the administrator's new certificate into the stack's state: the first server's script prints it."""
     first = founder(engine.stack.nodes)
     state = engine.export()

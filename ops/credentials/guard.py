@@ -4,12 +4,14 @@ from ops.console import REFUSED, fail
 from ops.engine.stack import Stack
 
 
-def command(stack: Stack) -> str:
+def resume_command(stack: Stack) -> str:
     """What finishes it."""
     return f"./lyceum secrets rotate {stack.site.name} {stack.generations.rotating} --stack {stack.name}"
 
 
-def no_rotation(stack: Stack) -> None:
+def require_no_rotation(stack: Stack) -> None:
     """Ends the command while a rotation is under way: a machine that joined in between might get a token that is gone."""
     if stack.generations.rotating:
-        fail(f"the rotation of the {stack.generations.rotating} is not finished; first: {command(stack)}", REFUSED)
+        fail(
+            f"the rotation of the {stack.generations.rotating} is not finished; first: {resume_command(stack)}", REFUSED
+        )

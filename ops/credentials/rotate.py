@@ -16,8 +16,8 @@ from ops.clients.kubernetes import Kube
 from ops.clients.ssh import Remote, RemoteError, remotes
 from ops.console import REFUSED, console, errors, fail, step
 from ops.credentials import rotation_scripts
-from ops.credentials.guard import command
-from ops.credentials.rotation_plan import Seen, objections, rotated, unfinished
+from ops.credentials.guard import resume_command
+from ops.credentials.rotation_plan import TokenStatus, is_rotated, rotation_blockers, unfinished_machines
 from ops.engine.engine import PARALLEL, Engine
 from ops.engine.pending_operations import settle
 from ops.engine.site_stack import stack_of
@@ -25,10 +25,10 @@ from ops.nodes.commands import begin
 from ops.nodes.rolling_restart import Rolling, health, in_turn, ready
 from ops.nodes.vm import k3s_commands
 
-AT_ONCE = 16
+MAX_CONNECTIONS = 16
 
 
-def rotate(
+def rotate_token(
     site: Annotated[str, typer.Argument(help="Name of the site.")],
     kind: Annotated[Kind, typer.Argument(help="Which token.")],
     *,
@@ -43,11 +43,11 @@ def rotate(
     with engine.alone() as lock:
         settle(engine)
         rotation = Rotation.of(engine, kind, frozenset(lost or ()))
-        if not rotation.under_way:
+        if not rotation.in_progress:
             rotation.start()
-        rotation.go_on()
+        rotation.resume()
         rotation.finish()
-        raise typer.Exit(rotation.settle_state(lock))
+        raise typer.Exit(rotation.refresh_state(lock))
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Rotation:
         if unknown := lost - known:
             fail(f"--lost {' '.join(sorted(unknown))}: no machine that has the {kind}", REFUSED)
         if (other := engine.stack.generations.rotating) not in {None, kind}:
-            fail(f"the rotation of the {other} is not finished: {command(engine.stack)}", REFUSED)
+            fail(f"the rotation of the {other} is not finished: {resume_command(engine.stack)}", REFUSED)
         living = tuple(node for node in (*servers, *agents) if node.name not in lost)
         return cls(
             engine,
@@ -91,49 +91,51 @@ class Rotation:
         )
 
     @property
-    def under_way(self) -> bool:
+    def in_progress(self) -> bool:
         """Whether it has begun."""
         return self.engine.stack.generations.rotating is self.kind
 
     @property
     def rolling(self) -> Rolling:
         """How K3s is started anew."""
-        return Rolling(self.engine.stack.site, self.machines, lambda node: rotation_scripts.restart(node.role))
+        return Rolling(self.engine.stack.site, self.machines, lambda node: rotation_scripts.restart_script(node.role))
 
     def start(self) -> None:
         """Makes sure that nothing speaks against it, takes a backup, and notes that it has begun."""
         stack = self.engine.stack
         kube = self.rolling.kube(self.servers)
         nodes = (*self.servers, *self.agents)
-        seen = self._look(nodes)
-        found = objections(self.kind, seen, token_hash(self._token(stack.generations.of(self.kind))), _well(kube))
+        seen = self._read_statuses(nodes)
+        found = rotation_blockers(
+            self.kind, seen, token_hash(self._token(stack.generations.of(self.kind))), _node_health(kube)
+        )
         if found or kube is None:
             for objection in found:
                 errors.print(f"[red]✗[/] {objection}")
             fail("nothing was touched", REFUSED)
-        transfer.take(self.engine, kube, transfer.directory(stack, None))
+        transfer.take_backup(self.engine, kube, transfer.backup_directory(stack, None))
         stack.set_generations(stack.generations.begun(self.kind))
         audit_log.record(stack.name, "rotate", {"token": self.kind, "generation": stack.generations.newest})
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         """Brings every machine to the new token, whatever was done before."""
-        new = self._new
-        if self.kind is Kind.SERVER and not rotated(self._answers(self.servers).values(), token_hash(new)):
-            self._rotate(new)
+        new = self._new_token
+        if self.kind is Kind.SERVER and not is_rotated(self._require_statuses(self.servers).values(), token_hash(new)):
+            self._rotate_server_token(new)
         # At once, and before any restart: a server that starts by itself with the old token is shut out.
-        self._put(self.servers, new)
+        self._write_token(self.servers, new)
         saved = False
 
         def save(server: Node) -> None:
             nonlocal saved
             if self.kind is Kind.AGENT and not saved:
                 current = self._token(self.engine.stack.generations.server_token, Kind.SERVER)
-                self._run(self.machines[server.name], rotation_scripts.rotate(current))
+                self._run(self.machines[server.name], rotation_scripts.rotate_script(current))
                 saved = True
 
         self.rolling.servers(self.servers, lambda: self._unfinished(self.servers), lost=self.lost, after=save)
         save(self.servers[0])
-        self._put(self.agents, new)
+        self._write_token(self.agents, new)
         left = set(self._unfinished(self.agents))
         self.rolling.agents(self.servers, [node for node in self.agents if node.name in left])
 
@@ -147,12 +149,12 @@ class Rotation:
         audit_log.record(stack.name, "rotated", {"token": self.kind, "generation": generation})
         kube = self.rolling.kube(self.servers)
         if kube is not None:
-            transfer.take(self.engine, kube, transfer.directory(stack, None))
+            transfer.take_backup(self.engine, kube, transfer.backup_directory(stack, None))
         console.print(f"[green]✓[/] every machine has generation {generation} of the {self.kind}")
         if self.kind is Kind.SERVER:
             console.print("  older backups stay: a restore finds the generation that opens each of them")
 
-    def settle_state(self, lock: IO[str]) -> int:
+    def refresh_state(self, lock: IO[str]) -> int:
         """Runs the machines' own scripts with the new token: they find it, and change nothing."""
         known = k3s_commands(self.engine.export())
         targets = [word for name in self.machines if name in known for word in ("--target", known[name])]
@@ -162,13 +164,13 @@ class Rotation:
         )
 
     @property
-    def _new(self) -> str:
+    def _new_token(self) -> str:
         return self._token(self.engine.stack.generations.newest)
 
     def _token(self, generation: int, kind: Kind | None = None) -> str:
         return token(self.engine.stack.secret("seed"), kind or self.kind, generation)
 
-    def _rotate(self, new: str) -> None:
+    def _rotate_server_token(self, new: str) -> None:
         kube = self.rolling.kube(self.servers)
         sick = (
             [name for name, well in health(kube).items() if not well and name not in self.lost] if kube else ["the API"]
@@ -177,44 +179,48 @@ class Rotation:
             fail(f"{', '.join(sorted(sick))} is not well: mend or replace it, then run this again", REFUSED)
         first = self.machines[self.servers[0].name]
         with step(f"K3s changes the {self.kind} on {first.name}"):
-            self._run(first, rotation_scripts.rotate(new))
+            self._run(first, rotation_scripts.rotate_script(new))
 
-    def _put(self, nodes: tuple[Node, ...], new: str) -> None:
+    def _write_token(self, nodes: tuple[Node, ...], new: str) -> None:
         if not nodes:
             return
         with (
             step(f"the new {self.kind} to {', '.join(node.name for node in nodes)}"),
-            ThreadPoolExecutor(AT_ONCE) as workers,
+            ThreadPoolExecutor(MAX_CONNECTIONS) as workers,
         ):
             list(
                 workers.map(
-                    lambda node: self._run(self.machines[node.name], rotation_scripts.put(node.role, self.kind, new)),
+                    lambda node: self._run(
+                        self.machines[node.name], rotation_scripts.write_token_script(node.role, self.kind, new)
+                    ),
                     nodes,
                 )
             )
 
     def _unfinished(self, nodes: tuple[Node, ...]) -> list[str]:
-        return unfinished(self._answers(nodes), token_hash(self._new))
+        return unfinished_machines(self._require_statuses(nodes), token_hash(self._new_token))
 
-    def _look(self, nodes: tuple[Node, ...]) -> dict[str, Seen | None]:
-        def one(node: Node) -> Seen | None:
+    def _read_statuses(self, nodes: tuple[Node, ...]) -> dict[str, TokenStatus | None]:
+        def one(node: Node) -> TokenStatus | None:
             if node.name not in self.machines:
                 return None
             try:
-                return Seen.parse(self.machines[node.name].run(rotation_scripts.look(node.role, self.kind)))
+                return TokenStatus.parse(
+                    self.machines[node.name].run(rotation_scripts.status_script(node.role, self.kind))
+                )
             except RemoteError:
                 return None
 
-        with ThreadPoolExecutor(AT_ONCE) as workers:
+        with ThreadPoolExecutor(MAX_CONNECTIONS) as workers:
             return dict(zip((node.name for node in nodes), workers.map(one, nodes), strict=True))
 
-    def _answers(self, nodes: tuple[Node, ...]) -> dict[str, Seen]:
+    def _require_statuses(self, nodes: tuple[Node, ...]) -> dict[str, TokenStatus]:
         """What the machines say; ends the command where one is silent, and says how to go on without it."""
-        seen = self._look(nodes)
+        seen = self._read_statuses(nodes)
         if silent := [name for name, one in seen.items() if one is None]:
             fail(
                 f"{', '.join(silent)} does not answer over SSH. Bring it back and run this again; if it is lost: "
-                f"{command(self.engine.stack)} {' '.join(f'--lost {name}' for name in silent)}",
+                f"{resume_command(self.engine.stack)} {' '.join(f'--lost {name}' for name in silent)}",
                 REFUSED,
             )
         return {name: one for name, one in seen.items() if one is not None}
@@ -226,7 +232,7 @@ class Rotation:
             fail(f"{error}\nRun this again to go on")
 
 
-def _well(kube: Kube | None) -> dict[str, bool] | None:
+def _node_health(kube: Kube | None) -> dict[str, bool] | None:
     """Every node, and whether it is well."""
     if kube is None:
         return None

@@ -7,7 +7,7 @@ from config.tokens import Kind
 
 
 @dataclass(frozen=True)
-class Seen:
+class TokenStatus:
     """What a machine says about one token.
 
     Attributes:
@@ -23,29 +23,29 @@ class Seen:
     state: str
 
     @classmethod
-    def parse(cls, text: str) -> "Seen":
+    def parse(cls, text: str) -> "TokenStatus":
         """Reads what `scripts.look` prints."""
         configured, running, due, state = text.split()
         return cls(configured, running, due == "due", state)
 
-    def has(self, token: str) -> bool:
+    def uses_token(self, token: str) -> bool:
         """Whether K3s is up and runs with this token, and nothing is left to do."""
         return self.configured == token and self.running in {token, "-"} and not self.due and self.state == "active"
 
 
-def rotated(servers: Iterable[Seen], new: str) -> bool:
+def is_rotated(servers: Iterable[TokenStatus], new: str) -> bool:
     """Whether K3s has changed the server token: the server that did it says so from that moment on."""
     return any(seen.running == new for seen in servers)
 
 
-def unfinished(seen: Mapping[str, Seen], new: str) -> list[str]:
+def unfinished_machines(seen: Mapping[str, TokenStatus], new: str) -> list[str]:
     """Machines that do not run with the new token yet, in their order."""
-    return [name for name, one in seen.items() if not one.has(new)]
+    return [name for name, one in seen.items() if not one.uses_token(new)]
 
 
-def objections(
+def rotation_blockers(
     kind: Kind,
-    seen: Mapping[str, Seen | None],
+    seen: Mapping[str, TokenStatus | None],
     old: str,
     well: Mapping[str, bool] | None,
 ) -> list[str]:

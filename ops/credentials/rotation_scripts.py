@@ -13,11 +13,11 @@ from config.tokens import Kind
 
 SERVER_TOKEN = "/var/lib/rancher/k3s/server/token"  # noqa: S105 - a path
 """The tokens that K3s runs with, written by itself."""
-OWN_AGENT_TOKEN = "/var/lib/rancher/k3s/server/agent-token"  # noqa: S105 - a path
-PASSWD = "/var/lib/rancher/k3s/server/cred/passwd"  # noqa: S105 - a path
+SERVER_AGENT_TOKEN = "/var/lib/rancher/k3s/server/agent-token"  # noqa: S105 - a path
+NODE_PASSWORD_FILE = "/var/lib/rancher/k3s/server/cred/passwd"  # noqa: S105 - a path
 
 
-PRINT_OF = """\
+HASH_FUNCTION = """\
 print_of() {
     [[ -s $1 ]] || { echo -; return; }
     printf %s "$(sed 's/.*://' "$1")" | sha256sum | cut -c1-12
@@ -26,30 +26,30 @@ print_of() {
 """K3s's hash of the token in a file, whichever form it has there."""
 
 
-def file_of(role: Role, kind: Kind) -> str:
+def token_file(role: Role, kind: Kind) -> str:
     """Where K3s on a node of this role finds the token (k3s_config.py)."""
     return AGENT_TOKEN_FILE if role is Role.SERVER and kind is Kind.AGENT else TOKEN_FILE
 
 
-def look(role: Role, kind: Kind) -> str:
+def status_script(role: Role, kind: Kind) -> str:
     """Prints hashes of the token that K3s will start with and of the one it runs with, and whether it is up.
 
     Four words: `config.key_derivation.token_hash` of each or `-`, `due` or `kept`, and systemd's state.
     """
-    own = SERVER_TOKEN if kind is Kind.SERVER else OWN_AGENT_TOKEN
+    own = SERVER_TOKEN if kind is Kind.SERVER else SERVER_AGENT_TOKEN
     running = f"$(print_of {own})" if role is Role.SERVER else "-"
     due = "$([[ -e $pending ]] && echo due || echo kept)"
     state = f"$(systemctl is-active {unit_name(role)} || true)"
-    return whole([PRINT_OF, f"echo $(print_of {file_of(role, kind)}) {running} {due} {state}\n"])
+    return whole([HASH_FUNCTION, f"echo $(print_of {token_file(role, kind)}) {running} {due} {state}\n"])
 
 
-def put(role: Role, kind: Kind, token: str) -> str:
+def write_token_script(role: Role, kind: Kind, token: str) -> str:
     """Writes the token for K3s's next start, in the form that the old one has, and notes that a restart is due."""
-    file = file_of(role, kind)
+    file = token_file(role, kind)
     return whole([f"put 0600 {file} <<<\"$(grep -o '^K10.*:' {file} || true)\"{shlex.quote(token)}\n"])
 
 
-def rotate(token: str) -> str:
+def rotate_script(token: str) -> str:
     """Changes the server token: the cluster's bootstrap data is encrypted anew, from this server's files.
 
     With the token that is in use it only saves the bootstrap data, which K3s itself does not do when the agent token
@@ -58,12 +58,16 @@ def rotate(token: str) -> str:
     return whole([f"/usr/local/bin/k3s token rotate --new-token {shlex.quote(token)} >&2\n"])
 
 
-def restart(role: Role) -> str:
+def restart_script(role: Role) -> str:
     """Starts K3s anew where that is due.
 
     `passwd` goes first: K3s makes it anew from the cluster's copy, and refuses to start with one that is newer, as an
     attempt with another token leaves it.
     """
     unit = unit_name(role)
-    forget = f"[[ ! -e $pending ]] && systemctl -q is-active {unit} || rm -f {PASSWD}\n" if role is Role.SERVER else ""
+    forget = (
+        f"[[ ! -e $pending ]] && systemctl -q is-active {unit} || rm -f {NODE_PASSWORD_FILE}\n"
+        if role is Role.SERVER
+        else ""
+    )
     return whole([forget, f"service {unit}\n"])

@@ -20,6 +20,6 @@ def save_tokens(engine: Engine) -> None:
     current = token(stack.secret("seed"), Kind.SERVER, stack.generations.server_token)
     try:
         with step(f"{first.name} saves the tokens that are in use"):
-            remotes(engine, (first,))[first.name].run(rotation_scripts.rotate(current))
+            remotes(engine, (first,))[first.name].run(rotation_scripts.rotate_script(current))
     except RemoteError as error:
         fail(f"{error}\nRun this again to go on")

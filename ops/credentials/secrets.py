@@ -24,7 +24,7 @@ app = typer.Typer(
 SiteName = Annotated[str, typer.Argument(help="Name of the site.")]
 StackName = Annotated[str | None, typer.Option("--stack", help="Which of its stacks, where it has several.")]
 
-FORMS: dict[str, tuple[str, str]] = {
+SECRET_FORMATS: dict[str, tuple[str, str]] = {
     "seed": (r"[0-9a-f]{64}", "64 hex digits; `./lyceum secrets generate` makes it"),
     "proxmox-token": (
         r"[^\s@!=]+@[^\s@!=]+![^\s@!=]+=[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}",
@@ -37,13 +37,13 @@ FORMS: dict[str, tuple[str, str]] = {
 
 
 @app.command("list")
-def list_(
+def list_secrets(
     site: SiteName,
     stack: StackName = None,
     as_json: Annotated[bool, typer.Option("--json", help="For tools.")] = False,
 ) -> None:
     """Tell which secrets the site needs, where they are, and which are missing; ends with 1 if one is."""
-    found = {need: where(stack_of(site, stack), need) for need in needs(sound_site(site))}
+    found = {need: secret_location(stack_of(site, stack), need) for need in needs(sound_site(site))}
     missing = [need.name for need, place in found.items() if place is None and need.demanded]
     if as_json:
         rows = [{"name": n.name, "what": n.what, "needed": n.demanded, "where": place} for n, place in found.items()]
@@ -61,49 +61,51 @@ def list_(
 
 
 @app.command("set")
-def set_(site: SiteName, name: Annotated[str, typer.Argument(help="Which secret.")], stack: StackName = None) -> None:
+def set_secret(
+    site: SiteName, name: Annotated[str, typer.Argument(help="Which secret.")], stack: StackName = None
+) -> None:
     """Ask for a secret without showing it (or read it from a pipe) and put it where the site keeps it."""
-    need = _need(site, name)
+    need = _find_secret(site, name)
     chosen = stack_of(site, stack)
-    store(chosen, need.name, checked(need.name, _read(need)))
-    console.print(f"[green]✓[/] {name}: {where(chosen, need)}")
+    store_secret(chosen, need.name, validate_secret(need.name, _read_value(need)))
+    console.print(f"[green]✓[/] {name}: {secret_location(chosen, need)}")
 
 
-@app.command()
-def generate(site: SiteName, stack: StackName = None) -> None:
+@app.command("generate")
+def generate_secrets(site: SiteName, stack: StackName = None) -> None:
     """Make every secret that nobody has to choose and that is not there yet; what is there stays."""
     chosen = stack_of(site, stack)
     for need in needs(sound_site(site)):
-        if need.generated and where(chosen, need) is None:
-            store(chosen, need.name, random.token_hex(32))
-            console.print(f"[green]✓[/] {need.name}: made, {where(chosen, need)}")
+        if need.generated and secret_location(chosen, need) is None:
+            store_secret(chosen, need.name, random.token_hex(32))
+            console.print(f"[green]✓[/] {need.name}: made, {secret_location(chosen, need)}")
         elif need.generated:
             console.print(f"[dim]{need.name}: is there already; everything of the stack hangs on it, so it stays[/]")
 
 
-def _need(site: str, name: str) -> Need:
+def _find_secret(site: str, name: str) -> Need:
     known = {need.name: need for need in needs(sound_site(site))}
     if name not in known:
         fail(f"{site} needs no secret `{name}`; it needs {', '.join(known)}", USAGE)
     return known[name]
 
 
-def _read(need: Need) -> str:
+def _read_value(need: Need) -> str:
     if sys.stdin.isatty():
         return getpass.getpass(f"{need.name} ({need.what}): ")
     return sys.stdin.read()
 
 
-def checked(name: str, value: str) -> str:
+def validate_secret(name: str, value: str) -> str:
     """The value without white space around it; ends the command if it cannot be such a secret. It is never repeated."""
     value = value.strip()
-    form, words = FORMS.get(name, (r"\S.*", "one line that is not empty"))
+    form, words = SECRET_FORMATS.get(name, (r"\S.*", "one line that is not empty"))
     if not re.fullmatch(form, value):
         fail(f"that is no {name}: it is {words}")
     return value
 
 
-def where(stack: Stack, need: Need) -> str | None:
+def secret_location(stack: Stack, need: Need) -> str | None:
     """Where a secret is: its file, or the stack's configuration; None if it is nowhere."""
     reference = stack.site.secrets.get(need.name)
     if reference and (PROJECT / reference.file).exists():
@@ -112,7 +114,7 @@ def where(stack: Stack, need: Need) -> str | None:
     return f"{stack.file.name}, encrypted" if isinstance(value, dict) and "secure" in value else None
 
 
-def store(stack: Stack, name: str, value: str) -> None:
+def store_secret(stack: Stack, name: str, value: str) -> None:
     """Puts a secret into the file that the site names for it, or encrypted into the stack's configuration."""
     reference = stack.site.secrets.get(name)
     if reference:

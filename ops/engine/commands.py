@@ -10,7 +10,7 @@ from ops import audit_log
 from ops.checks.preflight.run import preflight
 from ops.checks.status import troubles
 from ops.console import REFUSED, USAGE, console, errors, fail, step
-from ops.credentials.guard import no_rotation
+from ops.credentials.guard import require_no_rotation
 from ops.engine.engine import PARALLEL, Engine, State
 from ops.engine.pending_operations import settle
 from ops.engine.removal import Removal, existing, removals, unprotected, without_cluster
@@ -47,7 +47,7 @@ def up(
     engine = _begin(stack)
     with engine.alone() as lock:
         state = settle(engine)
-        no_rotation(engine.stack)
+        require_no_rotation(engine.stack)
         guard(engine, state)
         preflight(engine, state, stage or engine.stack.stage, required=True)
         _allow_removal(engine, state, stage or engine.stack.stage, set(remove or ()), frozenset(force or ()))

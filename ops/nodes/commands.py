@@ -10,7 +10,7 @@ from config.site import STAGES, Site
 from ops import audit_log
 from ops.clients.kubernetes import Kube, Object
 from ops.console import REFUSED, USAGE, console, fail, step
-from ops.credentials.guard import no_rotation
+from ops.credentials.guard import require_no_rotation
 from ops.engine.engine import PARALLEL, Engine
 from ops.engine.pending_operations import settle
 from ops.engine.stack import Stack
@@ -136,7 +136,7 @@ def remove(stack: StackName, names: Names, *, force: Force = None, minutes: Minu
     words = frozenset(force or ())
     with engine.alone() as lock:
         state = settle(engine)
-        no_rotation(engine.stack)
+        require_no_rotation(engine.stack)
         known = machines(state)
         unknown = {name for name in names if name not in known}
         if gone := unknown & (engine.stack.out_of_service | audit_log.gone_before(stack, unknown)):
@@ -169,7 +169,7 @@ def replace(stack: StackName, name: Name, *, force: Force = None, minutes: Minut
         fail(f"{name} is not in service; ./lyceum node list {stack}", USAGE)
     with engine.alone() as lock:
         settle(engine)
-        no_rotation(engine.stack)
+        require_no_rotation(engine.stack)
         arguments = replace_machine(engine, Leave((name,), "replace", words, minutes * 60))
         code = _run(engine, lock, audit_log.message(f"replace {name}", list(words)), *arguments)
         if code == 0:
@@ -190,7 +190,7 @@ def update(engine: Engine, message: str) -> int:
     """Runs the engine alone."""
     with engine.alone() as lock:
         settle(engine)
-        no_rotation(engine.stack)
+        require_no_rotation(engine.stack)
         return _run(engine, lock, message)
 
 

@@ -21,13 +21,13 @@ from ops.console import USAGE, console, errors, fail, step
 from ops.engine.stack import INSIDE, PROJECT
 from ops.files import write_whole
 from ops.site import inventory
-from ops.site.inventory import Inventory
+from ops.site.inventory import ProxmoxInventory
 
-Ask = Callable[[str, str, str | None], str]
+Prompt = Callable[[str, str, str | None], str]
 """Name, question, default -> answer."""
 
 
-def init(
+def init_site(
     name: Annotated[str, typer.Argument(help="Name of the site; the file is config/sites/<name>.yaml.")],
     *,
     proxmox: Annotated[str | None, typer.Option(help="Read hosts, storages, bridges and GPUs from this API.")] = None,
@@ -50,21 +50,21 @@ def init(
 ) -> None:
     """Write a first site file; on an existing one, correct what changed in the hardware and keep everything else."""
     path = SITES / f"{name}.yaml"
-    ask = asker(_in_advance(answer or []), quiet=yes or not sys.stdin.isatty())
+    ask = make_prompt(_parse_answers(answer or []), quiet=yes or not sys.stdin.isatty())
     around: dict[str, Any] = {}
     found = None
     try:
         if lab:
-            found, around = _lab(lab)
+            found, around = _read_lab(lab)
         elif proxmox:
-            found = _scan(proxmox, ca_file, user)
+            found = _read_proxmox(proxmox, ca_file, user)
     except PveError as error:
         fail(str(error))
     if path.exists():
-        _correct(path, found)
+        _update_hosts(path, found)
         return
     try:
-        found = found or by_hand(ask)
+        found = found or describe_hosts(ask)
     except ValueError as error:
         fail(f"that does not do: {error}", USAGE)
     for complaint in found.unknown:
@@ -73,23 +73,23 @@ def init(
         "proxmox", "Proxmox API", f"https://{found.hosts[0].address}:8006/"
     )
     try:
-        chosen = _answers(
+        chosen = _collect_answers(
             name, endpoint, found, ask, image=around.pop("image", None), issuer=issuer, nfs=nfs, ca_file=ca_file
         )
         site = propose(found.hosts, chosen)
     except ValueError as error:
         fail(f"nothing can be proposed: {error}")
-    _write(path, name, overlaid(site, around))
+    _write_site(path, name, overlay(site, around))
 
 
-def _in_advance(answers: list[str]) -> dict[str, str]:
+def _parse_answers(answers: list[str]) -> dict[str, str]:
     pairs = [answer.partition("=") for answer in answers]
     if bad := next((name for name, equals, _ in pairs if not equals), None):
         fail(f"--answer {bad}: write name=value", USAGE)
     return {name: value for name, _, value in pairs}
 
 
-def asker(given: dict[str, str], *, quiet: bool) -> Ask:
+def make_prompt(given: dict[str, str], *, quiet: bool) -> Prompt:
     """Answers that were given in advance first, then from the proposals or from the person."""
 
     def ask(name: str, question: str, default: str | None) -> str:
@@ -104,7 +104,7 @@ def asker(given: dict[str, str], *, quiet: bool) -> Ask:
     return ask
 
 
-def _answers(name: str, endpoint: str, found: Inventory, ask: Ask, **known: str | None) -> Answers:
+def _collect_answers(name: str, endpoint: str, found: ProxmoxInventory, ask: Prompt, **known: str | None) -> Answers:
     domain = ask("domain", "DNS domain of the pages people open", None)
     cidr = IPv4Network(ask("cidr", "Network of the nodes", str(found.cidr) if found.cidr else None))
     first = found.gateway if found.gateway and found.gateway in cidr else cidr.network_address + 1
@@ -129,7 +129,7 @@ def _answers(name: str, endpoint: str, found: Inventory, ask: Ask, **known: str 
     )
 
 
-def by_hand(ask: Ask) -> Inventory:
+def describe_hosts(ask: Prompt) -> ProxmoxInventory:
     """Alike machines, described by their owner: the shortest way to a file that can then be edited."""
     names = expand(ask("hosts", "Proxmox hosts, as in pve[1-3]", "pve[1-3]"))
     start = IPv4Address(ask("first-address", "Address of the first; the others follow it", None))
@@ -142,17 +142,17 @@ def by_hand(ask: Ask) -> Inventory:
     hosts = tuple(
         FoundHost(name, start + number, cpus, memory * 1024, disk * 1024, (card,)) for number, name in enumerate(names)
     )
-    return Inventory(hosts, "vmbr0", IPv4Network((start, 24), strict=False), None, (), (), (), ())
+    return ProxmoxInventory(hosts, "vmbr0", IPv4Network((start, 24), strict=False), None, (), (), (), ())
 
 
-def _scan(endpoint: str, ca_file: str | None, user: str) -> Inventory:
+def _read_proxmox(endpoint: str, ca_file: str | None, user: str) -> ProxmoxInventory:
     api = Api(endpoint, PROJECT / ca_file if ca_file else None)
     api.sign_in(user, getpass.getpass(f"{user}: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n"))
     with step(f"read {endpoint}"):
-        return inventory.read(api)
+        return inventory.read_inventory(api)
 
 
-def _lab(name: str) -> tuple[Inventory, dict[str, Any]]:
+def _read_lab(name: str) -> tuple[ProxmoxInventory, dict[str, Any]]:
     """The embedded campus, and what a site on it needs besides."""
     from lab import campus  # noqa: PLC0415 - only the embedded campus needs the lab
     from lab.rundir import RunDir  # noqa: PLC0415
@@ -173,34 +173,34 @@ def _lab(name: str) -> tuple[Inventory, dict[str, Any]]:
         "endpoint": endpoint,
         "image": f"{mirror}/images/lyceum-node.qcow2",
         "simulated": True,
-        "ca-file": _relative(run.ca),
+        "ca-file": _project_path(run.ca),
         "charts": f"{mirror}/charts",
-        "proxmox": {"ca-file": _relative(run.ca)},
+        "proxmox": {"ca-file": _project_path(run.ca)},
         "k3s": {"binaries": f"{mirror}/k3s"},
         "workspaces": {"jupyterhub": {"authenticator": "dummy"}},
         "secrets": {
-            "seed": {"file": _relative(run.seed)},
-            "proxmox-token": {"file": _relative(run.path / "proxmox-token")},
+            "seed": {"file": _project_path(run.seed)},
+            "proxmox-token": {"file": _project_path(run.path / "proxmox-token")},
         },
     }
-    return inventory.read(api), around
+    return inventory.read_inventory(api), around
 
 
-def _relative(path: Path) -> str:
+def _project_path(path: Path) -> str:
     return str(path.relative_to(PROJECT))
 
 
-def overlaid(site: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+def overlay(site: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
     """The site with further settings in it."""
     found = dict(site)
     for key, value in more.items():
-        found[key] = overlaid(found.get(key, {}), value) if isinstance(value, dict) else value
+        found[key] = overlay(found.get(key, {}), value) if isinstance(value, dict) else value
     return found
 
 
-def _write(path: Path, name: str, site: dict[str, Any]) -> None:
+def _write_site(path: Path, name: str, site: dict[str, Any]) -> None:
     write_whole(path, written(site))
-    console.print(f"[green]✓[/] wrote {_shown(path)}")
+    console.print(f"[green]✓[/] wrote {_display_path(path)}")
     for problem in check(path).problems:
         errors.print(f"[yellow]![/] {problem}", markup=False)
     console.print(
@@ -209,18 +209,18 @@ def _write(path: Path, name: str, site: dict[str, Any]) -> None:
     )
 
 
-def _correct(path: Path, found: Inventory | None) -> None:
+def _update_hosts(path: Path, found: ProxmoxInventory | None) -> None:
     if found is None:
-        fail(f"{_shown(path)} is there already; give --proxmox to hold it against the hardware", USAGE)
+        fail(f"{_display_path(path)} is there already; give --proxmox to hold it against the hardware", USAGE)
     text, told = merged(path.read_text(encoding="utf-8"), found.hosts)
     if not told:
-        console.print(f"[green]✓[/] {_shown(path)} is as the hardware is; nothing was changed")
+        console.print(f"[green]✓[/] {_display_path(path)} is as the hardware is; nothing was changed")
         return
     write_whole(path, text)
     for line in told:
         console.print(f"[yellow]•[/] {line}", highlight=False)
-    console.print(f"[green]✓[/] {_shown(path)}: comments and everything else are as they were")
+    console.print(f"[green]✓[/] {_display_path(path)}: comments and everything else are as they were")
 
 
-def _shown(path: Path) -> str:
+def _display_path(path: Path) -> str:
     return str(path.relative_to(PROJECT)) if path.is_relative_to(PROJECT) else str(path)

@@ -10,13 +10,13 @@ from config.base import MIB
 from config.scaffold import FoundGpu, FoundHost, model_of
 from ops.clients.proxmox import Api
 
-NVIDIA = "10de"
-DISPLAY = "0x03"
+NVIDIA_VENDOR = "10de"
+DISPLAY_CLASS = "0x03"
 """PCI class of display controllers; a card's audio function is none."""
 
 
 @dataclass(frozen=True, slots=True)
-class Inventory:
+class ProxmoxInventory:
     """What was found.
 
     Attributes:
@@ -40,7 +40,7 @@ class Inventory:
     unknown: tuple[str, ...]
 
 
-def read(api: Api) -> Inventory:
+def read_inventory(api: Api) -> ProxmoxInventory:
     """Asks every node that is online.
 
     Raises:
@@ -52,25 +52,25 @@ def read(api: Api) -> Inventory:
             "Proxmox shows no node that is online: is the password or token that of somebody who may see them?"
         )
     storages = [api.call("GET", f"nodes/{name}/storage") for name in names]
-    vm_storages, image_storages = _everywhere(storages, "images"), _everywhere(storages, "import")
+    vm_storages, image_storages = _common_storages(storages, "images"), _common_storages(storages, "import")
     hosts, unknown = [], []
     network: tuple[str, IPv4Network | None, IPv4Address | None] = ("vmbr0", None, None)
     for name, held in zip(names, storages, strict=True):
         status = api.call("GET", f"nodes/{name}/status")
-        bridge, interface, gateway = _bridge(api.call("GET", f"nodes/{name}/network"))
+        bridge, interface, gateway = _node_bridge(api.call("GET", f"nodes/{name}/network"))
         if interface and network[1] is None:
             network = (bridge, interface.network, gateway)
-        cards, complaints = _cards(name, api.call("GET", f"nodes/{name}/hardware/pci"))
+        cards, complaints = _find_gpus(name, api.call("GET", f"nodes/{name}/hardware/pci"))
         unknown += complaints
         disk = next((int(entry["total"]) // MIB for entry in held if entry["storage"] in vm_storages[:1]), 0)
         memory, cpus = int(status["memory"]["total"]) // MIB, int(status["cpuinfo"]["cpus"])
         hosts.append(FoundHost(name, interface.ip if interface else None, cpus, memory, disk, cards))
     resolver = api.call("GET", f"nodes/{names[0]}/dns")
     servers = tuple(IPv4Address(resolver[key]) for key in ("dns1", "dns2", "dns3") if resolver.get(key))
-    return Inventory(tuple(hosts), *network, servers, vm_storages, image_storages, tuple(unknown))
+    return ProxmoxInventory(tuple(hosts), *network, servers, vm_storages, image_storages, tuple(unknown))
 
 
-def _everywhere(storages: Sequence[Sequence[dict[str, Any]]], content: str) -> tuple[str, ...]:
+def _common_storages(storages: Sequence[Sequence[dict[str, Any]]], content: str) -> tuple[str, ...]:
     """Storages that hold a kind of content on every node, the roomiest first."""
     room: dict[str, int] = {}
     counts: dict[str, int] = {}
@@ -84,7 +84,7 @@ def _everywhere(storages: Sequence[Sequence[dict[str, Any]]], content: str) -> t
     )
 
 
-def _bridge(interfaces: Sequence[dict[str, Any]]) -> tuple[str, IPv4Interface | None, IPv4Address | None]:
+def _node_bridge(interfaces: Sequence[dict[str, Any]]) -> tuple[str, IPv4Interface | None, IPv4Address | None]:
     bridges = sorted(
         (entry for entry in interfaces if entry.get("type") == "bridge"), key=lambda entry: str(entry["iface"])
     )
@@ -95,14 +95,14 @@ def _bridge(interfaces: Sequence[dict[str, Any]]) -> tuple[str, IPv4Interface | 
     return (str(bridges[0]["iface"]) if bridges else "vmbr0"), None, None
 
 
-def _cards(host: str, devices: Sequence[dict[str, Any]]) -> tuple[tuple[FoundGpu, ...], list[str]]:
+def _find_gpus(host: str, devices: Sequence[dict[str, Any]]) -> tuple[tuple[FoundGpu, ...], list[str]]:
     found, complaints = [], []
     for device in devices:
-        vendor, kind = _hex(device["vendor"]), _hex(device["device"])
-        if vendor != NVIDIA or not str(device.get("class", "")).startswith(DISPLAY):
+        vendor, kind = _pci_id(device["vendor"]), _pci_id(device["device"])
+        if vendor != NVIDIA_VENDOR or not str(device.get("class", "")).startswith(DISPLAY_CLASS):
             continue
         name = str(device.get("device_name", "a card"))
-        subsystem = f"{_hex(device.get('subsystem_vendor', vendor))}:{_hex(device.get('subsystem_device', kind))}"
+        subsystem = f"{_pci_id(device.get('subsystem_vendor', vendor))}:{_pci_id(device.get('subsystem_device', kind))}"
         card = FoundGpu(
             model_of(f"{vendor}:{kind}"), name, str(device["id"]), int(device.get("iommugroup", -1)), subsystem
         )
@@ -114,5 +114,5 @@ def _cards(host: str, devices: Sequence[dict[str, Any]]) -> tuple[tuple[FoundGpu
     return tuple(found), complaints
 
 
-def _hex(value: object) -> str:
+def _pci_id(value: object) -> str:
     return str(value).removeprefix("0x").lower()

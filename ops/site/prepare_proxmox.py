@@ -12,7 +12,7 @@ from config.proxmox_grants import TOKEN, TOKEN_NAME, USER, Call, after_token, be
 from config.site import Site
 from ops.clients.proxmox import Api
 from ops.console import console, fail, step
-from ops.credentials.secrets import store
+from ops.credentials.secrets import store_secret
 from ops.engine.site_stack import sound_site, stack_of
 from ops.engine.stack import PROJECT, STATE, Stack
 
@@ -24,8 +24,8 @@ def _group() -> None:
     """What is set up once in Proxmox."""
 
 
-@app.command()
-def prepare(
+@app.command("prepare")
+def prepare_proxmox(
     site: Annotated[str, typer.Argument(help="Name of the site.")],
     *,
     apply: Annotated[bool, typer.Option("--apply", help="Do it now, over the API.")] = False,
@@ -48,23 +48,23 @@ def prepare(
         api = Api(str(found.proxmox.endpoint), ca)
         api.sign_in(user, password)
         with step(f"prepare {found.proxmox.endpoint.host} for {found.title}"):
-            token = carry_out(api, found, unkept := unkept_token(chosen))
+            token = apply_setup(api, found, unkept := pending_token_file(chosen))
     except PveError as error:
         fail(str(error))
     if token:
-        store(chosen, "proxmox-token", token)
+        store_secret(chosen, "proxmox-token", token)
         unkept.unlink(missing_ok=True)
         console.print(f"[green]✓[/] the token {TOKEN} is made and kept")
     else:
         console.print(f"[dim]the token {TOKEN} was there; Proxmox shows its secret only once[/]")
 
 
-def unkept_token(stack: Stack) -> Path:
+def pending_token_file(stack: Stack) -> Path:
     """Is there while a token of ours is made and not yet kept; its secret is lost with a command that is killed then."""
     return STATE / "prepare" / f"{stack.name}.token"
 
 
-def carry_out(api: Api, site: Site, unkept: Path) -> str | None:
+def apply_setup(api: Api, site: Site, unkept: Path) -> str | None:
     """Does the set-up; what is there already is brought to what it should be.
 
     Args:
@@ -79,7 +79,7 @@ def carry_out(api: Api, site: Site, unkept: Path) -> str | None:
         PveError: Proxmox refused.
     """
     for call in before_token(site):
-        _ensure(api, call)
+        _ensure_call(api, call)
     there = {item["tokenid"] for item in api.call("GET", f"access/users/{USER}/token")}
     token = None
     if TOKEN_NAME in there and unkept.exists():
@@ -93,15 +93,15 @@ def carry_out(api: Api, site: Site, unkept: Path) -> str | None:
         answer = api.send(made.method, made.path, made.params)
         token = f"{answer['full-tokenid']}={answer['value']}"
     for call in after_token(site):
-        _ensure(api, call)
+        _ensure_call(api, call)
     return token
 
 
-def _ensure(api: Api, call: Call) -> None:
+def _ensure_call(api: Api, call: Call) -> None:
     try:
         api.send(call.method, call.path, call.params)
     except PveError as error:
         if "already exists" not in str(error):
             raise
         if call.update:
-            _ensure(api, call.update)
+            _ensure_call(api, call.update)

@@ -20,7 +20,7 @@ _PROFILES = "workspaces.jupyterhub.profiles["
 COLUMNS = ("role", "host", "address", "mac", "vm-id", "cores", "memory", "gpus")
 
 
-def show(
+def show_site(
     site: Annotated[str, typer.Argument(help="Name of a site: a file in config/sites.")],
     stage: Annotated[str, typer.Option(help=f"How much of it is in service: {', '.join(STAGES)}.")] = "all",
     as_json: Annotated[bool, typer.Option("--json", help="For tools.")] = False,
@@ -33,14 +33,14 @@ def show(
         for problem in checked.problems:
             errors.print(str(problem), markup=False)
         raise typer.Exit(1)
-    found = effective(checked.site, checked.document, stage)
+    found = effective_values(checked.site, checked.document, stage)
     if as_json:
-        typer.echo(json.dumps({key: _plain(value) for key, value in found.items()}, indent=2))
+        typer.echo(json.dumps({key: _to_json(value) for key, value in found.items()}, indent=2))
         return
-    _print(checked.site, stage, found)
+    _print_site(checked.site, stage, found)
 
 
-def effective(site: Site, document: Document, stage: str) -> dict[str, Any]:
+def effective_values(site: Site, document: Document, stage: str) -> dict[str, Any]:
     """Everything that follows: `settings`, `machines`, `gpus`, `profiles`, `secrets`."""
     nodes = site.in_service(stage)
     rooms = machines(site, document, stage)
@@ -75,17 +75,17 @@ def effective(site: Site, document: Document, stage: str) -> dict[str, Any]:
     }
 
 
-def _plain(value: Any) -> Any:
+def _to_json(value: Any) -> Any:
     if isinstance(value, Value):
         return value.as_json()
     if isinstance(value, list):
-        return [_plain(item) for item in value]
+        return [_to_json(item) for item in value]
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: _to_json(item) for key, item in value.items()}
     return value
 
 
-def _print(site: Site, stage: str, found: dict[str, Any]) -> None:
+def _print_site(site: Site, stage: str, found: dict[str, Any]) -> None:
     console.print(f"[bold]{site.title}[/] ({site.name}) at stage [bold]{stage}[/]\n")
     for title, values in (("Settings", found["settings"]), ("GPUs", found["gpus"]), ("Profiles", found["profiles"])):
         table = Table(title=title, title_justify="left", box=None, pad_edge=False)
@@ -100,24 +100,24 @@ def _print(site: Site, stage: str, found: dict[str, Any]) -> None:
             table.add_row(value.path, value.value, note, style=style)
         console.print(table)
         console.print()
-    console.print(_machines(found["machines"]))
+    console.print(_machine_table(found["machines"]))
     console.print("\n[dim]Values of machines without a mark are given; ← is derived. --json tells from what.[/]")
     names = ", ".join(item["name"] for item in found["secrets"])
     console.print(f"\nSecrets: {names} (`./lyceum secrets list`)")
 
 
-def _machines(rooms: dict[str, list[Value]]) -> Table:
+def _machine_table(rooms: dict[str, list[Value]]) -> Table:
     table = Table(title="Machines", title_justify="left", box=None, pad_edge=False)
     table.add_column("name", no_wrap=True)
     for column in COLUMNS:
         table.add_column(column, overflow="fold")
     for name, values in rooms.items():
         cells = {value.path.removeprefix(f"{name}."): value for value in values}
-        table.add_row(name, *(_cell(cells.get(column)) for column in COLUMNS))
+        table.add_row(name, *(_machine_cell(cells.get(column)) for column in COLUMNS))
     return table
 
 
-def _cell(value: Value | None) -> str:
+def _machine_cell(value: Value | None) -> str:
     if value is None:
         return ""
     return f"{value.value} [dim]←[/]" if value.source == DERIVED else value.value

@@ -12,7 +12,7 @@ from config.validate import SITES, Problem, check
 from ops.console import USAGE, console, errors, fail
 
 
-def validate(
+def validate_sites(
     site: Annotated[str | None, typer.Argument(help="Name of a site: a file in config/sites.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every site, and every stack file.")] = False,
     deployed: Annotated[
@@ -23,8 +23,8 @@ def validate(
 ) -> None:
     """Tell every mistake of a site file at once, without touching anything."""
     if not site and not everything:
-        fail("which site? Name one, or say --all. Sites: " + ", ".join(known()), USAGE)
-    names = known() if everything else [site or ""]
+        fail("which site? Name one, or say --all. Sites: " + ", ".join(site_names()), USAGE)
+    names = site_names() if everything else [site or ""]
     try:
         export = read_export(deployed.read()) if deployed else {}
     except ValueError as error:
@@ -53,6 +53,6 @@ def validate(
         console.print(f"[green]✓[/] {', '.join(names)}: no mistakes")
 
 
-def known() -> list[str]:
+def site_names() -> list[str]:
     """Names of the sites."""
     return sorted(path.stem for path in SITES.glob("*.yaml"))

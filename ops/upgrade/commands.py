@@ -11,7 +11,7 @@ from ops import audit_log
 from ops.checks import api_outage
 from ops.clients.kubernetes import MOVE_SECONDS, Kube, Object
 from ops.console import REFUSED, USAGE, console, errors, fail
-from ops.credentials.guard import no_rotation
+from ops.credentials.guard import require_no_rotation
 from ops.engine.engine import PARALLEL, Engine, State
 from ops.engine.pending_operations import settle
 from ops.engine.stack import STATE
@@ -182,7 +182,7 @@ def apply(
         fail("--force belongs to --os: K3s is upgraded without ending anybody's work", USAGE)
     with engine.alone() as lock:
         settle(engine)
-        no_rotation(engine.stack)
+        require_no_rotation(engine.stack)
         kube = _cluster(engine)
         if packages:
             wish = os_upgrade.Wish(

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from ops.backup.metadata import BackupError
-from ops.backup.transfer import KEYS, store_of
+from ops.backup.transfer import ACCESS_SECRETS, open_store
 from ops.checks.doctor.finding import Finding, fault, ok, unknown
 from ops.engine.stack import Stack
 
@@ -12,13 +12,13 @@ def bucket(stack: Stack) -> Iterator[Finding]:
     """The bucket can be reached from here, and its key may list, write, read and delete."""
     if stack.site.platform.backup.s3 is None:
         return
-    missing = [name for name in KEYS if stack.known_secret(name) is None]
+    missing = [name for name in ACCESS_SECRETS if stack.known_secret(name) is None]
     if missing:
         remedy = "; ".join(f"./lyceum secrets set {stack.site.name} {name}" for name in missing)
         yield unknown("bucket", f"{' and '.join(missing)} not given yet", remedy)
         return
     try:
-        store = store_of(stack)
+        store = open_store(stack)
         if store:
             store.probe()
             yield ok("bucket", f"{store.location()} can be listed, written, read and deleted from here")

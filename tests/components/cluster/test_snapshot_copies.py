@@ -11,7 +11,7 @@ import pytest
 
 from components.cluster import snapshot_copies
 from config.backup_keys import fingerprint
-from ops.backup.metadata import listed, verify
+from ops.backup.metadata import local_backups, verify_backup
 
 HOUR = 3600
 NOW = 1_800_000_000
@@ -115,8 +115,8 @@ def test_a_copy_is_a_backup_that_restore_takes(servers: Servers) -> None:
     """The operators restore from it when every server is lost."""
     servers.take("one", 0)
     servers.run()
-    [copy] = listed(servers.home)
-    note = verify(copy, SEED, "campus")
+    [copy] = local_backups(servers.home)
+    note = verify_backup(copy, SEED, "campus")
 
     assert copy.name == "campus-20270115T080000Z.db"
     assert (note.server, note.taken, note.version, note.nodes) == (
@@ -173,12 +173,12 @@ def test_what_is_not_whole_is_not_kept(servers: Servers, mistake: str, told: str
 def test_a_copy_that_the_disk_damaged_is_told_and_fetched_anew(servers: Servers) -> None:
     servers.take("one", 0)
     servers.run()
-    [copy] = listed(servers.home)
+    [copy] = local_backups(servers.home)
     copy.write_bytes(copy.read_bytes().replace(b"one", b"two"))
 
     assert servers.run() == 0
     assert f"{copy.name} was damaged" in " ".join(servers.status["told"])
-    assert verify(copy, SEED, "campus").server == "server-1"
+    assert verify_backup(copy, SEED, "campus").server == "server-1"
 
 
 def test_what_an_interrupted_run_left_goes(servers: Servers) -> None:

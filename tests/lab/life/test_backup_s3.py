@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from ops.backup.inventory import FILES
+from ops.backup.inventory import SNAPSHOT_FILES_PATH
 from tests.lab.life import canary
 from tests.support import sentinels
 from tests.support.project import Project
@@ -75,7 +75,7 @@ def newest_places(campus: Project) -> list[str]:
 
 def in_s3(campus: Project) -> list[str]:
     """Names of K3s's snapshots in S3, as the cluster knows them."""
-    items = json.loads(campus.kubectl("get", "--raw", FILES))["items"]
+    items = json.loads(campus.kubectl("get", "--raw", SNAPSHOT_FILES_PATH))["items"]
     return [item["spec"]["snapshotName"] for item in items if item["spec"]["nodeName"] == "s3"]
 
 

@@ -1,37 +1,34 @@
 """Which snapshot lies where, and what is worrying about it."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ops.backup.inventory import (
-    Failure,
-    Snapshot,
-    age,
-    failures,
-    here,
-    in_store,
-    longest_gap,
-    merged,
-    on_servers,
-    surplus,
-    taken_at,
-    worries,
+    FailedUpload,
+    SnapshotEntry,
+    StoredObject,
+    failed_uploads,
+    format_age,
+    local_snapshots,
+    longest_interval,
+    merge_entries,
+    server_snapshots,
+    snapshot_time,
+    snapshot_warnings,
+    stored_snapshots,
+    surplus_snapshots,
 )
-from ops.backup.metadata import Note, write_note
+from ops.backup.metadata import SnapshotMetadata, write_metadata
 
 HOUR = 3600
 NOW = 1_800_000_000.0
 EVERY_SIX_HOURS = "0 */6 * * *"
 
 
-@dataclass
-class Stored:
-    name: str
-    size: int = 1
-    changed: float = NOW
+def stored(name: str) -> StoredObject:
+    return StoredObject(name, 1, NOW)
 
 
 def file_object(name: str, node: str, error: str = "") -> dict[str, Any]:
@@ -41,24 +38,28 @@ def file_object(name: str, node: str, error: str = "") -> dict[str, Any]:
     return {"spec": {"snapshotName": name, "nodeName": node}, "status": status}
 
 
-def in_s3(*hours: float) -> list[Snapshot]:
-    return in_store(Stored(f"etcd-snapshot-server-1-{int(NOW - hour * HOUR)}") for hour in hours)
+def in_s3(*hours: float) -> list[SnapshotEntry]:
+    return stored_snapshots(stored(f"etcd-snapshot-server-1-{int(NOW - hour * HOUR)}") for hour in hours)
 
 
 def test_the_time_of_a_snapshot_is_in_its_name() -> None:
     """An upload that comes late, or a copy, says nothing about when it was taken."""
-    assert taken_at("etcd-snapshot-server-1-1795328801", 5) == 1795328801
-    assert taken_at("by-hand", 5) == 5
-    assert taken_at("release-2026", 5) == 5
+    assert snapshot_time("etcd-snapshot-server-1-1795328801", 5) == 1795328801
+    assert snapshot_time("by-hand", 5) == 5
+    assert snapshot_time("release-2026", 5) == 5
 
 
 def test_a_snapshot_in_three_places_is_one_line(tmp_path: Path) -> None:
     name = f"lyceum-server-1-{int(NOW)}"
     file = tmp_path / "a.db"
     file.write_bytes(b"x")
-    note = Note("arena", "dev", "2027-01-15T08:00:05Z", "server-1", "v1", 5, "", "", "", name)
-    write_note(file, note)
-    found = merged(on_servers([file_object(name, "server-1")]), here({file: note}), in_store([Stored(name)]))
+    note = SnapshotMetadata("arena", "dev", "2027-01-15T08:00:05Z", "server-1", "v1", 5, "", "", "", name)
+    write_metadata(file, note)
+    found = merge_entries(
+        server_snapshots([file_object(name, "server-1")]),
+        local_snapshots({file: note}),
+        stored_snapshots([stored(name)]),
+    )
 
     assert [(one.name, one.places) for one in found] == [(name, ("server-1", "here", "S3"))]
 
@@ -67,29 +68,31 @@ def test_of_what_k3s_reports_only_servers_files_are_listed() -> None:
     """The store is asked itself: what the cluster remembers of it may be old."""
     items = [file_object("a", "server-1"), file_object("b", "s3"), file_object("c", "server-2", "disk full")]
 
-    assert [one.name for one in on_servers(items)] == ["a"]
+    assert [one.name for one in server_snapshots(items)] == ["a"]
 
 
 def test_a_failed_upload_is_told_with_k3ss_reason() -> None:
-    failed = failures([file_object("a", "s3", "bucket x does not exist"), file_object("b", "s3")])
-    told = worries(in_s3(24), failed, EVERY_SIX_HOURS, failed[0].when + HOUR, "prod")
+    failed = failed_uploads([file_object("a", "s3", "bucket x does not exist"), file_object("b", "s3")])
+    told = snapshot_warnings(in_s3(24), failed, EVERY_SIX_HOURS, failed[0].time + HOUR, "prod")
 
     assert any("the last upload to S3 failed 60 min ago (a): bucket x does not exist" in line for line in told)
 
 
 def test_a_failure_before_the_newest_snapshot_is_history() -> None:
-    old = [Failure(NOW - 5 * HOUR, "a", "gone")]
+    old = [FailedUpload(NOW - 5 * HOUR, "a", "gone")]
 
-    assert worries(in_s3(1), old, EVERY_SIX_HOURS, NOW, "prod") == []
+    assert snapshot_warnings(in_s3(1), old, EVERY_SIX_HOURS, NOW, "prod") == []
 
 
 def test_an_empty_store_is_told_with_the_command() -> None:
-    assert worries([], [], EVERY_SIX_HOURS, NOW, "prod") == ["no snapshot lies in S3 yet: ./lyceum backup now prod"]
+    assert snapshot_warnings([], [], EVERY_SIX_HOURS, NOW, "prod") == [
+        "no snapshot lies in S3 yet: ./lyceum backup now prod"
+    ]
 
 
 def test_a_snapshot_that_is_older_than_the_schedule_allows_is_told() -> None:
-    assert worries(in_s3(6.9), [], EVERY_SIX_HOURS, NOW, "prod") == []
-    [line] = worries(in_s3(30, 8), [], EVERY_SIX_HOURS, NOW, "prod")
+    assert snapshot_warnings(in_s3(6.9), [], EVERY_SIX_HOURS, NOW, "prod") == []
+    [line] = snapshot_warnings(in_s3(30, 8), [], EVERY_SIX_HOURS, NOW, "prod")
 
     assert "the newest snapshot in S3 is 8 h old" in line
 
@@ -112,21 +115,21 @@ def test_a_snapshot_that_is_older_than_the_schedule_allows_is_told() -> None:
 )
 def test_the_longest_gap_of_a_schedule(schedule: str, hours: float) -> None:
     """Written in words it cannot be read, and the longest that is looked at is taken: late, but never a false alarm."""
-    assert longest_gap(schedule) == hours * HOUR
+    assert longest_interval(schedule) == hours * HOUR
 
 
 def test_the_newest_of_each_server_and_kind_are_kept() -> None:
     """K3s prunes nothing whose settings came out of a Secret; its own count would be over all servers together."""
     kinds = ("etcd-snapshot-server-1", "etcd-snapshot-server-2", "lyceum-server-1")
-    stored = [Stored(f"{kind}-{1_700_000_000 + number}") for kind in kinds for number in range(4)]
+    objects = [stored(f"{kind}-{1_700_000_000 + number}") for kind in kinds for number in range(4)]
 
-    gone = surplus(stored, 3)
+    gone = surplus_snapshots(objects, 3)
     assert sorted(gone) == sorted(f"{kind}-1700000000" for kind in kinds)
-    assert surplus(stored, 4) == []
+    assert surplus_snapshots(objects, 4) == []
 
 
 @pytest.mark.parametrize(
     ("seconds", "words"), [(30, "0 min"), (3600, "60 min"), (8 * HOUR, "8 h"), (72 * HOUR, "3 days"), (-5, "0 min")]
 )
 def test_ages_are_told_as_people_say_them(seconds: float, words: str) -> None:
-    assert age(seconds) == words
+    assert format_age(seconds) == words

@@ -5,23 +5,23 @@ import json
 import pytest
 
 from config.backup_keys import fingerprint
-from ops.backup.key_escrow import EscrowError, read, seal, seal_state, unseal, unseal_state
+from ops.backup.key_escrow import EscrowError, read_escrow, seal_seed, seal_state, unseal_seed, unseal_state
 
 SEED, PASSPHRASE = "5eed" * 16, "correct horse battery"
-SEALED = seal(SEED, "arena", "2026-01-01T00:00:00Z", PASSPHRASE)
+SEALED = seal_seed(SEED, "arena", "2026-01-01T00:00:00Z", PASSPHRASE)
 
 
 def test_the_passphrase_gives_the_seed_back() -> None:
-    assert unseal(SEALED, PASSPHRASE) == SEED
+    assert unseal_seed(SEALED, PASSPHRASE) == SEED
 
 
 def test_another_passphrase_does_not() -> None:
     with pytest.raises(EscrowError, match="the passphrase does not open the escrow of arena"):
-        unseal(SEALED, "wrong horse battery")
+        unseal_seed(SEALED, "wrong horse battery")
 
 
 def test_without_it_the_escrow_tells_whose_seed_it_holds_and_not_which() -> None:
-    told = read(SEALED)
+    told = read_escrow(SEALED)
 
     assert (told.site, told.made, told.seed) == ("arena", "2026-01-01T00:00:00Z", fingerprint(SEED))
     assert SEED not in SEALED.decode()
@@ -29,7 +29,7 @@ def test_without_it_the_escrow_tells_whose_seed_it_holds_and_not_which() -> None
 
 
 def test_two_escrows_of_one_seed_have_nothing_in_common_that_helps() -> None:
-    again = json.loads(seal(SEED, "arena", "2026-01-01T00:00:00Z", PASSPHRASE))
+    again = json.loads(seal_seed(SEED, "arena", "2026-01-01T00:00:00Z", PASSPHRASE))
 
     assert again["salt"] != json.loads(SEALED)["salt"]
     assert again["sealed"] != json.loads(SEALED)["sealed"]
@@ -39,13 +39,13 @@ def test_two_escrows_of_one_seed_have_nothing_in_common_that_helps() -> None:
 def test_what_it_says_cannot_be_changed_unseen(part: str) -> None:
     changed = json.loads(SEALED) | {part: "something else"}
     with pytest.raises(EscrowError, match="or somebody changed it"):
-        unseal(json.dumps(changed).encode(), PASSPHRASE)
+        unseal_seed(json.dumps(changed).encode(), PASSPHRASE)
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"sealed": "AA=="}'])
 def test_what_is_no_escrow_is_told(content: bytes) -> None:
     with pytest.raises(EscrowError, match=r"that is (no|an) escrow of"):
-        read(content)
+        read_escrow(content)
 
 
 def test_the_engines_state_opens_with_the_seed_of_its_site() -> None:

@@ -9,8 +9,18 @@ import pytest
 from config.backup_keys import fingerprint
 from config.key_derivation import token_hash
 from config.tokens import Kind, token
-from ops.backup.metadata import BackupError, Note, choose, listed, note_path, prune, token_in, verify, write_note
-from ops.backup.restore import still_old
+from ops.backup.metadata import (
+    BackupError,
+    SnapshotMetadata,
+    find_local_backup,
+    find_token_hash,
+    local_backups,
+    metadata_path,
+    prune_backups,
+    verify_backup,
+    write_metadata,
+)
+from ops.backup.restore import servers_to_replace
 
 SEED, OTHER = "5eed" * 16, "0ddd" * 16
 
@@ -20,20 +30,21 @@ def snapshot(directory: Path, name: str = "a.db", *, seed: str = SEED, site: str
     file = directory / name
     file.write_bytes(database + hashlib.sha256(database).digest())
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    write_note(
-        file, Note(site, "dev", "2026-01-01T00:00:00Z", "server-1", "v1.36.4+k3s1", 5, digest, fingerprint(seed))
+    write_metadata(
+        file,
+        SnapshotMetadata(site, "dev", "2026-01-01T00:00:00Z", "server-1", "v1.36.4+k3s1", 5, digest, fingerprint(seed)),
     )
     return file
 
 
 def refusal(file: Path, seed: str = SEED, site: str = "campus") -> str:
     with pytest.raises(BackupError) as error:
-        verify(file, seed, site)
+        verify_backup(file, seed, site)
     return str(error.value)
 
 
 def test_a_backup_of_this_site_and_seed_is_good(tmp_path: Path) -> None:
-    assert verify(snapshot(tmp_path), SEED, "campus").server == "server-1"
+    assert verify_backup(snapshot(tmp_path), SEED, "campus").server == "server-1"
 
 
 def test_another_seed_is_told_up_front(tmp_path: Path) -> None:
@@ -49,13 +60,17 @@ def keys(*generations: int) -> bytes:
 @pytest.mark.parametrize("generation", [1, 2, 7])
 def test_a_snapshot_itself_tells_which_token_opens_it(generation: int) -> None:
     """A copy that K3s made on its own, or the operators' machine, has no note that says so."""
-    assert token_in(keys(generation), SEED) == token_hash(token(SEED, Kind.SERVER, generation))
-    assert token_in(keys(generation), OTHER) == ""
+    assert find_token_hash(keys(generation), SEED) == token_hash(token(SEED, Kind.SERVER, generation))
+    assert find_token_hash(keys(generation), OTHER) == ""
 
 
 def test_what_a_rotation_has_left_in_a_snapshot_does_not_count() -> None:
     """What was deleted stays until etcd compacts, and in its pages until they are used again."""
-    assert token_in(keys(2, 1), SEED) == token_in(keys(1, 2), SEED) == token_hash(token(SEED, Kind.SERVER, 2))
+    assert (
+        find_token_hash(keys(2, 1), SEED)
+        == find_token_hash(keys(1, 2), SEED)
+        == token_hash(token(SEED, Kind.SERVER, 2))
+    )
 
 
 def test_a_fingerprint_does_not_give_the_seed_away() -> None:
@@ -81,38 +96,38 @@ def test_a_file_that_was_cut_before_its_note_was_written_is_refused(tmp_path: Pa
     file = snapshot(tmp_path)
     file.write_bytes(file.read_bytes()[:-600])
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    write_note(file, Note("campus", "dev", "t", "s", "v", 1, digest, fingerprint(SEED)))
+    write_metadata(file, SnapshotMetadata("campus", "dev", "t", "s", "v", 1, digest, fingerprint(SEED)))
 
     assert "no etcd snapshot, or was cut short" in refusal(file)
 
 
 def test_a_snapshot_without_a_note_is_no_backup(tmp_path: Path) -> None:
     file = snapshot(tmp_path)
-    note_path(file).unlink()
+    metadata_path(file).unlink()
 
     assert "has no note" in refusal(file)
-    assert listed(tmp_path) == []
+    assert local_backups(tmp_path) == []
 
 
 def test_the_latest_is_the_newest_name(tmp_path: Path) -> None:
     snapshot(tmp_path, "campus-20260101T000000Z.db")
     newest = snapshot(tmp_path, "campus-20260102T000000Z.db")
 
-    assert choose(tmp_path, "latest") == newest
-    assert choose(tmp_path, "campus-20260102T000000Z") == newest
+    assert find_local_backup(tmp_path, "latest") == newest
+    assert find_local_backup(tmp_path, "campus-20260102T000000Z") == newest
 
 
 def test_a_missing_backup_names_those_that_are_there(tmp_path: Path) -> None:
     snapshot(tmp_path)
     with pytest.raises(BackupError, match=r"there: a\.db"):
-        choose(tmp_path, "b")
+        find_local_backup(tmp_path, "b")
 
 
 def test_the_newest_five_are_kept(tmp_path: Path) -> None:
     """R31."""
     for number in range(7):
         snapshot(tmp_path, f"{number}.db")
-    prune(tmp_path, 5)
+    prune_backups(tmp_path, 5)
 
     assert sorted(path.name for path in tmp_path.glob("*.db")) == ["2.db", "3.db", "4.db", "5.db", "6.db"]
     assert len(list(tmp_path.glob("*.json"))) == 5, "notes go with their snapshots"
@@ -123,13 +138,13 @@ BEGUN = {"operation": "restore", "host_keys": {"server-1": "old-1", "server-2": 
 
 
 def test_a_restore_begins_with_all_servers() -> None:
-    assert still_old([], SERVERS, {"server-1": "old-1"}) == SERVERS
+    assert servers_to_replace([], SERVERS, {"server-1": "old-1"}) == SERVERS
 
 
 def test_an_interrupted_restore_leaves_new_servers_alone() -> None:
     """Making a restored server anew a second time would lose what it restored."""
-    assert still_old([BEGUN], SERVERS, {"server-1": "new", "server-2": "old-2"}) == ["server-2"]
+    assert servers_to_replace([BEGUN], SERVERS, {"server-1": "new", "server-2": "old-2"}) == ["server-2"]
 
 
 def test_a_restore_that_ended_says_nothing_about_the_next() -> None:
-    assert still_old([BEGUN, {"operation": "restored"}], SERVERS, {"server-1": "new"}) == SERVERS
+    assert servers_to_replace([BEGUN, {"operation": "restored"}], SERVERS, {"server-1": "new"}) == SERVERS

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from ops.backup.inventory import Snapshot, merged
+from ops.backup.inventory import SnapshotEntry, merge_entries
 from ops.backup.metadata import BackupError
-from ops.backup.pull import chosen
-from ops.backup.replicas import Copies, judged, snapshots, told
+from ops.backup.pull import find_replica
+from ops.backup.replicas import ReplicaStatus, assess_replicas, describe_replicas, replica_snapshots
 from ops.checks.status import LayerState, NodeState, Report
 
 NOW = calendar.timegm((2026, 1, 2, 12, 0, 0))
@@ -27,16 +27,16 @@ def answer(**changes: Any) -> dict[str, Any]:
 
 
 def test_copies_that_are_looked_after_are_good() -> None:
-    found = judged("ops-1", "active", answer(), "0 */6 * * *", NOW)
+    found = assess_replicas("ops-1", "active", answer(), "0 */6 * * *", NOW)
 
     assert (found.problem, found.newest) == ("", "2026-01-02T06:00:00Z")
-    assert told(found) == "ops-1: 1, the newest of 2026-01-02T06:00:00Z"
+    assert describe_replicas(found) == "ops-1: 1, the newest of 2026-01-02T06:00:00Z"
 
 
 def test_a_machine_that_was_just_made_has_no_problem_yet() -> None:
-    found = judged("ops-1", "active", None, "0 */6 * * *", NOW)
+    found = assess_replicas("ops-1", "active", None, "0 */6 * * *", NOW)
 
-    assert (found.problem, told(found)) == ("", "ops-1: none yet")
+    assert (found.problem, describe_replicas(found)) == ("", "ops-1: none yet")
 
 
 @pytest.mark.parametrize(
@@ -59,24 +59,26 @@ def test_a_machine_that_was_just_made_has_no_problem_yet() -> None:
     ],
 )
 def test_copies_that_nobody_may_rely_on_say_why(timer: str, status: dict[str, Any] | None, problem: str) -> None:
-    found = judged("ops-1", timer, status, "0 */6 * * *", NOW)
+    found = assess_replicas("ops-1", timer, status, "0 */6 * * *", NOW)
 
     assert found.problem.startswith(problem)
-    assert told(found).startswith(f"ops-1: {problem}")
+    assert describe_replicas(found).startswith(f"ops-1: {problem}")
 
 
 def test_a_server_that_was_silent_is_told_though_the_copies_are_good() -> None:
-    found = judged("ops-1", "active", answer(told=["server-2: Host key verification failed."]), "0 */6 * * *", NOW)
+    found = assess_replicas(
+        "ops-1", "active", answer(told=["server-2: Host key verification failed."]), "0 */6 * * *", NOW
+    )
 
     assert found.problem == ""
-    assert told(found).endswith("; server-2: Host key verification failed.")
+    assert describe_replicas(found).endswith("; server-2: Host key verification failed.")
 
 
 @pytest.mark.parametrize(("problem", "healthy"), [("", True), ("its timer is off", False)])
 def test_a_campus_whose_copies_fail_is_not_healthy(problem: str, *, healthy: bool) -> None:
     node = NodeState("server-1", "control-plane", ready=True, version="v1", gpus="")
     layer = LayerState("rook-ceph", "rook-ceph", "deployed", ready=True, waiting="")
-    copies = [Copies("ops-1", problem)]
+    copies = [ReplicaStatus("ops-1", problem)]
     report = Report(
         "campus", "alpha", True, "https://api", "10.0.0.1", [node], [layer], tokens="", backups=[], copies=copies
     )
@@ -86,23 +88,23 @@ def test_a_campus_whose_copies_fail_is_not_healthy(problem: str, *, healthy: boo
 
 def test_the_newest_copy_of_all_machines_is_the_latest() -> None:
     older = COPY | {"file": "campus-1.db", "taken": "2026-01-01T06:00:00Z"}
-    found = [Copies("ops-1", "", files=(older,)), Copies("ops-2", "", files=(COPY,))]
+    found = [ReplicaStatus("ops-1", "", files=(older,)), ReplicaStatus("ops-2", "", files=(COPY,))]
 
-    assert chosen(found, "latest") == ("ops-2", COPY)
-    assert chosen(found, "campus-1.db") == ("ops-1", older)
+    assert find_replica(found, "latest") == ("ops-2", COPY)
+    assert find_replica(found, "campus-1.db") == ("ops-1", older)
 
 
 def test_a_copy_that_is_nowhere_is_told_with_what_there_is_and_why() -> None:
-    found = [Copies("ops-1", "no answer in time"), Copies("ops-2", "", files=(COPY,))]
+    found = [ReplicaStatus("ops-1", "no answer in time"), ReplicaStatus("ops-2", "", files=(COPY,))]
 
     with pytest.raises(
         BackupError, match=r"no operators' machine has a copy `x`; there: campus-2.*; ops-1: no answer in"
     ):
-        chosen(found, "x")
+        find_replica(found, "x")
 
 
 def test_a_copy_and_its_original_are_one_snapshot_in_two_places() -> None:
-    original = Snapshot("etcd-1", float(NOW), 7, ("server-1",))
-    [one] = merged([original], snapshots([Copies("ops-1", "", files=(COPY,))]))
+    original = SnapshotEntry("etcd-1", float(NOW), 7, ("server-1",))
+    [one] = merge_entries([original], replica_snapshots([ReplicaStatus("ops-1", "", files=(COPY,))]))
 
     assert one.places == ("server-1", "ops-1")

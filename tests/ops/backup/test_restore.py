@@ -12,10 +12,19 @@ from config.backup_keys import fingerprint
 from config.key_derivation import token_hash
 from config.tokens import Generations, Kind, token
 from ops.backup import passphrase, restore
-from ops.backup.key_escrow import OBJECT, seal
-from ops.backup.metadata import BackupError, Note, generation, listed, read_note, verify, write_note
-from ops.backup.restore import _chosen, _seed, _take_up, forget_departed
-from ops.backup.s3 import Store, Stored
+from ops.backup.inventory import StoredObject
+from ops.backup.key_escrow import ESCROW_OBJECT, seal_seed
+from ops.backup.metadata import (
+    BackupError,
+    SnapshotMetadata,
+    local_backups,
+    read_metadata,
+    token_generation,
+    verify_backup,
+    write_metadata,
+)
+from ops.backup.restore import _activate_generation, _find_backup, _find_seed, remove_departed_nodes
+from ops.backup.s3 import ObjectStore
 from ops.clients.kubernetes import Kube
 from ops.engine.lost import without_machines
 from ops.engine.stack import Stack
@@ -44,16 +53,16 @@ class Bucket:
     objects: dict[str, bytes] = field(default_factory=dict)
     token: str = token_of(SEED)
 
-    def snapshots(self) -> list[Stored]:
-        return [Stored(name, len(data), T0) for name, data in self.kept.items()]
+    def list_snapshots(self) -> list[StoredObject]:
+        return [StoredObject(name, len(data), T0) for name, data in self.kept.items()]
 
-    def fetch(self, name: str, target: Path) -> None:
+    def download_snapshot(self, name: str, target: Path) -> None:
         target.write_bytes(self.kept[name])
 
-    def said(self, name: str) -> dict[str, str]:
+    def snapshot_metadata(self, name: str) -> dict[str, str]:
         return {"token-hash": self.token, "node-name": "server-2"}
 
-    def read(self, name: str) -> bytes | None:
+    def read_object(self, name: str) -> bytes | None:
         return self.objects.get(name)
 
     def location(self, name: str = "") -> str:
@@ -76,20 +85,22 @@ class OneStack:
 
 
 def chosen(bucket: Bucket | None, home: Path, source: str = "latest") -> Path:
-    return _chosen(cast(Stack, OneStack()), cast(Store, bucket) if bucket else None, home, source)
+    return _find_backup(cast(Stack, OneStack()), cast(ObjectStore, bucket) if bucket else None, home, source)
 
 
 def seed_of(bucket: Bucket | None, stack: OneStack, escrow: str = "", file: Path | None = None) -> tuple[str, bool]:
-    return _seed(cast(Stack, stack), cast(Store, bucket) if bucket else None, escrow, file)
+    return _find_seed(cast(Stack, stack), cast(ObjectStore, bucket) if bucket else None, escrow, file)
 
 
 def kept_here(home: Path, taken: str, name: str) -> Path:
     file = home / f"{SITE}-{name}.db"
     file.write_bytes(content())
     digest = sha256(file.read_bytes()).hexdigest()
-    write_note(
+    write_metadata(
         file,
-        Note(SITE, "prod", taken, "server-1", "v1", 5, digest, fingerprint(SEED), token_of(SEED), f"lyceum-{name}"),
+        SnapshotMetadata(
+            SITE, "prod", taken, "server-1", "v1", 5, digest, fingerprint(SEED), token_of(SEED), f"lyceum-{name}"
+        ),
     )
     return file
 
@@ -103,14 +114,14 @@ def test_the_newest_is_taken_wherever_it_lies(tmp_path: Path) -> None:
 
     assert chosen(in_bucket(T0 - DAY), tmp_path) == local
     newer = chosen(in_bucket(T0 - DAY, T0 + DAY), tmp_path)
-    assert read_note(newer).snapshot == f"etcd-snapshot-server-2-{T0 + DAY}"
+    assert read_metadata(newer).snapshot == f"etcd-snapshot-server-2-{T0 + DAY}"
 
 
 def test_what_is_in_the_store_alone_is_brought_with_what_k3s_says_of_it(tmp_path: Path) -> None:
     file = chosen(in_bucket(T0), tmp_path)
 
-    assert listed(tmp_path) == [file]
-    note = verify(file, SEED, SITE)
+    assert local_backups(tmp_path) == [file]
+    note = verify_backup(file, SEED, SITE)
     assert (note.server, note.taken, note.snapshot) == (
         "server-2",
         "2027-01-15T08:00:00Z",
@@ -123,7 +134,7 @@ def test_a_snapshot_of_another_token_is_refused_by_k3ss_own_hash(tmp_path: Path)
     bucket.token = token_of(OTHER)
 
     with pytest.raises(BackupError, match="token missing: snapshot unusable"):
-        verify(chosen(bucket, tmp_path), SEED, SITE)
+        verify_backup(chosen(bucket, tmp_path), SEED, SITE)
 
 
 @pytest.mark.parametrize("number", [1, 2, 30])
@@ -131,7 +142,7 @@ def test_the_generation_of_the_token_is_found_by_its_hash(tmp_path: Path, number
     bucket = in_bucket(T0)
     bucket.token = token_of(SEED, number)
 
-    assert generation(verify(chosen(bucket, tmp_path), SEED, SITE), SEED) == number
+    assert token_generation(verify_backup(chosen(bucket, tmp_path), SEED, SITE), SEED) == number
 
 
 @dataclass
@@ -160,7 +171,7 @@ class Rotated:
 def test_the_token_that_opens_the_snapshot_is_in_use_again(before: Generations, found: int, after: Generations) -> None:
     """No generation is ever given twice, and a rotation that the restore undoes is over."""
     stack = Rotated(before)
-    _take_up(cast(Stack, stack), found)
+    _activate_generation(cast(Stack, stack), found)
 
     assert stack.generations == after
 
@@ -169,7 +180,7 @@ def test_one_that_was_cut_on_its_way_to_the_store_is_refused(tmp_path: Path) -> 
     bucket = Bucket({f"etcd-snapshot-server-2-{T0}": content()[:-40]})
 
     with pytest.raises(BackupError, match="cut short"):
-        verify(chosen(bucket, tmp_path), SEED, SITE)
+        verify_backup(chosen(bucket, tmp_path), SEED, SITE)
 
 
 def test_a_name_that_the_store_has_not_is_told_with_those_it_has(tmp_path: Path) -> None:
@@ -192,14 +203,14 @@ def test_the_seed_at_hand_is_taken_first() -> None:
 
 
 def test_a_lost_seed_comes_out_of_its_escrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sealed = seal(SEED, SITE, "2027-01-01T00:00:00Z", "correct horse battery")
+    sealed = seal_seed(SEED, SITE, "2027-01-01T00:00:00Z", "correct horse battery")
     (tmp_path / "escrow.json").write_bytes(sealed)
     (tmp_path / "words").write_text("correct horse battery\n")
-    bucket = Bucket(objects={OBJECT: sealed})
+    bucket = Bucket(objects={ESCROW_OBJECT: sealed})
 
     assert seed_of(bucket, OneStack(), file=tmp_path / "words") == (SEED, True)
     assert seed_of(None, OneStack(), str(tmp_path / "escrow.json"), tmp_path / "words") == (SEED, True)
-    monkeypatch.setenv(passphrase.VARIABLE, "correct horse battery")
+    monkeypatch.setenv(passphrase.ENVIRONMENT_VARIABLE, "correct horse battery")
     assert seed_of(bucket, OneStack(OTHER), "s3") == (SEED, True), "asked for by name it goes before the one at hand"
 
 
@@ -240,7 +251,7 @@ def test_machines_that_left_after_the_snapshot_are_forgotten_again(monkeypatch: 
     """The snapshot brings their Nodes back, with nobody to keep them, and with the OSDs that were handed over."""
     monkeypatch.setattr("time.sleep", lambda _: None)
     kube = FakeKube([node("gpu-1"), node("gpu-9", ready=False)], osds=[osd(1, "gpu-1"), osd(2, "gpu-9")])
-    forget_departed(cast("Kube", kube), {"gpu-1"})
+    remove_departed_nodes(cast("Kube", kube), {"gpu-1"})
 
     assert kube.log == ["delete gpu-9", "delete gpu-9.node-password.k3s", "delete rook-ceph-osd-2"]
 
@@ -248,9 +259,9 @@ def test_machines_that_left_after_the_snapshot_are_forgotten_again(monkeypatch: 
 def test_a_machine_that_is_alive_is_left_alone_though_it_is_none_of_ours(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(restore, "SILENT_SECONDS", 0)
+    monkeypatch.setattr(restore, "NOT_READY_SECONDS", 0)
     kube = FakeKube([node("gpu-1"), node("laptop")])
-    forget_departed(cast("Kube", kube), {"gpu-1"})
+    remove_departed_nodes(cast("Kube", kube), {"gpu-1"})
 
     assert kube.log == []
     assert "laptop may be alive" in capsys.readouterr().out

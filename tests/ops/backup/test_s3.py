@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from config.services import S3
-from ops.backup.s3 import Store, StoreError, explain
+from ops.backup.s3 import ObjectStore, StoreError, explain_error
 from tests.support.store import Served, served
 
 
@@ -19,10 +19,10 @@ def _served_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield found
 
 
-def store(of: Served, site: str = "arena", **changes: Any) -> Store:
+def store(of: Served, site: str = "arena", **changes: Any) -> ObjectStore:
     keys = {"access_key": of.access_key, "secret_key": of.secret_key}
     given = {name: str(changes.pop(name, value)) for name, value in keys.items()}
-    return Store(of.settings.model_copy(update=changes), site, given["access_key"], given["secret_key"])
+    return ObjectStore(of.settings.model_copy(update=changes), site, given["access_key"], given["secret_key"])
 
 
 def refusal(of: Served, **changes: Any) -> str:
@@ -36,8 +36,8 @@ def test_a_good_store_is_proven_and_nothing_is_left(served_store: Served) -> Non
     good = store(served_store)
     good.probe()
 
-    assert good.read("probe") is None
-    assert good.snapshots() == []
+    assert good.read_object("probe") is None
+    assert good.list_snapshots() == []
 
 
 def test_an_access_key_that_nobody_knows(served_store: Served) -> None:
@@ -96,23 +96,23 @@ def test_an_endpoint_where_nobody_listens(served_store: Served) -> None:
 def test_a_refusal_says_what_to_do(code: str, told: str) -> None:
     error = ClientError({"Error": {"Code": code, "Message": "please"}}, "ListObjectsV2")
 
-    assert told in explain(error, S3(endpoint="https://s3.campus.example", bucket="lyceum"), "arena")
+    assert told in explain_error(error, S3(endpoint="https://s3.campus.example", bucket="lyceum"), "arena")
 
 
 def test_snapshots_are_those_of_k3ss_folder_alone(served_store: Served, tmp_path: Path) -> None:
     ours = store(served_store, site="lists")
-    ours.write("escrow.json", b"{}")
-    ours.write("snapshots/.metadata/etcd-snapshot-1", b"{}")
-    ours.write("snapshots/etcd-snapshot-server-1-1700000000", b"etcd")
-    store(served_store, site="lists-2").write("snapshots/etcd-snapshot-server-1-1800000000", b"etcd")
+    ours.write_object("escrow.json", b"{}")
+    ours.write_object("snapshots/.metadata/etcd-snapshot-1", b"{}")
+    ours.write_object("snapshots/etcd-snapshot-server-1-1700000000", b"etcd")
+    store(served_store, site="lists-2").write_object("snapshots/etcd-snapshot-server-1-1800000000", b"etcd")
 
-    [one] = ours.snapshots()
+    [one] = ours.list_snapshots()
     assert (one.name, one.size) == ("etcd-snapshot-server-1-1700000000", 4)
-    ours.fetch(one.name, tmp_path / "here")
+    ours.download_snapshot(one.name, tmp_path / "here")
     assert (tmp_path / "here").read_bytes() == b"etcd"
     assert stat.S_IMODE((tmp_path / "here").stat().st_mode) == 0o600
-    ours.remove_snapshot(one.name)
-    assert ours.snapshots() == []
+    ours.delete_snapshot(one.name)
+    assert ours.list_snapshots() == []
 
 
 def test_what_k3s_says_about_a_snapshot_is_read(served_store: Served) -> None:
@@ -120,7 +120,7 @@ def test_what_k3s_says_about_a_snapshot_is_read(served_store: Served) -> None:
     meta = {"k3s-token-hash": "0123456789ab", "k3s-node-name": "server-1", "other": "x"}
     ours._client.put_object(Bucket="lyceum", Key="said/snapshots/one", Body=b"x", Metadata=meta)
 
-    assert ours.said("one") == {"token-hash": "0123456789ab", "node-name": "server-1"}
+    assert ours.snapshot_metadata("one") == {"token-hash": "0123456789ab", "node-name": "server-1"}
 
 
 def test_the_store_log_holds_no_key(served_store: Served) -> None:

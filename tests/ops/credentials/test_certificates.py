@@ -8,39 +8,41 @@ import yaml
 from cryptography import x509
 
 from lab.k3s import certs
-from ops.credentials.certificates import Ending, due_of, of_kubeconfig, soonest
+from ops.credentials.certificates import CertificateExpiry, due_certificates, earliest_expiry, kubeconfig_expiry
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC).timestamp()
 
 
 def test_the_certificate_that_ends_first_counts() -> None:
     text = "server/tls/a.crt Nov 22 00:00:00 2027 GMT\nagent/b.crt Dec  2 12:00:00 2026 GMT\n"
-    found = soonest(text, NOW)
+    found = earliest_expiry(text, NOW)
 
     assert found is not None
     assert (found.file, found.days) == ("agent/b.crt", 10)
 
 
 def test_a_certificate_that_has_ended_counts_below_zero() -> None:
-    found = soonest("a.crt Nov 20 00:00:00 2026 GMT\n", NOW)
+    found = earliest_expiry("a.crt Nov 20 00:00:00 2026 GMT\n", NOW)
 
     assert found is not None
     assert found.days == -2
 
 
 def test_a_machine_without_certificates_has_none() -> None:
-    assert soonest("", NOW) is None
+    assert earliest_expiry("", NOW) is None
 
 
 @pytest.mark.parametrize(("days", "due"), [(121, False), (120, False), (119, True), (0, True), (-1, True)])
 def test_what_a_start_would_renew_is_due(days: int, due: bool) -> None:
     """365 days less 246 are 119: the first day on which K3s renews."""
-    assert due_of({"server-1": Ending("a.crt", days), "gpu-1": None}) == (["server-1"] if due else [])
+    assert due_certificates({"server-1": CertificateExpiry("a.crt", days), "gpu-1": None}) == (
+        ["server-1"] if due else []
+    )
 
 
 def test_a_certificate_that_has_ended_says_since_when() -> None:
-    assert str(Ending("a.crt", -3)) == "expired 3 days ago"
-    assert str(Ending("a.crt", 3)) == "3"
+    assert str(CertificateExpiry("a.crt", -3)) == "expired 3 days ago"
+    assert str(CertificateExpiry("a.crt", 3)) == "3"
 
 
 def test_the_administrators_certificate_counts_as_well() -> None:
@@ -55,5 +57,5 @@ def test_the_administrators_certificate_counts_as_well() -> None:
     text = yaml.safe_dump({"users": [{"name": "default", "user": {"client-certificate-data": data}}]})
 
     assert x509.load_pem_x509_certificate(signed).not_valid_after_utc == now + timedelta(days=100)
-    assert of_kubeconfig(text, now.timestamp()) == Ending("client-admin.crt", 100)
-    assert of_kubeconfig("", now.timestamp()) is None
+    assert kubeconfig_expiry(text, now.timestamp()) == CertificateExpiry("client-admin.crt", 100)
+    assert kubeconfig_expiry("", now.timestamp()) is None

@@ -186,7 +186,7 @@ def _nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without backups and without a journal."""
-    for name in ("transfer.take", "transfer.directory", "audit_log.record"):
+    for name in ("transfer.take_backup", "transfer.backup_directory", "audit_log.record"):
         monkeypatch.setattr(f"ops.credentials.rotate.{name}", lambda *_: None)
 
 
@@ -209,9 +209,9 @@ def run(cluster: Cluster, stack: FakeStack, kind: Kind, lost: frozenset[str] = f
         cast("dict[str, Remote]", {one.name: one for one in living}),
         lost,
     )
-    if not rotation.under_way:
+    if not rotation.in_progress:
         rotation.start()
-    rotation.go_on()
+    rotation.resume()
     rotation.finish()
 
 

@@ -8,7 +8,7 @@ from config.hosts import Role
 from config.key_derivation import token_hash
 from config.tokens import Kind
 from ops.credentials import rotation_scripts
-from ops.credentials.rotation_plan import Seen
+from ops.credentials.rotation_plan import TokenStatus
 from tests.support.machine import Machine
 
 OLD, NEW = "0" * 64, "1" * 64
@@ -28,25 +28,25 @@ def server(tmp_path: Path) -> Machine:
     return machine
 
 
-def seen(machine: Machine, kind: Kind = Kind.SERVER, role: Role = Role.SERVER) -> Seen:
-    done = machine.run(rotation_scripts.look(role, kind))
+def seen(machine: Machine, kind: Kind = Kind.SERVER, role: Role = Role.SERVER) -> TokenStatus:
+    done = machine.run(rotation_scripts.status_script(role, kind))
     assert done.code == 0, done.told
-    return Seen.parse(done.out)
+    return TokenStatus.parse(done.out)
 
 
 def test_a_server_says_which_token_it_will_start_with_and_which_it_runs_with(server: Machine) -> None:
-    assert seen(server) == Seen(token_hash(OLD), token_hash(OLD), due=False, state="active")
+    assert seen(server) == TokenStatus(token_hash(OLD), token_hash(OLD), due=False, state="active")
 
 
 def test_after_it_was_told_a_restart_is_due(server: Machine) -> None:
-    server.run(rotation_scripts.put(Role.SERVER, Kind.SERVER, NEW))
+    server.run(rotation_scripts.write_token_script(Role.SERVER, Kind.SERVER, NEW))
 
-    assert seen(server) == Seen(token_hash(NEW), token_hash(OLD), due=True, state="active")
+    assert seen(server) == TokenStatus(token_hash(NEW), token_hash(OLD), due=True, state="active")
 
 
 def test_a_token_keeps_the_form_that_it_has(server: Machine) -> None:
     for kind in Kind:
-        assert server.run(rotation_scripts.put(Role.SERVER, kind, NEW)).code == 0
+        assert server.run(rotation_scripts.write_token_script(Role.SERVER, kind, NEW)).code == 0
 
     assert server.path(TOKEN).read_text() == f"K10ca::server:{NEW}\n"
     assert server.path(AGENT_TOKEN).read_text() == f"{NEW}\n"
@@ -54,23 +54,23 @@ def test_a_token_keeps_the_form_that_it_has(server: Machine) -> None:
 
 def test_an_agent_has_its_token_where_a_server_has_its_own(server: Machine) -> None:
     server.write(TOKEN, f"K10ca::node:{OLD}\n")
-    server.run(rotation_scripts.put(Role.WORKER, Kind.AGENT, NEW))
+    server.run(rotation_scripts.write_token_script(Role.WORKER, Kind.AGENT, NEW))
 
     assert server.path(TOKEN).read_text() == f"K10ca::node:{NEW}\n"
-    assert seen(server, Kind.AGENT, Role.WORKER) == Seen(token_hash(NEW), "-", due=True, state="inactive")
+    assert seen(server, Kind.AGENT, Role.WORKER) == TokenStatus(token_hash(NEW), "-", due=True, state="inactive")
 
 
 def test_told_twice_it_writes_nothing_and_no_restart_is_due(server: Machine) -> None:
     server.write(TOKEN, f"K10ca::server:{NEW}\n")
     before = server.files()
-    server.run(rotation_scripts.put(Role.SERVER, Kind.SERVER, NEW))
+    server.run(rotation_scripts.write_token_script(Role.SERVER, Kind.SERVER, NEW))
 
     assert server.files() == before
 
 
 def test_what_k3s_would_refuse_goes_before_it_starts_anew(server: Machine) -> None:
-    server.run(rotation_scripts.put(Role.SERVER, Kind.SERVER, NEW))
-    assert server.run(rotation_scripts.restart(Role.SERVER)).code == 0
+    server.run(rotation_scripts.write_token_script(Role.SERVER, Kind.SERVER, NEW))
+    assert server.run(rotation_scripts.restart_script(Role.SERVER)).code == 0
 
     assert server.called("systemctl restart") == ["systemctl restart k3s"]
     assert not server.path(PASSWD).exists()
@@ -79,7 +79,7 @@ def test_what_k3s_would_refuse_goes_before_it_starts_anew(server: Machine) -> No
 def test_a_server_that_is_shut_out_is_started(server: Machine) -> None:
     (server.state / "active-k3s").unlink()
     assert seen(server).state == "inactive"
-    server.run(rotation_scripts.restart(Role.SERVER))
+    server.run(rotation_scripts.restart_script(Role.SERVER))
 
     assert server.called("systemctl restart") == ["systemctl restart k3s"]
     assert not server.path(PASSWD).exists()
@@ -87,7 +87,7 @@ def test_a_server_that_is_shut_out_is_started(server: Machine) -> None:
 
 def test_where_no_restart_is_due_nothing_is_done(server: Machine) -> None:
     before = server.files()
-    assert server.run(rotation_scripts.restart(Role.SERVER)).code == 0
+    assert server.run(rotation_scripts.restart_script(Role.SERVER)).code == 0
 
     assert server.files() == before
     assert server.called("systemctl restart") == []
@@ -96,9 +96,9 @@ def test_where_no_restart_is_due_nothing_is_done(server: Machine) -> None:
 @pytest.mark.parametrize("role", [Role.SERVER, Role.WORKER])
 def test_no_token_is_printed(server: Machine, role: Role) -> None:
     for script in (
-        rotation_scripts.put(role, Kind.AGENT, NEW),
-        rotation_scripts.look(role, Kind.AGENT),
-        rotation_scripts.restart(role),
+        rotation_scripts.write_token_script(role, Kind.AGENT, NEW),
+        rotation_scripts.status_script(role, Kind.AGENT),
+        rotation_scripts.restart_script(role),
     ):
         done = server.run(script)
         assert NEW not in done.out + done.told
@@ -112,9 +112,9 @@ def test_only_k3ss_own_command_has_a_token_as_argument(server: Machine) -> None:
     )
     server.path("/usr/local/bin/k3s").chmod(0o755)
     for script in (
-        rotation_scripts.put(Role.SERVER, Kind.SERVER, NEW),
-        rotation_scripts.rotate(NEW),
-        rotation_scripts.restart(Role.SERVER),
+        rotation_scripts.write_token_script(Role.SERVER, Kind.SERVER, NEW),
+        rotation_scripts.rotate_script(NEW),
+        rotation_scripts.restart_script(Role.SERVER),
     ):
         assert server.run(script).code == 0
 

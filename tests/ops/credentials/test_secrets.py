@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from config.load import load_site
 from ops.__main__ import app
-from ops.credentials.secrets import checked
+from ops.credentials.secrets import validate_secret
 
 RUNNER = CliRunner()
 CANARY = "canary@pve!canary=0badc0de-0000-4000-8000-000000000000"
@@ -81,7 +81,7 @@ def test_list_tells_what_is_missing_and_ends_with_one(project: Path) -> None:
 )
 def test_what_is_no_such_secret_is_told_by_its_form(name: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(typer.Exit):
-        checked(name, value)
+        validate_secret(name, value)
     assert f"that is no {name}" in capsys.readouterr().err
 
 

@@ -85,7 +85,7 @@ def test_without_a_usable_gpu_nothing_is_proposed() -> None:
 def test_a_live_proxmox_is_read_as_it_is(tmp_path: Path) -> None:
     site = load_site("lab")
     with simulated(site, tmp_path) as proxmox:
-        found = inventory.read(proxmox.root())
+        found = inventory.read_inventory(proxmox.root())
     assert [host.name for host in found.hosts] == ["pve1", "pve2"]
     assert [(gpu.model, gpu.pci, gpu.iommu_group, gpu.subsystem) for gpu in found.hosts[0].gpus] == [
         ("a100-40gb", "0000:41:00.0", 41, "10de:145f"),
@@ -101,13 +101,13 @@ def test_an_unknown_card_is_told_and_left_out(tmp_path: Path) -> None:
     first, *rest = from_site(site, "test").nodes
     strange = replace(first.pci[0], device="ffff", name="Something new")
     with simulated(site, tmp_path, nodes=(replace(first, pci=(strange, *first.pci[1:])), *rest)) as proxmox:
-        found = inventory.read(proxmox.root())
+        found = inventory.read_inventory(proxmox.root())
     assert found.unknown == ("pve1: Something new at 0000:41:00.0 (10de:ffff) is no card that Lyceum knows; left out",)
 
 
 def test_a_site_from_the_simulated_proxmox_is_sound(tmp_path: Path) -> None:
     with simulated(load_site("lab"), tmp_path) as proxmox:
-        found = inventory.read(proxmox.root())
+        found = inventory.read_inventory(proxmox.root())
     answers = replace(ANSWERS, cidr=found.cidr or ANSWERS.cidr, gateway=found.gateway or ANSWERS.gateway, dns=found.dns)
     assert problems(written(propose(found.hosts, answers)), tmp_path) == []
 

@@ -14,7 +14,7 @@ from config.site import Site
 from lab.proxmox import prepare as in_the_lab
 from lab.spec import from_site
 from ops.__main__ import app
-from ops.site.prepare_proxmox import carry_out
+from ops.site.prepare_proxmox import apply_setup
 from tests.ops.simulated import simulated
 
 FORBIDDEN = {
@@ -70,14 +70,14 @@ def test_carried_out_on_a_bare_proxmox_it_gives_a_token_that_may_do_everything(s
     with simulated(site, tmp_path, pool="other", token_user="somebody@pve") as proxmox:
         for mapping in ("gpu-1", "gpu-2", "gpu-3", "gpu-4"):
             proxmox.do("DELETE", f"cluster/mapping/pci/lyceum-{mapping}")
-        token = carry_out(proxmox.root(), site, tmp_path / "unkept")
+        token = apply_setup(proxmox.root(), site, tmp_path / "unkept")
         assert token
         assert token.startswith(f"{TOKEN}=")
         api = proxmox.api(token)
         held = {path: api.send("GET", "access/permissions", {"path": path})[path] for path, _ in grants(site)}
         assert all(set(ROLES[role]) <= set(held[path]) for path, role in grants(site))
         (tmp_path / "unkept").unlink()
-        assert carry_out(proxmox.root(), site, tmp_path / "unkept") is None, (
+        assert apply_setup(proxmox.root(), site, tmp_path / "unkept") is None, (
             "a second time changes nothing and makes no second token"
         )
 
@@ -106,7 +106,7 @@ def test_a_set_up_that_is_killed_after_any_call_is_finished_by_the_next(site: Si
 
             api.send = counted  # type: ignore[method-assign, assignment]
             try:
-                token = carry_out(api, site, unkept)
+                token = apply_setup(api, site, unkept)
             except KilledError:
                 kills += 1
         assert kills > len(before_token(site)) + len(after_token(site)), "it must have been killed after every call"

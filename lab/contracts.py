@@ -164,8 +164,6 @@ class VmSpec:
     disks: tuple[Disk, ...]
     gpus: tuple[PciDevice, ...]
     agent: bool
-    custom_user_data: str
-    """Content of the `cicustom` user snippet (`#cloud-config` YAML), or empty."""
 
 
 class Hypervisor(Protocol):
@@ -188,7 +186,7 @@ class Hypervisor(Protocol):
         ...
 
     async def agent(self, vmid: int, command: str, arguments: MappingType[str, str]) -> Any:
-        """Answer a guest-agent command (`ping`, `file-read`, `network-get-interfaces`, `get-host-name`).
+        """Answer a guest-agent command (`ping`, `file-read`, `network-get-interfaces`).
 
         Returns what Proxmox puts in `data.result` (`data` itself for `file-read`).
         Raises `AgentSilent` when the agent does not answer, `KeyError` for an unknown command and

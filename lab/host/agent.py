@@ -28,8 +28,6 @@ class GuestAgent:
         match command:
             case "ping":
                 return {}
-            case "get-host-name":
-                return {"host-name": (self._root / "etc/hostname").read_text().strip()}
             case "network-get-interfaces":
                 return await self._interfaces()
             case "file-read":

@@ -3,6 +3,7 @@
 import os
 import shutil
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +11,19 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from lab.contracts import Disk, HostFailed, VmSpec
-from lab.host.cloud_init import FIRST_UID, GuestFile, Setup, instance_id, passwd_lines, setup
+from lab.host.cloud_init import (
+    FIRST_UID,
+    GROUPS,
+    SUDO,
+    GuestFile,
+    account_lines,
+    default_user,
+    instance_id,
+    system_files,
+)
 
 GIB = 1 << 30
 HOST_KEY = "/etc/ssh/ssh_host_ed25519_key"
-CLOUD = "/var/lib/cloud/instance"
 
 
 @dataclass(frozen=True)
@@ -49,25 +58,23 @@ class VmDisk:
 def prepare(disk: VmDisk, vm: VmSpec, image_root: Path) -> bool:
     """Do what cloud-init does at the first boot of an instance; True when there was something to do.
 
-    A VM whose cloud-init settings changed is a new instance: accounts, keys, network and files are written again, and
-    user data runs again; everything else on the disk stays, its SSH host key too.
+    A VM whose cloud-init settings changed is a new instance: account, keys, network and files are written again;
+    everything else on the disk stays, its SSH host key too.
     """
     for name in ("upper", "work", "usr-upper", "usr-work", "root", "disks"):
         (disk.directory / name).mkdir(parents=True, exist_ok=True)
     wanted = instance_id(vm)
     if disk.instance.exists() and disk.instance.read_text() == wanted:
         return False
-    todo = setup(vm)
     writer = _Writer(disk, image_root)
     if not disk.place(HOST_KEY).exists():
         private, public = host_key(vm.name)
         writer.write(GuestFile(HOST_KEY, private, 0o600))
         writer.write(GuestFile(f"{HOST_KEY}.pub", public))
         writer.write(GuestFile("/etc/machine-id", f"{uuid.uuid4().hex}\n".encode(), 0o444))
-    _accounts(writer, todo)
-    for file in todo.files:
+    _write_account(writer, default_user(vm), vm.ssh_keys)
+    for file in system_files(vm):
         writer.write(file)
-    _first_boot(writer, todo)
     disk.instance.write_text(wanted)
     return True
 
@@ -80,49 +87,32 @@ def host_key(comment: str) -> tuple[bytes, bytes]:
     return private, public + f" root@{comment}\n".encode()
 
 
-def _accounts(writer: "_Writer", todo: Setup) -> None:
-    """Add users that are not there, and give all of them their keys and rights."""
+def _write_account(writer: "_Writer", user: str, keys: Sequence[str]) -> None:
+    """Add the user unless it is there, and give it its keys and rights."""
     entries = [line.split(":") for line in writer.read("/etc/passwd").splitlines()]
     known = {entry[0]: int(entry[2]) for entry in entries}
-    new = tuple(user for user in todo.users if user.name not in known)
-    # 65534 is nobody; people's IDs end at 60000 (login.defs(5)).
-    first = max([FIRST_UID - 1, *(uid for uid in known.values() if uid <= 60000)]) + 1
-    for path, lines in zip(("/etc/passwd", "/etc/shadow", "/etc/group"), passwd_lines(new, first), strict=True):
-        mode = 0o640 if path == "/etc/shadow" else 0o644
-        writer.write(GuestFile(path, (writer.read(path) + lines).encode(), mode))
-    _groups(writer, todo)
-    rules = "".join(f"{user.name} {rule}\n" for user in todo.users for rule in user.sudo)
-    writer.write(GuestFile("/etc/sudoers.d/90-cloud-init-users", rules.encode(), 0o440))
-    for user in todo.users:
-        home = "/root" if user.name == "root" else f"/home/{user.name}"
-        writer.directory(home, 0o700 if user.name == "root" else 0o755, user.name)
-        writer.directory(f"{home}/.ssh", 0o700, user.name)
-        keys = "".join(f"{key.strip()}\n" for key in user.keys).encode()
-        writer.write(GuestFile(f"{home}/.ssh/authorized_keys", keys, 0o600, user.name))
+    if user not in known:
+        # 65534 is nobody; people's IDs end at 60000 (login.defs(5)).
+        uid = max([FIRST_UID - 1, *(uid for uid in known.values() if uid <= 60000)]) + 1
+        for path, line in zip(("/etc/passwd", "/etc/shadow", "/etc/group"), account_lines(user, uid), strict=True):
+            mode = 0o640 if path == "/etc/shadow" else 0o644
+            writer.write(GuestFile(path, (writer.read(path) + line).encode(), mode))
+    _join_groups(writer, user)
+    writer.write(GuestFile("/etc/sudoers.d/90-cloud-init-users", f"{user} {SUDO}\n".encode(), 0o440))
+    home = f"/home/{user}"
+    writer.directory(home, 0o755, user)
+    writer.directory(f"{home}/.ssh", 0o700, user)
+    lines = "".join(f"{key.strip()}\n" for key in keys).encode()
+    writer.write(GuestFile(f"{home}/.ssh/authorized_keys", lines, 0o600, user))
 
 
-def _groups(writer: "_Writer", todo: Setup) -> None:
+def _join_groups(writer: "_Writer", user: str) -> None:
     lines = []
     for line in writer.read("/etc/group").splitlines():
         name, password, gid, members = line.split(":")
-        joined = {member for member in members.split(",") if member}
-        joined |= {user.name for user in todo.users if name in user.groups}
+        joined = {member for member in members.split(",") if member} | ({user} if name in GROUPS else set())
         lines.append(f"{name}:{password}:{gid}:{','.join(sorted(joined))}\n")
     writer.write(GuestFile("/etc/group", "".join(lines).encode()))
-
-
-def _first_boot(writer: "_Writer", todo: Setup) -> None:
-    """What runs once, the note of what the lab left out, and the unit that runs it."""
-    ignored = "".join(f"lab: `{key}` has no effect here\n" for key in todo.ignored)
-    writer.write(GuestFile("/var/log/cloud-init.log", ignored.encode()))
-    if todo.runcmd:
-        script = "set -e\n" + "".join(f"{line}\n" for line in todo.runcmd)
-        writer.write(GuestFile(f"{CLOUD}/scripts/runcmd", script.encode(), 0o700))
-        writer.link(
-            "/etc/systemd/system/multi-user.target.wants/cloud-final.service",
-            "/etc/systemd/system/cloud-final.service",
-        )
-    writer.remove(f"{CLOUD}/sem/runcmd")
 
 
 class _Writer:
@@ -140,7 +130,7 @@ class _Writer:
         return ""
 
     def write(self, file: GuestFile) -> None:
-        """Write a file anew, so that nothing that was there is followed or kept."""
+        """Replace a file, so that nothing that was there is followed or kept."""
         place = self._disk.place(file.path)
         self._parents(file.path)
         place.unlink(missing_ok=True)
@@ -155,17 +145,6 @@ class _Writer:
         place.mkdir(exist_ok=True)
         place.chmod(mode)
         self._own(place, owner)
-
-    def link(self, path: str, target: str) -> None:
-        """Make a symbolic link."""
-        place = self._disk.place(path)
-        self._parents(path)
-        place.unlink(missing_ok=True)
-        place.symlink_to(target)
-
-    def remove(self, path: str) -> None:
-        """Remove a file if it is there."""
-        self._disk.place(path).unlink(missing_ok=True)
 
     def _parents(self, path: str) -> None:
         """Make the directories above a file; they look as in the image, because they cover its own."""

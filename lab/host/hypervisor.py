@@ -17,7 +17,7 @@ from typing import Any
 from lab import network
 from lab.contracts import AgentSilent, HostFailed, LabSpec, PciDevice, VmSpec
 from lab.host.agent import GuestAgent
-from lab.host.cloud_init import UserDataError, ip_batch
+from lab.host.cloud_init import ip_batch
 from lab.host.disk import VmDisk, data_disks, prepare
 from lab.host.guest.manager import REBOOT
 from lab.host.image import Image, guest_environment
@@ -129,7 +129,7 @@ class NamespaceHypervisor:
             prepare(disk, vm, Path(self._image.root))
             (disk.directory / "vm.json").write_text(json.dumps({"vmid": vm.vmid, "name": vm.name, "node": vm.node}))
             pid = await self._launch.boot(self._plan(vm, disk))
-        except (OSError, UserDataError) as error:
+        except OSError as error:
             raise HostFailed(f"VM {vm.vmid} ({vm.name}): {error}") from error
         self._running[vm.vmid] = Running(vm, pid, time.time(), asyncio.Event())
         try:

@@ -27,7 +27,6 @@ DIRECTORIES = {
     "root": 0o700, "run": 0o755, "srv": 0o755, "sys": 0o555, "tmp": 0o1777, "usr": 0o755, "var": 0o755,
     "var/cache": 0o755, "var/lib": 0o755, "var/log": 0o755, "var/spool": 0o755, "var/tmp": 0o1777,
     "etc/ssh": 0o755, "etc/sudoers.d": 0o750, "etc/apt/apt.conf.d": 0o755, "etc/sysctl.d": 0o755, "etc/systemd/system": 0o755,
-    "var/lib/cloud/instance/scripts": 0o755, "var/lib/cloud/instance/sem": 0o755,
 }  # fmt: skip
 LOCAL = ("bin", "etc", "include", "lib", "sbin", "share", "src")
 """Directories of a fresh /usr/local."""
@@ -63,21 +62,6 @@ Type={type}
 ExecStart=/usr/sbin/sshd -D -e
 KillMode=process
 Restart=on-failure
-
-[Install]
-WantedBy=multi-user.target
-"""
-RUNCMD_UNIT = """\
-[Unit]
-Description=Cloud-init: what the user data runs at first boot
-ConditionPathExists=!/var/lib/cloud/instance/sem/runcmd
-After=ssh.service
-
-[Service]
-Type=oneshot
-RemainAfterExit=yes
-ExecStart=/bin/sh /var/lib/cloud/instance/scripts/runcmd
-ExecStartPost=/bin/touch /var/lib/cloud/instance/sem/runcmd
 
 [Install]
 WantedBy=multi-user.target
@@ -135,7 +119,6 @@ def build(base: Path, project: Path) -> Image:
     notifies = b"READY=1" in Path("/usr/sbin/sshd").read_bytes()
     unit = SSH_UNIT.format(type="notify" if notifies else "simple")
     _write(root / "etc/systemd/system/ssh.service", unit)
-    _write(root / "etc/systemd/system/cloud-final.service", RUNCMD_UNIT)
     wants = root / "etc/systemd/system/multi-user.target.wants"
     wants.mkdir()
     (wants / "ssh.service").symlink_to("/etc/systemd/system/ssh.service")

@@ -6,10 +6,9 @@ What it holds to: the calls of the bpg provider and of Lyceum's own checks, thei
 Proxmox VE 9's privileges for each route, option, storage, bridge and mapping, for users, groups and separated tokens;
 tasks, locks, pending changes, PCI passthrough by mapping, memory and IOMMU groups at start. Calls beyond that answer 501.
 
-What it does not show: HA fails nothing over, a migration moves no memory, storages keep sizes but no content (every
-imported image becomes a disk of 3 GiB), memory is never overcommitted (real nodes do for VMs without passthrough),
-hot-plug is all or nothing (network and disks live, the rest at the next start), and snippets come by file only, as the
-real API cannot bring them either.
+What it does not show: HA, clones, migrations and snippets, which Lyceum does not use; storages keep sizes but no content
+(every imported image becomes a disk of 3 GiB), memory is never overcommitted (real nodes do for VMs without passthrough),
+and hot-plug is all or nothing (network and disks live, the rest at the next start).
 """
 
 from lab.proxmox.proxmox import Proxmox, create_app

@@ -1,4 +1,4 @@
-"""Who is calling: tickets by password, API tokens."""
+"""Authentication: tickets by password, API tokens."""
 
 import hashlib
 import secrets
@@ -10,10 +10,10 @@ from starlette.requests import Request
 
 from lab.proxmox.call import Identity
 from lab.proxmox.errors import ApiError
-from lab.proxmox.state import State, Token, User
+from lab.proxmox.state import State
 from lab.proxmox.wire import presented_ticket, presented_token
 
-__all__ = ["Auth"]
+__all__ = ["Auth", "digest"]
 
 _TICKET_LIFETIME = 2 * 3600
 """Seconds, as on a real node."""
@@ -36,14 +36,14 @@ class Auth:
 
     def __init__(self, state: State, root_password: str) -> None:
         self._state = state
-        self._root_digest = _digest(root_password)
+        self._root_digest = digest(root_password)
         self._tickets: dict[str, _Ticket] = {}
 
     def sign_in(self, user: str, password: str) -> dict[str, str | dict[str, str]]:
         """Give a ticket for a password; raises `ApiError` 401."""
         account = self._state.users.get(user)
         expected = self._root_digest if user == "root@pam" else (account.digest if account else "")
-        if not expected or not compare_digest(expected, _digest(password)) or not _valid(account):
+        if not (account and account.enable and expected and compare_digest(expected, digest(password))):
             raise ApiError(401, "authentication failure")
         now = time.time()
         stamp = f"{int(now):08X}"
@@ -59,7 +59,8 @@ class Auth:
         ticket = self._tickets.get(presented_ticket(request) or "")
         if ticket is None:
             raise ApiError(401, "No ticket")
-        if ticket.expires < time.time() or not _valid(self._state.users.get(ticket.user)):
+        account = self._state.users.get(ticket.user)
+        if ticket.expires < time.time() or not (account and account.enable):
             raise ApiError(401, "permission denied - invalid PVE ticket")
         if request.method != "GET" and request.headers.get("csrfpreventiontoken") != ticket.csrf:
             raise ApiError(401, "Permission denied - invalid csrf token")
@@ -70,18 +71,13 @@ class Auth:
         token = account.tokens.get(name) if account else None
         if token is None:
             raise ApiError(401, f"no such token '{name}' for user '{user}'")
-        if not compare_digest(token.digest, _digest(secret)):
+        if not compare_digest(token.digest, digest(secret)):
             raise ApiError(401, "invalid token value!")
-        if not _valid(account) or not _valid(token):
-            raise ApiError(401, f"token '{user}!{name}' or its user is disabled or expired")
+        if not account or not account.enable:
+            raise ApiError(401, f"user '{user}' is disabled")
         return Identity(user, name)
 
 
-def _valid(holder: User | Token | None) -> bool:
-    if holder is None or (isinstance(holder, User) and not holder.enable):
-        return False
-    return holder.expire == 0 or holder.expire > time.time()
-
-
-def _digest(secret: str) -> str:
+def digest(secret: str) -> str:
+    """SHA-256, hex: how the state keeps passwords and token secrets."""
     return hashlib.sha256(secret.encode()).hexdigest()

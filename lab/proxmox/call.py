@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from lab.proxmox.errors import bad_parameter
 from lab.proxmox.propstring import split_list
 
-__all__ = ["ROOT", "Call", "Identity", "TaskFault", "Upload"]
+__all__ = ["ROOT", "Call", "Identity", "TaskFault"]
 
 
 @dataclass(frozen=True)
@@ -33,16 +33,6 @@ ROOT = Identity("root@pam")
 
 
 @dataclass(frozen=True)
-class Upload:
-    """A file received as multipart form data; only its measure is kept."""
-
-    name: str
-    size: int
-    digests: Mapping[str, str]
-    """Algorithm (`sha256`, `sha512`) to hex digest."""
-
-
-@dataclass(frozen=True)
 class TaskFault:
     """An injected failure of the task that a call starts."""
 
@@ -64,7 +54,6 @@ class Call:
     path: str
     """Below `/api2/json/`, without slashes at the ends, still percent-encoded."""
     params: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    upload: Upload | None = None
     names: dict[str, str] = field(default_factory=dict)
     """Values of the placeholders of the matched route, decoded."""
     task_fault: TaskFault | None = None

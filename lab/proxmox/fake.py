@@ -53,8 +53,6 @@ class FakeHypervisor:
         match command:
             case "ping":
                 return {}
-            case "get-host-name":
-                return {"host-name": machine.name}
             case "file-read":
                 if arguments["file"] not in self.files:
                     raise FileNotFoundError(arguments["file"])

@@ -7,9 +7,8 @@ from lab.proxmox import bootcheck, pci, vmconfig, vmspec
 from lab.proxmox.cluster import Cluster
 from lab.proxmox.errors import ApiError, missing
 from lab.proxmox.state import Vm
-from lab.proxmox.volumes import split_volume
 
-__all__ = ["destroy", "reset", "shutdown", "start", "stop"]
+__all__ = ["destroy", "shutdown", "start", "stop"]
 
 
 async def start(cluster: Cluster, vmid: int) -> None:
@@ -30,7 +29,7 @@ async def start(cluster: Cluster, vmid: int) -> None:
     ):
         raise ApiError(500, complaint)
     devices = _devices(cluster, vmid, vm)
-    machine = vmspec.build(vmid, vm.node, vm.config, devices, _user_data(cluster, vm))
+    machine = vmspec.build(vmid, vm.node, vm.config, devices)
     vm.devices = [device.address for device in devices]
     cluster.starting.add(vmid)
     try:
@@ -55,25 +54,13 @@ async def shutdown(cluster: Cluster, vmid: int) -> None:
     _switched_off(cluster, vmid)
 
 
-async def reset(cluster: Cluster, vmid: int) -> None:
-    """Press the reset button: the machine boots again as it was started, pending changes stay pending."""
-    vm = cluster.state.vms[vmid]
-    running_config = cluster.active_config(vmid)
-    node = cluster.node(vm.node)
-    devices = [device for device in node.pci if device.address in vm.devices]
-    await cluster.hypervisor.stop(vmid, force=True)
-    await cluster.hypervisor.start(vmspec.build(vmid, vm.node, running_config, devices, _user_data(cluster, vm)))
-    vm.started = time.time()
-
-
-async def destroy(cluster: Cluster, vmid: int, *, unreferenced: bool, purge: bool) -> None:
-    """Remove a VM with its disks and every trace in pools, access lists and, with `purge`, HA.
+async def destroy(cluster: Cluster, vmid: int, *, unreferenced: bool) -> None:
+    """Remove a VM with its disks and every trace in pools and access lists.
 
     Args:
         cluster: The cluster.
         vmid: The VM; it must be off.
         unreferenced: Whether disks that carry its number but are not in its configuration go too.
-        purge: Whether HA resources and rules forget it.
     """
     vm = cluster.state.vms[vmid]
     await cluster.hypervisor.delete(vmid)
@@ -87,8 +74,6 @@ async def destroy(cluster: Cluster, vmid: int, *, unreferenced: bool, purge: boo
     for pool in cluster.state.pools.values():
         pool.vms = [member for member in pool.vms if member != vmid]
     cluster.state.acl = [entry for entry in cluster.state.acl if entry.path != f"/vms/{vmid}"]
-    if purge:
-        cluster.state.ha_resources.pop(f"vm:{vmid}", None)
 
 
 def _switched_off(cluster: Cluster, vmid: int) -> None:
@@ -104,16 +89,3 @@ def _devices(cluster: Cluster, vmid: int, vm: Vm) -> list[PciDevice]:
     if conflict := pci.group_conflict(node, devices):
         raise ApiError(500, f"start failed: QEMU exited with code 1: {conflict}")
     return devices
-
-
-def _user_data(cluster: Cluster, vm: Vm) -> str:
-    """Content of the user-data snippet; a configuration that names one that is gone does not start."""
-    snippet = vmspec.snippet_of(vm.config)
-    if snippet is None:
-        return ""
-    storage, name = split_volume(snippet)
-    directory = cluster.volumes.path(cluster.volumes.storage(vm.node, storage))
-    file = directory / name if directory else None
-    if file is None or not file.is_file():
-        raise missing(f"volume '{snippet}'")
-    return file.read_text()

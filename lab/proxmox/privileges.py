@@ -149,7 +149,7 @@ class Access:
         """Everything that `who` holds, by path: the common paths, those of the list, and members of pools."""
         paths = {*_COMMON_PATHS, *(entry.path for entry in self._state.acl)}
         for pool in self._state.pools.values():
-            paths |= {f"/vms/{vmid}" for vmid in pool.vms} | {f"/storage/{name}" for name in pool.storages}
+            paths |= {f"/vms/{vmid}" for vmid in pool.vms}
         held = {path: self.privileges(who, path) for path in sorted(paths)}
         return {path: privileges for path, privileges in held.items() if privileges}
 
@@ -170,31 +170,22 @@ class Access:
     def _pool_roles(self, who: Identity, path: str) -> Iterable[str]:
         area, _, member = path.strip("/").partition("/")
         for name, pool in self._state.pools.items():
-            if (area == "vms" and member in map(str, pool.vms)) or (area == "storage" and member in pool.storages):
+            if area == "vms" and member in map(str, pool.vms):
                 return self._roles_at(who, f"/pool/{name}")
         return ()
 
     def _roles_at(self, who: Identity, path: str) -> dict[str, bool]:
         """Roles that apply at a path, with their propagation: the deepest entry on the way down replaces the rest."""
+        kind = "token" if who.token is not None else "user"
         steps = [step for step in path.split("/") if step]
         stops = ["/", *("/" + "/".join(steps[: depth + 1]) for depth in range(len(steps)))]
         roles: dict[str, bool] = {}
         for stop in stops:
-            final = stop == stops[-1]
-            for kind, names in self._subjects(who):
-                found = {
-                    entry.roleid: entry.propagate
-                    for entry in self._state.acl
-                    if entry.path == stop and entry.type == kind and entry.ugid in names and (final or entry.propagate)
-                }
-                if found:
-                    roles = found
-                    break
+            found = {
+                entry.roleid: entry.propagate
+                for entry in self._state.acl
+                if (entry.path, entry.type, entry.ugid) == (stop, kind, who.name)
+                and (entry.propagate or stop == stops[-1])
+            }
+            roles = found or roles
         return roles
-
-    def _subjects(self, who: Identity) -> Iterable[tuple[str, frozenset[str]]]:
-        """Whose entries count for `who`, most specific first. A token's own entries only; groups hold users."""
-        if who.token is not None:
-            return [("token", frozenset({who.name}))]
-        account = self._state.users.get(who.user)
-        return [("user", frozenset({who.user})), ("group", frozenset(account.groups if account else ()))]

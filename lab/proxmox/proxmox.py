@@ -116,7 +116,7 @@ class Proxmox:
         """Do the administrator's set-up where it is missing and let VMs with `onboot` boot in the background."""
         await self._set_up()
         for vmid, vm in self.cluster.state.vms.items():
-            if vm.config.get("onboot") == 1 and not vm.config.get("template") and not self.cluster.running(vmid):
+            if vm.config.get("onboot") == 1 and not self.cluster.running(vmid):
                 self._boot(vmid, vm.node)
         self._save()
 
@@ -185,7 +185,7 @@ class Proxmox:
         call = Call(_NOBODY, request.method, wire.api_path(request.scope["raw_path"]))
         outcome, status, drop = "", 500, False
         try:
-            call.params, call.upload = await wire.parameters(request)
+            call.params = await wire.parameters(request)
             drop = await self._misfortune(call)
             if (call.method, call.path) == ("POST", "access/ticket"):
                 data: Any = self._auth.sign_in(call.required("username"), call.required("password"))

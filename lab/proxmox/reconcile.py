@@ -13,7 +13,7 @@ def reconcile(state: State, spec: LabSpec) -> None:
         state.nodes.setdefault(node.name, _fresh_node(node, spec))
     for vmid, vm in list(state.vms.items()):
         vm.active, vm.devices = None, []
-        if vm.lock in ("create", "clone"):
+        if vm.lock == "create":
             # The task died with the campus. A real node would keep the lock until `qm unlock`; here nobody could.
             del state.vms[vmid]
             state.volumes = {key: volume for key, volume in state.volumes.items() if volume.vmid != vmid}

@@ -13,7 +13,6 @@ from pydantic import BaseModel, Field
 __all__ = [
     "AclEntry",
     "Config",
-    "Group",
     "NodeState",
     "PciMapping",
     "Pool",
@@ -53,7 +52,7 @@ class Vm(BaseModel):
     active: Config | None = None
     """The configuration that the running machine was started with, None while it is off."""
     lock: str | None = None
-    """`create`, `clone`, ... while a task owns the configuration."""
+    """`create` while a task owns the configuration."""
     powered: bool = False
     """Whether it was last asked to run; the hypervisor knows whether it does."""
     devices: list[str] = Field(default_factory=list)
@@ -67,30 +66,18 @@ class Token(BaseModel):
 
     digest: str
     privsep: bool = True
-    expire: int = 0
-    comment: str = ""
 
 
 class User(BaseModel):
-    """An account; the password of a `pve` user is kept as digest."""
+    """An account; its password is kept as digest, empty for none."""
 
     digest: str = ""
     enable: bool = True
-    expire: int = 0
-    groups: list[str] = Field(default_factory=list)
     tokens: dict[str, Token] = Field(default_factory=dict)
-    details: dict[str, str] = Field(default_factory=dict)
-    """`comment`, `email`, `firstname`, `lastname`, `keys`."""
-
-
-class Group(BaseModel):
-    """A group of users; membership is kept with the users."""
-
-    comment: str = ""
 
 
 class AclEntry(BaseModel):
-    """One role on one path for one user, group or token."""
+    """One role on one path for one user or token."""
 
     path: str
     type: str
@@ -98,13 +85,16 @@ class AclEntry(BaseModel):
     roleid: str
     propagate: bool = True
 
+    def same_grant(self, other: "AclEntry") -> bool:
+        """Whether both grant the same role on the same path to the same user or token."""
+        return self.model_copy(update={"propagate": other.propagate}) == other
+
 
 class Pool(BaseModel):
     """A resource pool."""
 
     comment: str = ""
     vms: list[int] = Field(default_factory=list)
-    storages: list[str] = Field(default_factory=list)
 
 
 class PciMapping(BaseModel):
@@ -133,11 +123,9 @@ class TaskRecord(BaseModel):
 
 
 class NodeState(BaseModel):
-    """What an administrator sets on one node."""
+    """What the installer sets on one node."""
 
-    timezone: str = "UTC"
     dns: dict[str, str] = Field(default_factory=dict)
-    hosts: str = "127.0.0.1 localhost\n"
     network: dict[str, dict[str, str | int]] = Field(default_factory=dict)
 
 
@@ -150,13 +138,9 @@ class State(BaseModel):
     pools: dict[str, Pool] = Field(default_factory=dict)
     mappings: dict[str, PciMapping] = Field(default_factory=dict)
     users: dict[str, User] = Field(default_factory=dict)
-    groups: dict[str, Group] = Field(default_factory=dict)
     roles: dict[str, list[str]] = Field(default_factory=dict)
     """Custom roles only; the built-in ones are in `privileges.BUILTIN_ROLES`."""
     acl: list[AclEntry] = Field(default_factory=list)
-    ha_resources: dict[str, dict[str, str]] = Field(default_factory=dict)
-    ha_rules: dict[str, dict[str, str]] = Field(default_factory=dict)
-    options: dict[str, str] = Field(default_factory=dict)
     nodes: dict[str, NodeState] = Field(default_factory=dict)
     tasks: dict[str, TaskRecord] = Field(default_factory=dict)
 

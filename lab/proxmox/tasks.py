@@ -101,11 +101,6 @@ class TaskBoard:
             raise ApiError(403, f"Permission check failed (/nodes/{record.node}, Sys.Audit)")
         return record
 
-    def stop(self, upid: str) -> None:
-        """Interrupt a running task."""
-        if running := self._running.get(upid):
-            running.cancel()
-
     async def settle(self) -> None:
         """Wait until nothing runs any more."""
         while self._running:

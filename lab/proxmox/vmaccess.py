@@ -104,6 +104,8 @@ class VmAccess:
 
     def check_value(self, option: str, value: str) -> None:
         """What the value of an option asks for: mappings, storages, bridges, real devices."""
+        if option == "cicustom" and self._who.is_root:
+            raise ApiError(501, "the lab's cloud-init reads no snippets: `cicustom` is not implemented")
         if vmconfig.is_drive(option):
             self._check_drive(option, value)
         elif self._who.is_root:

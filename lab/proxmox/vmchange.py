@@ -9,10 +9,10 @@ from lab.proxmox.errors import ApiError
 from lab.proxmox.state import Config, Vm
 from lab.proxmox.vmconfig import CloudInit, Existing, NewDisk
 
-__all__ = ["apply", "fresh_mac", "pending", "storages_for"]
+__all__ = ["apply", "storages_for"]
 
 
-def fresh_mac() -> str:
+def _fresh_mac() -> str:
     """An address under Proxmox's own prefix, BC:24:11."""
     return "BC:24:11:" + ":".join(f"{byte:02X}" for byte in secrets.token_bytes(3))
 
@@ -48,21 +48,6 @@ def storages_for(options: Mapping[str, str]) -> set[str]:
     return {request.storage for request in requests if isinstance(request, NewDisk | CloudInit)}
 
 
-def pending(stored: Config, active: Config) -> list[dict[str, str | int]]:
-    """Options with what waits for the next start, as `GET pending` shows them."""
-    rows: list[dict[str, str | int]] = []
-    for key in sorted({*stored, *active}):
-        row: dict[str, str | int] = {"key": key}
-        if key in active:
-            row["value"] = active[key]
-        if key not in stored:
-            row["delete"] = 1
-        elif stored[key] != active.get(key):
-            row["pending"] = stored[key]
-        rows.append(row)
-    return rows
-
-
 class _Change:
     """One change under way."""
 
@@ -90,7 +75,7 @@ class _Change:
             self._set_drive(key, value)
         elif key.startswith("net") and key[3:].isdecimal():
             previous = self._config.get(key)
-            card = vmconfig.network_card(key, value, None if previous is None else str(previous), fresh_mac())
+            card = vmconfig.network_card(key, value, None if previous is None else str(previous), _fresh_mac())
             self._config[key] = card
         else:
             stored = vmconfig.scalar(key, value)

@@ -8,7 +8,7 @@ from lab.contracts import Disk, Nic, PciDevice, VmSpec
 from lab.proxmox import propstring, vmconfig
 from lab.proxmox.propstring import GIB, split_list
 
-__all__ = ["agent_enabled", "build", "memory_mib", "snippet_of"]
+__all__ = ["agent_enabled", "build", "memory_mib"]
 
 _DEFAULT_MEMORY = 512
 """MiB that Proxmox VE gives a VM that names no memory."""
@@ -21,20 +21,11 @@ def memory_mib(config: dict[str, str | int]) -> int:
 
 def agent_enabled(config: dict[str, str | int]) -> bool:
     """Whether the guest agent's channel is there."""
-    value, options = propstring.parse(str(config.get("agent", "")), default_key="enabled")
-    del options
+    value, _options = propstring.parse(str(config.get("agent", "")), default_key="enabled")
     return value == "1"
 
 
-def snippet_of(config: dict[str, str | int]) -> str | None:
-    """Volume of the user-data snippet, None when there is none."""
-    _value, options = propstring.parse(str(config.get("cicustom", "")))
-    return options.get("user")
-
-
-def build(
-    vmid: int, node: str, config: dict[str, str | int], gpus: Iterable[PciDevice], custom_user_data: str
-) -> VmSpec:
+def build(vmid: int, node: str, config: dict[str, str | int], gpus: Iterable[PciDevice]) -> VmSpec:
     """The machine that a configuration describes.
 
     Args:
@@ -42,7 +33,6 @@ def build(
         node: Where it runs.
         config: Its stored configuration.
         gpus: Devices chosen for its `hostpciN` options.
-        custom_user_data: Content of its user-data snippet, or empty.
     """
     return VmSpec(
         vmid=vmid,
@@ -58,7 +48,6 @@ def build(
         disks=_disks(config),
         gpus=tuple(gpus),
         agent=agent_enabled(config),
-        custom_user_data=custom_user_data,
     )
 
 

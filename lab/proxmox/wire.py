@@ -1,17 +1,13 @@
 """HTTP as Proxmox VE speaks it: from a request to a `Call`, from a result to an answer."""
 
-import hashlib
 import re
-from collections.abc import Iterable
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
-from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from lab.proxmox.call import Upload
 from lab.proxmox.errors import ApiError
 
 __all__ = [
@@ -42,37 +38,13 @@ def api_path(raw_path: bytes) -> str:
     return path.removeprefix(BASE).strip("/")
 
 
-async def parameters(request: Request) -> tuple[dict[str, list[str]], Upload | None]:
-    """Query and form parameters, repeated ones as lists, and an uploaded file if there is one."""
+async def parameters(request: Request) -> dict[str, list[str]]:
+    """Query and form parameters, repeated ones as lists."""
     found: dict[str, list[str]] = {}
-    _collect(found, request.query_params.multi_items())
-    if request.headers.get("content-type", "").startswith("multipart/"):
-        return await _multipart(request, found)
     body = (await request.body()).decode("utf-8", "replace")
-    _collect(found, parse_qsl(body, keep_blank_values=True))
-    return found, None
-
-
-async def _multipart(request: Request, found: dict[str, list[str]]) -> tuple[dict[str, list[str]], Upload | None]:
-    upload = None
-    async with request.form() as form:
-        for name, value in form.multi_items():
-            if isinstance(value, UploadFile):
-                digests = {"sha256": hashlib.sha256(), "sha512": hashlib.sha512()}
-                size = 0
-                while chunk := await value.read(1 << 20):
-                    size += len(chunk)
-                    for digest in digests.values():
-                        digest.update(chunk)
-                upload = Upload(value.filename or "", size, {key: one.hexdigest() for key, one in digests.items()})
-            else:
-                found.setdefault(name, []).append(value)
-    return found, upload
-
-
-def _collect(into: dict[str, list[str]], pairs: Iterable[tuple[str, str]]) -> None:
-    for name, value in pairs:
-        into.setdefault(name, []).append(value)
+    for name, value in (*request.query_params.multi_items(), *parse_qsl(body, keep_blank_values=True)):
+        found.setdefault(name, []).append(value)
+    return found
 
 
 def presented_token(request: Request) -> tuple[str, str, str] | None:

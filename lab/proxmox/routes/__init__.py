@@ -3,10 +3,8 @@
 from lab.proxmox.routes import (
     access,
     agent,
-    clone_migrate,
     cluster,
     disks,
-    ha,
     mapping,
     network,
     nodes,
@@ -15,17 +13,14 @@ from lab.proxmox.routes import (
     qemu,
     storage,
     tasks,
-    users,
 )
 
 __all__ = ["TABLES"]
 
 _AREAS = (
     access,
-    users,
     cluster,
     mapping,
-    ha,
     pools,
     nodes,
     network,
@@ -34,7 +29,6 @@ _AREAS = (
     qemu,
     power,
     disks,
-    clone_migrate,
     agent,
 )
 

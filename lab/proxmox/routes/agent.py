@@ -41,12 +41,6 @@ async def interfaces(cluster: Cluster, call: Call) -> dict[str, Any]:
     return {"result": await _ask(cluster, call, "network-get-interfaces")}
 
 
-@table.get(_AGENT + "/get-host-name")
-async def host_name(cluster: Cluster, call: Call) -> dict[str, Any]:
-    """The guest's host name."""
-    return {"result": await _ask(cluster, call, "get-host-name")}
-
-
 @table.get(_AGENT + "/file-read")
 async def file_read(cluster: Cluster, call: Call) -> dict[str, Any]:
     """Content of a file in the guest."""

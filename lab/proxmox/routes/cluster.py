@@ -1,6 +1,5 @@
-"""`version` and `cluster/...` but for mappings and HA."""
+"""`version` and `cluster/...` except mappings."""
 
-import re
 import time
 from typing import Any
 
@@ -170,33 +169,3 @@ async def next_id(cluster: Cluster, call: Call) -> str:
             raise bad_parameter("vmid", f"VM {vmid} already exists")
         return str(vmid)
     return str(next(vmid for vmid in range(_LOWEST_VMID, _HIGHEST_VMID) if vmid not in cluster.state.vms))
-
-
-_STRUCTURED = frozenset({"crs", "ha", "tag-style", "migration", "webauthn", "next-id", "notify", "user-tag-access"})
-"""Cluster options that are sent as property strings and read back as objects."""
-
-
-@table.get("cluster/options")
-async def read_options(cluster: Cluster, call: Call) -> dict[str, Any]:
-    """The datacenter options; without Sys.Audit on `/` only what a user interface needs."""
-    shown: dict[str, Any] = {}
-    everything = cluster.access.has(call.identity, "/", "Sys.Audit")
-    for key, value in cluster.state.options.items():
-        if not everything and key not in ("console", "tag-style", "keyboard", "language"):
-            continue
-        if key in _STRUCTURED:
-            _value, fields = propstring.parse(value, default_key="")
-            shown[key] = {name: int(text) if re.fullmatch(r"\d+", text) else text for name, text in fields.items()}
-        elif key == "registered-tags":
-            shown[key] = propstring.split_list(value)
-        else:
-            shown[key] = int(value) if key == "max_workers" else value
-    return shown
-
-
-@table.put("cluster/options")
-async def update_options(cluster: Cluster, call: Call) -> None:
-    """Change datacenter options."""
-    for key in call.items("delete"):
-        cluster.state.options.pop(key, None)
-    cluster.state.options |= {key: value for key, value in call.plain().items() if key not in ("delete", "digest")}

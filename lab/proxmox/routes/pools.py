@@ -1,4 +1,4 @@
-"""`pools`: the fence around a site's VMs."""
+"""`pools`: the resource pool around a site's VMs."""
 
 from typing import Any
 
@@ -28,18 +28,11 @@ async def read_pools(cluster: Cluster, call: Call) -> list[dict[str, Any]]:
 
 def _members(cluster: Cluster, call: Call) -> list[dict[str, Any]]:
     pool = _pool(cluster, call)
-    vms = [
+    return [
         vm_entry(cluster, vmid) | {"id": f"qemu/{vmid}", "type": "qemu"}
         for vmid in sorted(pool.vms)
         if vmid in cluster.state.vms
     ]
-    storages = [
-        {"id": f"storage/{node.name}/{name}", "type": "storage", "storage": name, "node": node.name}
-        for name in pool.storages
-        for node in cluster.spec.nodes
-        if any(storage.name == name for storage in node.storages)
-    ]
-    return vms + storages
 
 
 @table.post("pools")
@@ -53,19 +46,12 @@ async def create_pool(cluster: Cluster, call: Call) -> None:
 
 @table.put("pools")
 async def update_pool(cluster: Cluster, call: Call) -> None:
-    """Change the comment, add members, or with `delete` remove them."""
+    """Add VMs, or with `delete` remove them."""
     pool = _pool(cluster, call)
-    if call.has("comment"):
-        pool.comment = call.text("comment")
     for vmid in (call.number("vms", item) for item in call.items("vms")):
         if not cluster.access.may_grant(call.identity, f"/vms/{vmid}"):
             raise denied(f"/vms/{vmid}, Permissions.Modify|VM.Allocate")
         _move_vm(cluster, call, pool, vmid)
-    for storage in call.items("storage"):
-        if not cluster.access.may_grant(call.identity, f"/storage/{storage}"):
-            raise denied(f"/storage/{storage}, Permissions.Modify|Datastore.Allocate")
-        pool.storages = [name for name in pool.storages if name != storage]
-        pool.storages += [] if call.flag("delete") else [storage]
 
 
 def _move_vm(cluster: Cluster, call: Call, pool: Pool, vmid: int) -> None:
@@ -77,20 +63,9 @@ def _move_vm(cluster: Cluster, call: Call, pool: Pool, vmid: int) -> None:
     if vmid not in cluster.state.vms:
         raise missing(f"VM {vmid}")
     other = cluster.state.pool_of(vmid)
-    if other is not None and not call.flag("allow-move"):
-        raise ApiError(500, f"update pool failed: VM {vmid} belongs already to pool '{other}'")
     if other is not None:
-        cluster.state.pools[other].vms.remove(vmid)
+        raise ApiError(500, f"update pool failed: VM {vmid} belongs already to pool '{other}'")
     pool.vms.append(vmid)
-
-
-@table.delete("pools")
-async def delete_pool(cluster: Cluster, call: Call) -> None:
-    """Remove an empty pool."""
-    pool = _pool(cluster, call)
-    if pool.vms or pool.storages:
-        raise ApiError(500, f"delete pool failed: pool '{call.text('poolid')}' is not empty")
-    del cluster.state.pools[call.text("poolid")]
 
 
 def _pool(cluster: Cluster, call: Call) -> Pool:

@@ -28,7 +28,7 @@ async def status(cluster: Cluster, call: Call) -> dict[str, Any]:
         "qmpstatus": shown["status"],
         "cpus": shown["maxcpu"],
         "balloon": vmspec.memory_mib(vm.config) * MIB,
-        "ha": {"managed": int(f"vm:{call.vmid}" in cluster.state.ha_resources)},
+        "ha": {"managed": 0},
         "agent": int(vmspec.agent_enabled(vm.config)),
     }
 
@@ -47,9 +47,7 @@ def _power_task(cluster: Cluster, call: Call, kind: str, action: Callable[[Clust
 
 @table.post(_VM + "/status/start")
 async def start(cluster: Cluster, call: Call) -> str:
-    """Switch on; a template cannot be."""
-    if cluster.vm(call.node, call.vmid).config.get("template"):
-        raise ApiError(500, "you can't start a vm if it's a template")
+    """Switch on."""
     return _power_task(cluster, call, "qmstart", power.start)
 
 
@@ -68,23 +66,12 @@ async def shutdown(cluster: Cluster, call: Call) -> str:
 @table.post(_VM + "/status/reboot")
 async def reboot(cluster: Cluster, call: Call) -> str:
     """Shut down and start again; pending changes take effect."""
-    _expect_running(cluster, call)
+    cluster.vm(call.node, call.vmid)
+    if not cluster.running(call.vmid):
+        raise ApiError(500, f"VM {call.vmid} not running")
 
     async def action(cluster: Cluster, vmid: int) -> None:
         await power.shutdown(cluster, vmid)
         await power.start(cluster, vmid)
 
     return _power_task(cluster, call, "qmreboot", action)
-
-
-@table.post(_VM + "/status/reset")
-async def reset(cluster: Cluster, call: Call) -> str:
-    """Press the reset button."""
-    _expect_running(cluster, call)
-    return _power_task(cluster, call, "qmreset", power.reset)
-
-
-def _expect_running(cluster: Cluster, call: Call) -> None:
-    cluster.vm(call.node, call.vmid)
-    if not cluster.running(call.vmid):
-        raise ApiError(500, f"VM {call.vmid} not running")

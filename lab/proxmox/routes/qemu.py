@@ -1,4 +1,4 @@
-"""`nodes/N/qemu`: machines made, changed, removed."""
+"""`nodes/N/qemu`: VMs created, changed, removed."""
 
 import time
 import uuid
@@ -9,7 +9,6 @@ from lab.proxmox.call import Call
 from lab.proxmox.cluster import Cluster
 from lab.proxmox.errors import ApiError, bad_parameter, denied, missing
 from lab.proxmox.router import Table
-from lab.proxmox.routes.cluster import vm_entry
 from lab.proxmox.state import TaskRecord, Vm
 from lab.proxmox.vmaccess import NOT_OPTIONS, VmAccess
 
@@ -23,19 +22,9 @@ def _options(call: Call) -> dict[str, str]:
     return {key: value for key, value in call.plain().items() if key not in NOT_OPTIONS}
 
 
-@table.get(_QEMU)
-async def list_vms(cluster: Cluster, call: Call) -> list[dict[str, Any]]:
-    """The VMs of a node that the caller may see."""
-    return [
-        vm_entry(cluster, vmid)
-        for vmid, vm in sorted(cluster.state.vms.items())
-        if vm.node == call.node and cluster.access.has(call.identity, f"/vms/{vmid}", "VM.Audit")
-    ]
-
-
 @table.post(_QEMU)
 async def create(cluster: Cluster, call: Call) -> str:
-    """Make a VM; the number is taken at once, the rest is the task's."""
+    """Create a VM; the number is taken at once, the rest is the task's."""
     vmid, pool = call.number("vmid", call.required("vmid")), call.text("pool") or None
     options = _options(call)
     if not cluster.access.has(call.identity, f"/vms/{vmid}", "VM.Allocate") and not (
@@ -43,7 +32,10 @@ async def create(cluster: Cluster, call: Call) -> str:
     ):
         raise denied(f"/pool/{pool}, VM.Allocate" if pool else f"/vms/{vmid}, VM.Allocate")
     _check(VmAccess(cluster.access, call, vmid, pool), options)
-    expect_free(cluster, "unable to create VM", vmid, pool)
+    if existing := cluster.state.vms.get(vmid):
+        raise ApiError(500, f"unable to create VM {vmid} - VM {vmid} already exists on node '{existing.node}'")
+    if pool and pool not in cluster.state.pools:
+        raise missing(f"pool '{pool}'")
     for key, value in options.items():
         if vmconfig.is_drive(key):
             vmconfig.parse_drive(key, value)  # a malformed drive is refused before the number is taken
@@ -88,14 +80,6 @@ def _check(access: VmAccess, options: dict[str, str]) -> None:
         access.check_value(key, value)
 
 
-def expect_free(cluster: Cluster, action: str, vmid: int, pool: str | None) -> None:
-    """Raise `ApiError` when the number is taken or the pool is not there; `action` begins the sentence."""
-    if existing := cluster.state.vms.get(vmid):
-        raise ApiError(500, f"{action} {vmid} - VM {vmid} already exists on node '{existing.node}'")
-    if pool and pool not in cluster.state.pools:
-        raise missing(f"pool '{pool}'")
-
-
 @table.get(_VM + "/config")
 async def read_config(cluster: Cluster, call: Call) -> dict[str, Any]:
     """The configuration, pending changes included; with `current` as the running machine has it."""
@@ -105,30 +89,9 @@ async def read_config(cluster: Cluster, call: Call) -> dict[str, Any]:
     return {**config, **locked, "digest": cluster.digest(vm)}
 
 
-@table.get(_VM + "/pending")
-async def read_pending(cluster: Cluster, call: Call) -> list[dict[str, str | int]]:
-    """Each option with the value that waits for the next start."""
-    return vmchange.pending(cluster.vm(call.node, call.vmid).config, cluster.active_config(call.vmid))
-
-
 @table.put(_VM + "/config")
 async def update_config(cluster: Cluster, call: Call) -> None:
     """Change options at once."""
-    await _update(cluster, call)
-
-
-@table.post(_VM + "/config")
-async def update_config_in_task(cluster: Cluster, call: Call) -> str:
-    """Change options in a task."""
-    cluster.vm(call.node, call.vmid)
-
-    async def work(_record: TaskRecord) -> None:
-        await _update(cluster, call)
-
-    return cluster.tasks.start(call.node, "qmconfig", str(call.vmid), call, work)
-
-
-async def _update(cluster: Cluster, call: Call) -> None:
     options, delete = _options(call), call.items("delete")
     if not options and not delete:
         raise ApiError(500, "no options specified")
@@ -157,23 +120,10 @@ def _check_present(access: VmAccess, vm: Vm, key: str, value: str | None) -> Non
 
 @table.put(_VM + "/cloudinit")
 async def regenerate_cloudinit(cluster: Cluster, call: Call) -> None:
-    """Write the cloud-init drive anew. The guest reads the configuration at its next boot, so nothing else happens."""
+    """Regenerate the cloud-init drive. The guest reads the configuration at its next boot, so nothing else happens."""
     vm = cluster.unlocked_vm(call.node, call.vmid)
     if not any("cloudinit" in text for text in vmconfig.drives(vm.config).values()):
         raise ApiError(500, "no cloudinit drive is configured")
-
-
-@table.post(_VM + "/template")
-async def make_template(cluster: Cluster, call: Call) -> str:
-    """Turn a VM that is off into a template."""
-    vm = cluster.unlocked_vm(call.node, call.vmid)
-    if cluster.running(call.vmid):
-        raise ApiError(500, "you can't convert a VM to template if VM is running")
-
-    async def work(_record: TaskRecord) -> None:
-        vm.config["template"] = 1
-
-    return cluster.tasks.start(call.node, "qmtemplate", str(call.vmid), call, work)
 
 
 @table.delete(_VM)
@@ -184,12 +134,7 @@ async def delete(cluster: Cluster, call: Call) -> str:
     async def work(_record: TaskRecord) -> None:
         async with cluster.locks.vm(call.vmid):
             _expect_removable(cluster, call)
-            await power.destroy(
-                cluster,
-                call.vmid,
-                unreferenced=call.flag("destroy-unreferenced-disks"),
-                purge=call.flag("purge"),
-            )
+            await power.destroy(cluster, call.vmid, unreferenced=call.flag("destroy-unreferenced-disks"))
 
     return cluster.tasks.start(call.node, "qmdestroy", str(call.vmid), call, work)
 
@@ -198,7 +143,5 @@ def _expect_removable(cluster: Cluster, call: Call) -> None:
     vm = cluster.unlocked_vm(call.node, call.vmid)
     if vm.config.get("protection") == 1:
         raise ApiError(500, f"can't remove VM {call.vmid} - protection mode enabled")
-    if f"vm:{call.vmid}" in cluster.state.ha_resources and not call.flag("purge"):
-        raise ApiError(500, f"unable to remove VM {call.vmid} - used in HA resources and purge parameter not set.")
     if cluster.running(call.vmid):
         raise ApiError(500, f"VM {call.vmid} is running - destroy failed")

@@ -1,4 +1,4 @@
-"""`storage` and `nodes/N/storage`: stores, their content, downloads and uploads."""
+"""`nodes/N/storage`: storages, their content, downloads."""
 
 import re
 from pathlib import PurePosixPath
@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from lab.contracts import Storage
 from lab.proxmox.call import Call
 from lab.proxmox.cluster import Cluster
-from lab.proxmox.errors import ApiError, bad_parameter, missing
+from lab.proxmox.errors import ApiError, bad_parameter
 from lab.proxmox.propstring import GIB
 from lab.proxmox.router import Table
 from lab.proxmox.state import TaskRecord, Volume
@@ -21,7 +21,7 @@ _EXTENSIONS = {
     "vztmpl": (".tar.gz", ".tar.xz", ".tar.zst", ".tar.bz2"),
     "import": (".ova", ".ovf", ".qcow2", ".raw", ".vmdk"),
 }
-"""What may be downloaded or uploaded, with the endings Proxmox VE 9 takes. Snippets cannot come this way."""
+"""What may be downloaded, with the file extensions Proxmox VE 9 accepts. Snippets cannot come this way."""
 
 
 def visible_storages(cluster: Cluster, call: Call, node: str) -> list[Storage]:
@@ -52,32 +52,6 @@ def storage_figures(cluster: Cluster, node: str, storage: Storage) -> dict[str, 
     }
 
 
-def _configured(cluster: Cluster, name: str) -> dict[str, Any]:
-    holders = [node.name for node in cluster.spec.nodes if any(one.name == name for one in node.storages)]
-    if not holders:
-        raise missing(f"storage '{name}'")
-    storage = cluster.volumes.storage(holders[0], name)
-    entry: dict[str, Any] = {"storage": name, "type": storage.type, "content": ",".join(storage.content)}
-    if directory := cluster.volumes.path(storage):
-        entry["path"] = str(directory)
-    if len(holders) < len(cluster.spec.nodes):
-        entry["nodes"] = ",".join(holders)
-    return entry | ({"shared": 1} if cluster.volumes.is_shared(storage) else {})
-
-
-@table.get("storage")
-async def list_configured(cluster: Cluster, call: Call) -> list[dict[str, Any]]:
-    """The storages of the cluster that the caller may use or audit."""
-    names = {storage.name for node in cluster.spec.nodes for storage in visible_storages(cluster, call, node.name)}
-    return [_configured(cluster, name) for name in sorted(names)]
-
-
-@table.get("storage/{storage}")
-async def read_configured(cluster: Cluster, call: Call) -> dict[str, Any]:
-    """The definition of a storage."""
-    return _configured(cluster, call["storage"])
-
-
 @table.get("nodes/{node}/storage")
 async def list_storages(cluster: Cluster, call: Call) -> list[dict[str, Any]]:
     """The storages of a node; `content` and `storage` filter."""
@@ -89,43 +63,16 @@ async def list_storages(cluster: Cluster, call: Call) -> list[dict[str, Any]]:
     ]
 
 
-@table.get("nodes/{node}/storage/{storage}/status")
-async def storage_status(cluster: Cluster, call: Call) -> dict[str, Any]:
-    """State and space of one storage."""
-    return storage_figures(cluster, call.node, cluster.volumes.storage(call.node, call["storage"]))
-
-
 @table.get("nodes/{node}/storage/{storage}/content")
 async def list_content(cluster: Cluster, call: Call) -> list[dict[str, Any]]:
     """Volumes of a storage that the caller may read; `content` and `vmid` filter."""
     storage = cluster.volumes.storage(call.node, call["storage"])
-    found = [*cluster.volumes.on(call.node, storage.name), *_snippets(cluster, storage)]
     return [
         _described(name, volume)
-        for name, volume in found
+        for name, volume in cluster.volumes.on(call.node, storage.name)
         if call.text("content") in ("", volume.content)
         and call.text("vmid") in ("", str(volume.vmid))
         and _readable(cluster, call, name, volume)
-    ]
-
-
-def _snippets(cluster: Cluster, storage: Storage) -> list[tuple[str, Volume]]:
-    """Files that someone put into the storage's snippets directory; the API itself cannot bring them."""
-    directory = cluster.volumes.path(storage)
-    if "snippets" not in storage.content or directory is None:
-        return []
-    return [
-        (
-            f"{storage.name}:snippets/{file.name}",
-            Volume(
-                content="snippets",
-                format="snippet",
-                size=file.stat().st_size,
-                written=file.stat().st_size,
-                created=int(file.stat().st_mtime),
-            ),
-        )
-        for file in sorted((directory / "snippets").glob("*"))
     ]
 
 
@@ -164,20 +111,6 @@ async def read_volume(cluster: Cluster, call: Call) -> dict[str, Any]:
     return {"path": path, "format": volume.format, "size": volume.size, "used": volume.written}
 
 
-@table.delete("nodes/{node}/storage/{storage}/content/{volume}")
-async def delete_volume(cluster: Cluster, call: Call) -> str:
-    """Remove a volume; asks for Datastore.Allocate, which may remove any volume there."""
-    name = _volume_id(call)
-    cluster.access.require(call.identity, f"/storage/{call['storage']}", "Datastore.Allocate")
-    cluster.volumes.find(call.node, name)
-
-    async def remove(record: TaskRecord) -> None:
-        cluster.volumes.free(call.node, name)
-        record.log.append(f"removed volume '{name}'")
-
-    return cluster.tasks.start(call.node, "imgdel", name, call, remove)
-
-
 @table.get("nodes/{node}/query-url-metadata")
 async def url_metadata(cluster: Cluster, call: Call) -> dict[str, Any]:
     """Name, type and size of what a URL holds."""
@@ -209,25 +142,6 @@ async def download_url(cluster: Cluster, call: Call) -> str:
         cluster.volumes.add_file(call.node, volume, content, found.size)
 
     return cluster.tasks.start(call.node, "download", call.text("filename"), call, work)
-
-
-@table.post("nodes/{node}/storage/{storage}/upload")
-async def upload(cluster: Cluster, call: Call) -> str:
-    """Receive a file; only its measure is kept."""
-    received = call.upload
-    if received is None:
-        raise bad_parameter("filename", "missing temporary file name")
-    volume = _new_file(cluster, call, received.name)
-    expected, algorithm = call.text("checksum").lower(), call.text("checksum-algorithm")
-    if expected and received.digests.get(algorithm, expected) != expected:
-        raise ApiError(500, f"checksum mismatch: got '{received.digests[algorithm]}' != expect '{expected}'")
-
-    async def work(record: TaskRecord) -> None:
-        record.log.append(f"target file {volume}")
-        cluster.volumes.free(call.node, volume)  # an upload replaces a file of the same name
-        cluster.volumes.add_file(call.node, volume, call.text("content"), received.size)
-
-    return cluster.tasks.start(call.node, "imgcopy", "", call, work)
 
 
 def _url(call: Call) -> str:

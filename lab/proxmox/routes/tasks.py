@@ -52,10 +52,3 @@ async def task_log(cluster: Cluster, call: Call) -> list[dict[str, str | int]]:
     end = begin + call.number("limit", call.text("limit", "50"))
     lines: list[dict[str, str | int]] = [{"n": number, "t": line} for number, line in enumerate(record.log, start=1)]
     return lines[begin:end]
-
-
-@table.delete("nodes/{node}/tasks/{upid}")
-async def stop_task(cluster: Cluster, call: Call) -> None:
-    """Interrupt a task."""
-    may_modify = cluster.access.has(call.identity, f"/nodes/{call.node}", "Sys.Modify")
-    cluster.tasks.stop(cluster.tasks.find(call["upid"], call.identity, may_audit=may_modify).upid)

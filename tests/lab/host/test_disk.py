@@ -37,6 +37,7 @@ def test_the_user_and_its_key_are_there_before_the_first_boot(disk: VmDisk, imag
     assert keys.read_text() == "ssh-ed25519 AAAA lyceum\n"
     assert stat.S_IMODE(keys.stat().st_mode) == 0o600, "sshd ignores keys that others may write"
     assert "lyceum:x:1000:1000" in disk.place("/etc/passwd").read_text()
+    assert disk.place("/etc/sudoers.d/90-cloud-init-users").read_text() == "lyceum ALL=(ALL) NOPASSWD:ALL\n"
     assert "sudo:x:27:lyceum\n" in disk.place("/etc/group").read_text()
 
 

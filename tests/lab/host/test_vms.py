@@ -137,26 +137,3 @@ def test_the_agent_does_not_follow_a_guests_links_to_the_machine(lab: Lab, first
     lab.says(first, "sudo ln -sfn /proc/1/environ /etc/lead; sudo ln -sfn /etc/machine-id /etc/own")
     own = lab.ask("vm_agent", vmid=first.vmid, command="file-read", arguments={"file": "/etc/own"})["content"]
     assert own.strip() == lab.says(first, "cat /etc/machine-id"), "absolute links mean the VM's own root"
-
-
-def test_user_data_runs_once_and_cloud_init_can_be_waited_for(lab: Lab) -> None:
-    data = f"""#cloud-config
-users: [{{name: lyceum, sudo: "ALL=(ALL) NOPASSWD:ALL", ssh_authorized_keys: ["{lab.key}"]}}]
-write_files: [{{path: /etc/greeting, content: hello}}]
-runcmd: ["sleep 0.3", "echo ran >> /etc/ran"]
-"""
-    machine = lab.boot(6, custom_user_data=data)
-    assert lab.says(machine, "cloud-init status --wait; cat /etc/greeting /etc/ran") == "status: done\nhelloran"
-    lab.ask("vm_stop", vmid=machine.vmid, force=False)
-    lab.boot(6, custom_user_data=data)
-    assert lab.says(machine, "cloud-init status --wait; cat /etc/ran") == "status: done\nran"
-
-
-def test_user_data_that_fails_is_reported_by_cloud_init(lab: Lab) -> None:
-    data = f"""#cloud-config
-users: [{{name: lyceum, ssh_authorized_keys: ["{lab.key}"]}}]
-runcmd: ["false", "touch /etc/after"]
-"""
-    machine = lab.boot(7, custom_user_data=data)
-    done = lab.ssh(machine, "cloud-init status --wait; ls /etc/after")
-    assert done.stdout.strip() == "status: error", "what comes after a failure must not run"

@@ -49,6 +49,5 @@ def vm(number: int = 1, **changes: object) -> VmSpec:
         disks=(Disk("scsi0", 10, None, boot=True), Disk("scsi1", 20, "ceph-1", boot=False)),
         gpus=(A100,),
         agent=True,
-        custom_user_data="",
     )
     return replace(spec, **changes)  # type: ignore[arg-type]  # a test's own words

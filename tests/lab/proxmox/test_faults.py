@@ -127,8 +127,7 @@ async def test_a_task_that_is_interrupted_takes_back_what_it_reserved(tmp_path: 
     """Also before its first step: a campus that ends at that moment must not wait for it for ever."""
     async with running(tmp_path, timing=Timing(durations={"qmcreate": 60}, linger=0)) as campus:
         upid = await campus.token.post(QEMU, vmid=100, pool="lyceum")
-        await campus.token.delete(f"nodes/pve1/tasks/{upid}")
-        await campus.px.cluster.tasks.settle()
+        await campus.px.cluster.tasks.close()
         assert (await campus.token.get(f"nodes/pve1/tasks/{upid}/status"))["exitstatus"] == "interrupted by signal"
         assert campus.px.cluster.state.vms == {}
 

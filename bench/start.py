@@ -5,7 +5,7 @@ import resource
 import subprocess
 import sys
 
-from config.validate import PROJECT
+from config.paths import PROJECT
 
 RUNS = 5
 COMMANDS = (["--help"], ["validate", "lab"], ["show", "lab"], ["status", "dev"])

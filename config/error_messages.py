@@ -1,13 +1,12 @@
 """Turns pydantic's errors into sentences that a person can act on."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from pydantic_core import ErrorDetails
 
+from config.finding import FieldPath, Finding, closest_name, suggest_name
 from config.introspection import field_at, fields, model_at
-from config.rules.finding import Finding, Path
-from config.rules.nearest import did_you_mean
 from config.rules.references import NAME_REMEDY
 from config.site import Site
 
@@ -107,34 +106,42 @@ _TYPES: dict[str, tuple[str, str]] = {
 }
 
 
-def in_words(errors: Iterable[ErrorDetails], value_at: Callable[[Path], object]) -> list[Finding]:
+def in_words(errors: Iterable[ErrorDetails], value_at: Callable[[FieldPath], object]) -> list[Finding]:
     """Puts the errors of one validation into words; what only follows from another error is not told."""
-    told, suggested = [], set()
+    found, suggested = [], set()
     for error in errors:
         path = tuple(part for part in error["loc"] if part != "[key]")
         value = value_at(path)
         if error["type"] == "too_short" and value:
             continue  # pydantic counts only the sound items of a list
-        finding = _translate(error, path, value)
-        if error["type"] == "extra_forbidden":
-            suggested.add((*path[:-1], finding.remedy.removeprefix("did you mean `").removesuffix("`?")))
-        told.append((error["type"], finding))
-    return [finding for kind, finding in told if kind != "missing" or finding.path not in suggested]
+        if error["type"] == "extra_forbidden" and (closest := _closest_setting(path)):
+            suggested.add((*path[:-1], closest))
+        found.append((error["type"], _translate(error, path, value)))
+    return [finding for kind, finding in found if kind != "missing" or finding.subject not in suggested]
 
 
-def _translate(error: ErrorDetails, path: Path, value: object) -> Finding:
+def _known_settings(path: FieldPath) -> Collection[str]:
+    """Names of the settings that may stand beside one."""
+    model = model_at(Site, path[:-1])
+    return fields(model) if model else ()
+
+
+def _closest_setting(path: FieldPath) -> str | None:
+    """The setting that is probably meant by an unknown one: another word for it, or another spelling."""
+    key, known = str(path[-1]), _known_settings(path)
+    return next((word for word in SYNONYMS.get(key, ()) if word in known), None) or closest_name(key, known)
+
+
+def _translate(error: ErrorDetails, path: FieldPath, value: object) -> Finding:
     kind, context = error["type"], error.get("ctx", {})
     if kind == "missing":
         about = field_at(Site, path)
         remedy = f"add it: {_lower(about.description)}" if about and about.description else "add it"
-        return Finding(path, "is missing", remedy, None)
+        return Finding(path, "is missing", remedy, value=None)
     if kind == "extra_forbidden":
-        above = model_at(Site, path[:-1])
-        known = fields(above) if above else {}
-        key = str(path[-1])
-        synonym = next((word for word in SYNONYMS.get(key, ()) if word in known), None)
-        remedy = f"did you mean `{synonym}`?" if synonym else did_you_mean(key, known)
-        return Finding(path, "is no setting here", remedy, None)
+        closest = _closest_setting(path)
+        remedy = f"did you mean `{closest}`?" if closest else suggest_name(str(path[-1]), _known_settings(path))
+        return Finding(path, "is no setting here", remedy, value=None)
     return Finding(path, *_rule(kind, context, error["msg"], value))
 
 
@@ -147,7 +154,7 @@ def _rule(kind: str, context: dict[str, Any], message: str, value: object) -> tu
         )
     if kind in {"enum", "literal_error"}:
         words = [word.strip("'") for word in str(context["expected"]).replace(" or ", ", ").split(", ")]
-        return f"is none of {', '.join(words)}", did_you_mean(str(value), words)
+        return f"is none of {', '.join(words)}", suggest_name(str(value), words)
     if kind in {"greater_than", "greater_than_equal", "less_than", "less_than_equal"}:
         (word, limit), *_ = context.items()
         meaning = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}[word]

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from config.base import MIB_PER_GIB, size_text
+from config.finding import Finding
 from config.hosts import Shape
 from config.rules.compatibility import kubernetes_minor
-from config.rules.finding import Finding
 from config.site import Site
-from config.validate import Problem, problems
+from config.validate import locate_findings
 from config.yaml_source import Document
 
 VM_TYPE = "proxmoxve:index/vmLegacy:VmLegacy"
@@ -28,9 +28,9 @@ def fixed(site: Site) -> dict[str, str]:
     }
 
 
-def drift(path: Path, site: Site, document: Document, export: dict[str, Any]) -> list[Problem]:
+def drift(path: Path, site: Site, document: Document, export: dict[str, Any]) -> list[Finding]:
     """Settings that differ from the exported stack (`pulumi stack export`) in a way that no update can carry out."""
-    return problems(path, document, changes(site, export))
+    return locate_findings(path, document, changes(site, export))
 
 
 def changes(site: Site, export: dict[str, Any]) -> Iterator[Finding]:
@@ -71,16 +71,16 @@ def _cluster(site: Site, deployed: object) -> Iterator[Finding]:
     for name, place in _PLACE.items():
         if (now := _text(deployed.get(name))) and now != wanted[name]:
             remedy = "change it back; a cluster keeps it for life"
-            yield Finding(place, f"is deployed as {now}", remedy, wanted[name])
+            yield Finding(place, f"is deployed as {now}", remedy, value=wanted[name])
     now = _text(deployed.get("k3s"))
     if now:
         running, asked = kubernetes_minor(now), kubernetes_minor(site.k3s.version)
         if asked < running:
             remedy = "etcd cannot go back: restore a snapshot instead"
-            yield Finding(("k3s", "version"), f"is older than {now}, which runs", remedy, site.k3s.version)
+            yield Finding(("k3s", "version"), f"is older than {now}, which runs", remedy, value=site.k3s.version)
         elif asked > running + 1:
             remedy = f"go through 1.{running + 1} first"
-            yield Finding(("k3s", "version"), f"skips a minor: {now} runs", remedy, site.k3s.version)
+            yield Finding(("k3s", "version"), f"skips a minor: {now} runs", remedy, value=site.k3s.version)
 
 
 def _machines(site: Site, deployed: list[dict[str, Any]]) -> Iterator[Finding]:
@@ -89,7 +89,7 @@ def _machines(site: Site, deployed: list[dict[str, Any]]) -> Iterator[Finding]:
         name = _text(inputs.get("name"))
         if name not in wanted:
             remedy = f"drain and remove it first: `./lyceum node remove {name}`"
-            yield Finding(("nodes",), f"lack {name}, which is deployed", remedy, None)
+            yield Finding(("nodes",), f"lack {name}, which is deployed", remedy, value=None)
             continue
         index, node = wanted[name]
         network = (inputs.get("networkDevices") or [{}])[0]
@@ -101,7 +101,7 @@ def _machines(site: Site, deployed: list[dict[str, Any]]) -> Iterator[Finding]:
         ):
             shown = int(now) if isinstance(now, float) else now
             if shown and shown != asked:
-                yield Finding(("nodes", index, field), f"of {name} is deployed as {shown}", REPLACED, asked)
+                yield Finding(("nodes", index, field), f"of {name} is deployed as {shown}", REPLACED, value=asked)
                 if field == "address":
                     break  # number and MAC address only follow from it
         yield from _disks(index, node.name, inputs.get("disks") or [], node.shape)

@@ -8,8 +8,7 @@ from pydantic import PlainSerializer
 from pydantic.fields import FieldInfo
 
 from config.base import Model, size_text
-
-Place = tuple[str | int, ...]
+from config.finding import FieldPath
 
 
 def fields(model: type[Model]) -> Mapping[str, FieldInfo]:
@@ -29,7 +28,7 @@ def inner(annotation: Any) -> Any:
             return annotation
 
 
-def model_at(root: type[Model], place: Place) -> type[Model] | None:
+def model_at(root: type[Model], place: FieldPath) -> type[Model] | None:
     """The model whose settings stand below a place, or None where there is none."""
     annotation: Any = root
     for key in place:
@@ -47,7 +46,7 @@ def model_at(root: type[Model], place: Place) -> type[Model] | None:
     return annotation if isinstance(annotation, type) and issubclass(annotation, Model) else None
 
 
-def field_at(root: type[Model], place: Place) -> FieldInfo | None:
+def field_at(root: type[Model], place: FieldPath) -> FieldInfo | None:
     """The setting at a place, or None."""
     while place and isinstance(place[-1], int):
         place = place[:-1]

@@ -9,9 +9,9 @@ from config.hosts import Node
 from config.secrets import MissingSecretError, Secrets, load_secrets
 from config.site import STAGES, Site
 from config.tokens import SETTING, Generations, GenerationsError, read
-from config.validate import PROJECT, SITES, SiteError, load_site
+from config.validate import SiteError, load_site
 
-__all__ = ["PROJECT", "SITES", "Settings", "load", "load_site"]
+__all__ = ["Settings", "load", "load_site"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

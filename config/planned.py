@@ -6,7 +6,8 @@ are not demanded before something uses them.
 
 from collections.abc import Iterator
 
-from config.yaml_source import Document, Place
+from config.finding import FieldPath
+from config.yaml_source import Document
 
 PLANNED: dict[str, str] = {
     "desktops": "R8",
@@ -47,12 +48,12 @@ PLANNED: dict[str, str] = {
 """Place in the model -> the requirements that will be met by it."""
 
 
-def pattern(place: Place) -> str:
+def pattern(place: FieldPath) -> str:
     """`("nodes", 2, "shift")` -> `nodes[].shift`: the place in the model, whichever item it is."""
     return "".join("[]" if isinstance(part, int) else f".{part}" for part in place).removeprefix(".")
 
 
-def planned(place: Place) -> str | None:
+def planned(place: FieldPath) -> str | None:
     """The planned setting that holds this place, or None where a component reads it."""
     for length in range(1, len(place) + 1):
         if (found := pattern(place[:length])) in PLANNED:

@@ -6,11 +6,12 @@ from typing import Any
 
 from config.base import Model, size_text
 from config.capacity import offered
+from config.finding import FieldPath, path_text
 from config.hosts import Node, NodeGroup, Role
 from config.introspection import fields, holds_size
 from config.planned import planned
 from config.site import Site
-from config.yaml_source import Document, Place
+from config.yaml_source import Document
 
 GIVEN, DEFAULT, DERIVED = "given", "default", "derived"
 
@@ -57,7 +58,7 @@ def _attribute(model: type[Model], alias: str) -> str:
     return next(name for name, info in model.model_fields.items() if (info.alias or name) == alias)
 
 
-def _walk(place: Place, value: Any, document: Document) -> Iterator[Value]:
+def _walk(place: FieldPath, value: Any, document: Document) -> Iterator[Value]:
     if isinstance(value, Model):
         for name, info in fields(type(value)).items():
             inner = getattr(value, _attribute(type(value), name))
@@ -71,16 +72,12 @@ def _walk(place: Place, value: Any, document: Document) -> Iterator[Value]:
     elif value is not None and value != ():
         given = document.has(place)
         yield Value(
-            path=_written(place),
+            path=path_text(place),
             value=_text(value),
             source=GIVEN if given else DEFAULT,
             line=document.line(place) if given else None,
             planned=planned(place) is not None,
         )
-
-
-def _written(place: Place) -> str:
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).removeprefix(".")
 
 
 def _text(value: Any) -> str:
@@ -111,7 +108,7 @@ def machines(site: Site, document: Document, stage: str) -> dict[str, list[Value
     }
 
 
-def _machine(place: Place, group: NodeGroup, node: Node, document: Document) -> Iterator[Value]:
+def _machine(place: FieldPath, group: NodeGroup, node: Node, document: Document) -> Iterator[Value]:
     def told(field: str, value: str, derived_from: str = "") -> Value:
         at = (*place, field)
         if derived_from and not document.has(at):

@@ -7,11 +7,11 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 from pydantic_core import CoreSchema
 
+from config.paths import PROJECT, SITES
 from config.reference import reference
 from config.required_secrets import NAMES
 from config.site import STAGES, Site
 from config.tokens import SETTING
-from config.validate import PROJECT, SITES
 
 SITE_SCHEMA = SITES / "site.schema.json"
 STACK_SCHEMA = SITES / "stack.schema.json"

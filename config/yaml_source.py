@@ -9,7 +9,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
 from ruamel.yaml.error import MarkedYAMLError
 
-Place = tuple[str | int, ...]
+from config.finding import FieldPath, Finding
+from config.paths import project_path
+
 MOST = 50_000
 """Values in a file; more is an accident, or aliases that multiply."""
 DEEPEST = 30
@@ -28,6 +30,10 @@ class UnreadableError(Exception):
         super().__init__(f"{rule}; {remedy}")
         self.rule, self.remedy, self.line = rule, remedy, line
 
+    def finding(self, path: Path) -> Finding:
+        """The error as a finding about the file."""
+        return Finding((), self.rule, self.remedy, file=project_path(path), line=self.line)
+
 
 @dataclass(frozen=True)
 class Document:
@@ -39,16 +45,16 @@ class Document:
     """
 
     data: dict[str, Any]
-    lines: dict[Place, int] = field(default_factory=dict)
+    lines: dict[FieldPath, int] = field(default_factory=dict)
 
-    def line(self, path: Place) -> int | None:
+    def line(self, path: FieldPath) -> int | None:
         """The line of a place, or of the closest place above it that the file has."""
         for length in range(len(path), 0, -1):
             if found := self.lines.get(path[:length]):
                 return found
         return 1 if self.lines else None
 
-    def value(self, path: Place) -> object:
+    def value(self, path: FieldPath) -> object:
         """The value at a place; None where the file has none."""
         value: Any = self.data
         for key in path:
@@ -58,7 +64,7 @@ class Document:
             value = value[key]
         return value
 
-    def has(self, path: Place) -> bool:
+    def has(self, path: FieldPath) -> bool:
         """Whether the file says something at this place."""
         return path in self.lines
 
@@ -113,7 +119,7 @@ def _syntax(error: MarkedYAMLError) -> tuple[str, str]:
     return f"is no YAML: {problem}", "check the indentation, and quote text that holds `: `, `[`, `{` or `#`"
 
 
-def _plain(value: Any, path: Place, lines: dict[Place, int]) -> Any:
+def _plain(value: Any, path: FieldPath, lines: dict[FieldPath, int]) -> Any:
     if len(path) > DEEPEST:
         raise UnreadableError("is nested too deeply", f"at most {DEEPEST} levels", lines.get(path[:DEEPEST]))
     if len(lines) > MOST:

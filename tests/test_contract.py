@@ -14,7 +14,7 @@ import pytest
 
 from components.base import Component
 from components.layer import Layer
-from config.load import PROJECT
+from config.paths import PROJECT
 
 LAYERS = ("hosts", "cluster", "platform", "workspaces", "tenants")
 BASES = {Component, Layer}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from config.load import PROJECT
+from config.paths import PROJECT
 
 SHARED = {"components.base", "components.handles", "components.layer", "components.gpu_resources"}
 """What layers have in common: a base class, what one hands to the next, and pure facts."""

@@ -8,7 +8,7 @@ import pulumi
 import pytest
 import yaml
 
-from config.load import PROJECT
+from config.paths import PROJECT
 from tests.support import golden
 from tests.support.mocks import Graph, Registered
 from tests.support.program import ADMIN_KEY, ALL_SITES, EVERY, PROXMOX_TOKEN, SENTINELS, STACKS, program, stack, stages

@@ -6,6 +6,7 @@ Every rule names what it needs to be sound before it can run; a mistake in `netw
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from config.finding import Finding
 from config.rules import (
     access,
     addresses,
@@ -21,7 +22,6 @@ from config.rules import (
     storage,
     workloads,
 )
-from config.rules.finding import Finding
 from config.site import Site
 
 __all__ = ["RULES", "Finding", "Rule"]

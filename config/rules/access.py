@@ -4,9 +4,8 @@ from collections.abc import Iterator
 
 from config.base import expand
 from config.capacity import SHARED, offered
+from config.finding import Finding, suggest_name
 from config.hosts import Role
-from config.rules.finding import Finding
-from config.rules.nearest import did_you_mean
 from config.site import Site
 
 HUB = ("workspaces", "jupyterhub")
@@ -34,12 +33,12 @@ def login(site: Site) -> Iterator[Finding]:
     hub = site.workspaces.jupyterhub
     if hub.enabled and hub.authenticator == "oauth" and not site.identity.present:
         remedy = "add `identity.oidc`, or switch `identity.authentik` on"
-        yield Finding((*HUB, "authenticator"), "needs an identity provider", remedy, hub.authenticator)
+        yield Finding((*HUB, "authenticator"), "needs an identity provider", remedy, value=hub.authenticator)
     if hub.enabled and hub.authenticator == "dummy" and not site.simulated:
         rule = "lets everybody in with one password; it is for the embedded campus only"
         yield Finding((*HUB, "authenticator"), rule, "take `oauth`")
     if hub.enabled and not hub.allowed_groups:
-        yield Finding((*HUB, "allowed-groups"), "admits nobody", "name the groups that may log in", None)
+        yield Finding((*HUB, "allowed-groups"), "admits nobody", "name the groups that may log in", value=None)
     if hub.enabled and not hub.admin_groups:
         yield Finding((*HUB, "admin-groups"), "is empty: nobody could administer", "name a group")
     for role in ("admins", "operators"):
@@ -48,7 +47,7 @@ def login(site: Site) -> Iterator[Finding]:
     platform = site.platform
     if platform.tunnel.enabled and not site.identity.present:
         remedy = "add `identity.oidc`, or switch `identity.authentik` on"
-        yield Finding(("platform", "tunnel"), "opens pages to the world without single sign-on", remedy, None)
+        yield Finding(("platform", "tunnel"), "opens pages to the world without single sign-on", remedy, value=None)
 
 
 def tenants(site: Site) -> Iterator[Finding]:
@@ -73,10 +72,10 @@ def tenants(site: Site) -> Iterator[Finding]:
             for name in wanted:
                 if name not in nodes or nodes[name].role is not Role.WORKER:
                     workers = [node.name for node in nodes.values() if node.role is Role.WORKER]
-                    yield Finding(path, "is none of the workers", did_you_mean(name, workers), name)
+                    yield Finding(path, "is none of the workers", suggest_name(name, workers), value=name)
                     break
                 if (other := dedicated.setdefault(name, tenant.name)) != tenant.name:
-                    yield Finding(path, f"is already dedicated to {other}", "dedicate each node once", name)
+                    yield Finding(path, f"is already dedicated to {other}", "dedicate each node once", value=name)
                     break
 
 
@@ -88,13 +87,13 @@ def quotas(site: Site) -> Iterator[Finding]:
         for kind, count in tenant.quota.gpus.items():
             path = ("tenants", index, "quota", "gpus", kind)
             if kind not in there:
-                yield Finding(path, "is a kind of GPU that no node has", did_you_mean(kind, there), kind)
+                yield Finding(path, "is a kind of GPU that no node has", suggest_name(kind, there), value=kind)
             elif count < 0 or count > there[kind]:
                 rule = f"is not between 0 and the {there[kind]} that exist"
                 yield Finding(path, rule, "ask for what there is")
             elif kind.endswith(f"/{SHARED}") and (other := sharing.setdefault(kind, tenant.name)) != tenant.name:
                 rule = f"has no memory isolation, and {other} and {tenant.name} would share it"
-                yield Finding(path, rule, "give it to one of them, or take `mig` or `exclusive`", kind)
+                yield Finding(path, rule, "give it to one of them, or take `mig` or `exclusive`", value=kind)
         yield from _beyond(site, index)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
 from config.base import AddressRange, expand
-from config.rules.finding import Finding, Path
+from config.finding import FieldPath, Finding
 from config.site import Site
 
 OWN = "choose an address that is free"
@@ -23,7 +23,7 @@ class Claim:
     """
 
     owner: str
-    path: Path
+    path: FieldPath
     campus: bool = False
 
 
@@ -64,13 +64,13 @@ def unique(site: Site) -> Iterator[Finding]:
         other = taken.setdefault(address, claim)
         if other is not claim and not (other.campus and claim.campus):
             rule = f"of {claim.owner} is also the address of {other.owner}"
-            yield Finding(claim.path, rule, OWN, str(address))
+            yield Finding(claim.path, rule, OWN, value=str(address))
 
 
 def in_network(site: Site) -> Iterator[Finding]:
     """The gateway, the API and MetalLB answer ARP, so they are in the nodes' network, and not its first or last."""
     network = site.network
-    fixed: list[tuple[Path, IPv4Address]] = [
+    fixed: list[tuple[FieldPath, IPv4Address]] = [
         (("network", "gateway"), network.gateway),
         (("network", "api-address"), network.api_address),
         (("network", "load-balancers"), network.load_balancers.first),
@@ -80,17 +80,19 @@ def in_network(site: Site) -> Iterator[Finding]:
     for path, address in fixed:
         if address not in network.cidr:
             rule = f"is outside network.cidr {network.cidr}"
-            yield Finding(path, rule, "choose an address within it", str(address))
+            yield Finding(path, rule, "choose an address within it", value=str(address))
             break
     for path, address in [*fixed, *machines]:
         if address in {network.cidr.network_address, network.cidr.broadcast_address}:
-            yield Finding(path, f"is the first or last of {network.cidr}, which no machine has", OWN, str(address))
+            yield Finding(
+                path, f"is the first or last of {network.cidr}, which no machine has", OWN, value=str(address)
+            )
 
 
 def pools(site: Site) -> Iterator[Finding]:
     """MetalLB's addresses and the campus's reserved ranges hold no address that somebody has."""
     network = site.network
-    ranges: list[tuple[Path, AddressRange, str, bool]] = [
+    ranges: list[tuple[FieldPath, AddressRange, str, bool]] = [
         (("network", "load-balancers"), network.load_balancers, "is for Services, but also holds", True),
         *(
             (("network", "reserved", index), reserved, "is reserved by the campus, but also holds", False)
@@ -128,7 +130,7 @@ def overlaps(site: Site) -> Iterator[Finding]:
             if cidr.overlaps(other):
                 default = {"pods": "10.42.0.0/16", "services": "10.43.0.0/16"}[field]
                 remedy = "take another free network" if str(cidr) == default else f"try {default}"
-                yield Finding(("network", field), f"overlaps {owner} {other}", remedy, str(cidr))
+                yield Finding(("network", field), f"overlaps {owner} {other}", remedy, value=str(cidr))
                 break
     for field, cidr, most in (("pods", network.pods, 22), ("services", network.services, 24)):
         if cidr.prefixlen > most:
@@ -156,12 +158,12 @@ def hardware_addresses(site: Site) -> Iterator[Finding]:
         if other != node.name:
             free = next(number for number in range(node.vm_id, node.vm_id + MOST_IDS) if number not in ids)
             rule = f"of {node.name} is also the VMID of {other}"
-            yield Finding(("nodes", index, "vm-id"), rule, f"give each its own; free: {free}", node.vm_id)
+            yield Finding(("nodes", index, "vm-id"), rule, f"give each its own; free: {free}", value=node.vm_id)
 
 
-def _mac(taken: dict[str, str], mac: str, name: str, path: Path) -> Iterator[Finding]:
+def _mac(taken: dict[str, str], mac: str, name: str, path: FieldPath) -> Iterator[Finding]:
     other = taken.setdefault(mac, name)
     if other != name:
-        yield Finding(path, f"of {name} is also the MAC address of {other}", "give each machine its own", mac)
+        yield Finding(path, f"of {name} is also the MAC address of {other}", "give each machine its own", value=mac)
     if int(mac[:2], 16) & 1:
-        yield Finding(path, "is a group address", "take one whose first byte is even, as in `02:…`", mac)
+        yield Finding(path, "is a group address", "take one whose first byte is even, as in `02:…`", value=mac)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from config.calendar import DAYS, MINUTES_A_DAY, User
-from config.rules.finding import Finding
+from config.finding import Finding
 from config.site import Site
 
 
@@ -21,12 +21,12 @@ def calendar(site: Site) -> Iterator[Finding]:
             clash = next((held for held in taken if held[0] < end and start < held[1] and held[2] != period.name), None)
             if clash:
                 rule = f"overlaps {clash[2]} on {_moment(max(start, clash[0]))}"
-                yield Finding(path, rule, "let one end when the other starts", period.name)
+                yield Finding(path, rule, "let one end when the other starts", value=period.name)
                 break
         taken += [(start, end, period.name) for start, end in period.minutes()]
     if all(period.use is User.OWNERS for period in site.calendar.periods):
         remedy = "add a period with `use: cluster`; what no period covers belongs to the owners"
-        yield Finding(("calendar", "periods"), "never give the machines to the cluster", remedy, None)
+        yield Finding(("calendar", "periods"), "never give the machines to the cluster", remedy, value=None)
 
 
 def _moment(minute: int) -> str:

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
+from config.finding import Finding
 from config.platform import Issuer
-from config.rules.finding import Finding
 from config.site import Site
 
 PRIVATE = ("local", "internal", "lan", "home", "corp", "test", "localhost", "invalid", "example", "arpa", "intranet")
@@ -17,14 +17,14 @@ def issuer(site: Site) -> Iterator[Finding]:
     kind = certificates.issuer
     if kind is Issuer.FILES and certificates.certificate_file is None:
         yield Finding(
-            (*WHERE, "certificate-file"), "is missing, but `issuer: files` reads it", "name the PEM file", None
+            (*WHERE, "certificate-file"), "is missing, but `issuer: files` reads it", "name the PEM file", value=None
         )
     if kind is not Issuer.FILES and certificates.certificate_file is not None:
         remedy = "say `issuer: files`, or remove it"
         yield Finding((*WHERE, "certificate-file"), f"is not read with `issuer: {kind}`", remedy)
     if kind is Issuer.ACME and certificates.acme_email is None:
         rule = "is missing, but `issuer: acme` needs it"
-        yield Finding((*WHERE, "acme-email"), rule, "name whom the CA may write to", None)
+        yield Finding((*WHERE, "acme-email"), rule, "name whom the CA may write to", value=None)
     if kind is not Issuer.ACME and certificates.acme_email is not None:
         remedy = "say `issuer: acme`, or remove it"
         yield Finding((*WHERE, "acme-email"), f"is not used with `issuer: {kind}`", remedy)
@@ -45,14 +45,18 @@ def layers(site: Site) -> Iterator[Finding]:
     }
     for path, enabled in pages.items():
         if enabled and not platform.ingress.enabled:
-            yield Finding(path, "is a page, but platform.ingress is off", "switch the ingress on", None)
+            yield Finding(path, "is a page, but platform.ingress is off", "switch the ingress on", value=None)
     if platform.ingress.enabled and not platform.metallb.enabled:
         remedy = "switch metallb on"
-        yield Finding(("platform", "ingress"), "gets its address from platform.metallb, which is off", remedy, None)
+        yield Finding(
+            ("platform", "ingress"), "gets its address from platform.metallb, which is off", remedy, value=None
+        )
     if platform.ingress.enabled and not platform.certificates.enabled:
         remedy = "switch certificates on"
-        yield Finding(("platform", "ingress"), "gets its TLS from platform.certificates, which is off", remedy, None)
+        yield Finding(
+            ("platform", "ingress"), "gets its TLS from platform.certificates, which is off", remedy, value=None
+        )
     kserve = workspaces.kubeflow.kserve
     if kserve.enabled and not platform.certificates.enabled:
         remedy = "switch certificates on"
-        yield Finding(("workspaces", "kubeflow", "kserve"), "needs cert-manager for its webhooks", remedy, None)
+        yield Finding(("workspaces", "kubeflow", "kserve"), "needs cert-manager for its webhooks", remedy, value=None)

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from config.base import expand
+from config.finding import Finding
 from config.hosts import Role, Shift
-from config.rules.finding import Finding
 from config.site import Site
 
 QUORATE = (1, 3, 5)
@@ -15,11 +15,11 @@ def servers(site: Site) -> Iterator[Finding]:
     """One, three or five servers, on at all hours."""
     count = sum(len(expand(group.name)) for group in site.nodes if group.role is Role.SERVER)
     if count == 0:
-        yield Finding(("nodes",), "has no machine with `role: server`", "add three", None)
+        yield Finding(("nodes",), "has no machine with `role: server`", "add three", value=None)
     elif count not in QUORATE:
         rule = f"has {count} servers; etcd needs 1, 3 or 5"
         remedy = "make it 5" if count > QUORATE[-1] else f"make it {count - 1} or {count + 1}"
-        yield Finding(("nodes",), rule, remedy, None)
+        yield Finding(("nodes",), rule, remedy, value=None)
     for index, group in enumerate(site.nodes):
         if group.role is Role.SERVER and group.shift is not Shift.ALWAYS:
             yield Finding(("nodes", index, "shift"), "takes away its vote in etcd", "a server runs always")
@@ -28,7 +28,7 @@ def servers(site: Site) -> Iterator[Finding]:
 def workers(site: Site) -> Iterator[Finding]:
     """Somebody must run what people submit, and storage machines need something to store on."""
     if not any(group.role is Role.WORKER for group in site.nodes):
-        yield Finding(("nodes",), "has no machine with `role: worker`", "add one", None)
+        yield Finding(("nodes",), "has no machine with `role: worker`", "add one", value=None)
     for index, group in enumerate(site.nodes):
         if group.role is Role.STORAGE and not site.shapes[group.shape].ceph:
             rule = "has no `ceph` disk, but the machine has role storage"
@@ -41,7 +41,7 @@ def room_for_the_platform(site: Site) -> Iterator[Finding]:
     if agents and all(any(not taint.endswith(":PreferNoSchedule") for taint in node.taints) for _, node in agents):
         index = next(index for index, node in agents if node.role is Role.WORKER)
         remedy = "leave a worker without taints, or add one without GPUs"
-        yield Finding(("nodes", index, "taints"), "leave no machine for the platform's own pods", remedy, None)
+        yield Finding(("nodes", index, "taints"), "leave no machine for the platform's own pods", remedy, value=None)
 
 
 def shifts(site: Site) -> Iterator[Finding]:
@@ -49,4 +49,4 @@ def shifts(site: Site) -> Iterator[Finding]:
     turns = next((index for index, group in enumerate(site.nodes) if group.shift is not Shift.ALWAYS), None)
     if turns is not None and site.calendar is None:
         remedy = "add it: it says who has the machines when"
-        yield Finding(("calendar",), f"is missing, but nodes[{turns}].shift needs it", remedy, None)
+        yield Finding(("calendar",), f"is missing, but nodes[{turns}].shift needs it", remedy, value=None)

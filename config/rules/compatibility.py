@@ -4,8 +4,7 @@ import re
 from collections.abc import Iterator
 
 from config import cuda
-from config.rules.finding import Finding
-from config.rules.nearest import did_you_mean
+from config.finding import Finding, suggest_name
 from config.site import Site
 from config.versions import CHARTS, LEAST_METALLB, SUPPORT
 
@@ -31,7 +30,7 @@ def matrix(site: Site) -> Iterator[Finding]:
         if installed[support.part] and not support.first <= minor <= support.last:
             wanted = f"1.{support.first} to 1.{support.last}"
             rule = f"is Kubernetes 1.{minor}; {support.part} needs {wanted} ({support.source})"
-            yield Finding(("k3s", "version"), rule, f"pin K3s, or switch {support.part} off", site.k3s.version)
+            yield Finding(("k3s", "version"), rule, f"pin K3s, or switch {support.part} off", value=site.k3s.version)
     least = LEAST_METALLB.get(minor)
     held = site.versions.get("metallb")
     if platform.metallb.enabled and least and held and _VERSION.fullmatch(held) and _pair(held) < least:
@@ -52,7 +51,7 @@ def drivers(site: Site) -> Iterator[Finding]:
         if least := cuda.too_old(driver, major):
             rule = f"has CUDA {major}, which needs driver {least} or newer; the nodes get {driver}"
             remedy = "raise platform.gpu-operator.driver, or take an image of an older CUDA"
-            yield Finding(places.get(image, ("platform", "gpu-operator", "driver")), rule, remedy, image)
+            yield Finding(places.get(image, ("platform", "gpu-operator", "driver")), rule, remedy, value=image)
 
 
 def _pair(version: str) -> tuple[int, int]:
@@ -64,7 +63,7 @@ def held(site: Site) -> Iterator[Finding]:
     """Charts that are held at a version exist, and the version is one."""
     for chart, version in site.versions.items():
         if chart not in CHARTS:
-            yield Finding(("versions", chart), "is none of the charts", did_you_mean(chart, CHARTS), chart)
+            yield Finding(("versions", chart), "is none of the charts", suggest_name(chart, CHARTS), value=chart)
         elif not _VERSION.fullmatch(version):
             example = CHARTS[chart].version
             yield Finding(("versions", chart), "is no version", f"write it as in `{example}`")

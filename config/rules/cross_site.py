@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address
 
+from config.finding import FieldPath, Finding
 from config.rules.addresses import claims
-from config.rules.finding import Finding, Path
 from config.site import Site
 
 
@@ -26,12 +26,12 @@ def _network(site: Site, other: Site) -> Iterator[Finding]:
     for address, claim in claims(site):
         if not claim.campus and address in theirs:
             rule = f"is also the address of {theirs[address]} of {other.name}, on the same network"
-            yield Finding(claim.path, rule, "choose an address that is free", str(address))
+            yield Finding(claim.path, rule, "choose an address that is free", value=str(address))
         elif not claim.campus and address in other.network.load_balancers:
             rule = f"is one of network.load-balancers {other.network.load_balancers} of {other.name}"
-            yield Finding(claim.path, rule, "choose an address that is free", str(address))
+            yield Finding(claim.path, rule, "choose an address that is free", value=str(address))
     mine, pool = site.network.load_balancers, other.network.load_balancers
-    path: Path = ("network", "load-balancers")
+    path: FieldPath = ("network", "load-balancers")
     if mine.first <= pool.last and pool.first <= mine.last:
         yield Finding(path, f"overlaps those of {other.name}, {pool}", "move one of them")
     elif held := [f"{address} ({owner})" for address, owner in theirs.items() if address in mine]:
@@ -41,16 +41,16 @@ def _network(site: Site, other: Site) -> Iterator[Finding]:
     for node in site.machines:
         if node.mac in macs and node.address not in addresses:
             rule = f"of {node.name} is also the MAC address of {macs[node.mac]} of {other.name}"
-            yield Finding(("nodes",), rule, "give each machine its own", node.mac)
+            yield Finding(("nodes",), rule, "give each machine its own", value=node.mac)
 
 
 def _proxmox(site: Site, other: Site) -> Iterator[Finding]:
     if site.proxmox.pool == other.proxmox.pool:
         rule = f"is also the pool of {other.name} on the same Proxmox"
-        yield Finding(("proxmox", "pool"), rule, "give each site its own", site.proxmox.pool)
+        yield Finding(("proxmox", "pool"), rule, "give each site its own", value=site.proxmox.pool)
     ids = {node.vm_id: node.name for node in other.machines}
     for node in site.machines:
         if node.vm_id in ids:
             rule = f"of {node.name} is also the VMID of {ids[node.vm_id]} of {other.name} on the same Proxmox"
-            yield Finding(("nodes",), rule, "set `vm-id`", node.vm_id)
+            yield Finding(("nodes",), rule, "set `vm-id`", value=node.vm_id)
             return

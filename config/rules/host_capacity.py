@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 
 from config.base import MIB_PER_GIB, size_text
+from config.finding import FieldPath, Finding
 from config.hosts import Host, Node, Shift
-from config.rules.finding import Finding, Path
 from config.site import Site
 
-Places = dict[str, Path]
+Places = dict[str, FieldPath]
 """Name of a machine -> its place in the file."""
 
 
@@ -88,7 +88,7 @@ def shapes_used(site: Site) -> Iterator[Finding]:
     used = {group.shape for group in site.nodes}
     for name in site.shapes:
         if name not in used:
-            yield Finding(("shapes", name), "is the shape of no machine", "remove it, or use it", None)
+            yield Finding(("shapes", name), "is the shape of no machine", "remove it, or use it", value=None)
 
 
 def hosts_alive(site: Site) -> Iterator[Finding]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from config.base import expand
-from config.rules.finding import Finding, Path
+from config.finding import FieldPath, Finding
 from config.site import Site
 
 
@@ -18,22 +18,22 @@ def machine_names(site: Site) -> Iterator[Finding]:
         for name in expand(pattern):
             if name in taken:
                 rule = f"is also the name of {taken[name]}"
-                yield Finding((kind, index, "name"), rule, "give each its own name", name)
+                yield Finding((kind, index, "name"), rule, "give each its own name", value=name)
                 break
             taken[name] = f"a machine of {kind}[{index}]"
 
 
 def page_names(site: Site) -> Iterator[Finding]:
     """Each page has its own host name under the site's domain."""
-    seen: dict[str, Path] = {}
+    seen: dict[str, FieldPath] = {}
     for path, label in pages(site):
         if other := seen.get(label):
             where = ".".join(str(part) for part in other)
-            yield Finding(path, f"is also the host name at {where}", "give each page its own name", label)
+            yield Finding(path, f"is also the host name at {where}", "give each page its own name", value=label)
         seen.setdefault(label, path)
 
 
-def pages(site: Site) -> list[tuple[Path, str]]:
+def pages(site: Site) -> list[tuple[FieldPath, str]]:
     """Host names of the pages that are installed, with the place of each in the file."""
     platform, workspaces = site.platform, site.workspaces
     layers = [

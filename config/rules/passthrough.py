@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
+from config.finding import FieldPath, Finding
 from config.gpus import Gpu, Sharing
 from config.hosts import Device, Node, Role, Shift
-from config.rules.finding import Finding, Path
 from config.site import Site
 
 
@@ -18,11 +18,13 @@ def slots(site: Site) -> Iterator[Finding]:
             *(("devices", place, device) for place, device in enumerate(host.devices)),
         ]
         for field, place, card in cards:
-            path: Path = ("hosts", index, field, place)
+            path: FieldPath = ("hosts", index, field, place)
             mine = f"{field}[{place}]"
             other = places.setdefault(card.pci, mine)
             if other != mine:
-                yield Finding((*path, "pci"), f"is also the place of {other}", "run `lspci -D` on the host", card.pci)
+                yield Finding(
+                    (*path, "pci"), f"is also the place of {other}", "run `lspci -D` on the host", value=card.pci
+                )
             elif (held := groups.setdefault(card.iommu_group, mine)) != mine:
                 remedy = "a group is passed through as a whole: use another slot, or enable ACS in the BIOS"
                 yield Finding((*path, "iommu-group"), f"also holds {held}", remedy)
@@ -40,7 +42,7 @@ def owners(site: Site) -> Iterator[Finding]:
                     remedy = (
                         f"each card belongs to one machine; list other cards in `{field}`, or let shifts take turns"
                     )
-                    yield Finding(("nodes", index, field), rule, remedy, card.pci)
+                    yield Finding(("nodes", index, field), rule, remedy, value=card.pci)
                 others.append(node)
 
 
@@ -54,10 +56,10 @@ def holders(site: Site) -> Iterator[Finding]:
     for index, group in enumerate(site.nodes):
         if group.role not in {Role.WORKER, Role.DESKTOP} and group.gpus:
             rule = f"gives GPUs to a machine of role {group.role}"
-            yield Finding(("nodes", index, "gpus"), rule, "give them to a worker or a desktop", None)
+            yield Finding(("nodes", index, "gpus"), rule, "give them to a worker or a desktop", value=None)
     for index, node in site.machines_of:
         if problem := _mixture(node.gpus):
-            yield Finding(("nodes", index, "gpus"), f"{problem[0]} on {node.name}", problem[1], None)
+            yield Finding(("nodes", index, "gpus"), f"{problem[0]} on {node.name}", problem[1], value=None)
 
 
 def _mixture(gpus: tuple[Gpu, ...]) -> tuple[str, str] | None:

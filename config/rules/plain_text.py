@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterator
 
-from config.rules.finding import Finding
-from config.yaml_source import Document, Place
+from config.finding import FieldPath, Finding
+from config.yaml_source import Document
 
 _KEY = re.compile(
     r"(^|[-_])(password|passwd|passphrase|token|secret|secrets|api-?key|access-?key|private-?key|credentials?|webhook)$",
@@ -37,7 +37,7 @@ def plain_text(document: Document) -> Iterator[Finding]:
         key = str(path[-1])
         if isinstance(value, str) and _is_secret(path, key, value):
             remedy = "remove it, make a new one, and give it with `./lyceum secrets set`"
-            yield Finding(path, "holds a secret in plain text", remedy, None)
+            yield Finding(path, "holds a secret in plain text", remedy, value=None)
         elif isinstance(value, str) and _BLANK.search(value):
             yield Finding(path, "is a blank that somebody meant to fill in", "fill it in")
         elif key == "insecure" and value is True:
@@ -45,7 +45,7 @@ def plain_text(document: Document) -> Iterator[Finding]:
             yield Finding(path, "would skip the verification of TLS", remedy)
 
 
-def _is_secret(path: Place, key: str, value: str) -> bool:
+def _is_secret(path: FieldPath, key: str, value: str) -> bool:
     if path[-1] == "sha256":
         return False
     named = bool(_KEY.search(key)) and path[0] != "secrets" and bool(value)

@@ -5,9 +5,8 @@ from collections.abc import Generator, Iterator
 from ipaddress import IPv4Address
 
 from config.base import expand
+from config.finding import FieldPath, Finding, suggest_name
 from config.hosts import HostGroup, NodeGroup
-from config.rules.finding import Finding, Path
-from config.rules.nearest import did_you_mean
 from config.site import Site
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -23,16 +22,16 @@ def patterns(site: Site) -> Iterator[Finding]:
         yield from _group(("nodes", index), node, addresses=("address",))
 
 
-def _group(path: Path, group: HostGroup | NodeGroup, *, addresses: tuple[str, ...]) -> Iterator[Finding]:
+def _group(path: FieldPath, group: HostGroup | NodeGroup, *, addresses: tuple[str, ...]) -> Iterator[Finding]:
     names = yield from _expanded((*path, "name"), group.name)
     if names is None:
         return
     for name in names:
         if not _LABEL.fullmatch(name):
-            yield Finding((*path, "name"), "is no host name", NAME_REMEDY, name)
+            yield Finding((*path, "name"), "is no host name", NAME_REMEDY, value=name)
             break
         if name == "localhost":
-            yield Finding((*path, "name"), "is reserved", "choose another name", name)
+            yield Finding((*path, "name"), "is reserved", "choose another name", value=name)
     for field in (*addresses, "mac", *(["host"] if isinstance(group, NodeGroup) else [])):
         pattern = getattr(group, field)
         if pattern is None:
@@ -48,7 +47,9 @@ def _group(path: Path, group: HostGroup | NodeGroup, *, addresses: tuple[str, ..
             yield Finding((*path, field), rule, "give a range, as in `[1-3]`")
         elif bad := next((value for value in values if not _valid(field, value)), None):
             example = {"mac": "02:00:00:00:00:01", "host": "pve-1"}.get(field, "10.21.0.35")
-            yield Finding((*path, field), f"is no {_NOUN.get(field, 'address')}", f"write it as in `{example}`", bad)
+            yield Finding(
+                (*path, field), f"is no {_NOUN.get(field, 'address')}", f"write it as in `{example}`", value=bad
+            )
 
 
 _NOUN = {"mac": "MAC address", "host": "host name"}
@@ -66,7 +67,7 @@ def _valid(field: str, value: str) -> bool:
     return True
 
 
-def _expanded(path: Path, pattern: str) -> Generator[Finding, None, list[str] | None]:
+def _expanded(path: FieldPath, pattern: str) -> Generator[Finding, None, list[str] | None]:
     try:
         return expand(pattern)
     except ValueError as error:
@@ -78,19 +79,19 @@ def references(site: Site) -> Iterator[Finding]:
     """Shapes, hosts and cards that nodes name exist; needs patterns that expand."""
     hosts = {name: group for group in site.hosts for name in expand(group.name)}
     for index, group in enumerate(site.nodes):
-        path: Path = ("nodes", index)
+        path: FieldPath = ("nodes", index)
         if group.shape not in site.shapes:
-            yield Finding((*path, "shape"), "is none of the shapes", did_you_mean(group.shape, site.shapes))
+            yield Finding((*path, "shape"), "is none of the shapes", suggest_name(group.shape, site.shapes))
         for name in expand(group.host):
             if name not in hosts:
-                yield Finding((*path, "host"), "is none of the hosts", did_you_mean(name, hosts), name)
+                yield Finding((*path, "host"), "is none of the hosts", suggest_name(name, hosts), value=name)
                 break
             yield from _cards(path, "gpus", "GPU", group.gpus, (name, len(hosts[name].gpus)))
             yield from _cards(path, "devices", "device", group.devices, (name, len(hosts[name].devices)))
 
 
 def _cards(
-    path: Path, field: str, what: str, chosen: tuple[int, ...] | None, host: tuple[str, int]
+    path: FieldPath, field: str, what: str, chosen: tuple[int, ...] | None, host: tuple[str, int]
 ) -> Iterator[Finding]:
     name, present = host
     for place, index in enumerate(chosen or ()):
@@ -107,5 +108,5 @@ def inside(site: Site) -> Iterator[Finding]:
         for name, text in zip(names, addresses, strict=True):
             if IPv4Address(text) not in site.network.cidr:
                 rule = f"of {name} is outside network.cidr {site.network.cidr}"
-                yield Finding(("nodes", index, "address"), rule, "choose an address within it", text)
+                yield Finding(("nodes", index, "address"), rule, "choose an address within it", value=text)
                 break

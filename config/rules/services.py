@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator
 
+from config.finding import Finding, suggest_name
 from config.hosts import DeviceKind, PowerControl
-from config.rules.finding import Finding
 from config.rules.names import pages
-from config.rules.nearest import did_you_mean
 from config.site import Site
 
 
@@ -13,28 +12,30 @@ def needs(site: Site) -> Iterator[Finding]:
     """Backup has a place, alarms a layer that raises them, RDMA its cards."""
     platform = site.platform
     if platform.backup.velero.enabled and platform.backup.s3 is None:
-        yield Finding(("platform", "backup", "velero"), "has no place for backups", "add `platform.backup.s3`", None)
+        yield Finding(
+            ("platform", "backup", "velero"), "has no place for backups", "add `platform.backup.s3`", value=None
+        )
     notifications = platform.monitoring.notifications
     if (notifications.slack or notifications.mail) and not platform.monitoring.enabled:
         remedy = "switch monitoring on"
         yield Finding(
-            ("platform", "monitoring", "notifications"), "need platform.monitoring, which is off", remedy, None
+            ("platform", "monitoring", "notifications"), "need platform.monitoring, which is off", remedy, value=None
         )
     if platform.rancher.fleet and not platform.rancher.enabled:
         remedy = "switch rancher on"
-        yield Finding(("platform", "rancher", "fleet"), "needs platform.rancher, which is off", remedy, None)
+        yield Finding(("platform", "rancher", "fleet"), "needs platform.rancher, which is off", remedy, value=None)
     fast = {DeviceKind.INFINIBAND, DeviceKind.ROCE}
     if platform.high_throughput.enabled and not any(
         device.kind in fast for node in site.machines for device in node.devices
     ):
         remedy = "list them in `devices` of a host, or switch it off"
-        yield Finding(("platform", "high-throughput"), "needs InfiniBand or RoCE cards in a worker", remedy, None)
+        yield Finding(("platform", "high-throughput"), "needs InfiniBand or RoCE cards in a worker", remedy, value=None)
     if platform.tunnel.enabled:
         labels = [label for _, label in pages(site)]
         for index, host in enumerate(platform.tunnel.hosts):
             if host not in labels:
                 path = ("platform", "tunnel", "hosts", index)
-                yield Finding(path, "is none of the pages", did_you_mean(host, labels), host)
+                yield Finding(path, "is none of the pages", suggest_name(host, labels), value=host)
 
 
 def power(site: Site) -> Iterator[Finding]:
@@ -42,10 +43,10 @@ def power(site: Site) -> Iterator[Finding]:
     for index, host in enumerate(site.hosts):
         if host.power is PowerControl.WAKE_ON_LAN and host.mac is None:
             remedy = "add the MAC address of its network card"
-            yield Finding(("hosts", index, "mac"), "is missing, but `power: wake-on-lan` needs it", remedy, None)
+            yield Finding(("hosts", index, "mac"), "is missing, but `power: wake-on-lan` needs it", remedy, value=None)
         if host.power is PowerControl.IPMI and host.bmc is None:
             remedy = "add the address of its management controller"
-            yield Finding(("hosts", index, "bmc"), "is missing, but `power: ipmi` needs it", remedy, None)
+            yield Finding(("hosts", index, "bmc"), "is missing, but `power: ipmi` needs it", remedy, value=None)
     if site.platform.power.enabled and all(host.power is PowerControl.NONE for host in site.hosts):
         remedy = "say `power: wake-on-lan` or `ipmi` at a host"
-        yield Finding(("platform", "power"), "has no host that it could switch on again", remedy, None)
+        yield Finding(("platform", "power"), "has no host that it could switch on again", remedy, value=None)

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
+from config.finding import Finding
 from config.hosts import Node, Shift
-from config.rules.finding import Finding
 from config.site import Site
 
 CEPH = ("platform", "storage", "ceph")
@@ -22,10 +22,10 @@ def ceph(site: Site) -> Iterator[Finding]:
     machines = ceph_nodes(site.machines)
     if not machines:
         remedy = "give a shape `ceph: 500 GiB`, or say `enabled: false`"
-        yield Finding(CEPH, "is on, but no machine's shape has a `ceph` disk", remedy, None)
+        yield Finding(CEPH, "is on, but no machine's shape has a `ceph` disk", remedy, value=None)
     elif settings.pool.replicas > len(hosts := {node.host for node in machines}):
         rule = f"is more than the {len(hosts)} hosts under machines with a `ceph` disk: never healthy"
-        yield Finding((*CEPH, "pool", "replicas"), rule, f"at most {len(hosts)}", settings.pool.replicas)
+        yield Finding((*CEPH, "pool", "replicas"), rule, f"at most {len(hosts)}", value=settings.pool.replicas)
     if settings.pool.replicas == 1 and not settings.pool.accept_data_loss:
         rule = "keeps one copy: one broken disk loses data"
         yield Finding((*CEPH, "pool", "replicas"), rule, "keep 3, or say `accept-data-loss: true`")
@@ -45,4 +45,4 @@ def network_storage(site: Site) -> Iterator[Finding]:
     storage, hub = site.platform.storage, site.workspaces.jupyterhub
     if hub.enabled and not storage.ceph.enabled and storage.nfs is None:
         remedy = "switch `ceph` on or add `nfs`: on a node's own disk a home is lost with the node"
-        yield Finding(("platform", "storage"), "has no place for the homes of JupyterHub", remedy, None)
+        yield Finding(("platform", "storage"), "has no place for the homes of JupyterHub", remedy, value=None)

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 
 from config.base import size_text
 from config.capacity import fits, most, offered
-from config.rules.finding import Finding
-from config.rules.nearest import did_you_mean
+from config.finding import Finding, suggest_name
 from config.site import Site
 
 PROFILES = ("workspaces", "jupyterhub", "profiles")
@@ -31,21 +30,21 @@ def profiles(site: Site) -> Iterator[Finding]:
         if profile.default:
             if default is not None:
                 rule = f"is set for profiles[{default}] and profiles[{index}]"
-                yield Finding((*path, "default"), rule, "keep one", None)
+                yield Finding((*path, "default"), rule, "keep one", value=None)
             default = index
         if profile.image.endswith(":latest"):
             rule = "means another image tomorrow"
             yield Finding((*path, "image"), rule, "pin a tag or a digest, as in `image@sha256:…`")
         largest = most(site.machines, profile.gpu)
         if profile.gpu and not largest.gpus:
-            yield Finding((*path, "gpu"), "is on no node", did_you_mean(profile.gpu, choices))
+            yield Finding((*path, "gpu"), "is on no node", suggest_name(profile.gpu, choices))
         elif not fits(site.machines, cores=profile.cores, memory=profile.memory, kind=profile.gpu, gpus=profile.gpus):
             wants = f"{profile.cores} cores, {size_text(profile.memory)}"
             has = f"{largest.cores} cores, {size_text(largest.memory) if largest.memory else 'nothing'}"
             if profile.gpu:
                 wants, has = f"{wants}, {profile.gpus} GPU", f"{has}, {largest.gpus} GPU"
             yield Finding(
-                path, f"wants {wants}; the largest node has {has}", "it could never start: make it smaller", None
+                path, f"wants {wants}; the largest node has {has}", "it could never start: make it smaller", value=None
             )
 
 
@@ -54,7 +53,7 @@ def queues(site: Site) -> Iterator[Finding]:
     settings = site.platform.queues
     tenants = [tenant.name for tenant in site.tenants]
     if settings.queues and not settings.enabled:
-        yield Finding((*QUEUES, "queues"), "need platform.queues, which is off", "switch it on", None)
+        yield Finding((*QUEUES, "queues"), "need platform.queues, which is off", "switch it on", value=None)
     names: dict[str, int] = {}
     promised: Counter[str] = Counter()
     there = offered(site.machines)
@@ -64,11 +63,11 @@ def queues(site: Site) -> Iterator[Finding]:
             yield Finding((*path, "name"), f"is also the name of queues[{names[queue.name]}]", "give each its own")
         for place, tenant in enumerate(queue.tenants):
             if tenant not in tenants:
-                yield Finding((*path, "tenants", place), "is none of the tenants", did_you_mean(tenant, tenants))
+                yield Finding((*path, "tenants", place), "is none of the tenants", suggest_name(tenant, tenants))
         for kind, count in queue.gpus.items():
             if kind not in there:
                 rule = "is a kind of GPU that no node has"
-                yield Finding((*path, "gpus", kind), rule, did_you_mean(kind, there), kind)
+                yield Finding((*path, "gpus", kind), rule, suggest_name(kind, there), value=kind)
             elif count < 0:
                 yield Finding((*path, "gpus", kind), "is below 0", "ask for what there is")
             else:
@@ -96,9 +95,9 @@ def serving(site: Site) -> Iterator[Finding]:
     there = offered(site.machines)
     if triton.max_replicas < triton.replicas:
         rule = f"is below replicas {triton.replicas}"
-        yield Finding((*path, "max-replicas"), rule, f"at least {triton.replicas}", triton.max_replicas)
+        yield Finding((*path, "max-replicas"), rule, f"at least {triton.replicas}", value=triton.max_replicas)
     if triton.gpu and triton.gpu not in there:
-        yield Finding((*path, "gpu"), "is a kind of GPU that no node has", did_you_mean(triton.gpu, there))
+        yield Finding((*path, "gpu"), "is a kind of GPU that no node has", suggest_name(triton.gpu, there))
     elif triton.gpu and triton.max_replicas > there[triton.gpu]:
         rule = f"is more than the {there[triton.gpu]} x {triton.gpu} that exist"
         yield Finding((*path, "max-replicas"), rule, "each replica holds one")

@@ -2,18 +2,19 @@
 
 from ruamel.yaml import YAML
 
+from config.paths import SITES
 from config.site import Site
-from config.validate import SITES, check
+from config.validate import validate_file
 from ops.console import USAGE, errors, fail
 from ops.engine.stack import PROJECT, Stack
 
 
 def sound_site(name: str) -> Site:
     """The site; tells its mistakes and ends the command if it has any."""
-    checked = check(SITES / f"{name}.yaml")
+    checked = validate_file(SITES / f"{name}.yaml")
     if checked.site is None:
-        for problem in checked.problems:
-            errors.print(str(problem), markup=False)
+        for finding in checked.findings:
+            errors.print(str(finding), markup=False)
         fail(f"{name} has mistakes; nothing was asked and nothing was changed")
     return checked.site
 

@@ -13,9 +13,10 @@ import typer
 from components.proxmox.client import PveError
 from config.base import expand
 from config.gpus import CARDS
+from config.paths import SITES
 from config.scaffold import Answers, FoundGpu, FoundHost, propose
 from config.site_writer import merged, written
-from config.validate import SITES, check
+from config.validate import validate_file
 from ops.clients.proxmox import Api
 from ops.console import USAGE, console, errors, fail, step
 from ops.engine.stack import INSIDE, PROJECT
@@ -201,8 +202,8 @@ def overlay(site: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
 def _write_site(path: Path, name: str, site: dict[str, Any]) -> None:
     write_whole(path, written(site))
     console.print(f"[green]✓[/] wrote {_display_path(path)}")
-    for problem in check(path).problems:
-        errors.print(f"[yellow]![/] {problem}", markup=False)
+    for finding in validate_file(path).findings:
+        errors.print(f"[yellow]![/] {finding}", markup=False)
     console.print(
         f"Next: read it; ./lyceum validate {name}; ./lyceum proxmox prepare {name}; a Pulumi.<stack>.yaml with"
         f" `lyceum:site: {name}`; ./lyceum secrets list {name}; ./lyceum doctor {name}"

@@ -9,10 +9,11 @@ from rich.table import Table
 from components.cluster.k3s_config import node_labels, node_taints
 from components.workspaces.profiles import in_effect
 from config.base import size_text
+from config.paths import SITES
 from config.provenance import DERIVED, Value, gpus, machines, settings
 from config.required_secrets import needs
 from config.site import STAGES, Site
-from config.validate import SITES, check
+from config.validate import validate_file
 from config.yaml_source import Document
 from ops.console import USAGE, console, errors, fail
 
@@ -28,10 +29,10 @@ def show_site(
     """Show everything that follows from a site file, and where each value comes from."""
     if stage not in STAGES:
         fail(f"stage `{stage}` is not one of {', '.join(STAGES)}", USAGE)
-    checked = check(SITES / f"{site}.yaml")
+    checked = validate_file(SITES / f"{site}.yaml")
     if checked.site is None or checked.document is None:
-        for problem in checked.problems:
-            errors.print(str(problem), markup=False)
+        for finding in checked.findings:
+            errors.print(str(finding), markup=False)
         raise typer.Exit(1)
     found = effective_values(checked.site, checked.document, stage)
     if as_json:

@@ -5,10 +5,12 @@ from typing import Annotated
 
 import typer
 
+from config.finding import Finding
 from config.immutable import drift, read_export
+from config.paths import SITES
 from config.planned import kept_for_later
 from config.stackfile import check_stacks
-from config.validate import SITES, Problem, check
+from config.validate import validate_file
 from ops.console import USAGE, console, errors, fail
 
 
@@ -29,25 +31,25 @@ def validate_sites(
         export = read_export(deployed.read()) if deployed else {}
     except ValueError as error:
         fail(f"--deployed {error}", USAGE)
-    problems: list[Problem] = []
+    findings: list[Finding] = []
     for name in names:
-        checked = check(SITES / f"{name}.yaml")
-        problems += checked.problems
+        checked = validate_file(SITES / f"{name}.yaml")
+        findings += checked.findings
         if not as_json and checked.site and checked.document:
             for place, line in kept_for_later(checked.document):
                 console.print(f"[dim]{name}.yaml:{line}: {place}: checked and kept; nothing reads it yet[/]")
         if deployed and checked.site and checked.document:
-            problems += drift(SITES / f"{name}.yaml", checked.site, checked.document, export)
+            findings += drift(SITES / f"{name}.yaml", checked.site, checked.document, export)
     if everything:
-        problems += check_stacks()
+        findings += check_stacks()
     if as_json:
-        typer.echo(json.dumps([problem.as_json() for problem in problems], indent=2))
+        typer.echo(json.dumps([finding.as_json() for finding in findings], indent=2))
     else:
-        for problem in problems:
-            errors.print(str(problem), markup=False)
-    if problems:
+        for finding in findings:
+            errors.print(str(finding), markup=False)
+    if findings:
         if not as_json:
-            errors.print(f"[red]✗[/] {len(problems)} mistake(s)")
+            errors.print(f"[red]✗[/] {len(findings)} mistake(s)")
         raise typer.Exit(1)
     if not as_json:
         console.print(f"[green]✓[/] {', '.join(names)}: no mistakes")

@@ -7,14 +7,14 @@ import pytest
 
 from config.immutable import VM_TYPE, changes, fixed, read_export
 from config.site import Site
-from config.validate import check
+from config.validate import validate_file
 
 CAMPUS = Path(__file__).parent / "campus.yaml"
 
 
 @pytest.fixture(name="site")
 def _site() -> Site:
-    site = check(CAMPUS).site
+    site = validate_file(CAMPUS).site
     assert site
     return site
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from config.validate import check
+from config.validate import validate_file
 
 HERE = Path(__file__).parent
 CAMPUS = (HERE / "campus.yaml").read_text()
@@ -23,7 +23,7 @@ def spoiled(mistake: Path) -> tuple[str, list[str]]:
 
 
 def test_the_campus_has_no_mistake_so_that_each_file_adds_exactly_one() -> None:
-    assert check(HERE / "campus.yaml").problems == []
+    assert validate_file(HERE / "campus.yaml").findings == []
 
 
 def test_there_are_at_least_a_hundred_mistakes() -> None:
@@ -35,7 +35,7 @@ def test_a_mistake_is_told_in_the_words_that_were_agreed_on(mistake: Path, tmp_p
     text, expected = spoiled(mistake)
     file = tmp_path / "campus.yaml"
     file.write_text(text)
-    told = [str(problem).replace(str(file), file.name) for problem in check(file).problems]
+    told = [str(finding).replace(str(file), file.name) for finding in validate_file(file).findings]
     assert told == expected
     assert all("\n" not in line for line in told), "one mistake, one line"
 
@@ -50,7 +50,7 @@ def test_mistakes_in_different_sections_are_told_together(tmp_path: Path) -> Non
         .replace("channel:", "chanel:")
         .replace("metallb: 0.16.1", "metalb: 0.16.1")
     )
-    told = [problem.path for problem in check(file).problems]
+    told = [finding.subject_text for finding in validate_file(file).findings]
     assert told == [
         "network.gateway",
         "nodes[0].role",
@@ -67,8 +67,8 @@ def test_mistakes_in_different_sections_are_told_together(tmp_path: Path) -> Non
 def test_the_value_of_a_secret_is_never_repeated(value: str, tmp_path: Path) -> None:
     file = tmp_path / "campus.yaml"
     file.write_text(CAMPUS.replace("  vlan: 50", f'  vlan: 50\n  password: "{value}"'))
-    (problem,) = check(file).problems
-    assert value not in str(problem) + str(problem.as_json())
+    (finding,) = validate_file(file).findings
+    assert value not in str(finding) + str(finding.as_json())
 
 
 def test_two_sites_on_one_network_do_not_take_each_others_addresses(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_two_sites_on_one_network_do_not_take_each_others_addresses(tmp_path: Pa
         .replace("10.50.3.[", "10.50.6.[")
         .replace("02:00:00:00:01", "02:00:00:00:02")
     )
-    told = [problem.rule for problem in check(tmp_path / "annex.yaml").problems]
+    told = [finding.rule for finding in validate_file(tmp_path / "annex.yaml").findings]
     assert "is also the address of gpu-1 of campus, on the same network" in told[0]
 
 
@@ -93,7 +93,7 @@ def test_two_sites_on_different_vlans_may_have_the_same_addresses(tmp_path: Path
     (tmp_path / "annex.yaml").write_text(
         CAMPUS.replace("name: campus\n", "name: annex\n").replace("vlan: 50", "vlan: 51").replace("pve-1.", "pve-9.")
     )
-    assert check(tmp_path / "annex.yaml").problems == []
+    assert validate_file(tmp_path / "annex.yaml").findings == []
 
 
 def annex(text: str) -> str:
@@ -118,7 +118,7 @@ def test_sites_that_share_a_proxmox_or_a_network_share_nothing_else(
 ) -> None:
     (tmp_path / "campus.yaml").write_text(CAMPUS)
     (tmp_path / "annex.yaml").write_text(annex(CAMPUS).replace(*common))
-    told = [problem.rule for problem in check(tmp_path / "annex.yaml").problems]
+    told = [finding.rule for finding in validate_file(tmp_path / "annex.yaml").findings]
     assert bool(told) == (rule is not None)
     if rule and rule.startswith("is also the pool"):
         assert rule in told
@@ -130,4 +130,4 @@ def test_sites_that_share_a_proxmox_or_a_network_share_nothing_else(
 def test_a_broken_site_beside_it_does_not_make_a_sound_one_wrong(tmp_path: Path) -> None:
     (tmp_path / "campus.yaml").write_text(CAMPUS)
     (tmp_path / "broken.yaml").write_text("name: [")
-    assert check(tmp_path / "campus.yaml").problems == []
+    assert validate_file(tmp_path / "campus.yaml").findings == []

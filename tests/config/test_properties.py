@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from config.hosts import Shift
 from config.site import Site
-from config.validate import examine, problems
+from config.validate import locate_findings, validate_document
 from config.yaml_source import Document, UnreadableError, parse
 
 CAMPUS = (Path(__file__).parent / "campus.yaml").read_text()
@@ -49,8 +49,8 @@ def replaced(data: Any, place: tuple[str | int, ...], value: Any) -> Any:
 
 def told(data: dict[str, Any]) -> list[str]:
     document = Document(data, SOUND.lines)
-    _, findings = examine(document)
-    return [str(problem) for problem in problems(Path("campus.yaml"), document, findings)]
+    _, findings = validate_document(document)
+    return [str(finding) for finding in locate_findings(Path("campus.yaml"), document, findings)]
 
 
 @relaxed
@@ -147,7 +147,7 @@ def campuses(draw: st.DrawFn) -> dict[str, Any]:
 @settings(relaxed, max_examples=600)
 @given(campuses())
 def test_no_accepted_site_has_a_collision(data: dict[str, Any]) -> None:
-    site, findings = examine(Document(data, {}))
+    site, findings = validate_document(Document(data, {}))
     if site is None or findings:
         return
     machines, network = site.machines, site.network
@@ -184,8 +184,8 @@ def survives(changes: list[tuple[int, int, str]]) -> None:
         document = parse(text)
     except UnreadableError:
         return
-    _, findings = examine(document)
-    assert all("\n" not in str(problem) for problem in problems(Path("campus.yaml"), document, findings))
+    _, findings = validate_document(document)
+    assert all("\n" not in str(finding) for finding in locate_findings(Path("campus.yaml"), document, findings))
 
 
 @settings(relaxed, max_examples=100)

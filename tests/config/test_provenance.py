@@ -5,18 +5,18 @@ from pathlib import Path
 import pytest
 
 from config.provenance import Value, gpus, machines, settings
-from config.validate import Checked, check
+from config.validate import ValidationResult, validate_file
 
 CAMPUS = Path(__file__).parent / "campus.yaml"
 
 
 @pytest.fixture(name="checked", scope="module")
-def _checked() -> Checked:
-    return check(CAMPUS)
+def _checked() -> ValidationResult:
+    return validate_file(CAMPUS)
 
 
 @pytest.fixture(name="known", scope="module")
-def _known(checked: Checked) -> dict[str, Value]:
+def _known(checked: ValidationResult) -> dict[str, Value]:
     assert checked.site
     assert checked.document
     return {value.path: value for value in settings(checked.site, checked.document)}
@@ -42,7 +42,7 @@ def test_what_nothing_reads_yet_is_marked(known: dict[str, Value]) -> None:
     assert not known["network.gateway"].planned
 
 
-def test_a_machines_numbers_follow_from_its_address_and_a_given_one_does_not(checked: Checked) -> None:
+def test_a_machines_numbers_follow_from_its_address_and_a_given_one_does_not(checked: ValidationResult) -> None:
     assert checked.site
     assert checked.document
     values = {value.path: value for value in machines(checked.site, checked.document, "all")["gpu-2"]}
@@ -52,7 +52,7 @@ def test_a_machines_numbers_follow_from_its_address_and_a_given_one_does_not(che
     assert values["gpu-2.gpus"].source == "given"
 
 
-def test_a_stage_shows_only_what_is_in_service(checked: Checked) -> None:
+def test_a_stage_shows_only_what_is_in_service(checked: ValidationResult) -> None:
     assert checked.site
     assert checked.document
     alpha = machines(checked.site, checked.document, "alpha")
@@ -60,7 +60,7 @@ def test_a_stage_shows_only_what_is_in_service(checked: Checked) -> None:
     assert "gpu-3" not in alpha
 
 
-def test_gpus_are_counted_by_kind(checked: Checked) -> None:
+def test_gpus_are_counted_by_kind(checked: ValidationResult) -> None:
     assert checked.site
     found = {value.path: value.value for value in gpus(checked.site, "all")}
     assert found == {"a100-40gb": "3", "a100-40gb/1g.5gb": "21", "rtx-4090": "3"}

@@ -6,10 +6,10 @@ import pytest
 
 from config.introspection import field_at
 from config.load import load_site
+from config.paths import PROJECT
 from config.planned import PLANNED, planned
 from config.required_secrets import needs
 from config.site import Site
-from config.validate import PROJECT
 
 SOURCES = "\n".join(
     path.read_text() for path in [PROJECT / "__main__.py", *sorted((PROJECT / "components").rglob("*.py"))]

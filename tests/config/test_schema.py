@@ -10,8 +10,9 @@ from jsonschema import Draft202012Validator
 from ruamel.yaml import YAML
 
 from config.error_messages import PATTERNS
+from config.paths import PROJECT, SITES
 from config.schema import files, site_schema, stack_schema
-from config.validate import PROJECT, SITES, check
+from config.validate import validate_file
 from config.yaml_source import read
 from tests.support import golden
 
@@ -128,5 +129,5 @@ identity: {authentik: {enabled: true}}
 workspaces: {jupyterhub: {allowed-groups: [students]}}
 """
     (tmp_path / "small.yaml").write_text(smallest)
-    assert check(tmp_path / "small.yaml").problems == []
+    assert validate_file(tmp_path / "small.yaml").findings == []
     assert len(smallest.splitlines()) <= 25

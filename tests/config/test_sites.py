@@ -5,8 +5,9 @@ import pytest
 from components.cluster.k3s_config import node_labels, node_taints
 from config.base import size_text
 from config.load import load_site
+from config.paths import SITES
 from config.site import STAGES
-from config.validate import SITES, check
+from config.validate import validate_file
 from tests.support.program import program
 
 NAMES = sorted(path.stem for path in SITES.glob("*.yaml"))
@@ -18,7 +19,7 @@ def test_every_campus_has_its_site() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_site_has_no_mistake(name: str) -> None:
-    assert check(SITES / f"{name}.yaml").problems == []
+    assert validate_file(SITES / f"{name}.yaml").findings == []
 
 
 @pytest.mark.parametrize("name", NAMES)

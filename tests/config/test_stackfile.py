@@ -38,7 +38,7 @@ def test_the_stacks_of_the_project_have_no_mistake() -> None:
 def test_a_mistake_in_a_stack_file_is_told(text: str, told: str, tmp_path: Path) -> None:
     file = tmp_path / "Pulumi.x.yaml"
     file.write_text(text)
-    assert [f"{problem.rule}; {problem.remedy}" for problem in check_stack(file)] == [told]
+    assert [f"{finding.rule}; {finding.remedy}" for finding in check_stack(file)] == [told]
 
 
 def test_an_encrypted_secret_is_as_it_should_be(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from config.validate import PROJECT
+from config.paths import PROJECT
 
 ROOMS = ("config", "components", "lab", "ops", "toolchain")
 FILES = ("__main__.py", "Pulumi.yaml", "lyceum")

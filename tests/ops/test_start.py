@@ -6,7 +6,7 @@ import sys
 import httpx
 import pytest
 
-from config.validate import PROJECT
+from config.paths import PROJECT
 from ops.__main__ import COMMANDS, FORESEEN, foreseen, sentence
 from ops.lazy import load, summary
 from tests.ops.objects import answered

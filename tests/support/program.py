@@ -11,7 +11,8 @@ import yaml
 
 from config.backup_keys import private_pem
 from config.key_derivation import derived_text, ssh_private_pem
-from config.load import PROJECT, SITES, load_site
+from config.load import load_site
+from config.paths import PROJECT, SITES
 from config.required_secrets import FURTHER
 from config.site import STAGES
 from tests.support.mocks import Graph, Registered, build

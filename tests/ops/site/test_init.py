@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from config.load import load_site
 from config.scaffold import Answers, FoundGpu, FoundHost, propose
 from config.site_writer import merged, written
-from config.validate import check
+from config.validate import validate_file
 from lab.spec import from_site
 from ops.__main__ import app
 from ops.site import inventory
@@ -37,14 +37,14 @@ def hosts(count: int, **change: object) -> list[FoundHost]:
     ]
 
 
-def problems(text: str, tmp_path: Path) -> list[str]:
+def locate_findings(text: str, tmp_path: Path) -> list[str]:
     (tmp_path / "first.yaml").write_text(text)
-    return [str(problem) for problem in check(tmp_path / "first.yaml").problems]
+    return [str(finding) for finding in validate_file(tmp_path / "first.yaml").findings]
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 40])
 def test_what_is_proposed_is_sound_for_any_number_of_hosts(count: int, tmp_path: Path) -> None:
-    assert problems(written(propose(hosts(count), ANSWERS)), tmp_path) == []
+    assert locate_findings(written(propose(hosts(count), ANSWERS)), tmp_path) == []
 
 
 def test_forty_machines_alike_are_written_as_one(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_forty_machines_alike_are_written_as_one(tmp_path: Path) -> None:
 )
 def test_an_address_that_a_host_has_is_not_proposed(taken: str, tmp_path: Path) -> None:
     machines = [replace(hosts(1)[0], name="pve-a", address=IPv4Address(taken)), *hosts(2)]
-    assert problems(written(propose(machines, ANSWERS)), tmp_path) == []
+    assert locate_findings(written(propose(machines, ANSWERS)), tmp_path) == []
 
 
 def test_servers_go_where_no_gpu_is() -> None:
@@ -74,7 +74,7 @@ def test_two_models_in_a_host_are_not_given_to_one_machine(tmp_path: Path) -> No
     machines = hosts(1, gpus=(other, CARD, replace(CARD, pci="0000:03:00.0", iommu_group=16)))
     site = propose(machines, ANSWERS)
     assert [node.get("gpus") for node in site["nodes"] if node["role"] == "worker"] == [[1, 2]]
-    assert problems(written(site), tmp_path) == []
+    assert locate_findings(written(site), tmp_path) == []
 
 
 def test_without_a_usable_gpu_nothing_is_proposed() -> None:
@@ -109,7 +109,7 @@ def test_a_site_from_the_simulated_proxmox_is_sound(tmp_path: Path) -> None:
     with simulated(load_site("lab"), tmp_path) as proxmox:
         found = inventory.read_inventory(proxmox.root())
     answers = replace(ANSWERS, cidr=found.cidr or ANSWERS.cidr, gateway=found.gateway or ANSWERS.gateway, dns=found.dns)
-    assert problems(written(propose(found.hosts, answers)), tmp_path) == []
+    assert locate_findings(written(propose(found.hosts, answers)), tmp_path) == []
 
 
 def test_run_again_it_corrects_the_hardware_and_keeps_comments() -> None:
@@ -159,7 +159,7 @@ def test_a_site_can_be_described_by_hand(tmp_path: Path, monkeypatch: pytest.Mon
     answers = ("first-address=10.30.0.11", "domain=lab.campus.edu", "image=https://images.campus.edu/node.qcow2")
     result = CliRunner().invoke(app, ["init", "first", *(word for answer in answers for word in ("-a", answer))])
     assert result.exit_code == 0, result.output
-    assert check(tmp_path / "first.yaml").problems == []
+    assert validate_file(tmp_path / "first.yaml").findings == []
 
 
 def test_an_answer_that_does_not_do_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

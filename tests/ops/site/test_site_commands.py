@@ -7,7 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from config.validate import SITES
+from config.paths import SITES
 from ops.__main__ import app
 from ops.console import fail
 

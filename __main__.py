@@ -7,7 +7,7 @@ import pulumi_kubernetes as kubernetes
 import pulumi_proxmoxve as proxmoxve
 
 from components.cluster.k3s import K3s, K3sArgs
-from components.cluster.maintenance import Backups
+from components.cluster.snapshot_access import SnapshotAccess
 from components.handles import Login
 from components.hosts.fleet import Fleet, FleetArgs
 from components.platform.ingress import address
@@ -41,7 +41,7 @@ k3s = K3s(
         known_ca=settings.known_ca,
         restore_from=settings.restore_from,
         maintenance=fleet.maintenance,
-        backups=Backups.of(secrets.seed),
+        snapshot_access=SnapshotAccess.from_seed(secrets.seed, pulumi.get_stack()),
     ),
 )
 # With an identifier of its own the cluster stays itself when its kubeconfig changes: nothing on it is ever replaced.

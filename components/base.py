@@ -1,4 +1,4 @@
-"""What every component has: a token that never changes, and children that hang under it."""
+"""Base class of all components: a fixed type token, and options that make children."""
 
 from typing import Any, ClassVar
 
@@ -9,7 +9,7 @@ class Component(pulumi.ComponentResource):
     """Base of all components.
 
     Attributes:
-        TOKEN: `lyceum:<layer>:<Noun>`, written out so that moving a module never changes a URN.
+        TOKEN: Type token `lyceum:<part>:<Noun>`, written out so that moving a module does not change a URN.
     """
 
     TOKEN: ClassVar[str]
@@ -18,5 +18,5 @@ class Component(pulumi.ComponentResource):
         super().__init__(self.TOKEN, name, None, opts)
 
     def child(self, **options: Any) -> pulumi.ResourceOptions:
-        """Options of a child: the only way options are made, so no child is ever an orphan."""
+        """Resource options with this component as parent. No other code makes options, so every child has a parent."""
         return pulumi.ResourceOptions(parent=self, **options)

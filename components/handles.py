@@ -1,4 +1,4 @@
-"""What one layer hands to the next."""
+"""Values that one part of the graph passes to the next."""
 
 from dataclasses import dataclass
 
@@ -8,12 +8,12 @@ from config.hosts import Node
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Machine:
-    """A virtual machine that answers SSH, from hosts to cluster.
+class NodeHandle:
+    """A virtual machine that can be reached by SSH; passed from hosts to cluster.
 
     Attributes:
-        spec: Its settings; plain values, so loops and names can use them.
-        host_key: Its SSH host key as one `known_hosts` key field, read through the guest agent.
+        spec: Its settings, as plain values, so that loops and resource names can use them.
+        host_key: Its SSH host key (type and key, as in `known_hosts`), read through the guest agent.
     """
 
     spec: Node
@@ -22,10 +22,10 @@ class Machine:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Login:
-    """How to log in to every machine.
+    """How to log in to every machine by SSH.
 
     Attributes:
-        user: User name; may use sudo without a password.
+        user: User name, with sudo without a password.
         private_key: PEM, secret.
     """
 
@@ -35,10 +35,10 @@ class Login:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClusterAccess:
-    """A running cluster, from cluster to everything above.
+    """A running cluster; passed from cluster to the layers.
 
     Attributes:
-        kubeconfig: Administrator's kubeconfig for the API address, secret; known once every node is Ready.
+        kubeconfig: Administrator's kubeconfig for the API address, secret; known when every node is Ready.
     """
 
     kubeconfig: pulumi.Output[str]

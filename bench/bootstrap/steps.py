@@ -27,13 +27,13 @@ def own(node: Node, site: Site) -> dict[str, str]:
         return {
             "service": bootstrap.unit_name(node.role),
             "config": k3s_config.agent_config(node),
-            "unit": bootstrap.unit("agent"),
+            "unit": bootstrap.systemd_unit("agent"),
         }
     return {
         "service": bootstrap.unit_name(node.role),
         "config": k3s_config.server_config(node, site),
-        "unit": bootstrap.unit("server"),
-        "admission": k3s_config.admission(),
-        "audit": k3s_config.audit(),
-        "manifest": k3s_config.kube_vip(site, bootstrap.INTERFACE),
+        "unit": bootstrap.systemd_unit("server"),
+        "admission": k3s_config.admission_configuration(),
+        "audit": k3s_config.audit_policy(),
+        "manifest": k3s_config.kube_vip_manifest(site, bootstrap.INTERFACE_PLACEHOLDER),
     }

@@ -1,1 +1,1 @@
-"""K3s over SSH. Gives `ClusterAccess`."""
+"""K3s over SSH. Gives `ClusterAccess` to the layers."""

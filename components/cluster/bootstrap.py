@@ -1,4 +1,4 @@
-"""The script for each node: `node.sh` followed by the files and calls for this node. Pure text."""
+"""The script of each node: `node.sh`, followed by this node's files and calls. Pure text, byte for byte the same each time."""
 
 import hashlib
 import shlex
@@ -13,42 +13,42 @@ from config.tokens import Kind
 NODE_SH = (Path(__file__).parent / "node.sh").read_text()
 CA_FILE = "/etc/lyceum/ca.pem"
 VIP_MANIFEST = "/var/lib/rancher/k3s/server/manifests/kube-vip.yaml"
-_MARK = "LYCEUM_END_OF_FILE"
-INTERFACE = "LYCEUM_INTERFACE"
-"""Stands in kube-vip's manifest for the interface that holds the node's address; the node replaces it."""
+_DELIMITER = "LYCEUM_END_OF_FILE"
+INTERFACE_PLACEHOLDER = "LYCEUM_INTERFACE"
+"""Placeholder in kube-vip's manifest for the network interface with the node's address; node.sh replaces it."""
 
 
 def run_as_root() -> str:
-    """The command that receives the script on its standard input, so that no secret is ever an argument.
+    """The command that reads the script from its standard input, so that no secret is an argument.
 
-    Only after a failure it asks whether sudo was the reason, so that a good run costs nothing more.
+    It checks sudo only after a failure, so that a successful run costs nothing more.
     """
-    told = "$(hostname): $(id -un) would have to type a password for sudo: give it NOPASSWD in /etc/sudoers.d"
-    return f'sudo -n bash -s || {{ code=$?; sudo -n true 2>/dev/null || echo "{told}" >&2; exit $code; }}'
+    hint = "$(hostname): $(id -un) would have to type a password for sudo: give it NOPASSWD in /etc/sudoers.d"
+    return f'sudo -n bash -s || {{ code=$?; sudo -n true 2>/dev/null || echo "{hint}" >&2; exit $code; }}'
 
 
-def whole(parts: list[str]) -> str:
-    """`node.sh` with what follows it. Braces make bash read to the end before it runs anything: a script cut short does nothing at all."""
+def assemble(parts: list[str]) -> str:
+    """`node.sh`, then the parts. The braces make bash read everything before it runs anything: a truncated script does nothing."""
     return "".join(["{\n", NODE_SH, "alone\n", *parts, "exit\n} </dev/null\n"])
 
 
-def here(call: str, content: str) -> str:
-    """A call with a text on its standard input."""
+def heredoc(call: str, content: str) -> str:
+    """A call that gets the content on its standard input."""
     body = content if content.endswith("\n") else content + "\n"
-    return f"{call} <<'{_MARK}'\n{body}{_MARK}\n"
+    return f"{call} <<'{_DELIMITER}'\n{body}{_DELIMITER}\n"
 
 
-def _file(mode: str, path: str, content: str) -> str:
-    return here(f"put {mode} {path}", content)
+def _put_call(mode: str, path: str, content: str) -> str:
+    return heredoc(f"put {mode} {path}", content)
 
 
-def k3s_binary(site: Site) -> str:
-    """The call that installs the site's release."""
+def k3s_binary_call(site: Site) -> str:
+    """The call that installs the K3s release of the site."""
     return f"k3s_binary {shlex.join([site.k3s.version, str(site.k3s.binaries).rstrip('/'), site.k3s.sha256 or '-'])}\n"
 
 
-def unit(kind: str) -> str:
-    """The unit as K3s's own installer lays it down (docs.k3s.io, install.sh), minus what a pinned binary does not need."""
+def systemd_unit(kind: str) -> str:
+    """The systemd unit as K3s's installer writes it (docs.k3s.io, install.sh), without what a pinned binary does not need."""
     return f"""[Unit]
 Description=Lightweight Kubernetes ({kind})
 Documentation=https://k3s.io
@@ -76,23 +76,23 @@ ExecStart=/usr/local/bin/k3s {kind}
 
 
 def unit_name(role: Role) -> str:
-    """K3s's own names."""
+    """The unit's name, as K3s's installer has it."""
     return "k3s" if role is Role.SERVER else "k3s-agent"
 
 
-def _same_token(kind: Kind, file: str, token: str) -> str:
+def _same_token_call(kind: Kind, file: str, token: str) -> str:
     return shlex.join(["same_token", kind.value, file, token]) + "\n"
 
 
-def _prepare(site: Site, ca: str) -> list[str]:
-    trust = [_file("0644", CA_FILE, ca)] if ca else []
+def _preparation_calls(site: Site, ca: str) -> list[str]:
+    trust = [_put_call("0644", CA_FILE, ca)] if ca else []
     return [
         "cloud_init_done\n",
         "no_upgrades_at_night\n",
         *trust,
         f"ca=({f'--cacert {CA_FILE}' if ca else ''})\n",
         f"sysctls {shlex.join(f'{key}={value}' for key, value in k3s_config.SYSCTLS.items())}\n",
-        k3s_binary(site),
+        k3s_binary_call(site),
     ]
 
 
@@ -113,43 +113,45 @@ def server_script(
     Args:
         node: The server.
         site: Its campus.
-        founding: Whether it is the one that starts the cluster when none exists.
-        token: Server token: bare for the founder, `K10<CA hash>::server:…` for those that join.
+        founding: True for the founder, which starts the cluster if none exists.
+        token: Server token: without CA hash for the founder, `K10<CA hash>::server:…` for servers that join.
         agent_token: Token that agents join with.
         ca: The campus's own CA as PEM, or empty.
         known_ca: SHA-256 of the running cluster's CA, given when the founder itself was replaced.
         snapshot: Path on the machine of an etcd snapshot that a founder without data starts from, or empty.
-        backup_access: Line of authorized_keys that lets somebody fetch snapshots, or empty for nobody.
+        backup_access: Line of authorized_keys for the account that may fetch snapshots, or empty if nobody may.
     """
     url = k3s_config.api_url(site)
-    manifest = k3s_config.kube_vip(site, INTERFACE)
-    # What a restored cluster has to forget; this server first.
-    members = [one for one in site.machines if one.in_cluster]
-    servers = sorted((one.name for one in members if one.role is Role.SERVER), key=lambda name: name != node.name)
-    others = [one.name for one in members if one.role is not Role.SERVER]
+    manifest = k3s_config.kube_vip_manifest(site, INTERFACE_PLACEHOLDER)
+    # Nodes that a restored cluster has to delete; this server first.
+    members = [member for member in site.machines if member.in_cluster]
+    servers = sorted(
+        (member.name for member in members if member.role is Role.SERVER), key=lambda name: name != node.name
+    )
+    others = [member.name for member in members if member.role is not Role.SERVER]
     restore = shlex.join(["restore", snapshot, str(len(servers)), *servers, *others])
-    return whole(
+    return assemble(
         [
-            _same_token(Kind.SERVER, k3s_config.TOKEN_FILE, token),
-            _same_token(Kind.AGENT, k3s_config.AGENT_TOKEN_FILE, agent_token),
-            *_prepare(site, ca),
+            _same_token_call(Kind.SERVER, k3s_config.TOKEN_FILE, token),
+            _same_token_call(Kind.AGENT, k3s_config.AGENT_TOKEN_FILE, agent_token),
+            *_preparation_calls(site, ca),
             shlex.join(
                 ["founder", url, token, known_ca, *filter(None, [snapshot])] if founding else ["joiner", url, token]
             )
             + "\n",
-            _file("0600", k3s_config.AGENT_TOKEN_FILE, agent_token),
-            _file("0600", k3s_config.PSA_FILE, k3s_config.admission()),
-            _file("0600", k3s_config.AUDIT_FILE, k3s_config.audit()),
-            _file("0600", "/etc/rancher/k3s/config.yaml", k3s_config.server_config(node, site)),
+            _put_call("0600", k3s_config.AGENT_TOKEN_FILE, agent_token),
+            _put_call("0600", k3s_config.PSA_FILE, k3s_config.admission_configuration()),
+            _put_call("0600", k3s_config.AUDIT_FILE, k3s_config.audit_policy()),
+            _put_call("0600", "/etc/rancher/k3s/config.yaml", k3s_config.server_config(node, site)),
             f"install -d -m 0700 {Path(k3s_config.AUDIT_LOG).parent}\n",
-            f"kube_vip {VIP_MANIFEST} {node.address} <<'{_MARK}'\n{manifest}{_MARK}\n",
-            _file("0644", "/etc/systemd/system/k3s.service", unit("server")),
+            f"kube_vip {VIP_MANIFEST} {node.address} <<'{_DELIMITER}'\n{manifest}{_DELIMITER}\n",
+            _put_call("0644", "/etc/systemd/system/k3s.service", systemd_unit("server")),
             f"{restore}\n" if founding and snapshot else "",
             "service k3s\n",
             "wait\n" if founding and snapshot else "",
             f"wait_until 120 'the API at {url}' api_answers {url} || fail 'kube-vip does not hold {url}'\n",
             f"healthy_server {node.name}\n",
-            here(f"keep 0755 {snapshot_access.COMMAND}", snapshot_access.SNAPSHOTS_SH) if backup_access else "",
+            heredoc(f"keep 0755 {snapshot_access.COMMAND}", snapshot_access.SNAPSHOTS_SH) if backup_access else "",
             shlex.join(
                 ["backup_access", snapshot_access.ACCOUNT, snapshot_access.HOME]
                 + ([snapshot_access.COMMAND, backup_access] if backup_access else [])
@@ -162,31 +164,31 @@ def server_script(
 
 def agent_script(node: Node, site: Site, *, token: str, ca: str) -> str:
     """The script that makes a K3s agent; `token` is `K10<CA hash>::node:…`."""
-    return whole(
+    return assemble(
         [
-            _same_token(Kind.AGENT, k3s_config.TOKEN_FILE, token),
-            *_prepare(site, ca),
+            _same_token_call(Kind.AGENT, k3s_config.TOKEN_FILE, token),
+            *_preparation_calls(site, ca),
             shlex.join(["joiner", k3s_config.api_url(site), token]) + "\n",
-            _file("0600", "/etc/rancher/k3s/config.yaml", k3s_config.agent_config(node)),
-            _file("0644", "/etc/systemd/system/k3s-agent.service", unit("agent")),
+            _put_call("0600", "/etc/rancher/k3s/config.yaml", k3s_config.agent_config(node)),
+            _put_call("0644", "/etc/systemd/system/k3s-agent.service", systemd_unit("agent")),
             "service k3s-agent\n",
         ]
     )
 
 
 def members_script(nodes: tuple[Node, ...], identities: Sequence[str] = ()) -> str:
-    """Run on the first server when all have joined: every node is Ready and has its role.
+    """The script that runs on the first server after all nodes have joined: it sets roles and waits until all are Ready.
 
     Args:
         nodes: Members of the cluster.
-        identities: Their host keys; they stand in the script so that it runs again when a machine was made anew.
+        identities: Their host keys. Their hash is part of the script, so that it runs again after a machine was replaced.
     """
     by_role = {role: [node.name for node in nodes if node.role is role] for role in (Role.WORKER, Role.STORAGE)}
     servers = [node for node in nodes if node.role is Role.SERVER]
-    seen = hashlib.sha256("\n".join(identities).encode()).hexdigest()
-    return whole(
+    digest = hashlib.sha256("\n".join(identities).encode()).hexdigest()
+    return assemble(
         [
-            f"# machines {seen}\n",
+            f"# machines {digest}\n",
             *(shlex.join(["members", role.value, *names]) + "\n" for role, names in by_role.items() if names),
             *(f"healthy_server {node.name}\n" for node in servers),
         ]

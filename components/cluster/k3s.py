@@ -10,13 +10,14 @@ from pulumi_command import remote
 
 from components.base import Component
 from components.cluster import bootstrap, snapshot_access, ssh
-from components.cluster.maintenance import Backups, Maintenance, MaintenanceArgs
-from components.handles import ClusterAccess, Login, Machine
+from components.cluster.maintenance import Maintenance, MaintenanceArgs
+from components.cluster.snapshot_access import SnapshotAccess
+from components.handles import ClusterAccess, Login, NodeHandle
 from config.hosts import Role
 from config.site import Site
 
 SNAPSHOT = "/home/lyceum/restore.db"
-"""Where a snapshot waits on the first server for its restore; the home of hosts/vm.py's user."""
+"""Path of the snapshot on the first server during a restore; in the home directory of the user that hosts/vm.py creates."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,40 +26,40 @@ class K3sArgs:
 
     Attributes:
         site: The campus.
-        machines: Its members, servers first among equals in the order of the site's file.
+        machines: Its members, in the order of the site's file.
         login: How to log in to them.
         token: Server token in the short form; secret, and the passphrase of every etcd snapshot.
         agent_token: Token of the agents; secret.
         ca: The campus's own CA as PEM, or empty.
         known_ca: SHA-256 of the running cluster's CA; given only after the first server was replaced.
         restore_from: etcd snapshot that a cluster whose servers are all new starts from (`lyceum restore`).
-        maintenance: The operators' machines, outside the cluster.
-        backups: What they need to keep copies of snapshots.
+        maintenance: The maintenance machines, outside the cluster.
+        snapshot_access: Keys with which they fetch snapshots from the servers.
     """
 
     site: Site
-    machines: tuple[Machine, ...]
+    machines: tuple[NodeHandle, ...]
     login: Login
     token: pulumi.Output[str]
     agent_token: pulumi.Output[str]
     ca: str
     known_ca: str
     restore_from: Path | None = None
-    maintenance: tuple[Machine, ...] = ()
-    backups: Backups | None = None
+    maintenance: tuple[NodeHandle, ...] = ()
+    snapshot_access: SnapshotAccess | None = None
 
 
 class K3s(Component):
-    """K3s on the machines: servers one after the other, agents side by side.
+    """K3s on the machines: servers one after the other, agents in parallel.
 
-    Creates: one SSH command per machine, one that gives roles and waits for all nodes, and the operators' machines.
+    Creates: one SSH command per machine, one that sets roles and waits for all nodes, and the maintenance machines.
     Waits for: every node Ready, five minutes at most.
-    Secret: tokens and kubeconfig; they travel on standard input and output only.
+    Secret: tokens and kubeconfig; they pass through standard input and output only.
     """
 
     TOKEN: ClassVar[str] = "lyceum:cluster:K3s"  # noqa: S105 - a type token
     access: ClusterAccess
-    """The administrator's way in."""
+    """The administrator's kubeconfig."""
     ca: pulumi.Output[str]
     """SHA-256 of the cluster's CA."""
 
@@ -74,7 +75,7 @@ class K3s(Component):
         server_token = pulumi.Output.concat("K10", self.ca, "::server:", args.token)
         joined = [founder]
         for machine in servers[1:]:
-            # One at a time: etcd takes one learner at a time.
+            # One at a time: etcd allows one learner at a time.
             joined.append(self._server(machine, server_token, after=joined[-1:]))
         agent_token = pulumi.Output.concat("K10", self.ca, "::node:", args.agent_token)
         joined += [self._agent(machine, agent_token) for machine in agents]
@@ -89,20 +90,20 @@ class K3s(Component):
             lambda known: known[0].partition("\n")[2].replace("https://127.0.0.1:6443", url)
         )
         self.access = ClusterAccess(kubeconfig=pulumi.Output.secret(kubeconfig))
-        if args.maintenance and args.backups:
-            wanted = MaintenanceArgs(
+        if args.maintenance and args.snapshot_access:
+            maintenance = MaintenanceArgs(
                 site=args.site,
                 machines=args.maintenance,
                 members=args.machines,
                 login=args.login,
                 kubeconfig=self.access.kubeconfig,
-                backups=args.backups,
+                snapshot_access=args.snapshot_access,
                 ca=args.ca,
             )
-            Maintenance(f"{name}-maintenance", wanted, self.child())
+            Maintenance(f"{name}-maintenance", maintenance, self.child())
         self.register_outputs({"ca": self.ca})
 
-    def _snapshot(self, machine: Machine, file: Path) -> remote.CopyToRemote:
+    def _snapshot(self, machine: NodeHandle, file: Path) -> remote.CopyToRemote:
         return remote.CopyToRemote(
             f"{machine.spec.name}-snapshot",
             connection=ssh.connection(machine, self._args.login),
@@ -113,12 +114,17 @@ class K3s(Component):
         )
 
     def _server(
-        self, machine: Machine, token: pulumi.Output[str], after: Sequence[pulumi.Resource], *, founding: bool = False
+        self,
+        machine: NodeHandle,
+        token: pulumi.Output[str],
+        after: Sequence[pulumi.Resource],
+        *,
+        founding: bool = False,
     ) -> remote.Command:
         args = self._args
-        copiers = [one.spec.address for one in args.maintenance]
-        copying_key = args.backups.public if args.backups else ""
-        script = pulumi.Output.all(token, args.agent_token, copying_key).apply(
+        clients = [machine.spec.address for machine in args.maintenance]
+        public_key = args.snapshot_access.public_key if args.snapshot_access else ""
+        script = pulumi.Output.all(token, args.agent_token, public_key).apply(
             lambda known: bootstrap.server_script(
                 machine.spec,
                 args.site,
@@ -128,17 +134,17 @@ class K3s(Component):
                 agent_token=known[1],
                 ca=args.ca,
                 known_ca=args.known_ca,
-                backup_access=snapshot_access.access_line(copiers, known[2]) if copiers else "",
+                backup_access=snapshot_access.authorized_keys_line(clients, known[2]) if clients else "",
             )
         )
         return self._command(f"{machine.spec.name}-k3s", machine, script, after)
 
-    def _agent(self, machine: Machine, token: pulumi.Output[str]) -> remote.Command:
+    def _agent(self, machine: NodeHandle, token: pulumi.Output[str]) -> remote.Command:
         args = self._args
         script = token.apply(lambda known: bootstrap.agent_script(machine.spec, args.site, token=known, ca=args.ca))
         return self._command(f"{machine.spec.name}-k3s", machine, script, after=[])
 
     def _command(
-        self, name: str, machine: Machine, script: pulumi.Input[str], after: Sequence[pulumi.Resource]
+        self, name: str, machine: NodeHandle, script: pulumi.Input[str], after: Sequence[pulumi.Resource]
     ) -> remote.Command:
         return ssh.command(name, machine, self._args.login, script, self.child(depends_on=after))

@@ -1,4 +1,4 @@
-"""What K3s on each node shall look like: config.yaml, manifests, hardening. Pure: settings in, text out."""
+"""K3s's configuration on each node: config.yaml, manifests, hardening. Pure: settings in, text out."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ PSA_FILE = "/etc/rancher/k3s/admission.yaml"
 AUDIT_FILE = "/etc/rancher/k3s/audit.yaml"
 AUDIT_LOG = "/var/lib/rancher/k3s/server/logs/audit.log"
 SYSCTLS = {"vm.panic_on_oom": 0, "vm.overcommit_memory": 1, "kernel.panic": 10, "kernel.panic_on_oops": 1}
-"""What `protect-kernel-defaults` asks for; the kubelet refuses to start without them (K3s CIS hardening guide)."""
+"""What `protect-kernel-defaults` requires; the kubelet refuses to start without them (K3s CIS hardening guide)."""
 CIPHERS = (
     "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
     "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
@@ -28,12 +28,12 @@ CIPHERS = (
 
 
 def api_url(site: Site) -> str:
-    """Where the API answers, whichever server holds the address."""
+    """URL of the Kubernetes API at the virtual IP, whichever server holds it."""
     return f"https://{site.network.api_address}:6443"
 
 
 def node_labels(node: Node) -> dict[str, str]:
-    """Labels that follow from the machine (R23), overridden by those the site gives."""
+    """Labels that follow from the machine (R23), overridden by those of the site's file."""
     labels: dict[str, str] = {}
     if node.gpus:
         labels["accelerator"] = "nvidia"
@@ -46,7 +46,7 @@ def node_labels(node: Node) -> dict[str, str]:
 
 
 def node_taints(node: Node) -> list[str]:
-    """Taints given at the first registration."""
+    """Taints that the node gets when it first registers."""
     return [*([TAINT_SERVER] if node.role is Role.SERVER else []), *node.taints]
 
 
@@ -59,7 +59,7 @@ def _kubelet_args() -> list[str]:
     ]
 
 
-def _common(node: Node) -> dict[str, Any]:
+def _common_settings(node: Node) -> dict[str, Any]:
     return {
         "node-name": node.name,
         "node-ip": str(node.address),
@@ -72,16 +72,16 @@ def _common(node: Node) -> dict[str, Any]:
 
 
 def agent_config(node: Node) -> str:
-    """config.yaml of an agent; the token and the address to join are in files of their own."""
-    return _yaml(_common(node))
+    """config.yaml of an agent; the token and the server's address are in separate files."""
+    return _to_yaml(_common_settings(node))
 
 
 def server_config(node: Node, site: Site) -> str:
-    """config.yaml of a server; keys that K3s wants identical on all servers are the same by construction.
+    """config.yaml of a server; keys that must be identical on all servers are the same by construction.
 
-    Whether it founds the cluster or joins it is in config.yaml.d/10-join.yaml, which the node decides.
+    Whether it founds or joins the cluster is in config.yaml.d/10-join.yaml, which node.sh writes.
     """
-    config = _common(node) | {
+    config = _common_settings(node) | {
         "agent-token-file": AGENT_TOKEN_FILE,
         "tls-san": [str(site.network.api_address), *site.k3s.api_names],
         "write-kubeconfig-mode": "0600",
@@ -96,7 +96,7 @@ def server_config(node: Node, site: Site) -> str:
         "etcd-expose-metrics": True,
         "etcd-snapshot-schedule-cron": site.k3s.snapshots.schedule,
         "etcd-snapshot-retention": site.k3s.snapshots.keep,
-        **_bucket(site),
+        **_s3_settings(site),
         "kube-apiserver-arg": [
             "enable-admission-plugins=NodeRestriction,EventRateLimit,DenyServiceExternalIPs",
             f"admission-control-config-file={PSA_FILE}",
@@ -109,21 +109,21 @@ def server_config(node: Node, site: Site) -> str:
         ],
         "kube-controller-manager-arg": ["terminated-pod-gc-threshold=100"],
     }
-    return _yaml(config)
+    return _to_yaml(config)
 
 
-def _bucket(site: Site) -> dict[str, Any]:
-    """Snapshots go to S3 as well; any further etcd-s3 flag would make K3s ignore the Secret, which has the keys."""
+def _s3_settings(site: Site) -> dict[str, Any]:
+    """Uploads of snapshots to S3; with any other etcd-s3 flag K3s would ignore the Secret, which holds the keys."""
     return {"etcd-s3": True, "etcd-s3-config-secret": SNAPSHOT_SECRET} if site.platform.backup.s3 else {}
 
 
-def admission() -> str:
-    """Admission configuration: pods are `restricted` unless their namespace says otherwise; events are rationed.
+def admission_configuration() -> str:
+    """Admission configuration: pods are `restricted` unless their namespace sets another level; events are rate-limited.
 
-    EventRateLimit must have limits, or the API server does not start (kubernetes#62861).
+    Without limits for EventRateLimit the API server does not start (kubernetes#62861).
     """
     level = {"enforce": "restricted", "audit": "restricted", "warn": "restricted"}
-    return _yaml(
+    return _to_yaml(
         {
             "apiVersion": "apiserver.config.k8s.io/v1",
             "kind": "AdmissionConfiguration",
@@ -153,9 +153,9 @@ def admission() -> str:
     )
 
 
-def audit() -> str:
-    """Audit policy: who did what to which object, never the object itself, so that no Secret reaches the log."""
-    return _yaml(
+def audit_policy() -> str:
+    """Audit policy: who did what to which object, without the object's content, so that no Secret is logged."""
+    return _to_yaml(
         {
             "apiVersion": "audit.k8s.io/v1",
             "kind": "Policy",
@@ -165,7 +165,7 @@ def audit() -> str:
     )
 
 
-def kube_vip(site: Site, interface: str) -> str:
+def kube_vip_manifest(site: Site, interface: str) -> str:
     """kube-vip as a DaemonSet on the servers: ARP, control plane only; Services belong to MetalLB (kube-vip#1288)."""
     labels = {"app.kubernetes.io/name": "kube-vip"}
     environment = {
@@ -232,8 +232,8 @@ def kube_vip(site: Site, interface: str) -> str:
             },
         },
     }
-    return "---\n".join(_yaml(document) for document in (account, role, binding, daemons))
+    return "---\n".join(_to_yaml(document) for document in (account, role, binding, daemons))
 
 
-def _yaml(data: dict[str, Any]) -> str:
+def _to_yaml(data: dict[str, Any]) -> str:
     return yaml.safe_dump(data, sort_keys=False)

@@ -1,19 +1,18 @@
-"""The operators' machine (R21): kubectl, kubeconfig, and copies of the newest etcd snapshots. Not a node of the cluster."""
+"""The maintenance machine (R21): kubectl, kubeconfig, and copies of the newest etcd snapshots. Not a node of the cluster."""
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import pulumi
 
 from components.base import Component
 from components.cluster import k3s_config, ssh
-from components.cluster.bootstrap import CA_FILE, here, k3s_binary, whole
-from components.cluster.snapshot_access import ACCOUNT, COPIES, HOME, TIMER
-from components.handles import Login, Machine
-from config.backup_keys import fingerprint, private_pem, public_line
+from components.cluster.bootstrap import CA_FILE, assemble, heredoc, k3s_binary_call
+from components.cluster.snapshot_access import ACCOUNT, COPIES, HOME, TIMER, SnapshotAccess
+from components.handles import Login, NodeHandle
 from config.hosts import Node, Role
 from config.site import Site
 
@@ -64,61 +63,34 @@ WantedBy=timers.target
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Backups:
-    """What the copies need.
-
-    Attributes:
-        key: Private key that may list and fetch snapshots, PEM, secret.
-        public: Its public half, as authorized_keys has it.
-        seed: Fingerprint of the seed that opens the snapshots.
-        stack: The stack whose cluster it is.
-    """
-
-    key: pulumi.Output[str]
-    public: pulumi.Output[str]
-    seed: pulumi.Output[str]
-    stack: str
-
-    @classmethod
-    def of(cls, seed: pulumi.Output[str]) -> Self:
-        """Everything follows from the stack's seed."""
-        return cls(
-            key=seed.apply(private_pem),
-            public=seed.apply(public_line),
-            seed=seed.apply(fingerprint),
-            stack=pulumi.get_stack(),
-        )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class MaintenanceArgs:
-    """What the operators' machines are made from.
+    """What the maintenance machines are made from.
 
     Attributes:
         site: The campus.
-        machines: Themselves.
+        machines: The maintenance machines.
         members: Members of the cluster.
-        login: How to log in to them; the user is the operators' own.
+        login: How to log in to them; operators log in as the same user.
         kubeconfig: The administrator's, for the API address; secret.
-        backups: What the copies need.
+        snapshot_access: Keys and fingerprint for the copies of snapshots.
         ca: The campus's own CA as PEM, or empty.
     """
 
     site: Site
-    machines: tuple[Machine, ...]
-    members: tuple[Machine, ...]
+    machines: tuple[NodeHandle, ...]
+    members: tuple[NodeHandle, ...]
     login: Login
     kubeconfig: pulumi.Output[str]
-    backups: Backups
+    snapshot_access: SnapshotAccess
     ca: str
 
 
 class Maintenance(Component):
-    """The operators' machines.
+    """The operators' machines outside the cluster.
 
     Creates: one SSH command per machine.
-    Waits for: the cluster, whose kubeconfig it is given.
-    Secret: kubeconfig and backup key; they travel on standard input only.
+    Waits for: the cluster, whose kubeconfig they get.
+    Secret: kubeconfig and private key; they pass through standard input only.
     """
 
     TOKEN: ClassVar[str] = "lyceum:cluster:Maintenance"  # noqa: S105 - a type token
@@ -128,8 +100,8 @@ class Maintenance(Component):
         machines = [machine for machine in args.members if machine.spec.role is Role.SERVER]
         servers = [machine.spec for machine in machines]
         keys = pulumi.Output.all(*(machine.host_key for machine in machines))
-        settings = args.backups.seed.apply(lambda seed: copy_settings(args, servers, seed))
-        script = pulumi.Output.all(args.kubeconfig, args.backups.key, settings, keys).apply(
+        settings = args.snapshot_access.seed_fingerprint.apply(lambda seed: copy_settings(args, servers, seed))
+        script = pulumi.Output.all(args.kubeconfig, args.snapshot_access.private_key, settings, keys).apply(
             lambda known: maintenance_script(
                 args.site,
                 args.login.user,
@@ -146,15 +118,15 @@ class Maintenance(Component):
 
 
 def known_hosts(servers: Sequence[Node], keys: Sequence[str]) -> str:
-    """Lines of known_hosts: a server that is made anew is trusted when Lyceum has read its key, not before."""
+    """Lines of known_hosts; a replaced server is trusted only after Lyceum has read its new key."""
     return "".join(f"{server.address} {key}\n" for server, key in zip(servers, keys, strict=True))
 
 
 def copy_settings(args: MaintenanceArgs, servers: Sequence[Node], seed: str) -> str:
-    """What snapshot_copies.py is told, as JSON."""
+    """Settings of snapshot_copies.py, as JSON."""
     settings = {
         "site": args.site.name,
-        "stack": args.backups.stack,
+        "stack": args.snapshot_access.stack,
         "seed": seed,
         "keep": args.site.k3s.snapshots.keep,
         "servers": {node.name: str(node.address) for node in servers},
@@ -169,39 +141,39 @@ def copy_settings(args: MaintenanceArgs, servers: Sequence[Node], seed: str) -> 
 def maintenance_script(
     site: Site, user: str, *, kubeconfig: str, key: str, settings: str, known_hosts: str, ca: str
 ) -> str:
-    """The script that makes an operators' machine.
+    """The script that sets up a maintenance machine.
 
     Args:
         site: Its campus.
-        user: The operators' user.
-        kubeconfig: What they log in to the cluster with.
+        user: The user that operators log in as.
+        kubeconfig: The administrator's kubeconfig.
         key: Private key that fetches snapshots, PEM.
-        settings: What snapshot_copies.py is told.
+        settings: Settings of snapshot_copies.py.
         known_hosts: The servers' host keys.
         ca: The campus's own CA as PEM, or empty.
     """
     api = k3s_config.api_url(site)
-    return whole(
+    return assemble(
         [
             MAINTENANCE_SH,
             "cloud_init_done\n",
             "python_there\n",
             f"install -d -m 0755 /etc/lyceum {SETTINGS}\n",
-            *([here(f"keep 0644 {CA_FILE}", ca)] if ca else []),
+            *([heredoc(f"keep 0644 {CA_FILE}", ca)] if ca else []),
             f"ca=({f'--cacert {CA_FILE}' if ca else ''})\n",
-            k3s_binary(site),
-            here("keep 0755 /usr/local/bin/kubectl", KUBECTL),
-            here("keep 0644 /etc/profile.d/lyceum.sh", PROFILE),
-            here(f"operators {user} /home/{user} {api}", kubeconfig),
+            k3s_binary_call(site),
+            heredoc("keep 0755 /usr/local/bin/kubectl", KUBECTL),
+            heredoc("keep 0644 /etc/profile.d/lyceum.sh", PROFILE),
+            heredoc(f"operators {user} /home/{user} {api}", kubeconfig),
             f"account {ACCOUNT} {HOME}\n",
             f"install -d -m 0700 {COPIES}\n",
             f"chown {ACCOUNT}: {COPIES}\n",
-            here(f"own {ACCOUNT} 0400 {SETTINGS}/key", key),
-            here(f"keep 0644 {SETTINGS}/known_hosts", known_hosts),
-            here(f"keep 0644 {SETTINGS}/settings.json", settings),
-            here(f"keep 0644 {PROGRAM}", COPIES_PY),
-            here(f"unit /etc/systemd/system/{TIMER}.service", SERVICE),
-            here(f"unit /etc/systemd/system/{TIMER}.timer", HOURLY),
+            heredoc(f"own {ACCOUNT} 0400 {SETTINGS}/key", key),
+            heredoc(f"keep 0644 {SETTINGS}/known_hosts", known_hosts),
+            heredoc(f"keep 0644 {SETTINGS}/settings.json", settings),
+            heredoc(f"keep 0644 {PROGRAM}", COPIES_PY),
+            heredoc(f"unit /etc/systemd/system/{TIMER}.service", SERVICE),
+            heredoc(f"unit /etc/systemd/system/{TIMER}.timer", HOURLY),
             f"timer {TIMER}\n",
         ]
     )

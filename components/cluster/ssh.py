@@ -1,14 +1,14 @@
-"""A script on a machine, run by root: one SSH session, host key pinned, everything secret on standard input and output."""
+"""Runs a script as root on a machine: one SSH session, host key pinned, secrets only on standard input and output."""
 
 import pulumi
 from pulumi_command import remote
 
 from components.cluster.bootstrap import run_as_root
-from components.handles import Login, Machine
+from components.handles import Login, NodeHandle
 
 
-def connection(machine: Machine, login: Login) -> remote.ConnectionArgs:
-    """How the command plugin logs in; without `host_key` it would trust whoever answers."""
+def connection(machine: NodeHandle, login: Login) -> remote.ConnectionArgs:
+    """How the command plugin logs in; without `host_key` it would accept any SSH server at the address."""
     return remote.ConnectionArgs(
         host=str(machine.spec.address),
         host_key=machine.host_key,
@@ -20,18 +20,18 @@ def connection(machine: Machine, login: Login) -> remote.ConnectionArgs:
 
 
 def command(
-    name: str, machine: Machine, login: Login, script: pulumi.Input[str], opts: pulumi.ResourceOptions
+    name: str, machine: NodeHandle, login: Login, script: pulumi.Input[str], opts: pulumi.ResourceOptions
 ) -> remote.Command:
-    """Runs a script when it, or the machine behind the name, is another one."""
+    """Runs the script; runs it again when the script or the machine's host key changes."""
     return remote.Command(
         name,
         connection=connection(machine, login),
         create=run_as_root(),
         stdin=pulumi.Output.secret(script),
-        # Another host key is another machine: the old command tells nothing about it.
+        # A new host key means a new machine, on which the script has not run yet.
         triggers=[machine.host_key],
         logging=remote.Logging.STDERR,
-        # The previous output is the kubeconfig: it has no business in a remote environment.
+        # The previous output is the kubeconfig; it must not be in the environment of the remote command.
         add_previous_output_in_env=False,
         opts=pulumi.ResourceOptions.merge(
             opts,

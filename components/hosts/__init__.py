@@ -1,1 +1,1 @@
-"""Proxmox: images and virtual machines. Gives `Machine` handles."""
+"""Proxmox: images and virtual machines. Gives `NodeHandle`s to the cluster."""

@@ -9,7 +9,7 @@ import pulumi_proxmoxve as px
 from pulumi_command import local
 
 from components.base import Component
-from components.handles import Machine
+from components.handles import NodeHandle
 from components.hosts.vm import virtual_machine
 from config.hosts import Mappings, Node, Role
 from config.site import Site
@@ -17,11 +17,11 @@ from config.site import Site
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FleetArgs:
-    """What a fleet is made from.
+    """Arguments of a fleet.
 
     Attributes:
         site: The campus.
-        nodes: Machines that shall exist.
+        nodes: The machines to create.
         ssh_key: Line of authorized_keys for every machine.
         proxmox_token: API token, secret.
     """
@@ -33,19 +33,19 @@ class FleetArgs:
 
 
 class Fleet(Component):
-    """Virtual machines with their GPUs, booted and identified.
+    """Virtual machines with their GPUs, started, with known SSH host keys.
 
-    Creates: per Proxmox node the image; per machine the VM and, where Lyceum logs in, its SSH host key; a PCI mapping per
-    machine with GPUs where Lyceum manages them.
+    Creates: the image on each host; the VM of each machine and, where Lyceum logs in, a command that reads its SSH host
+    key; a PCI mapping for each machine with GPUs if `proxmox.mappings` is `managed`.
     Waits for: the guest agents of those machines, at most five minutes each.
-    Secret: the API token stays in the environment of the calls, never in an argument.
+    Secret: the API token is in the environment of the commands, never in an argument.
     """
 
     TOKEN: ClassVar[str] = "lyceum:hosts:Fleet"  # noqa: S105 - a type token
-    machines: tuple[Machine, ...]
+    machines: tuple[NodeHandle, ...]
     """Members of the cluster, in the order of the site's file."""
-    maintenance: tuple[Machine, ...]
-    """The operators' own machines."""
+    maintenance: tuple[NodeHandle, ...]
+    """The maintenance machines, outside the cluster."""
 
     def __init__(self, name: str, args: FleetArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
@@ -58,16 +58,16 @@ class Fleet(Component):
                 node, args.site, images[node.host].stdout, args.ssh_key, self.child(depends_on=mapping)
             )
             if node.in_cluster or node.role is Role.MAINTENANCE:
-                machines.append(Machine(spec=node, host_key=self._host_key(node, vm)))
+                machines.append(NodeHandle(spec=node, host_key=self._host_key(node, vm)))
         self.machines = tuple(machine for machine in machines if machine.spec.in_cluster)
         self.maintenance = tuple(machine for machine in machines if not machine.spec.in_cluster)
         self.register_outputs({"machines": [machine.spec.name for machine in machines]})
 
-    def _ask(self, name: str, question: str, *triggers: pulumi.Input[object]) -> local.Command:
+    def _proxmox_command(self, name: str, arguments: str, *triggers: pulumi.Input[object]) -> local.Command:
         proxmox = self._args.site.proxmox
         return local.Command(
             name,
-            create=f"python3 components/hosts/pve.py {question}",
+            create=f"python3 components/hosts/pve.py {arguments}",
             environment={
                 "PVE_ENDPOINT": str(proxmox.endpoint),
                 "PVE_TOKEN": self._args.proxmox_token,
@@ -82,11 +82,12 @@ class Fleet(Component):
         proxmox = self._args.site.proxmox
         image = proxmox.image
         arguments = [host, proxmox.image_storage, image.file_name, str(image.url), image.sha512 or ""]
-        return self._ask(f"{host}-image", shlex.join(["image", *filter(None, arguments)]))
+        return self._proxmox_command(f"{host}-image", shlex.join(["image", *filter(None, arguments)]))
 
     def _host_key(self, node: Node, vm: px.VmLegacy) -> pulumi.Output[str]:
-        # The trigger makes a replaced VM's key be read anew: VMID and name stay the same.
-        return self._ask(f"{node.name}-host-key", f"host-key {node.host} {node.vm_id}", vm.vm_id).stdout
+        # The trigger: after a replacement the key is read again, although VMID and name stay the same.
+        arguments = f"host-key {node.host} {node.vm_id}"
+        return self._proxmox_command(f"{node.name}-host-key", arguments, vm.vm_id).stdout
 
     def _mapping(self, node: Node) -> px.hardware.mapping.Pci:
         return px.hardware.mapping.Pci(

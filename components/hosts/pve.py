@@ -1,6 +1,6 @@
-"""Entry point of `components/proxmox/client.py` for the engine: the state of every stack names this path.
+"""Entry point of `components/proxmox/client.py` for the engine: the state of every stack names this path (ADR 28).
 
-Another path would be another command, which the engine would run again on every host of every campus.
+With another path the command would differ, and the engine would run it again for every host and machine of every campus.
 """
 
 import sys

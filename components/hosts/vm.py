@@ -1,4 +1,4 @@
-"""One virtual machine, with every option that decides whether it survives its next update (reference: Proxmox rules)."""
+"""One virtual machine, with every option that decides whether an update changes it in place, restarts or replaces it."""
 
 import pulumi
 import pulumi_proxmoxve as px
@@ -9,22 +9,26 @@ from config.key_derivation import USER
 from config.site import Site
 
 
-def gib(mib: int) -> int:
-    """Proxmox sizes disks in whole GiB."""
+def to_gib(mib: int) -> int:
+    """MiB to GiB; Proxmox sizes disks in whole GiB.
+
+    Raises:
+        ValueError: it is not a whole number of GiB.
+    """
     if mib % MIB_PER_GIB:
         raise ValueError(f"a disk of {size_text(mib)} is not a whole number of GiB")
     return mib // MIB_PER_GIB
 
 
-def disks(node: Node, storage: str, image: pulumi.Input[str]) -> list[px.VmLegacyDiskArgs]:
-    """The system disk, then scratch and Ceph disks; serials make /dev/disk/by-id stable."""
-    wanted = [("system", node.shape.disk), ("scratch", node.shape.scratch), ("ceph", node.shape.ceph)]
+def vm_disks(node: Node, storage: str, image: pulumi.Input[str]) -> list[px.VmLegacyDiskArgs]:
+    """The system disk, then scratch and Ceph disks; the serials make /dev/disk/by-id stable."""
+    sizes = [("system", node.shape.disk), ("scratch", node.shape.scratch), ("ceph", node.shape.ceph)]
     return [
         px.VmLegacyDiskArgs(
             interface=f"scsi{index}",
             datastore_id=storage,
             import_from=image if serial == "system" else None,
-            size=gib(size),
+            size=to_gib(size),
             serial=serial,
             iothread=True,
             discard="on",
@@ -32,20 +36,20 @@ def disks(node: Node, storage: str, image: pulumi.Input[str]) -> list[px.VmLegac
             file_format="raw",
             backup=serial == "system",
         )
-        for index, (serial, size) in enumerate((serial, size) for serial, size in wanted if size)
+        for index, (serial, size) in enumerate((serial, size) for serial, size in sizes if size)
     ]
 
 
 def virtual_machine(
     node: Node, site: Site, image: pulumi.Input[str], ssh_key: pulumi.Input[str], opts: pulumi.ResourceOptions
 ) -> px.VmLegacy:
-    """Declares one VM; it is started, and protected against every deletion that was not asked for by name.
+    """Declares one VM, started and protected against deletion (`protect`).
 
-    Memory is pinned (no balloon) because passthrough pins it anyway; a change that needs a power cycle fails instead of
-    rebooting somebody's job. The default CD-ROM of the bridge would keep q35 from starting, hence `cdrom`.
+    Memory is fixed (no balloon) because passthrough pins it anyway. A change that needs a power cycle fails instead of
+    rebooting a machine with running jobs. With the bridge's default CD-ROM a q35 machine does not start, hence `cdrom`.
     """
     storage = site.proxmox.vm_storage
-    volumes = disks(node, storage, image)
+    volumes = vm_disks(node, storage, image)
     network = site.network
     return px.VmLegacy(
         f"{node.name}-vm",
@@ -103,7 +107,7 @@ def virtual_machine(
             pulumi.ResourceOptions(
                 protect=True,
                 delete_before_replace=True,
-                # Cloud-init runs once; `speed` shows a difference that is none (pulumi-proxmoxve#35).
+                # Cloud-init runs once; `speed` shows a false difference (pulumi-proxmoxve#35).
                 ignore_changes=["initialization", *(f"disks[{index}].speed" for index, _ in enumerate(volumes))],
             ),
         ),

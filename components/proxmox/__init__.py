@@ -1,1 +1,1 @@
-"""How Proxmox VE is asked."""
+"""The Proxmox VE API client."""

@@ -1,10 +1,10 @@
-"""Asks Proxmox what its Pulumi provider cannot ask, with nothing but the standard library.
+"""Client for the parts of the Proxmox API that the Pulumi provider does not cover; needs only the standard library.
 
     image NODE STORAGE FILE URL [SHA512]     prints the volume id, downloading the image if it is missing
     host-key NODE VMID                       prints the machine's SSH host key, read by its guest agent
 
 Environment: PVE_ENDPOINT, PVE_TOKEN (`user@realm!id=secret`), PVE_CA (a CA file, or empty for the public ones).
-The image is no `download.File` resource because taking one back needs Datastore.Allocate, which may delete any volume.
+The image is not a `download.File` resource because deleting one needs Datastore.Allocate, which may delete any volume.
 """
 
 import json
@@ -21,7 +21,7 @@ from urllib.request import Request, urlopen
 
 HOST_KEY_FILE = "/etc/ssh/ssh_host_ed25519_key.pub"
 BOOT_SECONDS = 300
-"""How long a machine may take from power-on to an answering guest agent."""
+"""Limit from power-on until the guest agent answers."""
 DOWNLOAD_SECONDS = 1800
 
 
@@ -30,7 +30,7 @@ class PveError(Exception):
 
 
 class Pve:
-    """A Proxmox API token at work, over verified TLS."""
+    """The Proxmox API, called with a token over verified TLS."""
 
     def __init__(self, endpoint: str, token: str, ca_file: str | None) -> None:
         self._base = endpoint.rstrip("/") + "/api2/json/"
@@ -51,42 +51,42 @@ class Pve:
             with urlopen(request, context=self._tls, timeout=30) as answer:
                 return json.load(answer)["data"]
         except HTTPError as error:
-            raise PveError(f"{method} /{path}: {error.code} {_reason(error)}") from None
+            raise PveError(f"{method} /{path}: {error.code} {_error_message(error)}") from None
         except (OSError, HTTPException, ValueError) as error:
-            # A proxy that restarts cuts the connection, or answers with a page of its own.
+            # A restarting proxy cuts the connection, or answers with an HTML page.
             raise PveError(f"{self._base} does not answer: {getattr(error, 'reason', None) or error}") from None
 
 
-def _reason(error: HTTPError) -> str:
+def _error_message(error: HTTPError) -> str:
     try:
         return str(json.load(error).get("message") or error.reason).strip()
     except ValueError:
         return str(error.reason)
 
 
-def wait_for(what: str, seconds: float, attempt: Callable[[], str | None]) -> str:
-    """Tries once a second until `attempt` gives a value; says every ten seconds what it waits for.
+def wait_for_value(what: str, seconds: float, attempt: Callable[[], str | None]) -> str:
+    """Calls `attempt` once a second until it returns a value; reports every ten seconds what it waits for.
 
     Raises:
-        PveError: the time is over; the text holds the last reason.
+        PveError: no value within the time; the text has the last error.
     """
-    start, said, reason = time.monotonic(), 0, ""
+    start, reported, reason = time.monotonic(), 0, ""
     while (passed := time.monotonic() - start) < seconds:
         try:
             if value := attempt():
                 return value
         except PveError as error:
             reason = str(error)
-        if int(passed) // 10 > said:
-            said = int(passed) // 10
+        if int(passed) // 10 > reported:
+            reported = int(passed) // 10
             sys.stderr.write(f"waiting for {what}: {passed:.0f} s of {seconds:.0f} s; {reason}\n")
             sys.stderr.flush()
         time.sleep(1)
     raise PveError(f"{what} did not come within {seconds:.0f} s: {reason}")
 
 
-def image(pve: Pve, node: str, storage: str, name: str, url: str, sha512: str = "") -> str:  # noqa: PLR0917 - argv
-    """Makes sure that the storage holds the image; returns its volume id."""
+def ensure_image(pve: Pve, node: str, storage: str, name: str, url: str, sha512: str = "") -> str:  # noqa: PLR0917 - argv
+    """Downloads the image to the storage if it is missing; returns its volume id."""
     volume = f"{storage}:import/{name}"
     content = f"nodes/{node}/storage/{storage}/content"
     if volume in {entry["volid"] for entry in pve.call("GET", content, content="import")}:
@@ -96,31 +96,31 @@ def image(pve: Pve, node: str, storage: str, name: str, url: str, sha512: str = 
         "POST", f"nodes/{node}/storage/{storage}/download-url", content="import", filename=name, url=url, **checksum
     )
 
-    def finished() -> str | None:
+    def exit_status() -> str | None:
         status = pve.call("GET", f"nodes/{node}/tasks/{quote(task, safe='')}/status")
         return str(status["exitstatus"]) if status["status"] != "running" else None
 
-    if (result := wait_for(f"{node} to download {url}", DOWNLOAD_SECONDS, finished)) != "OK":
+    if (result := wait_for_value(f"{node} to download {url}", DOWNLOAD_SECONDS, exit_status)) != "OK":
         raise PveError(f"{node} could not download {url}: {result}; the task's log is in Proxmox under {task}")
     return volume
 
 
-def host_key(pve: Pve, node: str, vmid: str) -> str:
-    """Reads the machine's host key through its guest agent, so that no SSH connection is ever trusted on first use."""
+def read_host_key(pve: Pve, node: str, vmid: str) -> str:
+    """Reads the machine's SSH host key through its guest agent, so that no connection trusts a key on first use."""
 
-    def read() -> str | None:
+    def read_key() -> str | None:
         answer = pve.call("GET", f"nodes/{node}/qemu/{vmid}/agent/file-read", file=HOST_KEY_FILE)
         fields = str(answer["content"]).split()
         return " ".join(fields[:2]) if len(fields) >= 2 else None
 
     what = f"the guest agent of VM {vmid} on {node} (is qemu-guest-agent in the image? look at the VM's console)"
-    return wait_for(what, BOOT_SECONDS, read)
+    return wait_for_value(what, BOOT_SECONDS, read_key)
 
 
 def main(arguments: list[str]) -> int:
-    """Runs one command; an error is one line on stderr and exit code 1."""
+    """Runs one command; an error is one line on standard error and exit code 1."""
     pve = Pve(os.environ["PVE_ENDPOINT"], os.environ["PVE_TOKEN"], os.environ.get("PVE_CA"))
-    commands: dict[str, Callable[..., str]] = {"image": image, "host-key": host_key}
+    commands: dict[str, Callable[..., str]] = {"image": ensure_image, "host-key": read_host_key}
     try:
         sys.stdout.write(commands[arguments[0]](pve, *arguments[1:]))
     except PveError as error:

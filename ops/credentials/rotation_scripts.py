@@ -6,7 +6,7 @@ a new server token as an argument only (k3s, pkg/cli/cmds/token.go), and hides i
 
 import shlex
 
-from components.cluster.bootstrap import unit_name, whole
+from components.cluster.bootstrap import assemble, unit_name
 from components.cluster.k3s_config import AGENT_TOKEN_FILE, TOKEN_FILE
 from config.hosts import Role
 from config.tokens import Kind
@@ -40,13 +40,13 @@ def status_script(role: Role, kind: Kind) -> str:
     running = f"$(print_of {own})" if role is Role.SERVER else "-"
     due = "$([[ -e $pending ]] && echo due || echo kept)"
     state = f"$(systemctl is-active {unit_name(role)} || true)"
-    return whole([HASH_FUNCTION, f"echo $(print_of {token_file(role, kind)}) {running} {due} {state}\n"])
+    return assemble([HASH_FUNCTION, f"echo $(print_of {token_file(role, kind)}) {running} {due} {state}\n"])
 
 
 def write_token_script(role: Role, kind: Kind, token: str) -> str:
     """Writes the token for K3s's next start, in the form that the old one has, and notes that a restart is due."""
     file = token_file(role, kind)
-    return whole([f"put 0600 {file} <<<\"$(grep -o '^K10.*:' {file} || true)\"{shlex.quote(token)}\n"])
+    return assemble([f"put 0600 {file} <<<\"$(grep -o '^K10.*:' {file} || true)\"{shlex.quote(token)}\n"])
 
 
 def rotate_script(token: str) -> str:
@@ -55,7 +55,7 @@ def rotate_script(token: str) -> str:
     With the token that is in use it only saves the bootstrap data, which K3s itself does not do when the agent token
     has changed: without it, each server refuses its second start from then (rancher/rke2#5785).
     """
-    return whole([f"/usr/local/bin/k3s token rotate --new-token {shlex.quote(token)} >&2\n"])
+    return assemble([f"/usr/local/bin/k3s token rotate --new-token {shlex.quote(token)} >&2\n"])
 
 
 def restart_script(role: Role) -> str:
@@ -70,4 +70,4 @@ def restart_script(role: Role) -> str:
         if role is Role.SERVER
         else ""
     )
-    return whole([forget, f"service {unit}\n"])
+    return assemble([forget, f"service {unit}\n"])

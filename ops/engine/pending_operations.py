@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from components.proxmox.client import Pve, PveError, wait_for
+from components.proxmox.client import Pve, PveError, wait_for_value
 from ops.clients.kubernetes import MOVE_SECONDS, Kube
 from ops.console import console, fail
 from ops.engine import file_backend
@@ -100,7 +100,7 @@ def proxmox(engine: Engine) -> Pve:
 def _take_back_vm(engine: Engine, inputs: State) -> None:
     pve, vm_id, node, name = proxmox(engine), int(inputs["vmId"]), inputs["nodeName"], inputs["name"]
     # It goes on with what it was asked for: a VM that is half made has no name yet, one that is started no peace.
-    wait_for(
+    wait_for_value(
         f"Proxmox to end its work on VM {vm_id}", IMPORT_SECONDS, lambda: None if _at_work(pve, node, vm_id) else "done"
     )
     if vm_id not in vm_ids(engine):
@@ -114,7 +114,7 @@ def _take_back_vm(engine: Engine, inputs: State) -> None:
         )
     _power_off(pve, path)
     pve.call("DELETE", path, purge="1", **{"destroy-unreferenced-disks": "1"})
-    wait_for(f"VM {vm_id} to be gone", 120, lambda: None if vm_id in vm_ids(engine) else "gone")
+    wait_for_value(f"VM {vm_id} to be gone", 120, lambda: None if vm_id in vm_ids(engine) else "gone")
 
 
 def _deleted(engine: Engine, inputs: State) -> bool:
@@ -127,7 +127,7 @@ def _deleted(engine: Engine, inputs: State) -> bool:
             return None
         return "there" if vm_id in vm_ids(engine) else "gone"
 
-    return wait_for(f"Proxmox to delete VM {vm_id}", 120, decided) == "gone"
+    return wait_for_value(f"Proxmox to delete VM {vm_id}", 120, decided) == "gone"
 
 
 def _at_work(pve: Pve, node: str, vm_id: int, **only: str) -> bool:
@@ -152,7 +152,7 @@ def _power_off(pve: Pve, path: str) -> None:
     if pve.call("GET", f"{path}/status/current")["status"] == "running":
         pve.call("POST", f"{path}/status/stop")
     status = f"{path}/status/current"
-    wait_for(f"{path} to stop", 120, lambda: "yes" if pve.call("GET", status)["status"] == "stopped" else None)
+    wait_for_value(f"{path} to stop", 120, lambda: "yes" if pve.call("GET", status)["status"] == "stopped" else None)
 
 
 def _forget_helm(engine: Engine, inputs: State, *, everything: bool) -> None:

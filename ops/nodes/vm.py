@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from components.proxmox.client import Pve, PveError, wait_for
+from components.proxmox.client import Pve, PveError, wait_for_value
 from config.hosts import Role
 from ops.console import console
 from ops.engine.engine import Engine, State
@@ -125,4 +125,4 @@ def switch_off(pve: Pve, machine: Machine) -> None:
     except PveError:
         # A guest that cannot be asked still has a power button.
         pve.call("POST", f"{path}/stop")
-    wait_for(f"{machine.name} to be off", STOP_SECONDS + 60, lambda: "off" if is_off(pve, machine) else None)
+    wait_for_value(f"{machine.name} to be off", STOP_SECONDS + 60, lambda: "off" if is_off(pve, machine) else None)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.cluster.bootstrap import whole
+from components.cluster.bootstrap import assemble
 
 PACKAGES_SH = (Path(__file__).parent / "os_packages.sh").read_text()
 LOCK_SECONDS = 600
@@ -76,7 +76,7 @@ class Packages:
 
 def script(*calls: str) -> str:
     """A script of the functions and these calls."""
-    return whole([PACKAGES_SH, *(f"{call}\n" for call in calls)])
+    return assemble([PACKAGES_SH, *(f"{call}\n" for call in calls)])
 
 
 def read(text: str) -> Packages:

@@ -9,7 +9,7 @@ import pulumi
 from bench.bootstrap.site import bench_site
 from bench.bootstrap.steps import AGENT_TOKEN, TOKEN
 from components.cluster.k3s import K3s, K3sArgs
-from components.handles import Login, Machine
+from components.handles import Login, NodeHandle
 
 facts = json.loads(Path(os.environ["BENCH_FACTS"]).read_text())
 site = bench_site(int(os.environ["BENCH_COUNT"]))
@@ -19,7 +19,7 @@ K3s(
     K3sArgs(
         site=site,
         machines=tuple(
-            Machine(spec=node, host_key=pulumi.Output.from_input(facts["keys"][node.name])) for node in chosen
+            NodeHandle(spec=node, host_key=pulumi.Output.from_input(facts["keys"][node.name])) for node in chosen
         ),
         login=Login(user="lyceum", private_key=pulumi.Output.secret(facts["private_key"])),
         token=pulumi.Output.secret(TOKEN),

@@ -5,7 +5,7 @@ import pytest
 
 from components.cluster import bootstrap
 from components.cluster.k3s import K3s, K3sArgs
-from components.handles import Login, Machine
+from components.handles import Login, NodeHandle
 from tests.support.mocks import Graph, Registered, build
 from tests.support.sites import site
 
@@ -18,7 +18,7 @@ SECRETS = ("server-token", "agent-token", "private-key", "clients-key")
 def cluster(known_ca: str = "") -> Graph:
     def program() -> None:
         machines = tuple(
-            Machine(spec=node, host_key=pulumi.Output.from_input(f"ssh-ed25519 KEY-OF-{node.name}"))
+            NodeHandle(spec=node, host_key=pulumi.Output.from_input(f"ssh-ed25519 KEY-OF-{node.name}"))
             for node in SITE.machines
         )
         k3s = K3s(

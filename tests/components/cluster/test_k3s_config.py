@@ -153,13 +153,19 @@ def test_no_label_shares_a_card_before_its_driver_is_there() -> None:
 
 def test_events_are_rationed_with_limits() -> None:
     """Without limits the API server does not start (kubernetes#62861)."""
-    plugins = {plugin["name"]: plugin["configuration"] for plugin in yaml.safe_load(k3s_config.admission())["plugins"]}
+    plugins = {
+        plugin["name"]: plugin["configuration"]
+        for plugin in yaml.safe_load(k3s_config.admission_configuration())["plugins"]
+    }
 
     assert all(limit["qps"] > 0 and limit["burst"] >= limit["qps"] for limit in plugins["EventRateLimit"]["limits"])
 
 
 def test_pods_are_restricted_where_nobody_says_otherwise() -> None:
-    plugins = {plugin["name"]: plugin["configuration"] for plugin in yaml.safe_load(k3s_config.admission())["plugins"]}
+    plugins = {
+        plugin["name"]: plugin["configuration"]
+        for plugin in yaml.safe_load(k3s_config.admission_configuration())["plugins"]
+    }
 
     assert plugins["PodSecurity"]["defaults"]["enforce"] == "restricted"
     assert plugins["PodSecurity"]["exemptions"]["namespaces"] == ["kube-system"]
@@ -167,14 +173,14 @@ def test_pods_are_restricted_where_nobody_says_otherwise() -> None:
 
 def test_every_admission_plugin_with_a_configuration_is_switched_on() -> None:
     [switched] = [arg for arg in server()["kube-apiserver-arg"] if arg.startswith("enable-admission-plugins=")]
-    configured = {plugin["name"] for plugin in yaml.safe_load(k3s_config.admission())["plugins"]}
+    configured = {plugin["name"] for plugin in yaml.safe_load(k3s_config.admission_configuration())["plugins"]}
 
     assert configured - {"PodSecurity"} <= set(switched.partition("=")[2].split(",")), "PodSecurity is on by default"
 
 
 def test_the_audit_log_holds_no_contents() -> None:
     """At `Request` every Secret would be in it."""
-    assert {rule["level"] for rule in yaml.safe_load(k3s_config.audit())["rules"]} == {"Metadata"}
+    assert {rule["level"] for rule in yaml.safe_load(k3s_config.audit_policy())["rules"]} == {"Metadata"}
 
 
 def test_files_that_k3s_reads_are_those_that_the_script_writes() -> None:
@@ -185,13 +191,13 @@ def test_files_that_k3s_reads_are_those_that_the_script_writes() -> None:
     assert "etcd-snapshot-retention" in script
 
 
-def kube_vip() -> dict[str, dict[str, Any]]:
-    return {one["kind"]: one for one in yaml.safe_load_all(k3s_config.kube_vip(SITE, "ens18"))}
+def kube_vip_manifest() -> dict[str, dict[str, Any]]:
+    return {one["kind"]: one for one in yaml.safe_load_all(k3s_config.kube_vip_manifest(SITE, "ens18"))}
 
 
 def test_kube_vip_holds_the_api_address_and_no_service() -> None:
     """With Services it took other nodes' addresses (kube-vip#1288)."""
-    [container] = kube_vip()["DaemonSet"]["spec"]["template"]["spec"]["containers"]
+    [container] = kube_vip_manifest()["DaemonSet"]["spec"]["template"]["spec"]["containers"]
     told = {one["name"]: one["value"] for one in container["env"]}
 
     assert (told["address"], told["vip_interface"], told["cp_enable"], told["svc_enable"]) == (
@@ -204,7 +210,7 @@ def test_kube_vip_holds_the_api_address_and_no_service() -> None:
 
 
 def test_kube_vip_runs_on_servers_whatever_their_taints() -> None:
-    pod = kube_vip()["DaemonSet"]["spec"]["template"]["spec"]
+    pod = kube_vip_manifest()["DaemonSet"]["spec"]["template"]["spec"]
 
     assert pod["nodeSelector"] == {"node-role.kubernetes.io/control-plane": "true"}
     assert {"operator": "Exists"} in pod["tolerations"]
@@ -213,7 +219,7 @@ def test_kube_vip_runs_on_servers_whatever_their_taints() -> None:
 @pytest.mark.parametrize("content", ["a line\n", "no newline at its end", "$HOME `reboot` $(reboot) \\ 'quoted'\n"])
 def test_a_file_arrives_as_it_is(content: str) -> None:
     """The shell must expand nothing in it."""
-    [first, *body, last] = bootstrap._file("0600", "/etc/x", content).splitlines(keepends=True)
+    [first, *body, last] = bootstrap._put_call("0600", "/etc/x", content).splitlines(keepends=True)
 
     assert first.endswith(f"<<'{last.strip()}'\n")
     assert "".join(body) == (content if content.endswith("\n") else f"{content}\n")

@@ -6,8 +6,9 @@ import re
 import pulumi
 import pytest
 
-from components.cluster.maintenance import Backups, Maintenance, MaintenanceArgs
-from components.handles import Login, Machine
+from components.cluster.maintenance import Maintenance, MaintenanceArgs
+from components.cluster.snapshot_access import SnapshotAccess
+from components.handles import Login, NodeHandle
 from tests.support.mocks import Graph, build
 from tests.support.program import SEED, program
 from tests.support.sites import SMALL, site
@@ -20,18 +21,18 @@ SECRETS = ("private-key", "clients-key", "backup-key")
 
 @pytest.fixture(scope="module")
 def graph() -> Graph:
-    def machines(*, members: bool) -> tuple[Machine, ...]:
+    def machines(*, members: bool) -> tuple[NodeHandle, ...]:
         return tuple(
-            Machine(spec=node, host_key=pulumi.Output.from_input(f"ssh-ed25519 KEY-OF-{node.name}"))
+            NodeHandle(spec=node, host_key=pulumi.Output.from_input(f"ssh-ed25519 KEY-OF-{node.name}"))
             for node in SITE.machines
             if node.in_cluster is members
         )
 
     def run() -> None:
-        backups = Backups(
-            key=pulumi.Output.secret("backup-key"),
-            public=pulumi.Output.from_input("ecdsa"),
-            seed=pulumi.Output.from_input("f1n6e2"),
+        access = SnapshotAccess(
+            private_key=pulumi.Output.secret("backup-key"),
+            public_key=pulumi.Output.from_input("ecdsa"),
+            seed_fingerprint=pulumi.Output.from_input("f1n6e2"),
             stack="prod",
         )
         args = MaintenanceArgs(
@@ -40,7 +41,7 @@ def graph() -> Graph:
             members=machines(members=True),
             login=Login(user="lyceum", private_key=pulumi.Output.secret("private-key")),
             kubeconfig=pulumi.Output.secret("key: clients-key"),
-            backups=backups,
+            snapshot_access=access,
             ca="",
         )
         Maintenance("maintenance", args)

@@ -45,7 +45,7 @@ def founding(node: Node = SERVER, *, ca: str = "", known_ca: str = "", snapshot:
     )
 
 
-LINE = snapshot_access.access_line([IPv4Address("10.9.0.99")], "ecdsa-sha2-nistp256 AAAA")
+LINE = snapshot_access.authorized_keys_line([IPv4Address("10.9.0.99")], "ecdsa-sha2-nistp256 AAAA")
 
 
 def guarded(line: str) -> str:
@@ -206,7 +206,7 @@ def test_kube_vip_gets_the_interface_that_holds_the_address(machine: Machine) ->
     manifest = machine.path("/var/lib/rancher/k3s/server/manifests/kube-vip.yaml").read_text()
 
     assert "value: ens18" in manifest
-    assert bootstrap.INTERFACE not in manifest
+    assert bootstrap.INTERFACE_PLACEHOLDER not in manifest
 
 
 def test_a_changed_manifest_is_no_reason_to_restart(machine: Machine) -> None:

@@ -6,7 +6,7 @@ import pulumi
 import pulumi_proxmoxve as px
 import pytest
 
-from components.handles import Machine
+from components.handles import NodeHandle
 from components.hosts.fleet import Fleet, FleetArgs
 from config.hosts import Node
 from config.site import Site
@@ -21,9 +21,9 @@ MANAGED: dict[str, Any] = {"proxmox": {"mappings": "managed"}}
 
 def fleet(
     campus: Site | None = None, nodes: tuple[Node, ...] | None = None, *, kind: str = "machines"
-) -> tuple[Graph, list[Machine]]:
+) -> tuple[Graph, list[NodeHandle]]:
     chosen = campus or site()
-    machines: list[Machine] = []
+    machines: list[NodeHandle] = []
 
     def program() -> None:
         provider = px.Provider("proxmox", endpoint="https://pve1.campus.example:8006/")

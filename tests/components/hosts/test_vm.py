@@ -8,7 +8,7 @@ import pulumi_proxmoxve as px
 import pytest
 
 from components.base import Component
-from components.hosts.vm import gib, virtual_machine
+from components.hosts.vm import to_gib, virtual_machine
 from config.hosts import Role
 from config.site import Site
 from tests.support.mocks import Registered, build
@@ -189,7 +189,7 @@ def test_the_mac_is_upper_case_as_proxmox_prints_it(worker: Registered) -> None:
 
 def test_a_disk_must_be_whole_gibibytes() -> None:
     with pytest.raises(ValueError, match="1500 MiB is not a whole number of GiB"):
-        gib(1500)
+        to_gib(1500)
 
 
 def test_the_small_campus_derives_ids_from_addresses() -> None:

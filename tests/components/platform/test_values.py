@@ -121,9 +121,9 @@ def test_ceph_gets_our_disks_and_never_every_device() -> None:
 
 
 def test_the_disk_that_ceph_looks_for_is_the_one_that_the_machine_gets() -> None:
-    from components.hosts.vm import disks  # noqa: PLC0415 - two layers meet only here
+    from components.hosts.vm import vm_disks  # noqa: PLC0415 - two layers meet only here
 
-    serials = [disk.serial for disk in disks(site().machines[3], "local-lvm", "image")]
+    serials = [disk.serial for disk in vm_disks(site().machines[3], "local-lvm", "image")]
 
     assert storage.CEPH_DISK.rpartition("_")[2] in serials
 

@@ -141,7 +141,7 @@ def ended(result: str) -> Answer:
 def test_an_image_that_is_there_is_not_downloaded(api: client.Pve, proxmox: Proxmox) -> None:
     proxmox.lay(f"GET {CONTENT}", has("local:import/other.qcow2", VOLUME))
 
-    assert client.image(api, *IMAGE) == VOLUME
+    assert client.ensure_image(api, *IMAGE) == VOLUME
     assert [method for method, *_ in proxmox.asked] == ["GET"]
 
 
@@ -150,7 +150,7 @@ def test_a_missing_image_is_downloaded_with_its_checksum(api: client.Pve, proxmo
     proxmox.lay(f"POST {DOWNLOAD}", (200, TASK))
     proxmox.lay(f"GET {STATUS}", RUNNING, RUNNING, ended("OK"))
 
-    assert client.image(api, *IMAGE, "ab" * 64) == VOLUME
+    assert client.ensure_image(api, *IMAGE, "ab" * 64) == VOLUME
     [posted] = [parameters for method, _, parameters, _ in proxmox.asked if method == "POST"]
     assert posted == {
         "content": ["import"],
@@ -166,7 +166,7 @@ def test_an_image_without_a_checksum_is_asked_for_without_one(api: client.Pve, p
     proxmox.lay(f"GET {CONTENT}", has())
     proxmox.lay(f"POST {DOWNLOAD}", (200, TASK))
     proxmox.lay(f"GET {STATUS}", ended("OK"))
-    client.image(api, *IMAGE)
+    client.ensure_image(api, *IMAGE)
 
     [posted] = [parameters for method, _, parameters, _ in proxmox.asked if method == "POST"]
     assert "checksum" not in posted
@@ -180,18 +180,18 @@ def test_a_failed_download_says_why_and_where_its_log_is(api: client.Pve, proxmo
     with pytest.raises(
         client.PveError, match=r"could not download https://images/node.qcow2: checksum mismatch"
     ) as error:
-        client.image(api, *IMAGE)
+        client.ensure_image(api, *IMAGE)
     assert TASK in str(error.value)
 
 
-def test_a_refused_download_names_call_code_and_reason(api: client.Pve, proxmox: Proxmox) -> None:
+def test_a_refused_download_names_call_code_and_error_message(api: client.Pve, proxmox: Proxmox) -> None:
     proxmox.lay(f"GET {CONTENT}", has())
     proxmox.lay(f"POST {DOWNLOAD}", (403, {"message": "Permission check failed (/, Sys.Modify)\n"}))
 
     with pytest.raises(
         client.PveError, match=r"^POST /nodes/pve1/.*download-url: 403 Permission check failed \(/, Sys.Modify\)$"
     ):
-        client.image(api, *IMAGE)
+        client.ensure_image(api, *IMAGE)
 
 
 def test_a_download_that_never_ends_is_given_up(api: client.Pve, proxmox: Proxmox, clock: Clock) -> None:
@@ -200,13 +200,13 @@ def test_a_download_that_never_ends_is_given_up(api: client.Pve, proxmox: Proxmo
     proxmox.lay(f"GET {STATUS}", RUNNING)
 
     with pytest.raises(client.PveError, match="did not come within 1800 s"):
-        client.image(api, *IMAGE)
+        client.ensure_image(api, *IMAGE)
 
 
 def test_a_host_key_is_its_type_and_key_without_the_comment(api: client.Pve, proxmox: Proxmox) -> None:
     proxmox.lay(f"GET {AGENT}", (200, {"content": f"{KEY}\n"}))
 
-    assert client.host_key(api, "pve1", "100041") == "ssh-ed25519 AAAAC3Nz"
+    assert client.read_host_key(api, "pve1", "100041") == "ssh-ed25519 AAAAC3Nz"
     assert proxmox.asked[0][2] == {"file": ["/etc/ssh/ssh_host_ed25519_key.pub"]}
 
 
@@ -227,7 +227,7 @@ def test_a_machine_that_is_still_booting_is_waited_for(
     """A key file that is only half written is no key."""
     proxmox.lay(f"GET {AGENT}", not_yet, not_yet, (200, {"content": KEY}))
 
-    assert client.host_key(api, "pve1", "100041") == "ssh-ed25519 AAAAC3Nz"
+    assert client.read_host_key(api, "pve1", "100041") == "ssh-ed25519 AAAAC3Nz"
     assert clock.now == 2
 
 
@@ -235,7 +235,7 @@ def test_a_silent_agent_ends_the_wait_with_what_to_look_at(api: client.Pve, prox
     proxmox.lay(f"GET {AGENT}", SILENT)
 
     with pytest.raises(client.PveError) as error:
-        client.host_key(api, "pve1", "100041")
+        client.read_host_key(api, "pve1", "100041")
     text = str(error.value)
     assert "VM 100041 on pve1" in text
     assert "is qemu-guest-agent in the image?" in text
@@ -247,7 +247,7 @@ def test_a_long_wait_is_told_every_ten_seconds(
     api: client.Pve, proxmox: Proxmox, clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     proxmox.lay(f"GET {AGENT}", *[SILENT] * 25, (200, {"content": KEY}))
-    client.host_key(api, "pve1", "100041")
+    client.read_host_key(api, "pve1", "100041")
 
     told = capsys.readouterr().err.splitlines()
     assert [line.partition(": ")[2].partition(" of")[0] for line in told] == ["10 s", "20 s"]
@@ -255,7 +255,7 @@ def test_a_long_wait_is_told_every_ten_seconds(
 
 def test_the_token_is_sent_as_proxmox_wants_it(api: client.Pve, proxmox: Proxmox) -> None:
     proxmox.lay(f"GET {CONTENT}", has(VOLUME))
-    client.image(api, *IMAGE)
+    client.ensure_image(api, *IMAGE)
 
     assert proxmox.asked[0][3] == f"PVEAPIToken={TOKEN}"
 

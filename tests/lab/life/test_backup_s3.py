@@ -27,17 +27,17 @@ PASSPHRASE = "correct horse battery"
 BURN = """
 import sys
 from pathlib import Path
-from components.proxmox.client import Pve, wait_for
+from components.proxmox.client import Pve, wait_for_value
 run = Path(sys.argv[1])
 pve = Pve('https://10.21.0.11:8006/', (run / 'proxmox-token').read_text().strip(), str(run / 'ca.pem'))
 for vm in pve.call('GET', 'cluster/resources', type='vm'):
     path = f"nodes/{vm['node']}/qemu/{vm['vmid']}"
     pve.call('POST', f'{path}/status/stop')
     off = lambda: pve.call('GET', f'{path}/status/current')['status'] == 'stopped' or None
-    wait_for('the machine to be off', 60, lambda: off() and 'off')
+    wait_for_value('the machine to be off', 60, lambda: off() and 'off')
     pve.call('DELETE', path, purge='1')
 gone = lambda: 'gone' if not pve.call('GET', 'cluster/resources', type='vm') else None
-wait_for('the machines to be gone', 60, gone)
+wait_for_value('the machines to be gone', 60, gone)
 """
 """Deletes every machine, as a fire does."""
 

@@ -7,8 +7,7 @@ The campus daemon assembles the rooms through these factories (protocols at the 
 `lab.proxmox.create_app`, `lab.charts.create_app` and `lab.controllers.run`.
 """
 
-from collections.abc import Callable
-from collections.abc import Mapping as MappingType
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -16,7 +15,10 @@ from typing import Any, Protocol
 
 from starlette.types import ASGIApp
 
+from config.proxmox_grants import Call
+
 __all__ = [
+    "AdminSetup",
     "AgentSilent",
     "ChartsFactory",
     "ControllersRun",
@@ -24,7 +26,6 @@ __all__ = [
     "HostFailed",
     "Hypervisor",
     "LabSpec",
-    "Mapping",
     "Nic",
     "PciDevice",
     "ProxmoxFactory",
@@ -88,12 +89,11 @@ class PveNode:
 
 
 @dataclass(frozen=True)
-class Mapping:
-    """A PCI resource mapping, set up once by the Proxmox administrator."""
+class AdminSetup:
+    """What the Proxmox administrator does once, as Lyceum's own calls (`config.proxmox_grants`)."""
 
-    name: str
-    node: str
-    devices: tuple[PciDevice, ...]
+    before_token: tuple[Call, ...]
+    after_token: tuple[Call, ...]
 
 
 @dataclass(frozen=True)
@@ -115,10 +115,8 @@ class LabSpec:
     gateway: IPv4Address
     nodes: tuple[PveNode, ...]
     mirror: IPv4Address
-    token_user: str
-    """Owner of the API token, with realm: `lyceum@pve`."""
-    pool: str
-    mappings: tuple[Mapping, ...]
+    setup: AdminSetup | None = None
+    """None for a Proxmox that no administrator has prepared: no pool, no token."""
     store: StoreSpec | None = None
     """The object store; None where the site keeps no backups in one."""
 
@@ -185,7 +183,7 @@ class Hypervisor(Protocol):
         """Whether the VM is powered on."""
         ...
 
-    async def agent(self, vmid: int, command: str, arguments: MappingType[str, str]) -> Any:
+    async def agent(self, vmid: int, command: str, arguments: Mapping[str, str]) -> Any:
         """Answer a guest-agent command (`ping`, `file-read`, `network-get-interfaces`).
 
         Returns what Proxmox puts in `data.result` (`data` itself for `file-read`).

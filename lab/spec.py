@@ -9,9 +9,9 @@ from pydantic import TypeAdapter
 
 from config import Site
 from config.gpus import Gpu
-from lab.contracts import LabSpec, Mapping, PciDevice, PveNode, Storage, StoreSpec
+from config.proxmox_grants import after_token, before_token
+from lab.contracts import AdminSetup, LabSpec, PciDevice, PveNode, Storage, StoreSpec
 
-TOKEN_USER = "lyceum@pve"  # noqa: S105  # an account's name
 HTTPS = 443
 IMAGE_STORAGE_GIB = 200
 """Room for images and snippets on each node."""
@@ -73,13 +73,7 @@ def from_site(site: Site, name: str) -> LabSpec:
         gateway=site.network.gateway,
         nodes=tuple(nodes),
         mirror=mirror_address(site),
-        token_user=TOKEN_USER,
-        pool=site.proxmox.pool,
-        mappings=tuple(
-            Mapping(node.mapping, node.host, tuple(pci_device(gpu) for gpu in node.gpus))
-            for node in site.machines
-            if node.gpus
-        ),
+        setup=AdminSetup(before_token(site), after_token(site)),
         store=store(site),
     )
 

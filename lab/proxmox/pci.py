@@ -6,7 +6,7 @@ from lab.contracts import PciDevice, PveNode
 from lab.proxmox import propstring
 from lab.proxmox.errors import ApiError
 
-__all__ = ["assign", "check_mapping", "devices_at", "entry_of", "group_conflict", "listing"]
+__all__ = ["assign", "check_mapping", "devices_at", "group_conflict", "listing"]
 
 _DEFAULT_BLACKLIST = "05;06;0b"
 """Classes that `hardware/pci` leaves out unless asked: memory controllers, bridges, processors."""
@@ -51,20 +51,6 @@ def _describe(device: PciDevice) -> dict[str, str | int]:
         if name := _VENDORS.get(getattr(device, key)):
             described[f"{key}_name"] = name
     return described
-
-
-def entry_of(node: str, device: PciDevice) -> str:
-    """The mapping entry of a device, as an administrator sends it."""
-    return propstring.join(
-        "",
-        {
-            "id": f"{device.vendor}:{device.device}",
-            "iommugroup": str(device.iommu_group),
-            "node": node,
-            "path": device.address,
-            "subsystem-id": f"{device.subsystem_vendor}:{device.subsystem_device}",
-        },
-    )
 
 
 def devices_at(node: PveNode, path: str) -> tuple[PciDevice, ...]:

@@ -15,8 +15,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from config import proxmox_grants
 from lab.contracts import Hypervisor, LabSpec
-from lab.proxmox import power, prepare, wire
+from lab.proxmox import power, wire
 from lab.proxmox.auth import Auth
 from lab.proxmox.call import ROOT, Call, Identity, TaskFault
 from lab.proxmox.cluster import Cluster
@@ -142,31 +143,32 @@ class Proxmox:
         return await self._invoke(Call(ROOT, method, path, sent))
 
     async def _set_up(self) -> None:
-        spec = self.cluster.spec
-        for call in prepare.before_token(spec):
+        setup = self.cluster.spec.setup
+        if setup is None:
+            return
+        for call in setup.before_token:
             await self._ensure(call)
-        await self._ensure_token(spec)
-        for call in prepare.after_token(spec):
+        await self._ensure_token(self._run / "proxmox-token")
+        for call in setup.after_token:
             await self._ensure(call)
 
-    async def _ensure(self, setup: prepare.SetupCall) -> None:
+    async def _ensure(self, call: proxmox_grants.Call) -> None:
         try:
-            await self.call(setup.method, setup.path, setup.params)
+            await self.call(call.method, call.path, call.params)
         except ApiError as refusal:
             if "already exists" not in refusal.message:
                 raise
-            if setup.update:
-                await self._ensure(setup.update)
+            if call.update:
+                await self._ensure(call.update)
 
-    async def _ensure_token(self, spec: LabSpec) -> None:
-        file = self._run / "proxmox-token"
-        minted = prepare.token_call(spec)
-        exists = prepare.TOKEN_NAME in self.cluster.state.users[spec.token_user].tokens
+    async def _ensure_token(self, file: Path) -> None:
+        creation = proxmox_grants.token_call()
+        exists = proxmox_grants.TOKEN_NAME in self.cluster.state.users[proxmox_grants.USER].tokens
         if exists and file.exists():
             return
         if exists:  # the secret is lost, and the API shows it only once
-            await self.call("DELETE", minted.path)
-        answer = await self.call(minted.method, minted.path, minted.params)
+            await self.call("DELETE", creation.path)
+        answer = await self.call(creation.method, creation.path, creation.params)
         file.unlink(missing_ok=True)
         _secret_file(file, lambda: f"{answer['full-tokenid']}={answer['value']}")
 

@@ -19,9 +19,6 @@ def spec() -> LabSpec:
         gateway=IPv4Address("10.9.0.1"),
         nodes=(),
         mirror=IPv4Address("10.9.0.2"),
-        token_user="lyceum@pve!lab",
-        pool="lab",
-        mappings=(),
     )
 
 

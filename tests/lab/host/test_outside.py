@@ -86,8 +86,9 @@ def test_a_lab_site_becomes_a_campus_with_its_administrators_work_done() -> None
     spec = from_site(load_site("lab"), "lab")
     assert [node.name for node in spec.nodes] == ["pve1", "pve2"]
     assert str(spec.mirror) == "10.21.0.2", "where the site's `charts` point"
-    mapped = {mapping.name: [device.address for device in mapping.devices] for mapping in spec.mappings}
-    assert mapped["lyceum-gpu-2"] == ["0000:81:00.0", "0000:c1:00.0"]
+    assert spec.setup
+    mapped = {call.params["id"]: call.params["map"] for call in spec.setup.before_token if "map" in call.params}
+    assert [entry.partition("path=")[2][:12] for entry in mapped["lyceum-gpu-2"]] == ["0000:81:00.0", "0000:c1:00.0"]
 
 
 def test_forty_workstations_can_be_simulated_too() -> None:

@@ -27,9 +27,6 @@ CAMPUS = LabSpec(
     gateway=IPv4Address("10.21.0.1"),
     nodes=(NODE,),
     mirror=IPv4Address("10.21.0.2"),
-    token_user="lyceum@pve",
-    pool="lyceum",
-    mappings=(),
 )
 
 

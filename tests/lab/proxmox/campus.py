@@ -1,15 +1,20 @@
 """A small campus and clients of its API, in memory, for the tests of this directory."""
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import httpx
 
-from lab.contracts import LabSpec, Mapping, PciDevice, PveNode, Storage
+from config.gpus import Gpu
+from config.hosts import Mappings
+from config.proxmox_grants import after_token, before_token, entry
+from config.site import Site
+from lab.contracts import AdminSetup, LabSpec, PciDevice, PveNode, Storage
 from lab.proxmox import Proxmox, create_app
 from lab.proxmox.errors import ApiError
 from lab.proxmox.fake import FakeHypervisor
@@ -31,6 +36,41 @@ STORAGES = (
 )
 
 
+def card(device: PciDevice) -> Gpu:
+    """A GPU as a site's file names it, as far as its PCI mapping goes."""
+    return cast(
+        "Gpu",
+        SimpleNamespace(
+            card=SimpleNamespace(id=f"{device.vendor}:{device.device}"),
+            iommu_group=device.iommu_group,
+            pci=device.address,
+            subsystem=f"{device.subsystem_vendor}:{device.subsystem_device}",
+        ),
+    )
+
+
+def mapping_entry(node: str, device: PciDevice) -> str:
+    """The mapping entry of a device, as the administrator sends it."""
+    return entry(node, card(device))
+
+
+def make_setup(mappings: Mapping[str, tuple[PciDevice, ...]]) -> AdminSetup:
+    """Lyceum's own set-up calls for a site with a machine for each mapping on pve1, and one without GPUs on pve2."""
+    machines = [
+        SimpleNamespace(host="pve1", mapping=name, gpus=[card(one) for one in devices])
+        for name, devices in mappings.items()
+    ]
+    site = SimpleNamespace(
+        title="the test campus",
+        machines=[*machines, SimpleNamespace(host="pve2", mapping="", gpus=[])],
+        network=SimpleNamespace(bridge="vmbr0"),
+        proxmox=SimpleNamespace(
+            pool="lyceum", vm_storage="local-lvm", image_storage="local", mappings=Mappings.EXISTING
+        ),
+    )
+    return AdminSetup(before_token(cast("Site", site)), after_token(cast("Site", site)))
+
+
 def make_spec(**changes: Any) -> LabSpec:
     """Two nodes, two GPUs on the first, a mapping for each."""
     nodes = tuple(
@@ -43,9 +83,7 @@ def make_spec(**changes: Any) -> LabSpec:
         "gateway": IPv4Address("10.21.0.1"),
         "nodes": nodes,
         "mirror": IPv4Address("10.21.0.2"),
-        "token_user": "lyceum@pve",
-        "pool": "lyceum",
-        "mappings": tuple(Mapping(f"a100-{number}", "pve1", (gpu,)) for number, gpu in enumerate(GPUS)),
+        "setup": make_setup({f"a100-{number}": (gpu,) for number, gpu in enumerate(GPUS)}),
     }
     return LabSpec(**(defaults | changes))
 

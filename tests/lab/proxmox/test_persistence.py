@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.contracts import Mapping
 from lab.proxmox.timing import Timing
-from tests.lab.proxmox.campus import GPUS, Refused, make_spec, running
+from tests.lab.proxmox.campus import GPUS, Refused, make_setup, make_spec, running
 
 pytestmark = pytest.mark.anyio
 
@@ -67,10 +66,10 @@ async def test_a_lost_token_is_minted_anew(tmp_path: Path) -> None:
 
 
 async def test_a_site_that_gained_a_device_gets_its_mapping_at_the_next_start(tmp_path: Path) -> None:
-    first = make_spec(mappings=(Mapping("gpus", "pve1", GPUS[:1]),))
+    first = make_spec(setup=make_setup({"gpus": GPUS[:1]}))
     async with running(tmp_path, first):
         pass
-    async with running(tmp_path, make_spec(mappings=(Mapping("gpus", "pve1", GPUS),))) as campus:
+    async with running(tmp_path, make_spec(setup=make_setup({"gpus": GPUS}))) as campus:
         (mapping,) = await campus.token.get("cluster/mapping/pci", check__node="pve1")
     assert len(mapping["map"]) == 2
     assert mapping["checks"] == []

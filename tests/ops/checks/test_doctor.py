@@ -123,9 +123,7 @@ def test_each_missing_privilege_is_named_with_its_path_and_the_command_that_gran
 
 def test_a_host_that_is_not_there_is_told(site: Site, quiet: Quiet, tmp_path: Path) -> None:
     spec = from_site(site, "test")
-    with simulated(
-        site, tmp_path, nodes=spec.nodes[:1], mappings=tuple(m for m in spec.mappings if m.node == "pve1")
-    ) as proxmox:
+    with simulated(site, tmp_path, nodes=spec.nodes[:1]) as proxmox:
         told = {finding.cause for finding in faults(proxmox, site, quiet)}
     assert "pve2 is no node of this Proxmox; there: pve1" in told
 

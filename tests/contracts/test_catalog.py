@@ -19,8 +19,6 @@ from tests.contracts.upstream import (
     needs_upstream,
 )
 
-pytestmark = needs_upstream
-
 VERSIONS = FOLDER.parent / "reference" / "layers.md"
 """The table of versions that this campus is built from."""
 
@@ -50,6 +48,7 @@ def stand_ins(entry: Entry) -> dict[tuple[str, str], dict[str, Any]]:
     return {(spec["group"], spec["names"]["kind"]): spec for spec in found}
 
 
+@needs_upstream
 @each
 def test_a_stand_ins_definitions_are_upstreams_in_name_version_and_scope(entry: Entry) -> None:
     for identity, spec in stand_ins(entry).items():
@@ -66,6 +65,7 @@ def test_a_stand_ins_definitions_are_upstreams_in_name_version_and_scope(entry: 
         ), f"{identity} differs from upstream"
 
 
+@needs_upstream
 @pytest.mark.parametrize(("chart", "name"), CRD_FOLDERS.items())
 def test_a_stand_in_brings_every_kind_of_its_chart(chart: str, name: str) -> None:
     entry = next(entry for entry in catalog() if entry.name == chart)
@@ -76,6 +76,7 @@ def test_a_stand_in_brings_every_kind_of_its_chart(chart: str, name: str) -> Non
     )
 
 
+@needs_upstream
 @each
 def test_the_values_that_a_stand_in_honours_are_upstreams(entry: Entry) -> None:
     if entry.name in WITHOUT_VALUES:
@@ -84,6 +85,7 @@ def test_the_values_that_a_stand_in_honours_are_upstreams(entry: Entry) -> None:
     assert check_values(entry.name, entry.values) == []
 
 
+@needs_upstream
 @each
 def test_a_stand_ins_switches_are_set_as_upstream_sets_them(entry: Entry) -> None:
     """A switch with another default would make the lab install what the campus does not, or the other way round."""
@@ -100,6 +102,7 @@ def test_a_stand_ins_switches_are_set_as_upstream_sets_them(entry: Entry) -> Non
     assert differing == []
 
 
+@needs_upstream
 @each
 def test_a_stand_in_has_the_version_of_the_table(entry: Entry) -> None:
     if entry.name == "kserve-resources" or entry.name.startswith("kserve-"):

@@ -13,7 +13,7 @@ import yaml
 
 from tests.lab.k3s.machines import VERSION, Campus, Machine, wait_for
 
-pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("k3s")]
+pytestmark = pytest.mark.lab
 
 VIP = "10.21.0.30"
 URL = f"https://{VIP}:6443"

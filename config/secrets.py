@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pulumi
 
+from config.errors import LyceumError
 from config.key_derivation import derived_text, ssh_private_pem, ssh_public_line
 from config.required_secrets import GIVEN, needs
 from config.site import Site
@@ -14,7 +15,7 @@ PREVIEW = {"seed": "00" * 32, "proxmox-token": "preview@pve!preview=00000000-000
 """Stand-ins that let a preview run without any secret, as in a pull request."""
 
 
-class MissingSecretError(Exception):
+class MissingSecretError(LyceumError):
     """A secret that the site needs at its stage is not there."""
 
 

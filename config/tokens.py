@@ -9,13 +9,14 @@ from enum import StrEnum
 from pydantic import Field, ValidationError
 
 from config.base import Model
+from config.errors import LyceumError
 from config.key_derivation import derived_text, token_hash
 
 SETTING = "token-generations"
 """In the stack's configuration; absent until a token was rotated for the first time."""
 
 
-class GenerationsError(Exception):
+class GenerationsError(LyceumError):
     """The setting is not what `./lyceum secrets rotate` writes."""
 
 

@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from config.base import FROM_FILE
 from config.error_messages import in_words
+from config.errors import LyceumError
 from config.finding import IN_FILE, Finding
 from config.paths import SITES, project_path
 from config.rules import RULES
@@ -20,7 +21,7 @@ from config.yaml_source import Document, UnreadableError, read
 _LONGEST = 60
 
 
-class SiteError(Exception):
+class SiteError(LyceumError):
     """A site file has mistakes; the text lists all of them, one on each line."""
 
     def __init__(self, findings: list[Finding]) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from config.errors import LyceumError
 from lab import control
 from lab.control import ControlError, NotRunning
 from lab.rundir import PROJECT, RunDir
@@ -24,7 +25,7 @@ READY_SECONDS = 60.0
 """A campus is up in two to three seconds; this is for machines that do much else."""
 
 
-class CampusError(Exception):
+class CampusError(LyceumError):
     """The campus cannot be brought up; the text says what is missing and the remedy."""
 
 

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from config.errors import LyceumError
 from lab import campus
 from lab.rundir import PROJECT, RunDir
 
@@ -31,11 +32,9 @@ PASS_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "allow_inte
 @contextmanager
 def explained() -> Iterator[None]:
     """Print what went wrong without a traceback."""
-    from lab.session import SessionError  # noqa: PLC0415  # `lab up` of a running lab must stay quick
-
     try:
         yield
-    except (campus.CampusError, campus.NotRunning, campus.ControlError, SessionError) as error:
+    except LyceumError as error:
         errors.print(f"[red]{error}[/]")
         raise typer.Exit(1) from None
 

@@ -9,14 +9,16 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from config.errors import LyceumError
+
 Handler = Callable[..., Awaitable[Any]]
 
 
-class ControlError(Exception):
+class ControlError(LyceumError):
     """The daemon refused or failed; the text is its own."""
 
 
-class NotRunning(Exception):  # noqa: N818  # a state
+class NotRunning(LyceumError):  # noqa: N818  # a state
     """Nobody listens: the lab is down."""
 
 

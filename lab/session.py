@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from config.errors import LyceumError
 from config.key_derivation import ssh_key
 from lab import campus
 from lab.host.disk import HOST_KEY
@@ -20,7 +21,7 @@ STATE = PROJECT / ".lyceum"
 LAB_PASSPHRASE = "lyceum-lab"  # noqa: S105  # of the lab's stacks, as in ops/: there is nothing to protect
 
 
-class SessionError(Exception):
+class SessionError(LyceumError):
     """Cannot go there; the text says why and what to do."""
 
 

@@ -7,9 +7,10 @@ from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter
 
-from config import Site
+from config.errors import LyceumError
 from config.gpus import Gpu
 from config.proxmox_grants import after_token, before_token
+from config.site import Site
 from lab.contracts import AdminSetup, LabSpec, PciDevice, PveNode, Storage, StoreSpec
 
 HTTPS = 443
@@ -17,7 +18,7 @@ IMAGE_STORAGE_GIB = 200
 """Room for images and snippets on each node."""
 
 
-class SpecError(Exception):
+class SpecError(LyceumError):
     """The site cannot be simulated as it is; the text names the field and the remedy."""
 
 

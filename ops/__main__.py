@@ -1,12 +1,13 @@
 """`python -m ops`: assembles the command from its rooms."""
 
-import sys
+from typing import Any, ClassVar
 
 import typer
 from rich.markup import escape
 
-from ops.console import FAILED, errors
-from ops.lazy import commands
+from config.errors import FAILED, LyceumError
+from ops.console import errors
+from ops.lazy import LazyGroup
 
 COMMANDS = {
     "init": "ops.site.init:init_site",
@@ -30,21 +31,29 @@ COMMANDS = {
     "secrets": "ops.credentials.secrets:app",
     "secrets rotate": "ops.credentials.rotate:rotate_token",
 }
-FORESEEN = (
-    "ops.backup.metadata:BackupError",
-    "components.proxmox.client:PveError",
-    "config.validate:SiteError",
-    "config.secrets:MissingSecretError",
-    "config.tokens:GenerationsError",
-    "lab.campus:CampusError",
-    "lab.control:ControlError",
-    "lab.control:NotRunning",
-    "toolchain.environment:ToolchainMissingError",
-)
-"""Errors whose text says what is wrong and what to do."""
+
+
+class LyceumGroup(LazyGroup):
+    """The one place that turns an error into a text and an exit code."""
+
+    targets: ClassVar = COMMANDS
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command; a mistake of ours keeps its traceback."""
+        try:
+            return super().invoke(ctx)
+        except (typer.Exit, typer.Abort):
+            raise
+        except Exception as error:
+            if not (text := explain(error)):
+                raise
+            errors.print(f"[red]✗[/] {escape(text)}")
+            raise typer.Exit(error.exit_code if isinstance(error, LyceumError) else FAILED) from error
+
+
 app = typer.Typer(
     name="lyceum",
-    cls=commands(COMMANDS),
+    cls=LyceumGroup,
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_show_locals=False,  # locals may hold secrets
@@ -56,31 +65,15 @@ def lyceum() -> None:
     """Turns a campus's PCs and servers into a GPU cluster that people log in to."""
 
 
-def foreseen(error: Exception) -> bool:
-    """Whether an error is of a kind that explains itself; told by name, as its module need not have been imported."""
-    return any(f"{kind.__module__}:{kind.__qualname__}" in FORESEEN for kind in type(error).__mro__)
-
-
-def sentence(error: Exception) -> str:
-    """What to tell people of an error; empty where it is a mistake of ours, of which they get the traceback."""
-    if foreseen(error):
-        return str(error)
-    from ops.wait import passing  # noqa: PLC0415 - commands that go well start faster without it
+def explain(error: Exception) -> str:
+    """The text for an operator; empty for a mistake of ours."""
+    if isinstance(error, LyceumError):
+        return f"{error}. Remedy: {error.remedy}" if error.remedy else str(error)
+    from ops.wait import passing  # noqa: PLC0415 - commands that succeed start faster without it
 
     why = passing(error)
     return why and f"the cluster's API: {why}. Run the same command again: it goes on where it stopped"
 
 
-def main() -> None:
-    """Runs the command; an error that was foreseen, or that passes by itself, is a sentence, not a traceback."""
-    try:
-        app()
-    except Exception as error:
-        if not (text := sentence(error)):
-            raise
-        errors.print(f"[red]✗[/] {escape(text)}")
-        sys.exit(FAILED)
-
-
 if __name__ == "__main__":
-    main()
+    app()

@@ -3,17 +3,12 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NoReturn
 
-import typer
 from rich.console import Console
 from rich.markup import escape
 
 console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
-
-FAILED, USAGE, REFUSED = 1, 2, 3
-"""Exit codes: something went wrong; the call is wrong; it would do harm and nobody gave the word."""
 
 
 def took(seconds: float) -> str:
@@ -37,9 +32,3 @@ def aside(text: str) -> None:
     """Says what goes on meanwhile, in a machine's own words where it has some."""
     if text.strip():
         console.print(f"  [dim]{escape(text)}[/]")
-
-
-def fail(text: str, code: int = FAILED) -> NoReturn:
-    """Ends the command with a message that says what to do."""
-    errors.print(f"[red]✗[/] {escape(text)}")
-    raise typer.Exit(code)

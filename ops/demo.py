@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ops.console import console, fail, took
+from config.errors import LyceumError
+from ops.console import console, took
 from ops.engine.engine import Engine, State
 from ops.engine.pending_operations import VM
 from ops.engine.stack import PROJECT, Stack
@@ -65,7 +66,10 @@ def _call(*arguments: str) -> None:
     """Runs one of our own commands, so that the demo is nothing but what a person could type."""
     code = subprocess.run([sys.executable, "-m", "ops", *arguments], cwd=PROJECT, check=False).returncode
     if code:
-        fail(f"./lyceum {' '.join(arguments)} ended with code {code}; run it again: it goes on where it stopped", code)
+        raise LyceumError(
+            f"./lyceum {' '.join(arguments)} ended with code {code}; run it again: it goes on where it stopped",
+            exit_code=code,
+        )
 
 
 NEXT = """[bold]What is real, what is not[/]

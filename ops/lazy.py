@@ -1,11 +1,11 @@
 """Commands that are imported when they are called: half of them bring Pulumi along, and a second of start-up."""
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -37,39 +37,45 @@ def summary(target: str) -> str:
     raise AttributeError(target)
 
 
-def commands(targets: Mapping[str, str]) -> type[TyperGroup]:
-    """A group whose commands are a function or a `typer.Typer` each, given as name -> `module:name`.
+class LazyGroup(TyperGroup):
+    """A group whose commands are a function or a `typer.Typer` each.
 
-    `group name` adds a command to one of these groups that the group's own module does not know.
+    Attributes:
+        targets: Name -> `module:name`; `group name` adds a command to one of these groups that the group's own module does
+            not know.
     """
 
-    class Lazy(TyperGroup):
-        def __init__(self, **options: Any) -> None:
-            super().__init__(**options)
-            self.commands = {name: TyperCommand(name) for name in targets if " " not in name}
+    targets: ClassVar[Mapping[str, str]] = {}
 
-        def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - click's signature
-            """What stands in the list of commands; one that is called is looked up below."""
-            return TyperCommand(cmd_name, help=summary(targets[cmd_name])) if cmd_name in self.commands else None
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.commands = {name: TyperCommand(name) for name in self.targets if " " not in name}
 
-        def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
-            name, _, rest = super().resolve_command(ctx, args)
-            return name, _called(str(name), targets), rest
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - click's signature
+        """What the list of commands shows; one that is called is imported by `resolve_command`."""
+        return TyperCommand(cmd_name, help=summary(self.targets[cmd_name])) if cmd_name in self.commands else None
 
-    return Lazy
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Imports the command that is called."""
+        name, _, rest = super().resolve_command(ctx, args)
+        return name, _import_command(str(name), self.targets), rest
 
 
-def _called(name: str, targets: Mapping[str, str]) -> Any:
+def _import_command(name: str, targets: Mapping[str, str]) -> Any:
     """The command of click behind a name."""
     found = load(targets[name])
-    if isinstance(found, typer.Typer):
-        for path in targets:
-            if path.startswith(f"{name} "):
-                found.command(path.removeprefix(f"{name} "))(load(targets[path]))
-        command: Any = get_group(found)
-    else:
-        alone = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
-        alone.command()(found)
-        command = get_command(alone)
-    command.name = name
-    return command
+    if not isinstance(found, typer.Typer):
+        return _function_command(name, found)
+    group = get_group(found)
+    group.name = name
+    for path, target in targets.items():
+        if path.startswith(f"{name} "):
+            added = path.removeprefix(f"{name} ")
+            group.add_command(_function_command(added, load(target)), added)
+    return group
+
+
+def _function_command(name: str, function: Callable[..., None]) -> Any:
+    app = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
+    app.command(name)(function)
+    return get_command(app)

@@ -7,6 +7,7 @@ from typing import TypeVar
 import httpx
 
 from components.proxmox.client import PveError
+from config.errors import LyceumError
 from ops.console import aside
 
 SAY_EVERY = 10.0
@@ -16,7 +17,7 @@ TROUBLE = (httpx.TransportError, PveError, httpx.HTTPStatusError)
 _T = TypeVar("_T")
 
 
-class OverdueError(Exception):
+class OverdueError(LyceumError):
     """Something did not come within its time; the text says what, and the last reason."""
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from config.errors import LyceumError
+
 PROJECT = Path(__file__).resolve().parent.parent
 DIRECTORY = PROJECT / ".toolchain"
 BINARIES = DIRECTORY / "bin"
 
 
-class ToolchainMissingError(Exception):
+class ToolchainMissingError(LyceumError):
     """`make setup` has not been run here."""
 
 

@@ -19,13 +19,15 @@ from urllib.error import HTTPError
 from urllib.parse import quote, urlencode
 from urllib.request import Request, urlopen
 
+from config.errors import LyceumError
+
 HOST_KEY_FILE = "/etc/ssh/ssh_host_ed25519_key.pub"
 BOOT_SECONDS = 300
 """Limit from power-on until the guest agent answers."""
 DOWNLOAD_SECONDS = 1800
 
 
-class PveError(Exception):
+class PveError(LyceumError):
     """Proxmox refused, or did not answer; the text says what to do."""
 
 

@@ -12,11 +12,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from config.backup_keys import fingerprint
+from config.errors import LyceumError
 from ops import audit_log
 from ops.backup import passphrase
 from ops.backup.inventory import format_age, format_time, format_timestamp, merge_entries
 from ops.backup.key_escrow import ESCROW_OBJECT, seal_seed
-from ops.backup.metadata import BackupError, SnapshotMetadata, find_local_backup, local_backups, verify_backup
+from ops.backup.metadata import SnapshotMetadata, find_local_backup, local_backups, verify_backup
 from ops.backup.replicas import describe_replicas, gather_replicas, replica_snapshots
 from ops.backup.transfer import (
     ESCROW_OPERATION,
@@ -32,7 +33,7 @@ from ops.backup.transfer import (
     take_backup,
 )
 from ops.clients.kubernetes import Kube
-from ops.console import console, fail, step
+from ops.console import console, step
 from ops.engine.stack import Stack
 from ops.files import PRIVATE, write_whole
 from ops.nodes.commands import begin
@@ -55,17 +56,14 @@ def create_backup(stack: StackName, *, to: Directory = None) -> None:
     engine = begin(stack)
     kube = reachable(engine)
     if kube is None:
-        fail(f"{stack} has no cluster yet; ./lyceum up {stack}")
+        raise LyceumError(f"{stack} has no cluster yet; ./lyceum up {stack}")
     file = take_backup(engine, kube, backup_directory(engine.stack, to))
     console.print(f"[green]✓[/] {file}")
-    try:
-        store = open_store(engine.stack)
-        if store:
-            with step(f"snapshot and engine's state in {store.location()}"):
-                complete_upload(engine, kube, store, file)
-        escrow = read_stored_escrow(store)
-    except BackupError as error:
-        fail(str(error))
+    store = open_store(engine.stack)
+    if store:
+        with step(f"snapshot and engine's state in {store.location()}"):
+            complete_upload(engine, kube, store, file)
+    escrow = read_stored_escrow(store)
     if not (escrow or has_escrow_file(stack)):
         console.print(f"[yellow]![/] {missing_escrow_warning(stack)}")
 
@@ -117,24 +115,23 @@ def verify_backups(
     home = backup_directory(chosen, to)
     seed = chosen.secret("seed")
     proven: dict[str, SnapshotMetadata] = {}
-    try:
-        store = open_store(chosen)
-        if not name.startswith(S3_PREFIX):
-            files = [find_local_backup(home, name)] if name else local_backups(home)
-            proven |= {file.name: verify_backup(file, seed, chosen.site.name) for file in files}
-        if store and (name.startswith(S3_PREFIX) or (not name and store.list_snapshots())):
-            proven |= _verify_stored(chosen, store, name.removeprefix(S3_PREFIX) or "latest", seed, home)
-        elif name.startswith(S3_PREFIX):
-            fail(f"{chosen.site.name} has no store: set platform.backup.s3 in its file")
-        escrow = read_stored_escrow(store)
-    except BackupError as error:
-        fail(str(error))
+    store = open_store(chosen)
+    if not name.startswith(S3_PREFIX):
+        files = [find_local_backup(home, name)] if name else local_backups(home)
+        proven |= {file.name: verify_backup(file, seed, chosen.site.name) for file in files}
+    if store and (name.startswith(S3_PREFIX) or (not name and store.list_snapshots())):
+        proven |= _verify_stored(chosen, store, name.removeprefix(S3_PREFIX) or "latest", seed, home)
+    elif name.startswith(S3_PREFIX):
+        raise LyceumError(f"{chosen.site.name} has no store: set platform.backup.s3 in its file")
+    escrow = read_stored_escrow(store)
     if not proven:
-        fail(f"there is no backup in {home} nor in S3; ./lyceum backup now {stack}")
+        raise LyceumError(f"there is no backup in {home} nor in S3; ./lyceum backup now {stack}")
     for title, note in proven.items():
         console.print(f"[green]✓[/] {title}: whole, taken {note.taken}, the token is there")
     if escrow and escrow.seed != fingerprint(seed):
-        fail(f"the escrow made {escrow.made} holds another seed than this stack's: ./lyceum backup escrow {stack}")
+        raise LyceumError(
+            f"the escrow made {escrow.made} holds another seed than this stack's: ./lyceum backup escrow {stack}"
+        )
     if escrow:
         console.print(f"[green]✓[/] the escrow made {escrow.made} holds the seed that opens them")
     elif not has_escrow_file(stack):
@@ -153,21 +150,20 @@ def escrow_seed(
     """Puts the seed in escrow, under a recovery passphrase: with it and the bucket everything can be restored."""
     chosen = begin(stack).stack
     seed = chosen.secret("seed")
-    try:
-        store = None if file else open_store(chosen)
-        if file is None and store is None:
-            fail(f"{chosen.site.name} has no store (platform.backup.s3): give --file, and keep that file elsewhere")
-        content = seal_seed(
-            seed, chosen.site.name, format_timestamp(time.time()), passphrase.choose_passphrase(passphrase_file)
+    store = None if file else open_store(chosen)
+    if file is None and store is None:
+        raise LyceumError(
+            f"{chosen.site.name} has no store (platform.backup.s3): give --file, and keep that file elsewhere"
         )
-        where = str(file)
-        if file:
-            write_whole(file, content.decode(), PRIVATE)
-        if store:
-            store.write_object(ESCROW_OBJECT, content)
-            where = store.location(ESCROW_OBJECT)
-    except BackupError as error:
-        fail(str(error))
+    content = seal_seed(
+        seed, chosen.site.name, format_timestamp(time.time()), passphrase.choose_passphrase(passphrase_file)
+    )
+    where = str(file)
+    if file:
+        write_whole(file, content.decode(), PRIVATE)
+    if store:
+        store.write_object(ESCROW_OBJECT, content)
+        where = store.location(ESCROW_OBJECT)
     audit_log.record(stack, ESCROW_OPERATION, {"where": where, "seed": fingerprint(seed)})
     console.print(f"[green]✓[/] the seed lies in {where}; the passphrase is nowhere but with you")
 

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from config.backup_keys import fingerprint
+from config.errors import LyceumError
 from config.key_derivation import token_hash
 from config.tokens import Kind, generation_of, token
 from ops.files import write_whole
@@ -26,7 +27,7 @@ MAX_GENERATIONS = 100
 """Generations of the server token that are tried: after a loss nobody may know how many there were."""
 
 
-class BackupError(Exception):
+class BackupError(LyceumError):
     """A backup cannot be used; the text says why."""
 
 

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
+from config.errors import LyceumError, UsageError
 from ops.backup.key_escrow import MIN_PASSPHRASE_LENGTH
-from ops.console import USAGE, fail
 
 ENVIRONMENT_VARIABLE = "LYCEUM_RECOVERY_PASSPHRASE"
 PassphraseFile = Annotated[
@@ -29,11 +29,10 @@ def choose_passphrase(file: Path | None) -> str:
     if text is None:
         text = getpass.getpass("recovery passphrase (write it down where the campus's papers are): ")
         if getpass.getpass("again: ") != text:
-            fail("those were two different passphrases; nothing was written")
+            raise LyceumError("those were two different passphrases; nothing was written")
     if len(text) < MIN_PASSPHRASE_LENGTH:
-        fail(
-            f"a recovery passphrase has at least {MIN_PASSPHRASE_LENGTH} characters: whoever guesses it has the whole cluster",
-            USAGE,
+        raise UsageError(
+            f"a recovery passphrase has at least {MIN_PASSPHRASE_LENGTH} characters: whoever guesses it has the whole cluster"
         )
     return text
 
@@ -41,13 +40,12 @@ def choose_passphrase(file: Path | None) -> str:
 def _read_passphrase(file: Path | None) -> str | None:
     if file:
         if not file.is_file():
-            fail(f"there is no file {file} with the passphrase", USAGE)
+            raise UsageError(f"there is no file {file} with the passphrase")
         return file.read_text().strip()
     if text := os.environ.get(ENVIRONMENT_VARIABLE):
         return text
     if not sys.stdin.isatty():
-        fail(
-            f"the recovery passphrase is missing: type it on a terminal, or give --passphrase-file or ${ENVIRONMENT_VARIABLE}",
-            USAGE,
+        raise UsageError(
+            f"the recovery passphrase is missing: type it on a terminal, or give --passphrase-file or ${ENVIRONMENT_VARIABLE}"
         )
     return None

@@ -12,8 +12,8 @@ from ops.backup.commands import Directory, StackName
 from ops.backup.metadata import BackupError, SnapshotMetadata, find_token_hash, verify_backup, write_metadata
 from ops.backup.replicas import ReplicaStatus, gather_replicas
 from ops.backup.transfer import backup_directory
-from ops.clients.ssh import RemoteError, remotes
-from ops.console import console, fail, step
+from ops.clients.ssh import remotes
+from ops.console import console, step
 from ops.engine.engine import Engine
 from ops.nodes.commands import begin
 
@@ -29,16 +29,13 @@ def pull_backup(
 ) -> None:
     """Brings a copy of a snapshot here from the operators' machine, and proves that it can be used."""
     engine = begin(stack)
-    try:
-        machine, file = find_replica(gather_replicas(engine), name)
-        local = _download_replica(engine, machine, str(file["file"]), backup_directory(engine.stack, to))
-        seed = engine.stack.secret("seed")
-        note = SnapshotMetadata(**{key: value for key, value in file.items() if key not in NOT_METADATA})
-        # A machine that only copies does not know which token opens what it copies.
-        write_metadata(local, replace(note, token=note.token or find_token_hash(local.read_bytes(), seed)))
-        verify_backup(local, seed, engine.stack.site.name)
-    except (BackupError, RemoteError) as error:
-        fail(str(error))
+    machine, file = find_replica(gather_replicas(engine), name)
+    local = _download_replica(engine, machine, str(file["file"]), backup_directory(engine.stack, to))
+    seed = engine.stack.secret("seed")
+    note = SnapshotMetadata(**{key: value for key, value in file.items() if key not in NOT_METADATA})
+    # A machine that only copies does not know which token opens what it copies.
+    write_metadata(local, replace(note, token=note.token or find_token_hash(local.read_bytes(), seed)))
+    verify_backup(local, seed, engine.stack.site.name)
     console.print(f"[green]✓[/] {local}")
 
 

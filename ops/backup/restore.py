@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from components.proxmox.client import PveError
+from config.errors import LyceumError, OperationRefusedError
 from config.hosts import Role
 from config.tokens import Kind
 from ops import audit_log
@@ -28,7 +28,7 @@ from ops.backup.transfer import (
 )
 from ops.clients.kubernetes import Kube
 from ops.clients.ssh import host_keys
-from ops.console import REFUSED, console, fail, step
+from ops.console import console, step
 from ops.credentials.save import save_tokens
 from ops.credentials.secrets import store_secret as keep_secret
 from ops.engine.engine import PARALLEL, Engine, State
@@ -41,7 +41,7 @@ from ops.nodes.commands import begin
 from ops.nodes.decommission import forget
 from ops.nodes.facts import is_ready
 from ops.nodes.remove import reachable
-from ops.nodes.vm import Machine, NotOursError
+from ops.nodes.vm import Machine
 from ops.wait import NotYetError, OverdueError, patiently
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def restore(
         )
         note = verify_backup(file, seed, chosen.site.name)
     except BackupError as error:
-        fail(str(error), REFUSED)
+        raise OperationRefusedError(str(error)) from error
     servers = [node.name for node in chosen.nodes if node.role is Role.SERVER]
     _print_plan(file, note, servers, chosen.site.k3s.version)
     if (number := token_generation(note, seed) or 1) != chosen.generations.server_token:
@@ -92,9 +92,8 @@ def restore(
         console.print("nothing was touched")
         return
     if yes_restore != chosen.site.name:
-        fail(
-            f"what happened since {note.taken} will be forgotten; if that is meant: --yes-restore {chosen.site.name}",
-            REFUSED,
+        raise OperationRefusedError(
+            f"what happened since {note.taken} will be forgotten; if that is meant: --yes-restore {chosen.site.name}"
         )
     with engine.alone() as lock:
         if found:
@@ -117,7 +116,9 @@ def restore(
         replaced = [word for one in going for word in ("--replace", one.urn)]
         common = ("up", "--yes", "--skip-preview", f"--parallel={PARALLEL}", "--message", f"restore {file.name}")
         if code := engine.run(*common, *replaced, lock=lock):
-            fail(f"the restore is not complete; run it again: it goes on where it stopped (code {code})", code)
+            raise LyceumError(
+                f"the restore is not complete; run it again: it goes on where it stopped (code {code})", exit_code=code
+            )
         save_tokens(engine)
         if kube := reachable(engine):
             remove_departed_nodes(kube, set(vm.machines(engine.export())))
@@ -235,9 +236,6 @@ def _power_off(engine: Engine, going: list[Machine]) -> None:
     """No old server may answer at the API address, or vote, beside the new ones."""
     pve = proxmox(engine)
     for one in going:
-        try:
-            if not vm.is_off(pve, one):
-                with step(f"switch {one.name} off"):
-                    vm.switch_off(pve, one)
-        except (PveError, NotOursError) as error:
-            fail(str(error))
+        if not vm.is_off(pve, one):
+            with step(f"switch {one.name} off"):
+                vm.switch_off(pve, one)

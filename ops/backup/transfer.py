@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from config.backup_keys import fingerprint
+from config.errors import LyceumError
 from config.hosts import Role
 from config.key_derivation import token_hash
 from config.tokens import Kind, token
@@ -39,8 +40,8 @@ from ops.backup.metadata import (
     write_metadata,
 )
 from ops.clients.kubernetes import Kube
-from ops.clients.ssh import Remote, RemoteError, remotes
-from ops.console import errors, fail, step
+from ops.clients.ssh import Remote, remotes
+from ops.console import errors, step
 from ops.engine.engine import Engine
 from ops.engine.stack import STATE as KEPT
 from ops.engine.stack import Stack
@@ -94,33 +95,30 @@ def take_backup(engine: Engine, kube: Kube, target: Path) -> Path:
     servers = tuple(node for node in stack.nodes if node.role is Role.SERVER)
     able = [node for node in servers if node.name in nodes and healthy_server(nodes[node.name])]
     if not able:
-        fail(
+        raise LyceumError(
             "no server is Ready and a voter of etcd; ./lyceum status shows which, docs/operations/restore.md what to do"
         )
     chosen = able[0]
-    try:
-        remote = remotes(engine, (chosen,))[chosen.name]
-        with step(f"snapshot on {chosen.name}"):
-            file, digest, name = _download_from_server(
-                remote, stack.site.k3s.snapshots.keep, target / _file_name(stack, time.time())
-            )
-        seed = stack.secret("seed")
-        note = SnapshotMetadata(
-            site=stack.site.name,
-            stack=stack.name,
-            taken=format_timestamp(time.time()),
-            server=chosen.name,
-            version=nodes[chosen.name]["status"]["nodeInfo"]["kubeletVersion"],
-            nodes=len(nodes),
-            sha256=digest,
-            seed=fingerprint(seed),
-            token=token_hash(token(seed, Kind.SERVER, stack.generations.of(Kind.SERVER))),
-            snapshot=name,
+    remote = remotes(engine, (chosen,))[chosen.name]
+    with step(f"snapshot on {chosen.name}"):
+        file, digest, name = _download_from_server(
+            remote, stack.site.k3s.snapshots.keep, target / _file_name(stack, time.time())
         )
-        write_metadata(file, note)
-        verify_backup(file, seed, stack.site.name)
-    except (RemoteError, BackupError) as error:
-        fail(str(error))
+    seed = stack.secret("seed")
+    note = SnapshotMetadata(
+        site=stack.site.name,
+        stack=stack.name,
+        taken=format_timestamp(time.time()),
+        server=chosen.name,
+        version=nodes[chosen.name]["status"]["nodeInfo"]["kubeletVersion"],
+        nodes=len(nodes),
+        sha256=digest,
+        seed=fingerprint(seed),
+        token=token_hash(token(seed, Kind.SERVER, stack.generations.of(Kind.SERVER))),
+        snapshot=name,
+    )
+    write_metadata(file, note)
+    verify_backup(file, seed, stack.site.name)
     prune_backups(target, stack.site.k3s.snapshots.keep)
     return file
 

@@ -9,13 +9,14 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from config.errors import FAILED, LyceumError
 from config.tokens import Generations
 from ops.backup.replicas import ReplicaStatus, describe_replicas, gather_replicas
 from ops.backup.transfer import backup_directory, gather_overview
 from ops.checks import api_outage, api_vip
 from ops.clients import etcd
 from ops.clients.kubernetes import Kube, Object
-from ops.console import FAILED, console, errors, fail
+from ops.console import console, errors
 from ops.engine.engine import Engine
 from ops.engine.stack import Stack
 
@@ -155,11 +156,10 @@ def report(stack: Stack) -> Report:
     kube = Kube.of(engine)
     site = stack.site
     if kube is None:
-        fail(
+        raise LyceumError(
             api_outage.reason(engine)
             or f"the API of {site.title} at {site.network.api_address} does not answer. "
-            f"Not up yet: ./lyceum up {stack.name}. It was up before: ./lyceum doctor {site.name}",
-            FAILED,
+            f"Not up yet: ./lyceum up {stack.name}. It was up before: ./lyceum doctor {site.name}"
         )
     return Report(
         site=site.title,

@@ -15,10 +15,11 @@ import typer
 from rich.table import Table
 
 from config.base import MIB, size_text
+from config.errors import FAILED, LyceumError, OperationRefusedError
 from config.hosts import Role
 from ops import audit_log
 from ops.clients.ssh import Remote, RemoteError, remotes
-from ops.console import FAILED, REFUSED, console, errors, fail, step
+from ops.console import console, errors, step
 from ops.engine.engine import Engine
 from ops.engine.stack import Stack
 
@@ -182,10 +183,9 @@ def defragment(stack: StackName) -> None:
         alarms = {identifier: kind for one in well for identifier, kind in one.alarms.items() if kind == "NOSPACE"}
         silent = [server for server, one in found.items() if isinstance(one, str)]
         if not well or (silent and not alarms):
-            fail(
+            raise OperationRefusedError(
                 f"{', '.join(silent) or 'no server'} does not answer, and a server that is at it does not either: mend or "
-                f"replace it first. Nothing was touched",
-                REFUSED,
+                f"replace it first. Nothing was touched"
             )
         audit_log.record(
             stack, "defragment", {"nodes": [one.server for one in well], "alarms": sorted(alarms.values())}
@@ -193,7 +193,7 @@ def defragment(stack: StackName) -> None:
         try:
             _make_room(servers, well, alarms)
         except RemoteError as error:
-            fail(f"{error}\nNothing is lost; run this again to go on")
+            raise LyceumError(f"{error}\nNothing is lost; run this again to go on") from error
         found = look(servers)
     _show(found)
     if still := [one.trouble for one in found.values() if isinstance(one, Member) and one.trouble]:

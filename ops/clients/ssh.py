@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import asyncssh
 
 from components.cluster.bootstrap import run_as_root
+from config.errors import LyceumError
 from config.hosts import Node
 from config.key_derivation import USER, ssh_private_pem
 from ops.files import becoming
@@ -26,7 +27,7 @@ PROBE_SECONDS = 10.0
 """Between two probes; a machine that leaves three unanswered is given up (S4)."""
 
 
-class RemoteError(Exception):
+class RemoteError(LyceumError):
     """A machine does not answer, is not the one we know, or its script failed; the text says which."""
 
 

@@ -17,11 +17,12 @@ from cryptography import x509
 from rich.table import Table
 
 from components.cluster.bootstrap import unit_name
+from config.errors import LyceumError
 from config.hosts import Node
 from ops import audit_log
 from ops.clients.kubernetes import kubeconfig_of
 from ops.clients.ssh import Remote, RemoteError, remotes
-from ops.console import FAILED, console, errors, fail
+from ops.console import console, errors
 from ops.credentials.guard import require_no_rotation
 from ops.engine.engine import PARALLEL, Engine
 from ops.engine.pending_operations import settle
@@ -105,9 +106,8 @@ def show_certificates(
     if due and not renew:
         ended = [name for name in due if (ending := endings[name]) and ending.days < 0]
         said = f"; {', '.join(ended)} cannot be used any more" if ended else ""
-        fail(
-            f"{len(due)} certificate(s) end within {RENEWAL_DAYS} days{said}: ./lyceum certificates {stack} --renew",
-            FAILED,
+        raise LyceumError(
+            f"{len(due)} certificate(s) end within {RENEWAL_DAYS} days{said}: ./lyceum certificates {stack} --renew"
         )
     if not due:
         return
@@ -120,7 +120,9 @@ def show_certificates(
     left = _read_expiries(machines) | {KUBECONFIG: kubeconfig_expiry(kubeconfig_of(engine), time.time())}
     _print_expiries({name: left[name] for name in due})
     if still := due_certificates(left):
-        fail(f"{', '.join(still)}: K3s was started anew and kept its certificates; `journalctl -u k3s` there says why")
+        raise LyceumError(
+            f"{', '.join(still)}: K3s was started anew and kept its certificates; `journalctl -u k3s` there says why"
+        )
 
 
 def due_certificates(endings: Mapping[str, CertificateExpiry | None]) -> list[str]:
@@ -177,8 +179,8 @@ def _refresh_kubeconfig(engine: Engine, lock: IO[str]) -> None:
     # No other resource: whatever else the files ask for has nothing to do with this.
     arguments += ["--target-replace", urn, *(word for provider in providers for word in ("--target", provider))]
     if code := engine.run(*arguments, lock=lock):
-        fail(
+        raise LyceumError(
             "the certificates are new, and the stack's state still has the old kubeconfig; mend what is said above, then "
             "run this again",
-            code,
+            exit_code=code,
         )

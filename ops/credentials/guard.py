@@ -1,6 +1,6 @@
 """What waits while the change of a token is not finished."""
 
-from ops.console import REFUSED, fail
+from config.errors import OperationRefusedError
 from ops.engine.stack import Stack
 
 
@@ -12,6 +12,6 @@ def resume_command(stack: Stack) -> str:
 def require_no_rotation(stack: Stack) -> None:
     """Ends the command while a rotation is under way: a machine that joined in between might get a token that is gone."""
     if stack.generations.rotating:
-        fail(
-            f"the rotation of the {stack.generations.rotating} is not finished; first: {resume_command(stack)}", REFUSED
+        raise OperationRefusedError(
+            f"the rotation of the {stack.generations.rotating} is not finished; first: {resume_command(stack)}"
         )

@@ -7,6 +7,7 @@ from typing import IO, Annotated
 
 import typer
 
+from config.errors import LyceumError, OperationRefusedError
 from config.hosts import Node
 from config.key_derivation import token_hash
 from config.tokens import Kind, token
@@ -14,7 +15,7 @@ from ops import audit_log
 from ops.backup import transfer
 from ops.clients.kubernetes import Kube
 from ops.clients.ssh import Remote, RemoteError, remotes
-from ops.console import REFUSED, console, errors, fail, step
+from ops.console import console, errors, step
 from ops.credentials import rotation_scripts
 from ops.credentials.guard import resume_command
 from ops.credentials.rotation_plan import TokenStatus, is_rotated, rotation_blockers, unfinished_machines
@@ -77,9 +78,9 @@ class Rotation:
         agents = agents if kind is Kind.AGENT else ()
         known = {node.name for node in (*servers, *agents)}
         if unknown := lost - known:
-            fail(f"--lost {' '.join(sorted(unknown))}: no machine that has the {kind}", REFUSED)
+            raise OperationRefusedError(f"--lost {' '.join(sorted(unknown))}: no machine that has the {kind}")
         if (other := engine.stack.generations.rotating) not in {None, kind}:
-            fail(f"the rotation of the {other} is not finished: {resume_command(engine.stack)}", REFUSED)
+            raise OperationRefusedError(f"the rotation of the {other} is not finished: {resume_command(engine.stack)}")
         living = tuple(node for node in (*servers, *agents) if node.name not in lost)
         return cls(
             engine,
@@ -112,7 +113,7 @@ class Rotation:
         if found or kube is None:
             for objection in found:
                 errors.print(f"[red]✗[/] {objection}")
-            fail("nothing was touched", REFUSED)
+            raise OperationRefusedError("nothing was touched")
         transfer.take_backup(self.engine, kube, transfer.backup_directory(stack, None))
         stack.set_generations(stack.generations.begun(self.kind))
         audit_log.record(stack.name, "rotate", {"token": self.kind, "generation": stack.generations.newest})
@@ -142,7 +143,7 @@ class Rotation:
     def finish(self) -> None:
         """Notes the end, and takes the first backup that the new token opens."""
         if left := self._unfinished((*self.servers, *self.agents)):
-            fail(f"{', '.join(left)} does not run with the new {self.kind}; run this again to go on")
+            raise LyceumError(f"{', '.join(left)} does not run with the new {self.kind}; run this again to go on")
         stack = self.engine.stack
         stack.set_generations(stack.generations.ended(self.kind))
         generation = stack.generations.of(self.kind)
@@ -176,7 +177,9 @@ class Rotation:
             [name for name, well in health(kube).items() if not well and name not in self.lost] if kube else ["the API"]
         )
         if sick:
-            fail(f"{', '.join(sorted(sick))} is not well: mend or replace it, then run this again", REFUSED)
+            raise OperationRefusedError(
+                f"{', '.join(sorted(sick))} is not well: mend or replace it, then run this again"
+            )
         first = self.machines[self.servers[0].name]
         with step(f"K3s changes the {self.kind} on {first.name}"):
             self._run(first, rotation_scripts.rotate_script(new))
@@ -218,10 +221,9 @@ class Rotation:
         """What the machines say; ends the command where one is silent, and says how to go on without it."""
         seen = self._read_statuses(nodes)
         if silent := [name for name, one in seen.items() if one is None]:
-            fail(
+            raise OperationRefusedError(
                 f"{', '.join(silent)} does not answer over SSH. Bring it back and run this again; if it is lost: "
-                f"{resume_command(self.engine.stack)} {' '.join(f'--lost {name}' for name in silent)}",
-                REFUSED,
+                f"{resume_command(self.engine.stack)} {' '.join(f'--lost {name}' for name in silent)}"
             )
         return {name: one for name, one in seen.items() if one is not None}
 
@@ -229,7 +231,7 @@ class Rotation:
         try:
             remote.run(script)
         except RemoteError as error:
-            fail(f"{error}\nRun this again to go on")
+            raise LyceumError(f"{error}\nRun this again to go on") from error
 
 
 def _node_health(kube: Kube | None) -> dict[str, bool] | None:

@@ -1,9 +1,10 @@
 """The tokens in use, put into the cluster's bootstrap data."""
 
+from config.errors import LyceumError
 from config.hosts import Role
 from config.tokens import Generations, Kind, token
 from ops.clients.ssh import RemoteError, remotes
-from ops.console import fail, step
+from ops.console import step
 from ops.credentials import rotation_scripts
 from ops.engine.engine import Engine
 
@@ -22,4 +23,4 @@ def save_tokens(engine: Engine) -> None:
         with step(f"{first.name} saves the tokens that are in use"):
             remotes(engine, (first,))[first.name].run(rotation_scripts.rotate_script(current))
     except RemoteError as error:
-        fail(f"{error}\nRun this again to go on")
+        raise LyceumError(f"{error}\nRun this again to go on") from error

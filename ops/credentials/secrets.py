@@ -11,8 +11,9 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from config.errors import FAILED, LyceumError, UsageError
 from config.required_secrets import Need, needs
-from ops.console import FAILED, USAGE, console, fail
+from ops.console import console
 from ops.engine.engine import Engine
 from ops.engine.site_stack import sound_site, stack_of
 from ops.engine.stack import PROJECT, Stack
@@ -86,7 +87,7 @@ def generate_secrets(site: SiteName, stack: StackName = None) -> None:
 def _find_secret(site: str, name: str) -> Need:
     known = {need.name: need for need in needs(sound_site(site))}
     if name not in known:
-        fail(f"{site} needs no secret `{name}`; it needs {', '.join(known)}", USAGE)
+        raise UsageError(f"{site} needs no secret `{name}`; it needs {', '.join(known)}")
     return known[name]
 
 
@@ -101,7 +102,7 @@ def validate_secret(name: str, value: str) -> str:
     value = value.strip()
     form, words = SECRET_FORMATS.get(name, (r"\S.*", "one line that is not empty"))
     if not re.fullmatch(form, value):
-        fail(f"that is no {name}: it is {words}")
+        raise LyceumError(f"that is no {name}: it is {words}")
     return value
 
 
@@ -132,5 +133,5 @@ def store_secret(stack: Stack, name: str, value: str) -> None:
         check=False,
     )
     if done.returncode:
-        fail(f"pulumi config set: {(done.stderr or done.stdout).replace(value, '…').strip()}")
+        raise LyceumError(f"pulumi config set: {(done.stderr or done.stdout).replace(value, '…').strip()}")
     stack.__dict__.pop("settings", None)

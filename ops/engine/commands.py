@@ -6,10 +6,11 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from config.errors import OperationRefusedError, UsageError
 from ops import audit_log
 from ops.checks.preflight.run import preflight
 from ops.checks.status import troubles
-from ops.console import REFUSED, USAGE, console, errors, fail, step
+from ops.console import console, errors, step
 from ops.credentials.guard import require_no_rotation
 from ops.engine.engine import PARALLEL, Engine, State
 from ops.engine.pending_operations import settle
@@ -75,9 +76,8 @@ def destroy(
         known = existing(state)
         if yes_destroy != site.name:
             _show([Removal(name, urn, "everything on it") for name, urn in sorted(known.items())])
-            fail(
-                f"this deletes {len(known)} machines of {site.title}; if that is meant: --yes-destroy {site.name}",
-                REFUSED,
+            raise OperationRefusedError(
+                f"this deletes {len(known)} machines of {site.title}; if that is meant: --yes-destroy {site.name}"
             )
         resources = state["deployment"].get("resources") or []
         state = unprotected(state, {resource["urn"] for resource in resources})
@@ -98,19 +98,20 @@ def _allow_removal(engine: Engine, state: State, stage: str, words: set[str], fo
     """Refuses to remove a machine that was not named, before anything is touched; says goodbye to those that were."""
     stack = engine.stack
     if (first := misplaced(stack.nodes_at(stage), state)) and "cluster-ca" not in stack.settings:
-        fail(f"{first} is new and stands before the servers that exist: move it below them in the site's file", REFUSED)
+        raise OperationRefusedError(
+            f"{first} is new and stands before the servers that exist: move it below them in the site's file"
+        )
     going = removals(state, stack.site, stack.nodes_at(stage))
     unknown = words - {removal.name for removal in going}
     if gone := audit_log.gone_before(stack.name, unknown) - existing(state).keys():
         console.print(f"[dim]{', '.join(sorted(gone))}: removed already[/]")
     if unknown := unknown - gone:
-        fail(f"--remove {' '.join(sorted(unknown))}: not to be removed at stage {stage}", USAGE)
+        raise UsageError(f"--remove {' '.join(sorted(unknown))}: not to be removed at stage {stage}")
     if missing := [removal for removal in going if removal.name not in words]:
         _show(going)
         needed = " ".join(f"--remove {removal.name}" for removal in missing)
-        fail(
-            f"stage {stage} has no place for {len(missing)} existing machine(s); to remove them add: {needed}",
-            REFUSED,
+        raise OperationRefusedError(
+            f"stage {stage} has no place for {len(missing)} existing machine(s); to remove them add: {needed}"
         )
     if going:
         leave(engine, Leave(tuple(removal.name for removal in going), "remove", force))

@@ -11,7 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from ops.console import FAILED, console, fail
+from config.errors import LyceumError
+from ops.console import console
 from ops.engine import file_backend
 from ops.engine.stack import PROJECT, STATE, Stack
 
@@ -47,7 +48,7 @@ class Engine:
         done = self._quietly(self._command(arguments))
         if done.returncode:
             self.stack.refuse_passphrase(done.stderr)
-            fail(f"pulumi {' '.join(arguments)}: {done.stderr.strip() or done.stdout.strip()}", FAILED)
+            raise LyceumError(f"pulumi {' '.join(arguments)}: {done.stderr.strip() or done.stdout.strip()}")
         return done.stdout
 
     def _quietly(self, command: list[str], text: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -102,7 +103,7 @@ class Engine:
                 lock.seek(0)
                 holder = lock.read().strip()
                 if holder and Path(f"/proc/{holder}").exists():
-                    fail(
+                    raise LyceumError(
                         f"another operation on `{self.stack.name}` is under way (process {holder}); wait for it, or end "
                         f"it with `kill -INT {holder}` and run this again"
                     )
@@ -143,4 +144,4 @@ def _end_leftovers(path: Path, lock: IO[str]) -> None:
         if _taken(lock):
             return
         time.sleep(0.1)
-    fail(f"processes {_holders(path)} hold {path} and do not end; end them and run this again")
+    raise LyceumError(f"processes {_holders(path)} hold {path} and do not end; end them and run this again")

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from components.proxmox.client import Pve, PveError, wait_for_value
+from config.errors import LyceumError
 from ops.clients.kubernetes import MOVE_SECONDS, Kube
-from ops.console import console, fail
+from ops.console import console
 from ops.engine import file_backend
 from ops.engine.engine import Engine, State
 from ops.engine.lost import without_machines
@@ -58,10 +59,10 @@ def _release_lock(engine: Engine) -> None:
             until(f"whoever works on `{engine.stack.name}` to end", LAST_WORD_SECONDS, partial(_let_go, lock))
         except OverdueError:
             holder = json.loads(lock.read_text())
-            fail(
+            raise LyceumError(
                 f"`{engine.stack.name}` is locked by {holder['username']} on {holder['hostname']}, process {holder['pid']}, "
                 f"since {holder['timestamp']}. If that run is dead: pulumi cancel --stack {engine.stack.name}"
-            )
+            ) from None
 
 
 def _let_go(lock: Path) -> bool:
@@ -108,7 +109,7 @@ def _take_back_vm(engine: Engine, inputs: State) -> None:
     path = f"nodes/{node}/qemu/{vm_id}"
     config = pve.call("GET", f"{path}/config")
     if config.get("name") != name or "lyceum" not in str(config.get("tags", "")).split(";"):
-        fail(
+        raise LyceumError(
             f"VM {vm_id} on {node} is `{config.get('name')}` with tags `{config.get('tags', '')}`, not our `{name}`: "
             f"it is left alone. Give {name} another vm-id, or delete that VM yourself"
         )

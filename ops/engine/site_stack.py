@@ -2,10 +2,11 @@
 
 from ruamel.yaml import YAML
 
+from config.errors import LyceumError, UsageError
 from config.paths import SITES
 from config.site import Site
 from config.validate import validate_file
-from ops.console import USAGE, errors, fail
+from ops.console import errors
 from ops.engine.stack import PROJECT, Stack
 
 
@@ -15,7 +16,7 @@ def sound_site(name: str) -> Site:
     if checked.site is None:
         for finding in checked.findings:
             errors.print(str(finding), markup=False)
-        fail(f"{name} has mistakes; nothing was asked and nothing was changed")
+        raise LyceumError(f"{name} has mistakes; nothing was asked and nothing was changed")
     return checked.site
 
 
@@ -24,13 +25,15 @@ def stack_of(site: str, chosen: str | None = None) -> Stack:
     found = sorted(path.name.split(".")[1] for path in PROJECT.glob("Pulumi.*.yaml") if _site(path.name) == site)
     if chosen:
         if chosen not in found:
-            fail(f"the stack `{chosen}` is not of the site `{site}`; its stacks: {', '.join(found) or 'none'}", USAGE)
+            raise UsageError(
+                f"the stack `{chosen}` is not of the site `{site}`; its stacks: {', '.join(found) or 'none'}"
+            )
         return Stack(chosen)
     if len(found) != 1:
         known = (
             f"its stacks are {', '.join(found)}: choose with --stack" if found else "no Pulumi.<stack>.yaml names it"
         )
-        fail(f"which stack of the site `{site}`? {known}", USAGE)
+        raise UsageError(f"which stack of the site `{site}`? {known}")
     return Stack(found[0])
 
 

@@ -11,11 +11,11 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from config.errors import LyceumError, UsageError
 from config.hosts import Node
 from config.site import STAGES, Site
 from config.tokens import SETTING, Generations, read
 from config.validate import load_site
-from ops.console import USAGE, fail
 from ops.files import write_whole
 from toolchain.environment import engine_environment
 
@@ -46,7 +46,7 @@ class Stack:
         """The plain part of its configuration, without the `lyceum:` prefix."""
         if not self.file.exists():
             known = ", ".join(sorted(path.name.split(".")[1] for path in PROJECT.glob("Pulumi.*.yaml")))
-            fail(f"there is no stack `{self.name}` ({self.file.name}); there are: {known}", USAGE)
+            raise UsageError(f"there is no stack `{self.name}` ({self.file.name}); there are: {known}")
         data = YAML(typ="safe").load(self.file) or {}
         return {key.removeprefix("lyceum:"): value for key, value in (data.get("config") or {}).items()}
 
@@ -60,7 +60,7 @@ class Stack:
         """How much of the campus is in service."""
         stage = str(self.settings["stage"])
         if stage not in STAGES:
-            fail(f"{self.file.name}: lyceum:stage `{stage}` is not one of {', '.join(STAGES)}", USAGE)
+            raise UsageError(f"{self.file.name}: lyceum:stage `{stage}` is not one of {', '.join(STAGES)}")
         return stage
 
     def set_stage(self, stage: str) -> None:
@@ -145,7 +145,7 @@ class Stack:
         """A given secret in clear; ends the command where it is missing."""
         value = self.known_secret(name)
         if value is None:
-            fail(
+            raise LyceumError(
                 f"{self.name} lacks the secret `{name}`; set it with `./lyceum secrets set {self.site.name} {name} --stack {self.name}`"
             )
         return value
@@ -171,7 +171,7 @@ class Stack:
     def refuse_passphrase(self, said: str) -> None:
         """Ends the command where the engine could not open the stack's secrets; nothing was asked of anybody by then."""
         if "passphrase" in said:
-            fail(
+            raise LyceumError(
                 f"the passphrase of the stack `{self.name}` is missing or wrong, so its secrets cannot be read and nothing was "
                 f"touched. Give the right one in PULUMI_CONFIG_PASSPHRASE, or its file in PULUMI_CONFIG_PASSPHRASE_FILE"
             )

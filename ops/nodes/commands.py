@@ -5,11 +5,12 @@ from typing import IO, Annotated
 import typer
 from rich.table import Table
 
+from config.errors import LyceumError, OperationRefusedError, UsageError
 from config.hosts import Node, Role
 from config.site import STAGES, Site
 from ops import audit_log
 from ops.clients.kubernetes import Kube, Object
-from ops.console import REFUSED, USAGE, console, fail, step
+from ops.console import console, step
 from ops.credentials.guard import require_no_rotation
 from ops.engine.engine import PARALLEL, Engine
 from ops.engine.pending_operations import settle
@@ -75,7 +76,7 @@ def add(stack: StackName, name: Name) -> None:
     if any(node.name == name for node in chosen.nodes):
         console.print(f"{name} is in service; bringing it to what the files say")
         raise typer.Exit(update(engine, f"add {name}"))
-    fail(how_to_add(chosen.site, chosen.stage, name), USAGE)
+    raise UsageError(how_to_add(chosen.site, chosen.stage, name))
 
 
 def servers_without(nodes: tuple[Node, ...], names: set[str]) -> int:
@@ -111,7 +112,7 @@ def drain(
     engine = begin(stack)
     kube = reachable(engine)
     if kube is None or kube.find(f"/api/v1/nodes/{name}") is None:
-        fail(f"the cluster has no node `{name}`; ./lyceum node list {stack}", USAGE)
+        raise UsageError(f"the cluster has no node `{name}`; ./lyceum node list {stack}")
     if undo:
         draining.uncordon(kube, name)
         console.print(f"{name} takes work again")
@@ -120,13 +121,15 @@ def drain(
     draining.cordon(kube, name)
     held = [one for one in objections(take(kube, name)) if one.word is Word.JOBS and Word.JOBS not in words]
     if held:
-        fail(f"{name} takes no new work. {held[0].text}. To end it now: --force jobs", REFUSED)
+        raise OperationRefusedError(f"{name} takes no new work. {held[0].text}. To end it now: --force jobs")
     audit_log.record(stack, "drain", {"nodes": [name], "force": sorted(words)})
     try:
         with step(f"drain {name}"):
             draining.drain(kube, name, minutes * 60, ignore_budgets=Word.BUDGETS in words)
     except draining.BlockedError as error:
-        fail(f"{error}\n{name} takes no new work; run this again to go on, or with --undo to give up")
+        raise LyceumError(
+            f"{error}\n{name} takes no new work; run this again to go on, or with --undo to give up"
+        ) from error
 
 
 @app.command()
@@ -142,14 +145,13 @@ def remove(stack: StackName, names: Names, *, force: Force = None, minutes: Minu
         if gone := unknown & (engine.stack.out_of_service | audit_log.gone_before(stack, unknown)):
             console.print(f"[dim]{', '.join(sorted(gone))}: removed already[/]")
         if unknown := unknown - gone:
-            fail(f"{', '.join(sorted(unknown))}: no such machine; ./lyceum node list {stack}", USAGE)
+            raise UsageError(f"{', '.join(sorted(unknown))}: no such machine; ./lyceum node list {stack}")
         names = [name for name in names if name in known]
         if not names:
             return
         if wrong := even(servers_without(engine.stack.nodes, set(names))):
-            fail(
-                f"{wrong}: name another one too, or keep it. One that is dead: ./lyceum node replace {stack} NAME",
-                REFUSED,
+            raise OperationRefusedError(
+                f"{wrong}: name another one too, or keep it. One that is dead: ./lyceum node replace {stack} NAME"
             )
         leave(engine, Leave(tuple(names), "remove", words, minutes * 60))
         still = {node.name for node in engine.stack.site.machines}
@@ -166,7 +168,7 @@ def replace(stack: StackName, name: Name, *, force: Force = None, minutes: Minut
     engine = begin(stack)
     words = frozenset(force or ())
     if name not in {node.name for node in engine.stack.nodes}:
-        fail(f"{name} is not in service; ./lyceum node list {stack}", USAGE)
+        raise UsageError(f"{name} is not in service; ./lyceum node list {stack}")
     with engine.alone() as lock:
         settle(engine)
         require_no_rotation(engine.stack)

@@ -4,6 +4,7 @@ import time
 
 import httpx
 
+from config.errors import LyceumError
 from ops.clients.kubernetes import Kube, Object
 from ops.console import aside
 from ops.nodes.facts import full_name, is_ready, movable, owner_kind, owners
@@ -17,7 +18,7 @@ MARK = "lyceum/os-upgrade"
 """Annotation of a Node whose packages are being upgraded (ops/upgrade/node_upgrade.py); it goes with the cordon."""
 
 
-class BlockedError(Exception):
+class BlockedError(LyceumError):
     """The drain did not end in its time; the text names each pod with what holds it."""
 
 

@@ -4,10 +4,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from components.proxmox.client import PveError
+from config.errors import LyceumError, OperationRefusedError
 from ops import audit_log
 from ops.checks import api_outage
 from ops.clients.kubernetes import MOVE_SECONDS, Kube, kubeconfig_of
-from ops.console import REFUSED, aside, errors, fail
+from ops.console import aside, errors
 from ops.engine.engine import Engine
 from ops.engine.pending_operations import proxmox
 from ops.nodes import drain
@@ -76,7 +77,7 @@ def leave(engine: Engine, wish: Leave, **facts: str) -> None:
             # Another member may have died since the first question.
             troubles.append(_quorum(kube, machine.name) or say(machine))
     if said := "\n".join(filter(None, troubles)):
-        fail(
+        raise LyceumError(
             f"{said}\nNothing is lost; run the same command again to go on, or keep a node: ./lyceum node drain "
             f"{engine.stack.name} NAME --undo"
         )
@@ -102,11 +103,10 @@ def reachable(engine: Engine) -> Kube | None:
     """
     kube = Kube.of(engine, MOVE_SECONDS)
     if kube is None and kubeconfig_of(engine):
-        fail(
+        raise OperationRefusedError(
             api_outage.reason(engine)
             or f"the API of {engine.stack.site.title} does not answer, so nobody knows what the node holds. "
-            f"./lyceum status {engine.stack.name}; to take everything away: ./lyceum destroy",
-            REFUSED,
+            f"./lyceum status {engine.stack.name}; to take everything away: ./lyceum destroy"
         )
     return kube
 
@@ -148,4 +148,4 @@ def _refuse(found: dict[str, list[Objection]], wish: Leave) -> None:
     words = sorted({reason.word for reasons in left.values() for reason in reasons if reason.word})
     final = any(reason.word is None for reasons in left.values() for reason in reasons)
     remedy = "" if final else f"; to give it up all the same: {' '.join(f'--force {word}' for word in words)}"
-    fail(f"{', '.join(wish.names)} stays: nothing was touched{remedy}", REFUSED)
+    raise OperationRefusedError(f"{', '.join(wish.names)} stays: nothing was touched{remedy}")

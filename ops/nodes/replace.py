@@ -6,10 +6,11 @@ key than the one noted when the word was given has been made anew already, and o
 
 import json
 
+from config.errors import OperationRefusedError
 from config.hosts import Node, Role
 from ops import audit_log
 from ops.clients.ssh import host_keys
-from ops.console import REFUSED, fail, step
+from ops.console import step
 from ops.engine.engine import PARALLEL, Engine, State
 from ops.engine.removal import unprotected
 from ops.nodes.remove import Leave, leave, reachable
@@ -84,10 +85,9 @@ def _guard(engine: Engine, machine: Machine) -> None:
     with step("ask the engine what goes with it"):
         plan = json.loads(engine.ask("preview", "--json", f"--parallel={PARALLEL}", "--replace", machine.urn))
     if more := sorted(collateral(plan, machine.name)):
-        fail(
+        raise OperationRefusedError(
             f"replacing {machine.name} would also take away {', '.join(more)}; nothing was deleted. Run ./lyceum preview "
-            f"{engine.stack.name} to see other changes that wait, and bring them in first: ./lyceum up {engine.stack.name}",
-            REFUSED,
+            f"{engine.stack.name} to see other changes that wait, and bring them in first: ./lyceum up {engine.stack.name}"
         )
 
 

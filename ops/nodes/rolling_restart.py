@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from config.errors import LyceumError, OperationRefusedError
 from config.hosts import Node, Role
 from config.site import Site
 from ops.clients.kubernetes import Kube
 from ops.clients.ssh import Remote, RemoteError
-from ops.console import FAILED, REFUSED, fail, step
+from ops.console import step
 from ops.nodes.blockers import servers_health, sick_beside
 from ops.nodes.facts import is_ready
 from ops.wait import OverdueError, until
@@ -114,13 +115,13 @@ class Rolling:
         done: set[str] = set()
         while names := due():
             if again := done.intersection(names):
-                fail(
+                raise LyceumError(
                     f"{', '.join(sorted(again))} was started anew and is as before: `journalctl -u k3s` there says why"
                 )
             kube = self.kube(servers)
             now = turn(names, health(kube) if kube else None, lost)
             if now.objection:
-                fail(f"{now.objection}. Mend or replace it, then run this again", REFUSED)
+                raise OperationRefusedError(f"{now.objection}. Mend or replace it, then run this again")
             with step(f"restart K3s on {', '.join(now.names)}"):
                 self._start([known[name] for name in now.names])
                 self._settle(servers, now.names, lambda kube: [name for name, well in health(kube).items() if well])
@@ -128,8 +129,8 @@ class Rolling:
                 after(known[name])
             done |= set(now.names)
         if self.kube(servers) is None:
-            fail(
-                f"the API of {self.site.title} does not answer; ./lyceum backup list shows what can be restored", FAILED
+            raise LyceumError(
+                f"the API of {self.site.title} does not answer; ./lyceum backup list shows what can be restored"
             )
 
     def agents(self, servers: tuple[Node, ...], agents: list[Node]) -> None:
@@ -146,7 +147,7 @@ class Rolling:
             with ThreadPoolExecutor(len(nodes)) as workers:
                 list(workers.map(lambda node: self.machines[node.name].run(self.script(node), seconds=600), nodes))
         except RemoteError as error:
-            fail(f"{error}\nNothing else was touched; run this again to go on")
+            raise LyceumError(f"{error}\nNothing else was touched; run this again to go on") from error
 
     def _settle(self, servers: tuple[Node, ...], names: tuple[str, ...], well: Callable[[Kube], Iterable[str]]) -> None:
         def settled() -> bool:
@@ -156,7 +157,7 @@ class Rolling:
         try:
             until(f"{', '.join(names)} to be well", SETTLE_SECONDS, settled)
         except OverdueError as error:
-            fail(f"{error}; nothing else was touched. Run this again to go on")
+            raise LyceumError(f"{error}; nothing else was touched. Run this again to go on") from error
 
 
 def ready(kube: Kube) -> list[str]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.proxmox.client import Pve, PveError, wait_for_value
+from config.errors import LyceumError
 from config.hosts import Role
 from ops.console import console
 from ops.engine.engine import Engine, State
@@ -19,7 +20,7 @@ COMMAND = "command:remote:Command"
 MEMBERS = {role.value for role in (Role.SERVER, Role.WORKER, Role.STORAGE)}
 
 
-class NotOursError(Exception):
+class NotOursError(LyceumError):
     """The VMID belongs to another machine, which is left alone."""
 
 

@@ -10,15 +10,15 @@ from typing import Annotated, Any
 
 import typer
 
-from components.proxmox.client import PveError
 from config.base import expand
+from config.errors import LyceumError, UsageError
 from config.gpus import CARDS
 from config.paths import SITES
 from config.scaffold import Answers, FoundGpu, FoundHost, propose
 from config.site_writer import merged, written
 from config.validate import validate_file
 from ops.clients.proxmox import Api
-from ops.console import USAGE, console, errors, fail, step
+from ops.console import console, errors, step
 from ops.engine.stack import INSIDE, PROJECT
 from ops.files import write_whole
 from ops.site import inventory
@@ -54,20 +54,17 @@ def init_site(
     ask = make_prompt(_parse_answers(answer or []), quiet=yes or not sys.stdin.isatty())
     around: dict[str, Any] = {}
     found = None
-    try:
-        if lab:
-            found, around = _read_lab(lab)
-        elif proxmox:
-            found = _read_proxmox(proxmox, ca_file, user)
-    except PveError as error:
-        fail(str(error))
+    if lab:
+        found, around = _read_lab(lab)
+    elif proxmox:
+        found = _read_proxmox(proxmox, ca_file, user)
     if path.exists():
         _update_hosts(path, found)
         return
     try:
         found = found or describe_hosts(ask)
     except ValueError as error:
-        fail(f"that does not do: {error}", USAGE)
+        raise UsageError(f"that does not do: {error}") from error
     for complaint in found.unknown:
         errors.print(f"[yellow]![/] {complaint}", highlight=False)
     endpoint = around.pop("endpoint", proxmox) or ask(
@@ -79,14 +76,14 @@ def init_site(
         )
         site = propose(found.hosts, chosen)
     except ValueError as error:
-        fail(f"nothing can be proposed: {error}")
+        raise LyceumError(f"nothing can be proposed: {error}") from error
     _write_site(path, name, overlay(site, around))
 
 
 def _parse_answers(answers: list[str]) -> dict[str, str]:
     pairs = [answer.partition("=") for answer in answers]
     if bad := next((name for name, equals, _ in pairs if not equals), None):
-        fail(f"--answer {bad}: write name=value", USAGE)
+        raise UsageError(f"--answer {bad}: write name=value")
     return {name: value for name, _, value in pairs}
 
 
@@ -99,7 +96,7 @@ def make_prompt(given: dict[str, str], *, quiet: bool) -> Prompt:
         if not quiet:
             return str(typer.prompt(question, default=default))
         if default is None:
-            fail(f"{question}? Nobody can be asked here; give it with --answer {name}=…", USAGE)
+            raise UsageError(f"{question}? Nobody can be asked here; give it with --answer {name}=…")
         return default
 
     return ask
@@ -161,10 +158,7 @@ def _read_lab(name: str) -> tuple[ProxmoxInventory, dict[str, Any]]:
 
     run = RunDir.of(name)
     if not os.environ.get(INSIDE):
-        try:
-            command = [*campus.enter(name), sys.executable, "-m", "ops", *sys.argv[1:]]
-        except campus.NotRunning as error:
-            fail(str(error))
+        command = [*campus.enter(name), sys.executable, "-m", "ops", *sys.argv[1:]]
         os.execvpe(command[0], command, os.environ | {INSIDE: "1"})  # noqa: S606 - the same command, elsewhere
     spec = load_wish(run.spec.read_bytes()).spec
     endpoint, mirror = f"https://{spec.nodes[0].address}:8006/", f"https://{spec.mirror}:8443"
@@ -212,7 +206,7 @@ def _write_site(path: Path, name: str, site: dict[str, Any]) -> None:
 
 def _update_hosts(path: Path, found: ProxmoxInventory | None) -> None:
     if found is None:
-        fail(f"{_display_path(path)} is there already; give --proxmox to hold it against the hardware", USAGE)
+        raise UsageError(f"{_display_path(path)} is there already; give --proxmox to hold it against the hardware")
     text, told = merged(path.read_text(encoding="utf-8"), found.hosts)
     if not told:
         console.print(f"[green]✓[/] {_display_path(path)} is as the hardware is; nothing was changed")

@@ -11,7 +11,7 @@ from components.proxmox.client import PveError
 from config.proxmox_grants import TOKEN, TOKEN_NAME, USER, Call, after_token, before_token, commands, token_call
 from config.site import Site
 from ops.clients.proxmox import Api
-from ops.console import console, fail, step
+from ops.console import console, step
 from ops.credentials.secrets import store_secret
 from ops.engine.site_stack import sound_site, stack_of
 from ops.engine.stack import PROJECT, STATE, Stack
@@ -43,14 +43,11 @@ def prepare_proxmox(
     chosen = stack_of(site, stack)
     chosen.enter()
     password = getpass.getpass(f"{user}: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
-    try:
-        ca = PROJECT / found.proxmox.ca_file if found.proxmox.ca_file else None
-        api = Api(str(found.proxmox.endpoint), ca)
-        api.sign_in(user, password)
-        with step(f"prepare {found.proxmox.endpoint.host} for {found.title}"):
-            token = apply_setup(api, found, unkept := pending_token_file(chosen))
-    except PveError as error:
-        fail(str(error))
+    ca = PROJECT / found.proxmox.ca_file if found.proxmox.ca_file else None
+    api = Api(str(found.proxmox.endpoint), ca)
+    api.sign_in(user, password)
+    with step(f"prepare {found.proxmox.endpoint.host} for {found.title}"):
+        token = apply_setup(api, found, unkept := pending_token_file(chosen))
     if token:
         store_secret(chosen, "proxmox-token", token)
         unkept.unlink(missing_ok=True)

@@ -9,13 +9,14 @@ from rich.table import Table
 from components.cluster.k3s_config import node_labels, node_taints
 from components.workspaces.profiles import in_effect
 from config.base import size_text
+from config.errors import UsageError
 from config.paths import SITES
 from config.provenance import DERIVED, Value, gpus, machines, settings
 from config.required_secrets import needs
 from config.site import STAGES, Site
 from config.validate import validate_file
 from config.yaml_source import Document
-from ops.console import USAGE, console, errors, fail
+from ops.console import console, errors
 
 _PROFILES = "workspaces.jupyterhub.profiles["
 COLUMNS = ("role", "host", "address", "mac", "vm-id", "cores", "memory", "gpus")
@@ -28,7 +29,7 @@ def show_site(
 ) -> None:
     """Show everything that follows from a site file, and where each value comes from."""
     if stage not in STAGES:
-        fail(f"stage `{stage}` is not one of {', '.join(STAGES)}", USAGE)
+        raise UsageError(f"stage `{stage}` is not one of {', '.join(STAGES)}")
     checked = validate_file(SITES / f"{site}.yaml")
     if checked.site is None or checked.document is None:
         for finding in checked.findings:

@@ -5,13 +5,14 @@ from typing import Annotated
 
 import typer
 
+from config.errors import UsageError
 from config.finding import Finding
 from config.immutable import drift, read_export
 from config.paths import SITES
 from config.planned import kept_for_later
 from config.stackfile import check_stacks
 from config.validate import validate_file
-from ops.console import USAGE, console, errors, fail
+from ops.console import console, errors
 
 
 def validate_sites(
@@ -25,12 +26,12 @@ def validate_sites(
 ) -> None:
     """Tell every mistake of a site file at once, without touching anything."""
     if not site and not everything:
-        fail("which site? Name one, or say --all. Sites: " + ", ".join(site_names()), USAGE)
+        raise UsageError("which site? Name one, or say --all. Sites: " + ", ".join(site_names()))
     names = site_names() if everything else [site or ""]
     try:
         export = read_export(deployed.read()) if deployed else {}
     except ValueError as error:
-        fail(f"--deployed {error}", USAGE)
+        raise UsageError(f"--deployed {error}") from error
     findings: list[Finding] = []
     for name in names:
         checked = validate_file(SITES / f"{name}.yaml")

@@ -7,10 +7,11 @@ import typer
 from rich.table import Table
 
 from config import cuda
+from config.errors import LyceumError, OperationRefusedError, UsageError
 from ops import audit_log
 from ops.checks import api_outage
 from ops.clients.kubernetes import MOVE_SECONDS, Kube, Object
-from ops.console import REFUSED, USAGE, console, errors, fail
+from ops.console import console, errors
 from ops.credentials.guard import require_no_rotation
 from ops.engine.engine import PARALLEL, Engine, State
 from ops.engine.pending_operations import settle
@@ -50,7 +51,7 @@ def look(engine: Engine, kube: Kube) -> Plan:
 def _cluster(engine: Engine) -> Kube:
     kube = reachable(engine)
     if kube is None:
-        fail(f"{engine.stack.name} has no cluster yet; ./lyceum up {engine.stack.name}")
+        raise LyceumError(f"{engine.stack.name} has no cluster yet; ./lyceum up {engine.stack.name}")
     return kube
 
 
@@ -63,7 +64,7 @@ def show_plan(stack: StackName) -> None:
     _show(found)
     _show_rest(engine, kube)
     if found.reasons:
-        fail("the upgrade would not begin", REFUSED)
+        raise OperationRefusedError("the upgrade would not begin")
 
 
 @app.command()
@@ -179,7 +180,7 @@ def apply(
     engine = begin(stack)
     pause_file(stack).unlink(missing_ok=True)
     if force and not packages:
-        fail("--force belongs to --os: K3s is upgraded without ending anybody's work", USAGE)
+        raise UsageError("--force belongs to --os: K3s is upgraded without ending anybody's work")
     with engine.alone() as lock:
         settle(engine)
         require_no_rotation(engine.stack)
@@ -193,7 +194,7 @@ def apply(
         found = look(engine, kube)
         _show(found)
         if found.reasons:
-            fail("nothing was touched", REFUSED)
+            raise OperationRefusedError("nothing was touched")
         if not found.servers and not found.agents:
             return
         audit_log.record(
@@ -216,22 +217,22 @@ def _step(engine: Engine, kube: Kube, lock: IO[str], batch: list[Member], urns: 
     """Upgrades these nodes and waits until they run the release and are well; stops the command where they are not."""
     stack, names = engine.stack.name, [one.name for one in batch]
     if pause_file(stack).exists():
-        fail(f"paused before {', '.join(names)}; ./lyceum upgrade apply {stack} goes on")
+        raise LyceumError(f"paused before {', '.join(names)}; ./lyceum upgrade apply {stack} goes on")
     before = patiently("the API", SETTLE_SECONDS, lambda: look(engine, kube))
     if batch[0].server and before.reasons:
-        fail(f"stopped before {', '.join(names)}: {'; '.join(before.reasons)}", REFUSED)
+        raise OperationRefusedError(f"stopped before {', '.join(names)}: {'; '.join(before.reasons)}")
     targets = [word for name in names for word in ("--target", urns[name])]
     message = f"upgrade {' '.join(names)} to {before.wanted}"
     arguments = ("up", "--yes", "--skip-preview", f"--parallel={PARALLEL}", "--message", message, *targets)
     if code := engine.run(*arguments, lock=lock):
-        fail(
+        raise LyceumError(
             f"{', '.join(names)} could not be upgraded; mend what is said above, then ./lyceum upgrade apply {stack}",
-            code,
+            exit_code=code,
         )
     try:
         until(f"{', '.join(names)} to run {before.wanted}", SETTLE_SECONDS, lambda: set(names) <= _well(engine, kube))
     except OverdueError as error:
-        fail(f"{error}; nothing else was touched. ./lyceum status {stack}")
+        raise LyceumError(f"{error}; nothing else was touched. ./lyceum status {stack}") from error
 
 
 def _well(engine: Engine, kube: Kube) -> set[str]:
@@ -245,17 +246,16 @@ def guard(engine: Engine, state: State) -> None:
     kube = Kube.of(engine, MOVE_SECONDS)
     if kube is None:
         if reason := api_outage.reason(engine):
-            fail(reason, REFUSED)
+            raise OperationRefusedError(reason)
         return
     wanted = Version.parse(engine.stack.site.k3s.version)
     other = [one for one in members(kube.items("/api/v1/nodes"), []) if one.version != wanted]
     if other:
         stack = engine.stack.name
-        fail(
+        raise OperationRefusedError(
             f"{len(other)} node(s) run {other[0].version}, and the site's file says {wanted}: ./lyceum upgrade plan {stack} "
-            f"shows the way, ./lyceum upgrade apply {stack} goes it. `up` never changes K3s under running nodes",
-            REFUSED,
+            f"shows the way, ./lyceum upgrade apply {stack} goes it. `up` never changes K3s under running nodes"
         )
     found = charts.changes(state, engine.stack.site)
     if refused := list(charts.reasons(found, engine.stack.site, _ceph(kube))):
-        fail("\n".join(refused) + "\nnothing was touched", REFUSED)
+        raise OperationRefusedError("\n".join(refused) + "\nnothing was touched")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from components.cluster.bootstrap import unit_name
+from config.errors import LyceumError
 from config.hosts import Role
 from ops.clients.kubernetes import Kube, Object
 from ops.clients.ssh import RemoteError
@@ -35,11 +36,11 @@ CEPH_SECONDS = 1800
 VOTE_SECONDS = 300
 
 
-class LeftError(Exception):
+class LeftError(LyceumError):
     """The node is as it was, and takes work; the others may go on. The text says why."""
 
 
-class StuckError(Exception):
+class StuckError(LyceumError):
     """The node is in the middle of its turn, and takes no work; nothing else may begin. The text says what to do."""
 
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from rich.table import Table
 
 from components import gpu_resources
+from config.errors import LyceumError, OperationRefusedError
 from config.hosts import Node
 from ops import audit_log
 from ops.clients.kubernetes import Kube
 from ops.clients.ssh import RemoteError, remotes
-from ops.console import FAILED, REFUSED, aside, console, errors, fail, step
+from ops.console import aside, console, errors, step
 from ops.engine.engine import Engine
 from ops.nodes import drain
 from ops.nodes.blockers import Word
@@ -130,7 +131,7 @@ def upgrade(engine: Engine, kube: Kube, wish: Wish) -> None:
     for reason in reasons:
         errors.print(f"[red]✗[/] {reason}")
     if reasons:
-        fail("nothing was touched", REFUSED)
+        raise OperationRefusedError("nothing was touched")
     servers, agents = order(found.members, found.due, found.marked)
     if not servers and not agents:
         return
@@ -169,10 +170,10 @@ def _tell(stack: str, done: Round) -> None:
         errors.print(f"[yellow]![/] {text}")
     if done.stuck:
         waiting = f"\nnot begun: {', '.join(done.waiting)}" if done.waiting else ""
-        fail("\n".join(done.stuck) + waiting, FAILED)
+        raise LyceumError("\n".join(done.stuck) + waiting)
     if done.waiting:
-        fail(f"paused before {', '.join(done.waiting)}; ./lyceum upgrade apply {stack} --os goes on")
+        raise LyceumError(f"paused before {', '.join(done.waiting)}; ./lyceum upgrade apply {stack} --os goes on")
     if done.left:
-        fail(
-            f"{len(done.left)} node(s) were left as they were; ./lyceum upgrade apply {stack} --os tries again", REFUSED
+        raise OperationRefusedError(
+            f"{len(done.left)} node(s) were left as they were; ./lyceum upgrade apply {stack} --os tries again"
         )

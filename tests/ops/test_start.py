@@ -6,8 +6,9 @@ import sys
 import httpx
 import pytest
 
+from config.errors import LyceumError, UsageError
 from config.paths import PROJECT
-from ops.__main__ import COMMANDS, FORESEEN, foreseen, sentence
+from ops.__main__ import COMMANDS, explain
 from ops.lazy import load, summary
 from tests.ops.objects import answered
 
@@ -57,22 +58,19 @@ def test_the_list_of_commands_says_what_each_says_of_itself(name: str) -> None:
     assert itself
 
 
-@pytest.mark.parametrize("kind", FORESEEN)
-def test_a_foreseen_error_is_recognised_by_its_name(kind: str) -> None:
-    error = load(kind)
-
-    assert f"{error.__module__}:{error.__qualname__}" == kind, "the name must be that of the module that defines it"
-    assert foreseen(error.__new__(error))
+def test_an_error_that_explains_itself_is_printed_with_its_remedy() -> None:
+    assert explain(UsageError("no such site")) == "no such site"
+    assert explain(LyceumError("no token", remedy="./lyceum secrets set")) == "no token. Remedy: ./lyceum secrets set"
 
 
-def test_an_error_that_nobody_foresaw_is_no_sentence() -> None:
-    assert sentence(ValueError("a mistake of ours")) == ""
-    assert sentence(answered(404)) == "", "asking again would not help"
+def test_a_mistake_of_ours_keeps_its_traceback() -> None:
+    assert explain(ValueError("a mistake of ours")) == ""
+    assert explain(answered(404)) == "", "asking again would not help"
 
 
 @pytest.mark.parametrize("error", [httpx.ConnectError("refused"), answered(500)], ids=["no-answer", "no-leader"])
-def test_an_api_on_its_way_to_another_server_is_a_sentence_with_a_remedy(error: Exception) -> None:
-    assert "Run the same command again" in sentence(error)
+def test_an_api_on_its_way_to_another_server_is_explained_with_a_remedy(error: Exception) -> None:
+    assert "Run the same command again" in explain(error)
 
 
 def test_a_command_that_is_not_there_is_answered_with_the_nearest() -> None:

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from components.proxmox.client import PveError
+from config.errors import FAILED, UsageError
 from config.site import STAGES, Site
 from ops.checks.doctor.access import access
 from ops.checks.doctor.bucket import bucket
@@ -18,7 +19,7 @@ from ops.checks.doctor.hardware import hardware, image
 from ops.checks.doctor.network import addresses, bridges, names
 from ops.checks.doctor.probe import Network, Probe
 from ops.clients.proxmox import Api
-from ops.console import FAILED, USAGE, console, fail
+from ops.console import console
 from ops.engine.site_stack import sound_site, stack_of
 from ops.engine.stack import PROJECT
 
@@ -38,7 +39,7 @@ def doctor(
     """Ask the real Proxmox and the network whether the site can be built; changes nothing."""
     found = sound_site(site)
     if stage not in STAGES:
-        fail(f"stage `{stage}` is not one of {', '.join(STAGES)}", USAGE)
+        raise UsageError(f"stage `{stage}` is not one of {', '.join(STAGES)}")
     chosen = stack_of(site, stack)
     chosen.enter()
     findings = []

@@ -3,11 +3,12 @@
 import time
 
 from components.proxmox.client import PveError
+from config.errors import LyceumError, OperationRefusedError
 from ops.checks.doctor.bucket import bucket
 from ops.checks.doctor.finding import State as Health
 from ops.checks.preflight.checks import Problem, lost, problems
 from ops.checks.preflight.facts import ask
-from ops.console import REFUSED, console, errors, fail, took
+from ops.console import console, errors, took
 from ops.engine.engine import Engine, State
 from ops.engine.pending_operations import proxmox
 from ops.engine.stack import Stack
@@ -32,14 +33,14 @@ def preflight(engine: Engine, state: State, stage: str, *, required: bool) -> No
         facts = ask(proxmox(engine), {node.host for node in nodes}, engine.stack.site.proxmox.pool)
     except PveError as error:
         if required:
-            fail(f"Proxmox: {error}")
+            raise LyceumError(f"Proxmox: {error}") from error
         console.print(f"[yellow]![/] cards, memory and disks are not looked at: {error}")
         return
     found = problems(engine.stack.site, nodes, facts) + lost(engine.stack.name, nodes, machines(state), facts)
     found += _bucket(engine.stack) if required else []
     tell(found)
     if fatal := sum(problem.fatal for problem in found):
-        fail(f"{fatal} problem(s) with {engine.stack.site.title}; nothing was touched", REFUSED)
+        raise OperationRefusedError(f"{fatal} problem(s) with {engine.stack.site.title}; nothing was touched")
     if any(host.pci is None for host in facts.hosts.values()) and any(node.gpus for node in nodes):
         # The token's rights are the least that are needed; the mappings were held against the hardware by Proxmox itself.
         scope = "cards by their mappings (IOMMU neighbours need Sys.Audit on /)"

@@ -4,12 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
+from config.errors import UsageError
 from config.paths import SITES
 from ops.__main__ import app
-from ops.console import fail
 
 RUNNER = CliRunner()
 
@@ -64,8 +63,14 @@ def test_show_reads_well_for_people() -> None:
     assert "network.search" in result.output
 
 
-def test_brackets_in_a_message_are_text_and_not_a_style(capsys: pytest.CaptureFixture[str]) -> None:
+def test_brackets_in_a_message_are_text_and_not_a_style(monkeypatch: pytest.MonkeyPatch) -> None:
     """`gpu-[first-last]` and `nodes[0]` stand in many messages; the console must not swallow them."""
-    with pytest.raises(typer.Exit):
-        fail("write [first-last], not [/] or [bold]")
-    assert "write [first-last], not [/] or [bold]" in capsys.readouterr().err
+
+    def refuse(*_: object) -> None:
+        raise UsageError("write [first-last], not [/] or [bold]")
+
+    monkeypatch.setattr("ops.site.show.effective_values", refuse)
+    result = RUNNER.invoke(app, ["show", "lab"])
+
+    assert "write [first-last], not [/] or [bold]" in result.stderr
+    assert result.exit_code == 2

@@ -7,9 +7,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
+from lab.certificates import Authority
 from lab.controllers.changes import Change, Create, Patch, Verdict, condition, each, ensure, note, owner, stamp
-from lab.controllers.issuing import Authority, Issued, Request, duration, issue, read_authority
+from lab.controllers.issuing import CertificateRequest, IssuedCertificate, go_duration, issue
 from lab.controllers.snapshot_cache import Object, World, annotations, name, namespace, path
 
 __all__ = ["decide"]
@@ -17,7 +19,7 @@ __all__ = ["decide"]
 ISSUED_FOR = "lab.lyceum/issued-for"
 """Annotation of a Secret: digest of the request and of the authority that its certificate answers."""
 
-Issue = Callable[[Request, Authority | None, datetime], Issued]
+Issue = Callable[[CertificateRequest, Authority | None, datetime], IssuedCertificate]
 
 
 def decide(world: World, make: Issue = issue) -> Iterator[Change]:
@@ -120,16 +122,15 @@ def _is_ready(issuer: Object) -> bool:
     return any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)
 
 
-def _request(certificate: Object) -> Request:
+def _request(certificate: Object) -> CertificateRequest:
     spec: dict[str, Any] = certificate["spec"]
-    lifetime = duration(spec.get("duration") or "2160h")
+    lifetime = go_duration(spec.get("duration") or "2160h")
     # Upstream renews after two thirds of the lifetime unless told otherwise.
-    before = duration(spec["renewBefore"]) if spec.get("renewBefore") else lifetime / 3
+    before = go_duration(spec["renewBefore"]) if spec.get("renewBefore") else lifetime / 3
     key = spec.get("privateKey") or {}
-    return Request(
+    return CertificateRequest(
         common_name=spec.get("commonName") or "",
-        dns_names=tuple(spec.get("dnsNames") or ()),
-        ip_addresses=tuple(spec.get("ipAddresses") or ()),
+        names=(*(spec.get("dnsNames") or ()), *(spec.get("ipAddresses") or ())),
         is_ca=bool(spec.get("isCA")),
         lifetime=lifetime,
         renew_before=before,
@@ -138,12 +139,12 @@ def _request(certificate: Object) -> Request:
     )
 
 
-def _renewal(current: x509.Certificate, request: Request) -> datetime:
+def _renewal(current: x509.Certificate, request: CertificateRequest) -> datetime:
     return current.not_valid_after_utc - min(request.renew_before, request.lifetime - timedelta(seconds=1))
 
 
-def _digest(request: Request, authority: Authority | None) -> str:
-    signer = authority.fingerprint if authority else ""
+def _digest(request: CertificateRequest, authority: Authority | None) -> str:
+    signer = authority.certificate.fingerprint(hashes.SHA256()).hex() if authority else ""
     return hashlib.sha256(f"{request}{signer}".encode()).hexdigest()[:16]
 
 
@@ -152,7 +153,10 @@ def _authority(world: World, called: str, within: str) -> Authority | None:
     data = (secret or {}).get("data") or {}
     if not {"tls.crt", "tls.key"} <= data.keys():
         return None
-    return read_authority(base64.b64decode(data["tls.crt"]), base64.b64decode(data["tls.key"]))
+    try:
+        return Authority.from_pem(base64.b64decode(data["tls.crt"]), base64.b64decode(data["tls.key"]))
+    except ValueError:
+        return None
 
 
 def _current(secret: Object | None, digest: str) -> x509.Certificate | None:
@@ -162,7 +166,7 @@ def _current(secret: Object | None, digest: str) -> x509.Certificate | None:
     return x509.load_pem_x509_certificate(base64.b64decode(secret["data"]["tls.crt"]))
 
 
-def _store(certificate: Object, there: Object | None, issued: Issued, digest: str) -> Change:
+def _store(certificate: Object, there: Object | None, issued: IssuedCertificate, digest: str) -> Change:
     reference = certificate["spec"]["issuerRef"]
     template = certificate["spec"].get("secretTemplate") or {}
     metadata = {

@@ -8,14 +8,14 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
-from lab.k3s import certs
+from lab.certificates import Authority
 from lab.k3s.paths import Paths, write_secret
-from lab.k3s.pki import LEAVES
+from lab.k3s.pki import LEAVES, read_authority
 
 __all__ = ["age", "older"]
 
 
-def older(certificate: bytes, authority: certs.Authority, days: int) -> bytes:
+def older(certificate: bytes, authority: Authority, days: int) -> bytes:
     """Return PEM of a certificate with dates that lie so many days earlier, followed by its issuer's."""
     known = x509.load_pem_x509_certificate(certificate)
     shift = dt.timedelta(days=days)
@@ -45,9 +45,7 @@ def age(root: Path, authorities: Path, days: int) -> int:
     paths = Paths(root / "var/lib/rancher/k3s")
     changed = {}
     for file, issuer in _leaves(paths):
-        authority = certs.read_authority(
-            (authorities / f"{issuer}.crt").read_bytes(), (authorities / f"{issuer}.key").read_bytes()
-        )
+        authority = read_authority(authorities / issuer)
         old = file.read_bytes()
         changed[base64.b64encode(old).decode()] = new = older(old, authority, days)
         write_secret(file, new, file.stat().st_mode & 0o777)

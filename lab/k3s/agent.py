@@ -11,16 +11,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import NameOID
 
-from lab.k3s import certs, kwok, log, passwords
+from lab.certificates import client_context
+from lab.k3s import kwok, log, passwords, pki
 from lab.k3s.client import RefusedError, SupervisorClient
 from lab.k3s.config import ConfigError, Options
 from lab.k3s.host import Host, announce_ready, kernel_settings
 from lab.k3s.kube import ApiError, Kube
 from lab.k3s.node import NodeError, check_kernel, check_labels, node_object
 from lab.k3s.paths import BINARIES, READY, Paths, write_secret
-from lab.k3s.pki import kubeconfig
 from lab.k3s.release import running_version
-from lab.k3s.tls import client_context
 from lab.k3s.tokens import TokenError
 
 __all__ = ["check_host", "enlist", "run"]
@@ -34,7 +33,7 @@ def check_host(options: Options) -> None:
 
 
 def _request(name: str) -> tuple[bytes, bytes]:
-    key, pem = certs.new_key()
+    key, pem = pki.new_key()
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"system:node:{name}")])
     csr = x509.CertificateSigningRequestBuilder(subject).sign(key, hashes.SHA256())
     return csr.public_bytes(serialization.Encoding.PEM), pem
@@ -69,7 +68,7 @@ async def enlist(
     write_secret(directory / "client-kubelet.crt", certificate)
     write_secret(directory / "server-ca.crt", supervisor.bundle, 0o644)
     write_secret(directory / "client-ca.crt", await supervisor.request("GET", "/v1-k3s/client-ca.crt"), 0o644)
-    config = kubeconfig(
+    config = pki.kubeconfig(
         api, directory / "server-ca.crt", directory / "client-kubelet.crt", directory / "client-kubelet.key"
     )
     write_secret(directory / "kubelet.kubeconfig", config)

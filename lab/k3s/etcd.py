@@ -9,8 +9,8 @@ from typing import Any
 
 import httpx
 
+from lab.certificates import client_context
 from lab.k3s.paths import Paths
-from lab.k3s.tls import client_context
 
 __all__ = ["Etcd", "EtcdError", "Member"]
 

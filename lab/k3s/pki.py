@@ -13,14 +13,33 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat
 
-from lab.k3s import certs
+from lab.certificates import CLIENT, SERVER, Authority, key_pem, sign, subject
 from lab.k3s.config import Options
 from lab.k3s.paths import Paths, write_secret
 
-__all__ = ["SHARED", "kubeconfig", "make_leaves", "make_shared", "serving_names"]
+__all__ = [
+    "SHARED",
+    "days_left",
+    "kubeconfig",
+    "make_leaves",
+    "make_shared",
+    "new_key",
+    "read_authority",
+    "serving_names",
+    "sign_leaf",
+]
+
+CA_DAYS = 3650
+LEAF_DAYS = 365
+RENEW_DAYS = 120
+"""A start renews what expires sooner, as K3s does."""
+
+_BACKDATED = dt.timedelta(minutes=5)
+"""Clocks of a campus differ a little."""
 
 AUTHORITIES = {
     "server-ca": "k3s-server-ca",
@@ -72,6 +91,45 @@ def _utcnow() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
+def new_key() -> tuple[ec.EllipticCurvePrivateKey, bytes]:
+    """Create a P-256 key; returns it and its PEM, in the form that K3s writes."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    return key, key_pem(key, PrivateFormat.TraditionalOpenSSL)
+
+
+def read_authority(file: Path) -> Authority:
+    """Read a CA from `<file>.crt` and `<file>.key`."""
+    return Authority.from_pem(Path(f"{file}.crt").read_bytes(), Path(f"{file}.key").read_bytes())
+
+
+def sign_leaf(
+    authority: Authority,
+    public_key: ec.EllipticCurvePublicKey,
+    user: str,
+    groups: Sequence[str] = (),
+    *,
+    names: Sequence[str] = (),
+    days: int = LEAF_DAYS,
+    now: dt.datetime,
+) -> bytes:
+    """Sign a certificate of a Kubernetes user; with names it serves as server certificate too.
+
+    Returns:
+        PEM of the certificate followed by its issuer's.
+    """
+    certificate = sign(
+        public_key, subject(user, groups), authority.certificate.subject, authority.key, names=names,
+        usages=(CLIENT, SERVER) if names else (CLIENT,), start=now - _BACKDATED,
+        lifetime=dt.timedelta(days=days) + _BACKDATED,
+    )  # fmt: skip
+    return certificate.public_bytes(Encoding.PEM) + authority.pem
+
+
+def days_left(certificate: bytes, now: dt.datetime) -> float:
+    """How many days the first certificate of a PEM file is still valid."""
+    return (x509.load_pem_x509_certificate(certificate).not_valid_after_utc - now).total_seconds() / 86400
+
+
 def encryption_config(provider: str) -> dict[str, object]:
     """Return an EncryptionConfiguration for Secrets with one new key, `aescbc` or `secretbox`."""
     key = {"name": f"{provider}key", "secret": base64.b64encode(secrets.token_bytes(32)).decode()}
@@ -87,17 +145,16 @@ def make_shared(paths: Paths, options: Options) -> None:
     now = _utcnow()
     for name, common_name in AUTHORITIES.items():
         if not (paths.tls / f"{name}.crt").exists():
-            authority = certs.new_authority(common_name, now)
-            write_secret(paths.tls / f"{name}.key", authority.key)
-            write_secret(paths.tls / f"{name}.crt", authority.certificate, 0o644)
+            # K3s names them `k3s-server-ca@<unix time>`.
+            full_name = f"{common_name}@{int(now.timestamp())}"
+            authority = Authority.create(full_name, now - _BACKDATED, dt.timedelta(days=CA_DAYS) + _BACKDATED)
+            write_secret(paths.tls / f"{name}.key", key_pem(authority.key, PrivateFormat.TraditionalOpenSSL))
+            write_secret(paths.tls / f"{name}.crt", authority.pem, 0o644)
     service_key = paths.tls / "service.key"
     if not service_key.exists():
         # Service account tokens are signed with RSA, which every client library checks.
         key = rsa.generate_private_key(65537, 2048)
-        pem = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
-        )
-        write_secret(service_key, pem)
+        write_secret(service_key, key_pem(key, PrivateFormat.TraditionalOpenSSL))
     if not (paths.cred / "ipsec.psk").exists():
         write_secret(paths.cred / "ipsec.psk", secrets.token_hex(48))
     encryption = paths.cred / "encryption-config.json"
@@ -124,7 +181,7 @@ def _fingerprint(paths: Paths) -> str:
 def make_leaves(paths: Paths, names: Sequence[str], node_ip: str) -> None:
     """Issue this server's certificates and kubeconfigs; what is valid long enough, for all names and CAs, is kept."""
     now = _utcnow()
-    days = int(os.environ.get("CATTLE_NEW_SIGNED_CERT_EXPIRATION_DAYS", certs.LEAF_DAYS))
+    days = int(os.environ.get("CATTLE_NEW_SIGNED_CERT_EXPIRATION_DAYS", LEAF_DAYS))
     local = ("localhost", "127.0.0.1", "::1")
     alternatives = {"": (), "apiserver": tuple(names), "etcd": (*local, node_ip), "local": local}
     record = paths.tls / "dynamic-cert.json"
@@ -132,30 +189,18 @@ def make_leaves(paths: Paths, names: Sequence[str], node_ip: str) -> None:
     unchanged = record.exists() and record.read_text() == basis
     for leaf in LEAVES:
         file = paths.tls / f"{leaf.file}.crt"
-        if file.exists() and unchanged and certs.days_left(file.read_bytes(), now) > min(certs.RENEW_DAYS, days / 3):
+        if file.exists() and unchanged and days_left(file.read_bytes(), now) > min(RENEW_DAYS, days / 3):
             continue
-        issuer = paths.tls / leaf.issuer
-        authority = certs.read_authority(
-            issuer.with_suffix(".crt").read_bytes(), issuer.with_suffix(".key").read_bytes()
-        )
-        key, pem = certs.new_key()
-        certificate = certs.sign(
-            authority, key.public_key(), leaf.user, organizations=leaf.groups, names=alternatives[leaf.serves],
-            days=days, now=now,
+        key, pem = new_key()
+        certificate = sign_leaf(
+            read_authority(paths.tls / leaf.issuer), key.public_key(), leaf.user, leaf.groups,
+            names=alternatives[leaf.serves], days=days, now=now,
         )  # fmt: skip
         write_secret(file.with_suffix(".key"), pem)
         write_secret(file, certificate, 0o644)
-    for user, client in (
-        ("admin", "client-admin"),
-        ("controller", "client-controller"),
-        ("scheduler", "client-scheduler"),
-    ):
-        config = kubeconfig(
-            "https://127.0.0.1:6443",
-            paths.tls / "server-ca.crt",
-            paths.tls / f"{client}.crt",
-            paths.tls / f"{client}.key",
-        )
+    for user in ("admin", "controller", "scheduler"):
+        client = paths.tls / f"client-{user}.crt"
+        config = kubeconfig("https://127.0.0.1:6443", paths.tls / "server-ca.crt", client, client.with_suffix(".key"))
         write_secret(paths.cred / f"{user}.kubeconfig", config)
     write_secret(record, basis)
 

@@ -9,6 +9,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
+from lab.certificates import client_context
 from lab.k3s import (
     agent,
     bootstrap,
@@ -38,7 +39,6 @@ from lab.k3s.release import running_version
 from lab.k3s.s3 import S3Error
 from lab.k3s.snapshot_manager import Keeper
 from lab.k3s.supervisor import State, Supervisor
-from lab.k3s.tls import client_context
 
 __all__ = ["run"]
 

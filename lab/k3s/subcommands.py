@@ -13,7 +13,8 @@ from pathlib import Path
 
 from cryptography import x509
 
-from lab.k3s import certs, log, snapshots, tokens
+from lab.certificates import client_context
+from lab.k3s import log, pki, snapshots, tokens
 from lab.k3s.client import RefusedError, SupervisorClient
 from lab.k3s.config import ConfigError, Options, load
 from lab.k3s.etcd import Etcd, EtcdError
@@ -24,7 +25,6 @@ from lab.k3s.node import NodeError, check_kernel
 from lab.k3s.paths import Paths
 from lab.k3s.s3 import S3Error
 from lab.k3s.snapshot_manager import Keeper
-from lab.k3s.tls import client_context
 
 __all__ = ["run"]
 
@@ -246,8 +246,8 @@ def _certificate(options: Options, words: Sequence[str]) -> str:
     rows = []
     for file in files:
         content = file.read_bytes()
-        certificate, left = x509.load_pem_x509_certificate(content), certs.days_left(content, now)
-        status = "EXPIRED" if left <= 0 else "WARNING" if left < certs.RENEW_DAYS else "OK"
+        certificate, left = x509.load_pem_x509_certificate(content), pki.days_left(content, now)
+        status = "EXPIRED" if left <= 0 else "WARNING" if left < pki.RENEW_DAYS else "OK"
         expires = certificate.not_valid_after_utc
         rows.append(
             f"{file.name} {certificate.subject.rfc4514_string()} {expires:%b %d, %Y %H:%M UTC} {int(left)}d {status}"

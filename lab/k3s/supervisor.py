@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from lab.k3s import bootstrap, certs, passwords
+from lab.k3s import bootstrap, passwords, pki
 from lab.k3s.client import SUPERVISOR_PORT
 from lab.k3s.etcd import Etcd, EtcdError
 from lab.k3s.kube import ApiError, Kube
@@ -171,10 +171,8 @@ class Supervisor:
         if not isinstance(key, ec.EllipticCurvePublicKey):
             return PlainTextResponse("only elliptic-curve keys are signed", status_code=400)
         tls = self._state.paths.tls
-        authority = certs.read_authority((tls / "client-ca.crt").read_bytes(), (tls / "client-ca.key").read_bytes())
-        signed = certs.sign(
-            authority, key, f"system:node:{name}", organizations=("system:nodes",), now=dt.datetime.now(dt.UTC)
-        )
+        authority = pki.read_authority(tls / "client-ca")
+        signed = pki.sign_leaf(authority, key, f"system:node:{name}", ("system:nodes",), now=dt.datetime.now(dt.UTC))
         return Response(signed, media_type="text/plain")
 
     async def _rotate_token(self, request: Request) -> Response:

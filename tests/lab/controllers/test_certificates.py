@@ -9,7 +9,7 @@ from cryptography.x509.verification import PolicyBuilder, Store
 
 from lab.controllers.certificates import decide
 from lab.controllers.changes import Change
-from lab.controllers.issuing import duration
+from lab.controllers.issuing import go_duration
 from lab.controllers.snapshot_cache import Object, World, path
 from tests.lab.controllers.objects import NOW, after, notes, running, thing, world
 
@@ -154,9 +154,9 @@ def test_nothing_is_signed_while_the_controller_does_not_run() -> None:
 
 @pytest.mark.parametrize(("text", "seconds"), [("2160h", 7776000), ("1h30m0s", 5400), ("45s", 45)])
 def test_go_durations_are_read(text: str, seconds: int) -> None:
-    assert duration(text) == timedelta(seconds=seconds)
+    assert go_duration(text) == timedelta(seconds=seconds)
 
 
-def test_a_text_that_is_no_duration_is_refused() -> None:
-    with pytest.raises(ValueError, match="'90d' is no duration; write hours"):
-        duration("90d")
+def test_a_text_that_is_not_a_duration_is_refused() -> None:
+    with pytest.raises(ValueError, match="'90d' is not a duration; write hours"):
+        go_duration("90d")

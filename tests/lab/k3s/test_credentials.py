@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from lab.k3s import age_certificates, bootstrap, certs, passwords, pki
+from lab.k3s import age_certificates, bootstrap, passwords, pki
 from lab.k3s.config import Options
 from lab.k3s.paths import Paths, write_secret
 
@@ -52,7 +52,7 @@ def test_a_new_name_makes_new_certificates(paths: Paths) -> None:
 def test_a_certificate_that_expires_soon_is_renewed(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     pki.make_leaves(paths, NAMES, "10.21.0.35")
     before = serving(paths)
-    later = dt.datetime.now(dt.UTC) + dt.timedelta(days=certs.LEAF_DAYS - certs.RENEW_DAYS + 1)
+    later = dt.datetime.now(dt.UTC) + dt.timedelta(days=pki.LEAF_DAYS - pki.RENEW_DAYS + 1)
     monkeypatch.setattr(pki, "_utcnow", lambda: later)
     pki.make_leaves(paths, NAMES, "10.21.0.35")
     assert serving(paths) != before

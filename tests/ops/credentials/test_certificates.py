@@ -7,7 +7,8 @@ import pytest
 import yaml
 from cryptography import x509
 
-from lab.k3s import certs
+from lab.certificates import Authority
+from lab.k3s import pki
 from ops.credentials.certificates import CertificateExpiry, due_certificates, earliest_expiry, kubeconfig_expiry
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC).timestamp()
@@ -48,11 +49,9 @@ def test_a_certificate_that_has_ended_says_since_when() -> None:
 def test_the_administrators_certificate_counts_as_well() -> None:
     """It is in the stack's state, and ends a year after the first server was last made, whatever nodes do."""
     now = datetime(2026, 11, 22, tzinfo=UTC)
-    authority = certs.new_authority("client-ca", now)
-    key, _ = certs.new_key()
-    signed = certs.sign(
-        certs.read_authority(authority.certificate, authority.key), key.public_key(), "system:admin", days=100, now=now
-    )
+    authority = Authority.create("client-ca", now, timedelta(days=1000))
+    key, _ = pki.new_key()
+    signed = pki.sign_leaf(authority, key.public_key(), "system:admin", days=100, now=now)
     data = base64.b64encode(signed).decode()
     text = yaml.safe_dump({"users": [{"name": "default", "user": {"client-certificate-data": data}}]})
 

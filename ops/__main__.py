@@ -69,9 +69,9 @@ def explain(error: Exception) -> str:
     """The text for an operator; empty for a mistake of ours."""
     if isinstance(error, LyceumError):
         return f"{error}. Remedy: {error.remedy}" if error.remedy else str(error)
-    from ops.wait import passing  # noqa: PLC0415 - commands that succeed start faster without it
+    from ops.wait import transient_reason  # noqa: PLC0415 - commands that succeed start faster without it
 
-    why = passing(error)
+    why = transient_reason(error)
     return why and f"the cluster's API: {why}. Run the same command again: it goes on where it stopped"
 
 

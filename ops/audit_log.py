@@ -1,4 +1,4 @@
-"""Who gave which word, when: one JSON line for each operation that takes something away or puts it back."""
+"""Who changed what, and with which override: one JSON line for each operation that removes something or puts it back."""
 
 import getpass
 import json
@@ -10,11 +10,11 @@ from typing import Any
 
 from ops.engine.stack import STATE
 
-JOURNAL = STATE / "journal.jsonl"
+FILE = STATE / "journal.jsonl"
 
 
-def record(stack: str, operation: str, facts: Mapping[str, Any], file: Path = JOURNAL) -> None:
-    """Appends one entry; a line is short enough for the kernel to write it as a whole."""
+def record_operation(stack: str, operation: str, facts: Mapping[str, Any], file: Path = FILE) -> None:
+    """Appends one entry; a line is short enough for the kernel to write it in one piece."""
     entry = {
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "who": f"{getpass.getuser()}@{socket.gethostname()}",
@@ -27,7 +27,7 @@ def record(stack: str, operation: str, facts: Mapping[str, Any], file: Path = JO
         lines.write(json.dumps(entry) + "\n")
 
 
-def entries(stack: str, *, file: Path = JOURNAL) -> Iterator[dict[str, Any]]:
+def read_entries(stack: str, *, file: Path = FILE) -> Iterator[dict[str, Any]]:
     """The entries of a stack, oldest first; a line that a power failure cut short is left out."""
     if not file.exists():
         return
@@ -40,12 +40,12 @@ def entries(stack: str, *, file: Path = JOURNAL) -> Iterator[dict[str, Any]]:
             yield entry
 
 
-def gone_before(stack: str, names: set[str], *, file: Path = JOURNAL) -> set[str]:
-    """Those of the machines that a command has taken away, or begun to: who repeats it after a kill means them."""
-    taken = [entry for entry in entries(stack, file=file) if entry["operation"] == "remove"]
-    return names & {name for entry in taken for name in entry["nodes"]}
+def removed_before(stack: str, names: set[str], *, file: Path = FILE) -> set[str]:
+    """Those of the machines that a command has removed, or begun to: a command that is repeated after a kill names them."""
+    removals = [entry for entry in read_entries(stack, file=file) if entry["operation"] == "remove"]
+    return names & {name for entry in removals for name in entry["nodes"]}
 
 
-def message(operation: str, words: list[str]) -> str:
-    """The same for the engine's own history: `replace gpu-2 (--force data)`."""
-    return operation + (f" (--force {' --force '.join(sorted(words))})" if words else "")
+def update_message(operation: str, overrides: list[str]) -> str:
+    """The text of an update in the engine's own history: `replace gpu-2 (--force data)`."""
+    return operation + (f" (--force {' --force '.join(sorted(overrides))})" if overrides else "")

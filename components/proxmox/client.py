@@ -84,7 +84,7 @@ def wait_for_value(what: str, seconds: float, attempt: Callable[[], str | None])
             sys.stderr.write(f"waiting for {what}: {passed:.0f} s of {seconds:.0f} s; {reason}\n")
             sys.stderr.flush()
         time.sleep(1)
-    raise PveError(f"{what} did not come within {seconds:.0f} s: {reason}")
+    raise PveError(f"timed out after {seconds:.0f} s waiting for {what}: {reason}")
 
 
 def ensure_image(pve: Pve, node: str, storage: str, name: str, url: str, sha512: str = "") -> str:  # noqa: PLR0917 - argv

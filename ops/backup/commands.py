@@ -164,7 +164,7 @@ def escrow_seed(
     if store:
         store.write_object(ESCROW_OBJECT, content)
         where = store.location(ESCROW_OBJECT)
-    audit_log.record(stack, ESCROW_OPERATION, {"where": where, "seed": fingerprint(seed)})
+    audit_log.record_operation(stack, ESCROW_OPERATION, {"where": where, "seed": fingerprint(seed)})
     console.print(f"[green]✓[/] the seed lies in {where}; the passphrase is nowhere but with you")
 
 

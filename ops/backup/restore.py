@@ -42,7 +42,7 @@ from ops.nodes.decommission import forget
 from ops.nodes.facts import is_ready
 from ops.nodes.remove import reachable
 from ops.nodes.vm import Machine
-from ops.wait import NotYetError, OverdueError, patiently
+from ops.wait import NotReadyError, WaitTimeoutError, retry
 
 if TYPE_CHECKING:
     from ops.backup.s3 import ObjectStore
@@ -99,11 +99,13 @@ def restore(
         if found:
             keep_secret(chosen, "seed", seed)
         state = _recover_state(engine, settle(engine), store, seed)
-        due = servers_to_replace(list(audit_log.entries(stack)), servers, host_keys(state))
+        due = servers_to_replace(list(audit_log.read_entries(stack)), servers, host_keys(state))
         known = vm.machines(state)
         going = [known[name] for name in due if name in known]
         if RESTORE_SETTING not in chosen.settings:
-            audit_log.record(stack, "restore", {"from": file.name, "host_keys": host_keys(state), "nodes": servers})
+            audit_log.record_operation(
+                stack, "restore", {"from": file.name, "host_keys": host_keys(state), "nodes": servers}
+            )
         chosen.set(RESTORE_SETTING, str(file))
         _activate_generation(chosen, number)
         # Workers too: the engine would take a VM that is gone for what it was.
@@ -123,7 +125,7 @@ def restore(
         if kube := reachable(engine):
             remove_departed_nodes(kube, set(vm.machines(engine.export())))
         chosen.set(RESTORE_SETTING, None)
-        audit_log.record(stack, "restored", {"from": file.name, "nodes": servers})
+        audit_log.record_operation(stack, "restored", {"from": file.name, "nodes": servers})
         raise typer.Exit(engine.run(*common, lock=lock))
 
 
@@ -218,12 +220,12 @@ def remove_departed_nodes(kube: Kube, known: set[str]) -> None:
     def silent() -> list[str]:
         strangers = [node for node in kube.items("/api/v1/nodes") if node["metadata"]["name"] not in known]
         if alive := [node["metadata"]["name"] for node in strangers if is_ready(node)]:
-            raise NotYetError(f"{', '.join(alive)} may be alive, and is none of our machines")
+            raise NotReadyError(f"{', '.join(alive)} may be alive, and is none of our machines")
         return [node["metadata"]["name"] for node in strangers]
 
     try:
-        names = patiently("Kubernetes to miss machines that are gone", NOT_READY_SECONDS, silent)
-    except OverdueError as error:
+        names = retry("Kubernetes to miss machines that are gone", NOT_READY_SECONDS, silent)
+    except WaitTimeoutError as error:
         console.print(f"[yellow]![/] {error}: its Node is left alone")
         return
     for name in names:

@@ -275,7 +275,7 @@ def has_escrow_file(stack: str) -> bool:
     """Whether the seed was once put in escrow in a file."""
     return any(
         entry["operation"] == ESCROW_OPERATION and not entry["where"].startswith("s3://")
-        for entry in audit_log.entries(stack)
+        for entry in audit_log.read_entries(stack)
     )
 
 

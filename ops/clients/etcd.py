@@ -187,7 +187,7 @@ def defragment(stack: StackName) -> None:
                 f"{', '.join(silent) or 'no server'} does not answer, and a server that is at it does not either: mend or "
                 f"replace it first. Nothing was touched"
             )
-        audit_log.record(
+        audit_log.record_operation(
             stack, "defragment", {"nodes": [one.server for one in well], "alarms": sorted(alarms.values())}
         )
         try:

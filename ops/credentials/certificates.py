@@ -114,7 +114,7 @@ def show_certificates(
     with engine.alone() as lock:
         settle(engine)
         require_no_rotation(engine.stack)
-        audit_log.record(stack, "renew certificates", {"nodes": due})
+        audit_log.record_operation(stack, "renew certificates", {"nodes": due})
         _restart_k3s(engine, nodes, machines)
         _refresh_kubeconfig(engine, lock)
     left = _read_expiries(machines) | {KUBECONFIG: kubeconfig_expiry(kubeconfig_of(engine), time.time())}

@@ -116,7 +116,7 @@ class Rotation:
             raise OperationRefusedError("nothing was touched")
         transfer.take_backup(self.engine, kube, transfer.backup_directory(stack, None))
         stack.set_generations(stack.generations.begun(self.kind))
-        audit_log.record(stack.name, "rotate", {"token": self.kind, "generation": stack.generations.newest})
+        audit_log.record_operation(stack.name, "rotate", {"token": self.kind, "generation": stack.generations.newest})
 
     def resume(self) -> None:
         """Brings every machine to the new token, whatever was done before."""
@@ -147,7 +147,7 @@ class Rotation:
         stack = self.engine.stack
         stack.set_generations(stack.generations.ended(self.kind))
         generation = stack.generations.of(self.kind)
-        audit_log.record(stack.name, "rotated", {"token": self.kind, "generation": generation})
+        audit_log.record_operation(stack.name, "rotated", {"token": self.kind, "generation": generation})
         kube = self.rolling.kube(self.servers)
         if kube is not None:
             transfer.take_backup(self.engine, kube, transfer.backup_directory(stack, None))

@@ -103,7 +103,7 @@ def _allow_removal(engine: Engine, state: State, stage: str, words: set[str], fo
         )
     going = removals(state, stack.site, stack.nodes_at(stage))
     unknown = words - {removal.name for removal in going}
-    if gone := audit_log.gone_before(stack.name, unknown) - existing(state).keys():
+    if gone := audit_log.removed_before(stack.name, unknown) - existing(state).keys():
         console.print(f"[dim]{', '.join(sorted(gone))}: removed already[/]")
     if unknown := unknown - gone:
         raise UsageError(f"--remove {' '.join(sorted(unknown))}: not to be removed at stage {stage}")

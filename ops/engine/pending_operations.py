@@ -20,7 +20,7 @@ from ops.engine import file_backend
 from ops.engine.engine import Engine, State
 from ops.engine.lost import without_machines
 from ops.engine.stack import PROJECT
-from ops.wait import OverdueError, until
+from ops.wait import WaitTimeoutError, wait_until
 
 VM = "proxmoxve:index/vmLegacy:VmLegacy"
 RELEASE = "kubernetes:helm.sh/v3:Release"
@@ -56,8 +56,8 @@ def _release_lock(engine: Engine) -> None:
         return
     for lock in backend.glob(f".pulumi/locks/**/{engine.stack.name}/*.json"):
         try:
-            until(f"whoever works on `{engine.stack.name}` to end", LAST_WORD_SECONDS, partial(_let_go, lock))
-        except OverdueError:
+            wait_until(f"whoever works on `{engine.stack.name}` to end", LAST_WORD_SECONDS, partial(_let_go, lock))
+        except WaitTimeoutError:
             holder = json.loads(lock.read_text())
             raise LyceumError(
                 f"`{engine.stack.name}` is locked by {holder['username']} on {holder['hostname']}, process {holder['pid']}, "

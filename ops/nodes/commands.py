@@ -122,7 +122,7 @@ def drain(
     held = [one for one in objections(take(kube, name)) if one.word is Word.JOBS and Word.JOBS not in words]
     if held:
         raise OperationRefusedError(f"{name} takes no new work. {held[0].text}. To end it now: --force jobs")
-    audit_log.record(stack, "drain", {"nodes": [name], "force": sorted(words)})
+    audit_log.record_operation(stack, "drain", {"nodes": [name], "force": sorted(words)})
     try:
         with step(f"drain {name}"):
             draining.drain(kube, name, minutes * 60, ignore_budgets=Word.BUDGETS in words)
@@ -142,7 +142,7 @@ def remove(stack: StackName, names: Names, *, force: Force = None, minutes: Minu
         require_no_rotation(engine.stack)
         known = machines(state)
         unknown = {name for name in names if name not in known}
-        if gone := unknown & (engine.stack.out_of_service | audit_log.gone_before(stack, unknown)):
+        if gone := unknown & (engine.stack.out_of_service | audit_log.removed_before(stack, unknown)):
             console.print(f"[dim]{', '.join(sorted(gone))}: removed already[/]")
         if unknown := unknown - gone:
             raise UsageError(f"{', '.join(sorted(unknown))}: no such machine; ./lyceum node list {stack}")
@@ -158,7 +158,7 @@ def remove(stack: StackName, names: Names, *, force: Force = None, minutes: Minu
         out = sorted(engine.stack.out_of_service | (set(names) & still))
         engine.stack.set("out-of-service", out or None)
         engine.replace_state(released(engine, state, [known[name] for name in names]))
-        message = audit_log.message(f"remove {' '.join(names)}", list(words))
+        message = audit_log.update_message(f"remove {' '.join(names)}", list(words))
         raise typer.Exit(_run(engine, lock, message))
 
 
@@ -173,7 +173,7 @@ def replace(stack: StackName, name: Name, *, force: Force = None, minutes: Minut
         settle(engine)
         require_no_rotation(engine.stack)
         arguments = replace_machine(engine, Leave((name,), "replace", words, minutes * 60))
-        code = _run(engine, lock, audit_log.message(f"replace {name}", list(words)), *arguments)
+        code = _run(engine, lock, audit_log.update_message(f"replace {name}", list(words)), *arguments)
         if code == 0:
             finished(engine, name)
         raise typer.Exit(code)

@@ -15,7 +15,7 @@ from ops.nodes import drain, osds, vm
 from ops.nodes.blockers import Word
 from ops.nodes.facts import is_server
 from ops.nodes.vm import Machine
-from ops.wait import patiently, until
+from ops.wait import retry, wait_until
 
 REMOVE = "etcd.k3s.cattle.io/remove"
 REMOVED = "etcd.k3s.cattle.io/removed-node-name"
@@ -72,7 +72,7 @@ class Goodbye:
             Step(
                 "keep new work away",
                 lambda: self._gone() or drain.cordoned(self._node()),
-                lambda: patiently("the API", VOTE_SECONDS, lambda: drain.cordon(kube, name)),
+                lambda: retry("the API", VOTE_SECONDS, lambda: drain.cordon(kube, name)),
             ),
             Step("move its work elsewhere", lambda: not drain.remaining(kube, name), self._drain),
             Step("hand its Ceph data over", self._handed_over, self._hand_over),
@@ -89,7 +89,7 @@ class Goodbye:
     def say(self) -> None:
         """Goes through the steps."""
         for one in self.steps():
-            if patiently("the API", VOTE_SECONDS, one.done):
+            if retry("the API", VOTE_SECONDS, one.done):
                 console.print(f"[dim]✓ {self.machine.name}: {one.title}: nothing to do[/]")
                 continue
             with step(f"{self.machine.name}: {one.title}"):
@@ -129,8 +129,8 @@ class Goodbye:
     def _give_up_vote(self) -> None:
         mark = {"metadata": {"annotations": {REMOVE: "true"}}}
         path = f"/api/v1/nodes/{self.machine.name}"
-        patiently("the API to take the mark", VOTE_SECONDS, lambda: self._kube.patch(path, mark))
-        until(f"etcd to let {self.machine.name} go", VOTE_SECONDS, self._has_no_vote)
+        retry("the API to take the mark", VOTE_SECONDS, lambda: self._kube.patch(path, mark))
+        wait_until(f"etcd to let {self.machine.name} go", VOTE_SECONDS, self._has_no_vote)
 
     def _forgotten(self) -> bool:
         return self._gone() and self._kube.find(_password(self.machine.name)) is None
@@ -139,10 +139,10 @@ class Goodbye:
 def forget(kube: Kube, name: str) -> None:
     """Deletes the Node of a machine that is off or gone, and what K3s knows it by."""
     path = f"/api/v1/nodes/{name}"
-    patiently("the API to delete the node", FORGET_SECONDS, lambda: kube.delete(path))
-    until(f"the Node {name} to be gone", FORGET_SECONDS, lambda: kube.find(path) is None)
+    retry("the API to delete the node", FORGET_SECONDS, lambda: kube.delete(path))
+    wait_until(f"the Node {name} to be gone", FORGET_SECONDS, lambda: kube.find(path) is None)
     # K3s deletes the password with the Node; one that is left would refuse the next machine of this name (k3s#802).
-    patiently("the API to delete the password", FORGET_SECONDS, lambda: kube.delete(_password(name)))
+    retry("the API to delete the password", FORGET_SECONDS, lambda: kube.delete(_password(name)))
 
 
 def _password(name: str) -> str:

@@ -8,7 +8,7 @@ from config.errors import LyceumError
 from ops.clients.kubernetes import Kube, Object
 from ops.console import aside
 from ops.nodes.facts import full_name, is_ready, movable, owner_kind, owners
-from ops.wait import SAY_EVERY, TROUBLE, passing
+from ops.wait import API_ERRORS, REPORT_SECONDS, transient_reason
 
 MINUTES = 5
 """How long a drain waits for budgets and for pods to end, by default."""
@@ -60,15 +60,15 @@ def drain(kube: Kube, name: str, seconds: float, *, ignore_budgets: bool = False
             if not pods:
                 return
             reasons = [_evict(kube, pod, ignore_budgets=ignore_budgets) for pod in pods]
-        except TROUBLE as error:
-            if not (why := passing(error)):
+        except API_ERRORS as error:
+            if not (why := transient_reason(error)):
                 raise
             pods, reasons = [], [f"the API does not answer: {why}"]
         now = time.monotonic()
         if now - start >= seconds:
             held = "\n".join(f"  {reason}" for reason in reasons)
             raise BlockedError(f"{name} is not empty after {seconds:.0f} s:\n{held}")
-        if now - said >= SAY_EVERY:
+        if now - said >= REPORT_SECONDS:
             said = now
             aside(f"{len(reasons)} pod(s) left after {now - start:.0f} s: {reasons[0]}")
         time.sleep(every)

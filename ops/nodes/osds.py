@@ -6,7 +6,7 @@ Management"); here that is one Job an OSD, made and followed through the API, so
 
 from ops.clients.kubernetes import Kube, Object
 from ops.nodes.facts import ROOK, osd_host, osd_id
-from ops.wait import patiently, until
+from ops.wait import retry, wait_until
 
 PURGE_SECONDS = 4 * 3600.0
 """A full 500 GiB disk moves in two to three hours over 1 Gbit/s."""
@@ -33,10 +33,10 @@ def purge(kube: Kube, osd: Object, seconds: float = PURGE_SECONDS) -> None:
     """Stops an OSD and follows its purge; what an interrupted run began is taken up.
 
     Raises:
-        OverdueError: its copies did not find another place in time.
+        WaitTimeoutError: its copies did not find another place in time.
     """
-    patiently("the API", API_SECONDS, lambda: _begin(kube, osd))
-    until(f"Ceph to do without OSD {osd_id(osd)}", seconds, lambda: purged(kube, osd), every=2)
+    retry("the API", API_SECONDS, lambda: _begin(kube, osd))
+    wait_until(f"Ceph to do without OSD {osd_id(osd)}", seconds, lambda: purged(kube, osd), every=2)
 
 
 def _begin(kube: Kube, osd: Object) -> None:
@@ -54,7 +54,7 @@ def jobs_of(kube: Kube, name: str) -> list[Object]:
 
 def forget(kube: Kube, name: str) -> None:
     """Deletes what is left of the OSDs of a node that is gone, and the jobs that purged them."""
-    patiently("the API", API_SECONDS, lambda: _delete(kube, name))
+    retry("the API", API_SECONDS, lambda: _delete(kube, name))
 
 
 def _delete(kube: Kube, name: str) -> None:

@@ -17,7 +17,7 @@ from ops.nodes.decommission import VOTE_SECONDS, Goodbye
 from ops.nodes.drain import BlockedError
 from ops.nodes.facts import Picture, ceph_checks, is_ready, is_server, osd_host, runs, take
 from ops.nodes.vm import Machine, NotOursError, machines
-from ops.wait import OverdueError, patiently
+from ops.wait import WaitTimeoutError, retry
 
 AT_ONCE = 5
 """Nodes without a vote that leave at the same time."""
@@ -55,17 +55,17 @@ def leave(engine: Engine, wish: Leave, **facts: str) -> None:
     kube = reachable(engine) if members else None
     if kube is not None:
         # An API server that has just started answers "later" for some kinds.
-        _refuse(patiently("the API", VOTE_SECONDS, lambda: _all_objections(kube, members)), wish)
-    audit_log.record(
+        _refuse(retry("the API", VOTE_SECONDS, lambda: _all_objections(kube, members)), wish)
+    audit_log.record_operation(
         engine.stack.name, wish.operation, {"nodes": list(wish.names), "force": sorted(wish.words), **facts}
     )
     pve = proxmox(engine)
-    voters = patiently("the API", VOTE_SECONDS, lambda: _voters(kube)) if kube else set()
+    voters = retry("the API", VOTE_SECONDS, lambda: _voters(kube)) if kube else set()
 
     def say(machine: Machine) -> str:
         try:
             Goodbye(machine, kube if machine.in_cluster else None, pve, wish.words, wish.drain_seconds).say()
-        except (BlockedError, OverdueError, NotOursError, PveError) as error:
+        except (BlockedError, WaitTimeoutError, NotOursError, PveError) as error:
             return str(error)
         return ""
 
@@ -89,7 +89,7 @@ def _voters(kube: Kube) -> set[str]:
 
 def _quorum(kube: Kube, name: str) -> str:
     """Says how many members stay; returns why this one must not go."""
-    picture = patiently("the API", VOTE_SECONDS, lambda: take(kube, name))
+    picture = retry("the API", VOTE_SECONDS, lambda: take(kube, name))
     members = sum(map(is_server, picture.nodes))
     if picture.node is not None:
         aside(f"etcd has {members} members and needs {majority(members)}; {name} is the next to go")

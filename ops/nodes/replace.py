@@ -25,7 +25,7 @@ def replace_machine(engine: Engine, wish: Leave) -> list[str]:
     (name,) = wish.names
     state = engine.export()
     machine, key = machines(state).get(name), host_keys(state).get(name, "")
-    if machine is None or made_anew(list(audit_log.entries(engine.stack.name)), name, key):
+    if machine is None or made_anew(list(audit_log.read_entries(engine.stack.name)), name, key):
         # An earlier run got this far: the engine finishes it.
         return []
     # Before anything is written down: without the API nobody knows what would be lost.
@@ -63,7 +63,7 @@ def made_anew(entries: list[State], name: str, key: str) -> bool:
 
 def finished(engine: Engine, name: str) -> None:
     """Notes the end, so that the next `replace` means another one."""
-    audit_log.record(engine.stack.name, "replaced", {"nodes": [name]})
+    audit_log.record_operation(engine.stack.name, "replaced", {"nodes": [name]})
 
 
 def keep_authority(engine: Engine, state: State) -> None:

@@ -12,7 +12,7 @@ from ops.clients.ssh import Remote, RemoteError
 from ops.console import step
 from ops.nodes.blockers import servers_health, sick_beside
 from ops.nodes.facts import is_ready
-from ops.wait import OverdueError, until
+from ops.wait import WaitTimeoutError, wait_until
 
 AGENTS_AT_ONCE = 5
 API_SECONDS = 60
@@ -79,8 +79,8 @@ class Rolling:
         """The cluster's API with the certificate that a server has today; None where it does not answer in time."""
         own = [self.machines[node.name] for node in servers if node.name in self.machines]
         try:
-            return until("the API", seconds, lambda: next(filter(None, map(self._kube, own)), None), every=2)
-        except OverdueError:
+            return wait_until("the API", seconds, lambda: next(filter(None, map(self._kube, own)), None), every=2)
+        except WaitTimeoutError:
             return None
 
     def _kube(self, server: Remote) -> Kube | None:
@@ -155,8 +155,8 @@ class Rolling:
             return kube is not None and set(names) <= set(well(kube))
 
         try:
-            until(f"{', '.join(names)} to be well", SETTLE_SECONDS, settled)
-        except OverdueError as error:
+            wait_until(f"{', '.join(names)} to be well", SETTLE_SECONDS, settled)
+        except WaitTimeoutError as error:
             raise LyceumError(f"{error}; nothing else was touched. Run this again to go on") from error
 
 

@@ -24,7 +24,7 @@ from ops.nodes.vm import k3s_commands
 from ops.upgrade import charts, drivers, os_upgrade
 from ops.upgrade.node_upgrade import mark_of
 from ops.upgrade.plan import Member, Plan, Version, batches, members, plan, removed_apis
-from ops.wait import OverdueError, patiently, until
+from ops.wait import WaitTimeoutError, retry, wait_until
 
 app = typer.Typer(
     no_args_is_help=True, help="Upgrades of K3s to the release that the site's file names, and of packages."
@@ -197,7 +197,7 @@ def apply(
             raise OperationRefusedError("nothing was touched")
         if not found.servers and not found.agents:
             return
-        audit_log.record(
+        audit_log.record_operation(
             stack, "upgrade", {"to": str(found.wanted), "nodes": [*_names(found.servers), *_names(found.agents)]}
         )
         urns = k3s_commands(engine.export())
@@ -218,7 +218,7 @@ def _step(engine: Engine, kube: Kube, lock: IO[str], batch: list[Member], urns: 
     stack, names = engine.stack.name, [one.name for one in batch]
     if pause_file(stack).exists():
         raise LyceumError(f"paused before {', '.join(names)}; ./lyceum upgrade apply {stack} goes on")
-    before = patiently("the API", SETTLE_SECONDS, lambda: look(engine, kube))
+    before = retry("the API", SETTLE_SECONDS, lambda: look(engine, kube))
     if batch[0].server and before.reasons:
         raise OperationRefusedError(f"stopped before {', '.join(names)}: {'; '.join(before.reasons)}")
     targets = [word for name in names for word in ("--target", urns[name])]
@@ -230,8 +230,10 @@ def _step(engine: Engine, kube: Kube, lock: IO[str], batch: list[Member], urns: 
             exit_code=code,
         )
     try:
-        until(f"{', '.join(names)} to run {before.wanted}", SETTLE_SECONDS, lambda: set(names) <= _well(engine, kube))
-    except OverdueError as error:
+        wait_until(
+            f"{', '.join(names)} to run {before.wanted}", SETTLE_SECONDS, lambda: set(names) <= _well(engine, kube)
+        )
+    except WaitTimeoutError as error:
         raise LyceumError(f"{error}; nothing else was touched. ./lyceum status {stack}") from error
 
 

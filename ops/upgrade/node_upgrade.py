@@ -23,7 +23,7 @@ from ops.nodes.drain import MARK, BlockedError
 from ops.nodes.facts import Picture, is_ready, is_server, runs, take
 from ops.upgrade.os_packages import LOCK_SECONDS, script
 from ops.upgrade.plan import Member
-from ops.wait import NotYetError, OverdueError, patiently, until
+from ops.wait import NotReadyError, WaitTimeoutError, retry, wait_until
 
 RELEASE, KEEP = "release", "keep"
 """Values of the mark: what becomes of the node's cordon after its turn."""
@@ -135,7 +135,7 @@ class Turn:
             self._install()
             self._reboot()
             self._wait()
-        except (RemoteError, OverdueError) as error:
+        except (RemoteError, WaitTimeoutError) as error:
             raise StuckError(
                 f"{error}\n{self.name} takes no work: it stays cordoned in the middle of its upgrade. Mend what is said and "
                 f"run the same command again; it goes on there"
@@ -147,14 +147,14 @@ class Turn:
         return bool(self._picture().own_osds)
 
     def _node(self) -> Object:
-        return patiently("the API", self.settle_seconds, lambda: self.kube.get(self._path))
+        return retry("the API", self.settle_seconds, lambda: self.kube.get(self._path))
 
     @property
     def _path(self) -> str:
         return f"/api/v1/nodes/{self.name}"
 
     def _patch(self, change: Object) -> None:
-        patiently("the API to take a change", self.settle_seconds, lambda: self.kube.patch(self._path, change))
+        retry("the API to take a change", self.settle_seconds, lambda: self.kube.patch(self._path, change))
 
     def _fetch(self) -> None:
         """What takes long and can go wrong for reasons of the network happens while the node still works."""
@@ -180,19 +180,19 @@ class Turn:
     def _objection(self) -> str:
         try:
             self._until_others_vote()
-        except OverdueError as error:
+        except WaitTimeoutError as error:
             return str(error)
         if Word.JOBS not in self.words and (held := list(jobs(self._picture()))):
             return f"{held[0].text}. To end it now: --force jobs"
         if Word.DATA not in self.words:
             try:
-                until(f"Ceph to be well before {self.name} goes down", CEPH_SECONDS, self._ceph_rests)
-            except OverdueError:
+                wait_until(f"Ceph to be well before {self.name} goes down", CEPH_SECONDS, self._ceph_rests)
+            except WaitTimeoutError:
                 return "it holds OSDs, and Ceph has not been HEALTH_OK for half an hour: ./lyceum status says why"
         return ""
 
     def _picture(self) -> Picture:
-        return patiently("the API", self.settle_seconds, lambda: take(self.kube, self.name))
+        return retry("the API", self.settle_seconds, lambda: take(self.kube, self.name))
 
     def _ceph_rests(self) -> bool:
         return ceph_rests(take(self.kube, self.name))
@@ -200,11 +200,11 @@ class Turn:
     def _until_others_vote(self) -> None:
         def all_vote() -> bool:
             if sick := sick_beside(servers_health(self.kube.items("/api/v1/nodes")), self.name):
-                raise NotYetError(f"{', '.join(sick)} is not well")
+                raise NotReadyError(f"{', '.join(sick)} is not well")
             return True
 
         if self.server:
-            until(f"the other servers to vote before {self.name} goes down", VOTE_SECONDS, all_vote)
+            wait_until(f"the other servers to vote before {self.name} goes down", VOTE_SECONDS, all_vote)
 
     def _drain(self) -> None:
         self._patch({"spec": {"unschedulable": True}})
@@ -218,7 +218,7 @@ class Turn:
     def _install(self) -> None:
         """An interrupted turn may find the machine on its way down or up, or told to reboot and deaf to it."""
         self._until_others_vote()
-        until(f"{self.name} to answer over SSH", self.settle_seconds, self._booted)
+        wait_until(f"{self.name} to answer over SSH", self.settle_seconds, self._booted)
         snapshot = ["snapshot_before_change"] if self.server else []
         with step(f"{self.name}: install packages"):
             calls = [*snapshot, f"upgrade_packages {LOCK_SECONDS}"]
@@ -228,7 +228,7 @@ class Turn:
         try:
             self.remote.run(script("booted_anew", *calls))
         except RemoteError as error:
-            raise NotYetError(str(error)) from None
+            raise NotReadyError(str(error)) from None
         return True
 
     def _reboot(self) -> None:
@@ -246,18 +246,18 @@ class Turn:
         def well() -> bool:
             # What the API says of a machine that was down is its last word, until its kubelet speaks again.
             if self._heard() == last:
-                raise NotYetError("its kubelet has not reported since")
+                raise NotReadyError("its kubelet has not reported since")
             if why := whole_again(self.kube.get(self._path), self.expected):
-                raise NotYetError(why)
+                raise NotReadyError(why)
             return True
 
         with step(f"{self.name}: wait until it is well"):
             try:
-                until(f"{self.name} to be up", self.settle_seconds, back)
-                last = patiently("the API", self.settle_seconds, self._heard)
-                until(f"{self.name} to be well", self.settle_seconds, well)
-            except OverdueError as error:
-                raise OverdueError(f"{error}; its console in Proxmox shows what it does") from None
+                wait_until(f"{self.name} to be up", self.settle_seconds, back)
+                last = retry("the API", self.settle_seconds, self._heard)
+                wait_until(f"{self.name} to be well", self.settle_seconds, well)
+            except WaitTimeoutError as error:
+                raise WaitTimeoutError(f"{error}; its console in Proxmox shows what it does") from None
 
     def _heard(self) -> str:
         """When its kubelet renewed its Lease last, which it does every ten seconds; empty where it has none."""
@@ -300,7 +300,7 @@ class Round:
                         turn.take()
             except LeftError as error:
                 self.left.append(str(error))
-            except (StuckError, OverdueError) as error:
+            except (StuckError, WaitTimeoutError) as error:
                 self.stuck.append(str(error))
 
         with ThreadPoolExecutor(at_once) as workers:

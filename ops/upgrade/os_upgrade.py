@@ -136,7 +136,7 @@ def upgrade(engine: Engine, kube: Kube, wish: Wish) -> None:
     if not servers and not agents:
         return
     names = [one.name for one in (*servers, *agents)]
-    audit_log.record(stack, "upgrade packages", {"nodes": names, "force": sorted(wish.words)})
+    audit_log.record_operation(stack, "upgrade packages", {"nodes": names, "force": sorted(wish.words)})
     machines = remotes(engine, engine.stack.nodes)
     known = {node.name: node for node in engine.stack.nodes}
     turns = {

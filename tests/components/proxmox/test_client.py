@@ -199,7 +199,7 @@ def test_a_download_that_never_ends_is_given_up(api: client.Pve, proxmox: Proxmo
     proxmox.lay(f"POST {DOWNLOAD}", (200, TASK))
     proxmox.lay(f"GET {STATUS}", RUNNING)
 
-    with pytest.raises(client.PveError, match="did not come within 1800 s"):
+    with pytest.raises(client.PveError, match="timed out after 1800 s"):
         client.ensure_image(api, *IMAGE)
 
 

@@ -186,7 +186,7 @@ def _nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without backups and without a journal."""
-    for name in ("transfer.take_backup", "transfer.backup_directory", "audit_log.record"):
+    for name in ("transfer.take_backup", "transfer.backup_directory", "audit_log.record_operation"):
         monkeypatch.setattr(f"ops.credentials.rotate.{name}", lambda *_: None)
 
 

@@ -31,7 +31,7 @@ def test_a_machines_tags_tell_whether_it_is_in_the_cluster(tags: tuple[str, ...]
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     asked: list[str] = []
-    monkeypatch.setattr(audit_log, "record", lambda *_: asked.append("journal"))
+    monkeypatch.setattr(audit_log, "record_operation", lambda *_: asked.append("journal"))
     monkeypatch.setattr(leaving, "reachable", lambda _: asked.append("cluster"))
     return asked
 

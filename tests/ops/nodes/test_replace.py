@@ -62,9 +62,9 @@ def test_whatever_else_would_go_is_named() -> None:
 
 def test_the_journal_keeps_the_words(tmp_path: Path) -> None:
     file = tmp_path / "journal.jsonl"
-    audit_log.record("dev", "remove", {"nodes": ["gpu-3"], "force": ["data"]}, file)
-    audit_log.record("prod", "remove", {"nodes": ["gpu-9"]}, file)
-    (kept,) = audit_log.entries("dev", file=file)
+    audit_log.record_operation("dev", "remove", {"nodes": ["gpu-3"], "force": ["data"]}, file)
+    audit_log.record_operation("prod", "remove", {"nodes": ["gpu-9"]}, file)
+    (kept,) = audit_log.read_entries("dev", file=file)
 
     assert (kept["operation"], kept["nodes"], kept["force"]) == ("remove", ["gpu-3"], ["data"])
     assert "@" in kept["who"]
@@ -72,11 +72,11 @@ def test_the_journal_keeps_the_words(tmp_path: Path) -> None:
 
 def test_a_journal_line_that_was_cut_short_is_left_out(tmp_path: Path) -> None:
     file = tmp_path / "journal.jsonl"
-    audit_log.record("dev", "remove", {"nodes": ["gpu-3"]}, file)
+    audit_log.record_operation("dev", "remove", {"nodes": ["gpu-3"]}, file)
     with file.open("a") as lines:
         lines.write(json.dumps({"stack": "dev"})[:9])
 
-    assert len(list(audit_log.entries("dev", file=file))) == 1
+    assert len(list(audit_log.read_entries("dev", file=file))) == 1
 
 
 def exported(*names: str, **outputs: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from config.base import FROM_FILE
 from config.error_messages import in_words
 from config.errors import LyceumError
-from config.finding import IN_FILE, Finding
+from config.finding import IN_FILE, Finding, closest_name
 from config.paths import SITES, project_path
 from config.rules import RULES
 from config.rules.cross_site import collisions
@@ -46,6 +46,8 @@ class ValidationResult:
 
 def validate_file(path: Path, *, others: bool = True) -> ValidationResult:
     """Validates one site file; with `others`, also against the other sites in the same directory."""
+    if not path.exists():
+        return ValidationResult(None, [_missing_file(path)], None)
     try:
         document = read(path)
     except UnreadableError as error:
@@ -56,6 +58,12 @@ def validate_file(path: Path, *, others: bool = True) -> ValidationResult:
     if site and not findings and others:
         findings += collisions(site, _other_sites(path))
     return ValidationResult(None if findings else site, locate_findings(path, document, findings), document)
+
+
+def _missing_file(path: Path) -> Finding:
+    closest = closest_name(path.stem, (sibling.stem for sibling in path.parent.glob("*.yaml")))
+    remedy = f"did you mean `{closest}`?" if closest else "`./lyceum init` writes a first one"
+    return Finding((), "does not exist", remedy, value=None, file=project_path(path))
 
 
 def load_site(name: str) -> Site:

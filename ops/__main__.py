@@ -76,4 +76,4 @@ def explain(error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    app()
+    app(prog_name="lyceum")

@@ -1,51 +1,60 @@
 """`lyceum show`: what follows from a site file, and where each value comes from."""
 
 import json
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from components.cluster.k3s_config import node_labels, node_taints
 from components.workspaces.profiles import in_effect
 from config.base import size_text
 from config.errors import UsageError
-from config.paths import SITES
+from config.paths import site_path
 from config.provenance import DERIVED, Value, gpus, machines, settings
 from config.required_secrets import needs
 from config.site import STAGES, Site
 from config.validate import validate_file
 from config.yaml_source import Document
 from ops.console import console, errors
+from ops.site.validate import unused_settings
 
 _PROFILES = "workspaces.jupyterhub.profiles["
+_GAP, _INDENT = 2, "  "
+_WIDE_VALUE = 40
+"""Characters for a value below which settings are grouped by section, so that paths take less room."""
+_NARROW_GPUS = 26
+"""Characters for the GPUs of a machine below which each machine is a block of lines: `a100-40gb at 0000:01:00.0`."""
 COLUMNS = ("role", "host", "address", "mac", "vm-id", "cores", "memory", "gpus")
 
 
 def show_site(
-    site: Annotated[str, typer.Argument(help="Name of a site: a file in config/sites.")],
+    site: Annotated[str, typer.Argument(help="Name of a site in config/sites, or path of a site file.")],
     stage: Annotated[str, typer.Option(help=f"How much of it is in service: {', '.join(STAGES)}.")] = "all",
-    as_json: Annotated[bool, typer.Option("--json", help="For tools.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show everything that follows from a site file, and where each value comes from."""
     if stage not in STAGES:
         raise UsageError(f"stage `{stage}` is not one of {', '.join(STAGES)}")
-    checked = validate_file(SITES / f"{site}.yaml")
-    if checked.site is None or checked.document is None:
-        for finding in checked.findings:
+    result = validate_file(site_path(site))
+    if result.site is None or result.document is None:
+        for finding in result.findings:
             errors.print(str(finding), markup=False)
         raise typer.Exit(1)
-    found = effective_values(checked.site, checked.document, stage)
+    found = effective_values(result.site, result.document, stage)
     if as_json:
         typer.echo(json.dumps({key: _to_json(value) for key, value in found.items()}, indent=2))
         return
-    _print_site(checked.site, stage, found)
+    _print_site(result.site, stage, found, unused_settings(result))
 
 
 def effective_values(site: Site, document: Document, stage: str) -> dict[str, Any]:
     """Everything that follows: `settings`, `machines`, `gpus`, `profiles`, `secrets`."""
     nodes = site.in_service(stage)
-    rooms = machines(site, document, stage)
+    values_by_machine = machines(site, document, stage)
     for node in nodes:
         if node.in_cluster:
             labels = ", ".join(f"{key}={value}" for key, value in sorted(node_labels(node).items()))
@@ -54,13 +63,13 @@ def effective_values(site: Site, document: Document, stage: str) -> dict[str, An
                 ("taints", ", ".join(node_taints(node)), "role"),
             ):
                 if value:
-                    rooms[node.name].append(Value(f"{node.name}.{field}", value, DERIVED, origin=origin))
+                    values_by_machine[node.name].append(Value(f"{node.name}.{field}", value, DERIVED, origin=origin))
     given = bool(site.workspaces.jupyterhub.profiles)
     return {
         "site": site.name,
         "stage": stage,
         "settings": list(settings(site, document)),
-        "machines": rooms,
+        "machines": values_by_machine,
         "gpus": gpus(site, stage),
         "profiles": [
             Value(
@@ -87,39 +96,100 @@ def _to_json(value: Any) -> Any:
     return value
 
 
-def _print_site(site: Site, stage: str, found: dict[str, Any]) -> None:
-    console.print(f"[bold]{site.title}[/] ({site.name}) at stage [bold]{stage}[/]\n")
-    for title, values in (("Settings", found["settings"]), ("GPUs", found["gpus"]), ("Profiles", found["profiles"])):
-        table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-        table.add_column("", no_wrap=True)
-        table.add_column("value", overflow="fold")
-        table.add_column("where from", no_wrap=True)
-        for value in values:
-            if (value.planned and value.source == "default") or value.path.startswith(_PROFILES):
-                continue  # neither said nor read, or told below; --json has everything
-            style = "dim" if value.source == "default" else None
-            note = f"{value.whence}, planned" if value.planned else value.whence
-            table.add_row(value.path, value.value, note, style=style)
-        console.print(table)
-        console.print()
-    console.print(_machine_table(found["machines"]))
-    console.print("\n[dim]Values of machines without a mark are given; ← is derived. --json tells from what.[/]")
+def _print_site(site: Site, stage: str, found: dict[str, Any], unused: list[tuple[str, int]]) -> None:
+    console.print(f"[bold]{site.title}[/] ({site.name}) at stage [bold]{stage}[/]")
+    # Settings that are neither given nor read, and profiles, which follow below; --json has all of them.
+    listed = [
+        value
+        for value in found["settings"]
+        if not (value.planned and value.source == "default") and not value.path.startswith(_PROFILES)
+    ]
+    for title, values in (("Settings", listed), ("GPUs", found["gpus"]), ("Profiles", found["profiles"])):
+        console.print(f"\n[bold]{title}[/]")
+        for table in value_tables(values, console.width):
+            console.print(table)
+    console.print("\n[bold]Machines[/]")
+    for block in machine_blocks(found["machines"], console.width):
+        console.print(block)
+    console.print("\n[dim]←: derived; the other values of machines are given. --json names the source of each.[/]")
     names = ", ".join(item["name"] for item in found["secrets"])
-    console.print(f"\nSecrets: {names} (`./lyceum secrets list`)")
+    console.print(f"\nSecrets: {names} (./lyceum secrets list {site.name})")
+    for setting, line in unused:
+        console.print(f"[yellow]![/] [yellow]{escape(setting)}[/] (line {line}) has no effect yet: nothing reads it")
 
 
-def _machine_table(rooms: dict[str, list[Value]]) -> Table:
-    table = Table(title="Machines", title_justify="left", box=None, pad_edge=False)
-    table.add_column("name", no_wrap=True)
-    for column in COLUMNS:
-        table.add_column(column, overflow="fold")
-    for name, values in rooms.items():
-        cells = {value.path.removeprefix(f"{name}."): value for value in values}
-        table.add_row(name, *(_machine_cell(cells.get(column)) for column in COLUMNS))
+def value_tables(values: Sequence[Value], width: int) -> list[Table | Text]:
+    """One table with a path in each row; where that leaves too little of `width` for values, one table a section."""
+    source_width = max((len(_source_text(value)) for value in values), default=0)
+    value_width = max((len(value.value) for value in values), default=0)
+    name_width = max((len(value.path) for value in values), default=0)
+    room = width - source_width - 2 * _GAP
+    if room - name_width >= min(value_width, _WIDE_VALUE):
+        widths = (name_width, min(value_width, room - name_width), source_width)
+        return [_value_table([(value.path, value) for value in values], widths)]
+    sections: dict[str, list[tuple[str, Value]]] = {}
+    for value in values:
+        section, name = _split_path(value.path)
+        sections.setdefault(section, []).append((_INDENT + name if section else name, value))
+    name_width = max(len(name) for rows in sections.values() for name, _ in rows)
+    widths = (name_width, min(value_width, room - name_width), source_width)
+    found: list[Table | Text] = []
+    for section, rows in sections.items():
+        found += [Text(section)] if section else []
+        found.append(_value_table(rows, widths))
+    return found
+
+
+def _split_path(path: str) -> tuple[str, str]:
+    """`network.cidr` -> `network` and `cidr`."""
+    section, _, name = path.rpartition(".")
+    return section, name
+
+
+def _source_text(value: Value) -> str:
+    return f"{value.whence}, no effect yet" if value.planned else value.whence
+
+
+def _value_table(rows: Iterable[tuple[str, Value]], widths: tuple[int, int, int]) -> Table:
+    table = Table.grid(padding=(0, _GAP, 0, 0))
+    for width in widths:
+        table.add_column(width=width, overflow="fold")
+    for name, value in rows:
+        style = "yellow" if value.planned else "dim" if value.source == "default" else None
+        table.add_row(Text(name), Text(value.value), Text(_source_text(value)), style=style)
     return table
 
 
-def _machine_cell(value: Value | None) -> str:
+def machine_blocks(machines: dict[str, list[Value]], width: int) -> list[Table | Text]:
+    """One table with a machine in each row where it fits into `width`; else a block of lines for each machine."""
+    rows = [(name, *(_machine_cell(name, column, values) for column in COLUMNS)) for name, values in machines.items()]
+    header = ("name", *COLUMNS)
+    widths = [max(map(len, cells)) for cells in zip(header, *rows, strict=True)]
+    if sum(widths[:-1]) + len(widths) * _GAP + min(widths[-1], _NARROW_GPUS) <= width:
+        table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0))
+        for column in header:
+            table.add_column(column, no_wrap=column != COLUMNS[-1], overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(cell) for cell in row[:-1]), Text(row[-1].replace(", ", "\n")))
+        return [table]
+    return [Text(line) for row in rows for line in _machine_lines(dict(zip(header, row, strict=True)), width)]
+
+
+def _machine_cell(name: str, column: str, values: list[Value]) -> str:
+    value = next((value for value in values if value.path == f"{name}.{column}"), None)
     if value is None:
         return ""
-    return f"{value.value} [dim]←[/]" if value.source == DERIVED else value.value
+    return f"{value.value} ←" if value.source == DERIVED else value.value
+
+
+def _machine_lines(cells: dict[str, str], width: int) -> list[str]:
+    """The name, then its values with their names, as many on a line as fit."""
+    lines = [cells["name"], ""]
+    for column in COLUMNS:
+        for part in filter(None, cells[column].split(", ")):
+            word = f"{column.removesuffix('s') if column == 'gpus' else column} {part}"
+            if not lines[-1] or len(lines[-1]) + _GAP + len(word) > width:
+                lines.append(f"{_INDENT}{word}")
+            else:
+                lines[-1] += " " * _GAP + word
+    return [line for line in lines if line]

@@ -27,6 +27,8 @@ def commands() -> Iterator[str]:
         if isinstance(found, typer.Typer):
             group = typer.main.get_group(found)
             for inner, command in sorted(group.commands.items()):
+                if f"{name} {inner}" in COMMANDS:
+                    continue  # a command that was run in this process has been added to its group
                 yield from described(f"{name} {inner}", command)
         else:
             app = typer.Typer(add_completion=False)

@@ -73,6 +73,15 @@ def test_an_api_on_its_way_to_another_server_is_explained_with_a_remedy(error: E
     assert "Run the same command again" in explain(error)
 
 
+@pytest.mark.parametrize("command", [[], ["doctor"], ["backup"], ["backup", "now"]])
+def test_help_names_the_command_that_people_type(command: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "ops", *command, "--help"], cwd=PROJECT, capture_output=True, text=True, check=False
+    )
+
+    assert "Usage: " + " ".join(["lyceum", *command]) in done.stdout
+
+
 def test_a_command_that_is_not_there_is_answered_with_the_nearest() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "ops", "validat"], cwd=PROJECT, capture_output=True, text=True, check=False

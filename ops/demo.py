@@ -1,4 +1,4 @@
-"""`lyceum demo`: a two-node GPU cluster with every layer, on the embedded campus, and what to do with it next."""
+"""`lyceum demo`: a two-node GPU cluster with every layer on the embedded campus, and what to try with it."""
 
 import subprocess
 import sys
@@ -14,6 +14,19 @@ from ops.engine.pending_operations import VM
 from ops.engine.stack import PROJECT, Stack
 
 STACK = "dev"
+TRUTH = """[bold]What is real, what is not[/]
+  Real: the Pulumi engine and its providers, SSH, etcd, the Kubernetes API, controllers and scheduler.
+  Simulated: Proxmox, virtual machines (namespaces), K3s's own binary, containers, GPUs. See docs/lab.md.
+"""
+NEXT = (
+    ("./lyceum lab kubectl get nodes -L accelerator,gpu-model", "the cluster"),
+    ("./lyceum lab ssh gpu-1", "a machine"),
+    (f"./lyceum up {STACK} --stage alpha2", "two more GPU nodes"),
+    ("./lyceum show forty-workstations --stage all", "what a site of forty workstations becomes"),
+    ("./lyceum lab status", "what runs, what is simulated"),
+    ("make demo-down", "ends the demo"),
+)
+"""Commands to try, each with what it shows. They work as printed: without a Proxmox, a passphrase or a secret."""
 
 
 def demo(
@@ -35,11 +48,15 @@ def demo(
     _call("status", STACK)
     ends = {"campus": campus_up} | phases(Engine(Stack(STACK)).export(), campus_up) | {"checks and summary": done}
     console.print(f"\nTook {took((done - begun).total_seconds())}: {split(begun, ends)}.\n")
-    console.print(NEXT)
+    console.print(TRUTH)
+    console.print("[bold]Try next[/]")
+    width = max(len(command) for command, _ in NEXT)
+    for command, shows in NEXT:
+        console.print(f"  {command:<{width}}   {shows}", soft_wrap=True)
 
 
 def phases(state: State, since: datetime) -> dict[str, datetime]:
-    """When the last machine, the last node and the last layer of this run were made; pure."""
+    """When the last machine, the last node and the last layer of this run were created; pure."""
     kinds = {"machines": VM, "Kubernetes": "command:remote:Command", "layers": "kubernetes:"}
     ends: dict[str, datetime] = {}
     for title, kind in kinds.items():
@@ -63,24 +80,10 @@ def split(begun: datetime, ends: dict[str, datetime]) -> str:
 
 
 def _call(*arguments: str) -> None:
-    """Runs one of our own commands, so that the demo is nothing but what a person could type."""
+    """Runs one of the commands as an operator would type it."""
     code = subprocess.run([sys.executable, "-m", "ops", *arguments], cwd=PROJECT, check=False).returncode
     if code:
         raise LyceumError(
             f"./lyceum {' '.join(arguments)} ended with code {code}; run it again: it goes on where it stopped",
             exit_code=code,
         )
-
-
-NEXT = """[bold]What is real, what is not[/]
-  Real: the Pulumi engine and its providers, SSH, etcd, the Kubernetes API, controllers and scheduler.
-  Simulated: Proxmox, virtual machines (namespaces), K3s's own binary, containers, GPUs. See docs/lab.md.
-
-[bold]Try next[/]
-  ./lyceum lab kubectl get nodes -L accelerator,gpu-model   the cluster
-  ./lyceum lab ssh gpu-1                                    a machine
-  ./lyceum up dev --stage alpha2                            two more GPU nodes
-  ./lyceum preview prod                                     the plan for forty workstations
-  ./lyceum lab status                                       what runs, what is simulated
-  make demo-down                                            the end of it
-"""

@@ -6,12 +6,11 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
-import httpx
-
 from lab.controllers.changes import Change, Note
-from lab.controllers.client import Client, Expired
+from lab.controllers.client import apply_change, list_objects, watch_objects
 from lab.controllers.kinds import KINDS, crd_name
 from lab.controllers.snapshot_cache import Object, World, key, path, uid
+from lab.kubernetes import KubeClient, KubernetesError
 
 __all__ = ["Decide", "run_with"]
 
@@ -25,8 +24,11 @@ SETTLE_SECONDS = 0.1
 TICK_SECONDS = 1.0
 """Deciding at least this often lets time itself be a reason (a certificate ends, a MIG change takes a second)."""
 
-NOT_YET = (httpx.codes.NOT_FOUND, httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE)
+NOT_YET = (404, 429, 503)
 """Answers of an API server that is about to serve a kind: its definition is new, or the server is."""
+
+GONE = 410
+"""The API server has forgotten the version to watch from."""
 
 RETRY_SECONDS = 1.0
 """Pause after a failure of the API server; in the lab it is back within seconds."""
@@ -44,7 +46,7 @@ async def run_with(stand_ins: Sequence[Decide], kubeconfig: Callable[[], str | N
             text = kubeconfig()
             if text:
                 await _Session(stand_ins, text).run(kubeconfig)
-        except (httpx.HTTPError, OSError) as error:
+        except (KubernetesError, OSError) as error:
             log.info("waiting for the API server: %s", error)
         except Exception:
             # Whatever it was (a line cut off, half a kubeconfig): the campus goes on, and so does this.
@@ -58,7 +60,7 @@ class _Session:
     def __init__(self, stand_ins: Sequence[Decide], kubeconfig: str) -> None:
         self._stand_ins = stand_ins
         self._kubeconfig = kubeconfig
-        self._client = Client(kubeconfig)
+        self._kube = KubeClient.from_kubeconfig(kubeconfig)
         self._world = World()
         self._watches: dict[str, asyncio.Task[None]] = {}
         self._changed = asyncio.Event()
@@ -86,7 +88,7 @@ class _Session:
             for task in self._watches.values():
                 task.cancel()
             await asyncio.gather(*self._watches.values(), return_exceptions=True)
-            await self._client.close()
+            await self._kube.close()
 
     def _raise_failures(self) -> None:
         for task in self._watches.values():
@@ -109,21 +111,24 @@ class _Session:
     async def _watch(self, kind: str) -> None:
         while True:
             try:
-                items, version = await self._client.list(kind)
-            except httpx.HTTPStatusError as error:
-                if error.response.status_code not in NOT_YET:
+                items, version = await list_objects(self._kube, kind)
+            except KubernetesError as error:
+                if error.status not in NOT_YET:
                     raise
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             self._world.objects[kind] = {key(item): item for item in items}
             self._changed.set()
-            with contextlib.suppress(Expired):
+            try:
                 while True:
-                    async for event, item in self._client.watch(kind, version):
+                    async for event, item in watch_objects(self._kube, kind, version):
                         version = item["metadata"]["resourceVersion"]
                         self._see(kind, event, item)
                     # A server that ends watches at once must not keep this process busy.
                     await asyncio.sleep(SETTLE_SECONDS)
+            except KubernetesError as error:
+                if error.status != GONE:
+                    raise
 
     def _see(self, kind: str, event: str, item: Object) -> None:
         store = self._world.objects.get(kind)
@@ -150,12 +155,11 @@ class _Session:
             for change in changes:
                 try:
                     await self._apply(change)
-                except httpx.HTTPStatusError as error:
-                    self._refused(change, error.response)
-
-    def _refused(self, change: Change, answer: httpx.Response) -> None:
-        """Says what the API server has against a change; it is tried again as long as it is wanted."""
-        self._complain(f"{type(change).__name__.lower()} refused: {answer.text[:500].strip()}")
+                except KubernetesError as error:
+                    if not error.status:
+                        raise
+                    # It is tried again as long as it is wanted.
+                    self._complain(f"{type(change).__name__.lower()} refused: {str(error)[:500].strip()}")
 
     def _complain(self, text: str, error: Exception | None = None) -> None:
         """Says something once: what is wrong stays wrong, second after second."""
@@ -167,7 +171,7 @@ class _Session:
         noted = (uid(change.about), change.reason, change.message) if isinstance(change, Note) else None
         if noted in self._noted:
             return
-        item = await self._client.apply(change, self._world)
+        item = await apply_change(self._kube, change, self._world)
         if noted:
             self._noted.add(noted)
         if item is not None:

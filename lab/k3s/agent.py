@@ -16,11 +16,11 @@ from lab.k3s import kwok, log, passwords, pki
 from lab.k3s.client import RefusedError, SupervisorClient
 from lab.k3s.config import ConfigError, Options
 from lab.k3s.host import Host, announce_ready, kernel_settings
-from lab.k3s.kube import ApiError, Kube
 from lab.k3s.node import NodeError, check_kernel, check_labels, node_object
 from lab.k3s.paths import BINARIES, READY, Paths, write_secret
 from lab.k3s.release import running_version
 from lab.k3s.tokens import TokenError
+from lab.kubernetes import KubeClient, KubernetesError
 
 __all__ = ["check_host", "enlist", "run"]
 
@@ -73,7 +73,7 @@ async def enlist(
     )
     write_secret(directory / "kubelet.kubeconfig", config)
     write_secret(directory / "etc" / "kwok.yaml", kwok.configuration(host.name), 0o644)
-    kube = Kube(api, client_context(directory / "server-ca.crt", directory / "client-kubelet.crt"))
+    kube = KubeClient(api, client_context(directory / "server-ca.crt", directory / "client-kubelet.crt"))
     try:
         await register(kube, host, options, role)
     finally:
@@ -83,7 +83,7 @@ async def enlist(
     )
 
 
-async def register(kube: Kube, host: Host, options: Options, role: str) -> None:
+async def register(kube: KubeClient, host: Host, options: Options, role: str) -> None:
     """Create the Node, or bring the status of an existing one up to date; raises `RefusedError`."""
     wanted = node_object(host.machine, options, role, (host.name, host.address), running_version())
     path = f"/api/v1/nodes/{host.name}"
@@ -96,7 +96,7 @@ async def register(kube: Kube, host: Host, options: Options, role: str) -> None:
             await kube.patch(f"{path}/status", {"status": wanted["status"]})
         # The Lease of this host's previous life: KWOK would wait for it to expire before it takes the node up.
         await kube.delete(f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{host.name}")
-    except ApiError as error:
+    except KubernetesError as error:
         raise RefusedError(f"failed to register node {host.name}: {error}") from error
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lab.k3s import log
-from lab.k3s.kube import ApiError, Kube
+from lab.kubernetes import KubeClient, KubernetesError
 
 __all__ = ["Vip", "find", "follow", "interface_of"]
 
@@ -101,7 +101,7 @@ def _stamp(moment: dt.datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-async def _acquire(kube: Kube, vip: Vip, identity: str) -> bool:
+async def _acquire(kube: KubeClient, vip: Vip, identity: str) -> bool:
     """Renew the Lease, or take one that is free or has expired; returns whether it is held."""
     base = f"/apis/coordination.k8s.io/v1/namespaces/{vip.namespace}/leases"
     spec = {"holderIdentity": identity, "leaseDurationSeconds": vip.lease_seconds, "renewTime": _stamp(_now())}
@@ -122,7 +122,7 @@ async def _acquire(kube: Kube, vip: Vip, identity: str) -> bool:
     return True
 
 
-async def _release(kube: Kube, vip: Vip, identity: str) -> None:
+async def _release(kube: KubeClient, vip: Vip, identity: str) -> None:
     """Give the Lease back, so that the next holder need not wait for its end."""
     path = f"/apis/coordination.k8s.io/v1/namespaces/{vip.namespace}/leases/{vip.lease}"
     lease = await kube.get(path)
@@ -131,7 +131,7 @@ async def _release(kube: Kube, vip: Vip, identity: str) -> None:
         await kube.call("PUT", path, lease)
 
 
-async def hold(kube: Kube, vip: Vip, identity: str) -> None:
+async def hold(kube: KubeClient, vip: Vip, identity: str) -> None:
     """Take part in the election until cancelled; the address is dropped on every way out."""
     held = False
     renewed = time.monotonic()
@@ -140,7 +140,7 @@ async def hold(kube: Kube, vip: Vip, identity: str) -> None:
         while True:
             try:
                 won = await asyncio.wait_for(_healthy_and_leading(kube, vip, identity), vip.renew_deadline)
-            except (ApiError, TimeoutError) as error:
+            except (KubernetesError, TimeoutError) as error:
                 won = held and time.monotonic() - renewed < vip.renew_deadline
                 if held and not won:
                     log.warning(f"kube-vip: lost {vip.address}: {error!r}")
@@ -157,25 +157,25 @@ async def hold(kube: Kube, vip: Vip, identity: str) -> None:
     finally:
         _set(vip, present=False)
         if held:
-            with contextlib.suppress(ApiError, TimeoutError):
+            with contextlib.suppress(KubernetesError, TimeoutError):
                 await asyncio.wait_for(_release(kube, vip, identity), vip.renew_deadline)
 
 
-async def _healthy_and_leading(kube: Kube, vip: Vip, identity: str) -> bool:
-    if not await kube.ready():
-        raise ApiError(0, "/readyz of this server's kube-apiserver fails")
+async def _healthy_and_leading(kube: KubeClient, vip: Vip, identity: str) -> bool:
+    if not await kube.is_ready():
+        raise KubernetesError(0, "/readyz of this server's kube-apiserver fails")
     return await _acquire(kube, vip, identity)
 
 
-async def follow(kube: Kube, identity: str, default_interface: str) -> None:
+async def follow(kube: KubeClient, identity: str, default_interface: str) -> None:
     """Be kube-vip's pod on this server for as long as the cluster has its DaemonSet; until cancelled."""
     current: Vip | None = None
     holding: asyncio.Task[None] | None = None
     try:
         while True:
             # While the API is silent, what is known stays.
-            with contextlib.suppress(ApiError):
-                listed = await kube.call("GET", "/apis/apps/v1/daemonsets", resourceVersion="0")
+            with contextlib.suppress(KubernetesError):
+                listed = await kube.call("GET", "/apis/apps/v1/daemonsets", query={"resourceVersion": "0"})
                 wanted = find(listed.get("items", []), default_interface)
                 if wanted != current:
                     await _end(holding)

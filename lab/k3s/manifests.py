@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from lab.k3s import log
-from lab.k3s.kube import ApiError, Kube
+from lab.kubernetes import KubeClient, KubernetesError
 
 __all__ = ["ADDON_CRD", "Deployer", "read_documents"]
 
@@ -77,7 +77,7 @@ def addon_name(file: Path) -> str:
 class Deployer:
     """Applies one server's manifests directory."""
 
-    def __init__(self, kube: Kube, directory: Path, node_name: str) -> None:
+    def __init__(self, kube: KubeClient, directory: Path, node_name: str) -> None:
         self._kube = kube
         self._directory = directory
         self._manager = f"deploy@{node_name}"
@@ -99,7 +99,7 @@ class Deployer:
                 return False
             for name in disabled:
                 await self._remove(name)
-        except ApiError as error:
+        except KubernetesError as error:
             log.info(f"Waiting to deploy manifests: {error}")
             return False
         return True
@@ -113,7 +113,7 @@ class Deployer:
                 if self._seen.get(file) == mark or file.with_name(file.name + ".skip").exists():
                     continue
                 await self._deploy(file)
-            except (ApiError, OSError, yaml.YAMLError) as error:
+            except (KubernetesError, OSError, yaml.YAMLError) as error:
                 log.error(f"Failed to process config: failed to process {file}: {error}")
             else:
                 self._seen[file] = mark

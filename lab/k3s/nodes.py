@@ -5,8 +5,8 @@ from typing import Any
 
 from lab.k3s import log
 from lab.k3s.etcd import Etcd, EtcdError
-from lab.k3s.kube import ApiError, Kube
 from lab.k3s.passwords import secret_path
+from lab.kubernetes import KubeClient, KubernetesError
 
 __all__ = ["mark_server", "watch_removals"]
 
@@ -20,7 +20,7 @@ REMOVED = "etcd.k3s.cattle.io/removed-node-name"
 _INTERVAL = 2.0
 
 
-async def mark_server(kube: Kube, node_name: str, member: str, address: str, encryption: str) -> None:
+async def mark_server(kube: KubeClient, node_name: str, member: str, address: str, encryption: str) -> None:
     """Give this server's Node its roles, etcd annotations and the EtcdIsVoter condition.
 
     Since v1.35 K3s sets the roles `control-plane` and `etcd`, and `master` no more.
@@ -41,7 +41,7 @@ async def mark_server(kube: Kube, node_name: str, member: str, address: str, enc
     await kube.patch(f"{path}/status", {"status": {"conditions": [condition]}})
 
 
-async def watch_removals(kube: Kube, etcd: Etcd) -> None:
+async def watch_removals(kube: KubeClient, etcd: Etcd) -> None:
     """Follow Nodes that are being deleted or are marked for removal, on the server whose etcd leads.
 
     A deleted server leaves the etcd cluster; any deleted node frees its name by losing its password.
@@ -53,18 +53,18 @@ async def watch_removals(kube: Kube, etcd: Etcd) -> None:
             if status.get("leader") != status.get("header", {}).get("member_id"):
                 continue
             listed = (await kube.call("GET", "/api/v1/nodes")).get("items", [])
-        except (ApiError, EtcdError) as error:
+        except (KubernetesError, EtcdError) as error:
             log.warning(f"Failed to check nodes for removal: {error}")
             continue
         for node in listed:
             try:
                 await _follow(kube, etcd, node)
-            except (ApiError, EtcdError) as error:
+            except (KubernetesError, EtcdError) as error:
                 # etcd refuses while its quorum would suffer; the node waits with its finalizer.
                 log.warning(f"Failed to remove node {node['metadata']['name']}: {error}")
 
 
-async def _follow(kube: Kube, etcd: Etcd, node: dict[str, Any]) -> None:
+async def _follow(kube: KubeClient, etcd: Etcd, node: dict[str, Any]) -> None:
     metadata = node["metadata"]
     name, annotations = metadata["name"], metadata.get("annotations", {})
     finalizers: list[str] = metadata.get("finalizers", [])

@@ -10,8 +10,8 @@ import hmac
 import secrets
 from pathlib import Path
 
-from lab.k3s.kube import ApiError, Kube
 from lab.k3s.paths import NODE_PASSWORD, write_secret
+from lab.kubernetes import KubeClient, KubernetesError
 
 __all__ = ["ensure", "read_or_make", "rejection", "secret_path"]
 
@@ -55,7 +55,7 @@ def read_or_make(file: Path = NODE_PASSWORD) -> str:
     return file.read_text().strip()
 
 
-async def ensure(kube: Kube, node_name: str, password: str) -> bool:
+async def ensure(kube: KubeClient, node_name: str, password: str) -> bool:
     """Register a node's password, or verify it; returns whether it is right."""
     stored = await kube.get(secret_path(node_name))
     if stored is None:
@@ -68,7 +68,7 @@ async def ensure(kube: Kube, node_name: str, password: str) -> bool:
         }
         try:
             await kube.call("POST", "/api/v1/namespaces/kube-system/secrets", body)
-        except ApiError as error:
+        except KubernetesError as error:
             if error.status != 409:
                 raise
             stored = await kube.get(secret_path(node_name))

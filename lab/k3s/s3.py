@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lab.k3s.config import Options
-from lab.k3s.kube import ApiError, Kube
+from lab.kubernetes import KubeClient, KubernetesError
 
 __all__ = ["Bucket", "NoSecretError", "S3Error", "Settings", "Stored", "connect", "from_flags"]
 
@@ -69,18 +69,18 @@ def from_flags(options: Options) -> Settings | None:
     return Settings(given, int(options.text("etcd-s3-retention") or 5)) if given else None
 
 
-async def _from_secret(name: str, kube: Kube | None) -> Settings:
+async def _from_secret(name: str, kube: KubeClient | None) -> Settings:
     if kube is None:
         raise NoSecretError("failed to get etcd S3 config secret: runtime core not ready")
     try:
         secret = await kube.call("GET", f"/api/v1/namespaces/kube-system/secrets/{name}")
-    except ApiError as error:
+    except KubernetesError as error:
         raise NoSecretError(f"failed to get etcd S3 config secret: {error}") from error
     data = {key: base64.b64decode(value).decode() for key, value in secret.get("data", {}).items()}
     return Settings({name: data[f"etcd-s3-{name}"] for name in _SETTINGS if data.get(f"etcd-s3-{name}")}, 0)
 
 
-async def connect(options: Options, kube: Kube | None) -> "Bucket":
+async def connect(options: Options, kube: KubeClient | None) -> "Bucket":
     """Return the bucket, after looking whether it exists; raises `S3Error`."""
     settings = from_flags(options)
     if settings is None:

@@ -31,7 +31,6 @@ from lab.k3s.cluster_join import Credentials, Formation, StartError, write_token
 from lab.k3s.config import ConfigError, Options, check_server, critical
 from lab.k3s.etcd import Etcd, EtcdError
 from lab.k3s.host import Host, announce_ready
-from lab.k3s.kube import ApiError, Kube
 from lab.k3s.node import NodeError
 from lab.k3s.paths import READY, Paths, write_secret
 from lab.k3s.processes import Children
@@ -39,6 +38,7 @@ from lab.k3s.release import running_version
 from lab.k3s.s3 import S3Error
 from lab.k3s.snapshot_manager import Keeper
 from lab.k3s.supervisor import State, Supervisor
+from lab.kubernetes import KubeClient, KubernetesError
 
 __all__ = ["run"]
 
@@ -64,7 +64,7 @@ class Server:
         credentials, etcd = await self.formation.prepare()
         tls = self.paths.tls
         admin = client_context(tls / "server-ca.crt", tls / "client-supervisor.crt")
-        kube = Kube(_LOCAL_API, admin)
+        kube = KubeClient(_LOCAL_API, admin)
         state = State(
             self.paths, etcd, kube, critical(self.options), running_version(), credentials.server, credentials.agent
         )
@@ -97,11 +97,11 @@ class Server:
             log.error(f"{name} ended")
         raise StartError(self.formation.failure() if name == "etcd" else f"{name} exited")
 
-    async def _start_api(self, kube: Kube) -> None:
+    async def _start_api(self, kube: KubeClient) -> None:
         self._write_kubeconfig()
         await self.children.start("kube-apiserver", components.apiserver(self.paths, self.options, self.host.address))
         end = time.monotonic() + _API_DEADLINE
-        while not await kube.ready():
+        while not await kube.is_ready():
             if self.children.ended.done():
                 raise StartError("kube-apiserver exited; its last lines say why")
             if time.monotonic() > end:
@@ -169,7 +169,7 @@ class Server:
             finally:
                 await supervisor.close()
 
-    async def _mark(self, kube: Kube) -> None:
+    async def _mark(self, kube: KubeClient) -> None:
         if self.options.on("disable-agent"):
             return
         encryption = self.paths.cred / "encryption-config.json"
@@ -179,14 +179,14 @@ class Server:
 
     # Standing work.
 
-    def _standing_work(self, kube: Kube, etcd: Etcd, admin: Any) -> list[Coroutine[Any, Any, None]]:
+    def _standing_work(self, kube: KubeClient, etcd: Etcd, admin: Any) -> list[Coroutine[Any, Any, None]]:
         self._write_packaged()
         deployer = manifests.Deployer(kube, self.paths.manifests, self.host.name)
         return [
             deployer.run(self.options.many("disable")),
             nodes.watch_removals(kube, etcd),
             kube_vip.follow(
-                Kube(_LOCAL_API, admin, timeout=2.0), self.host.name, kube_vip.interface_of(self.host.address)
+                KubeClient(_LOCAL_API, admin, timeout=2.0), self.host.name, kube_vip.interface_of(self.host.address)
             ),
             self._scheduled_snapshots(etcd, kube),
         ]
@@ -199,7 +199,7 @@ class Server:
         for name in packaged.not_simulated(self.options):
             log.warning(f"packaged component {name} is not simulated in the lab; set disable: [{name}] to say so")
 
-    async def _scheduled_snapshots(self, etcd: Etcd, kube: Kube) -> None:
+    async def _scheduled_snapshots(self, etcd: Etcd, kube: KubeClient) -> None:
         keeper = Keeper(self.options, self.paths, self.host.name, kube)
         await keeper.tell_of({self.host.name}, keeper.on_disk())
         if self.options.on("etcd-disable-snapshots"):
@@ -248,7 +248,7 @@ def run(options: Options) -> None:
     except (
         StartError,
         RefusedError,
-        ApiError,
+        KubernetesError,
         EtcdError,
         tokens.TokenError,
         bootstrap.BootstrapError,

@@ -12,9 +12,9 @@ from pathlib import Path
 from lab.k3s import log, s3, snapshots, tokens
 from lab.k3s.config import Options
 from lab.k3s.etcd import Etcd
-from lab.k3s.kube import ApiError, Kube
 from lab.k3s.paths import Paths
 from lab.k3s.snapshotfiles import S3_NODE, Entry, bring_in_line
+from lab.kubernetes import KubeClient, KubernetesError
 
 __all__ = ["Keeper"]
 
@@ -26,7 +26,7 @@ class Keeper:
     options: Options
     paths: Paths
     node: str
-    kube: Kube
+    kube: KubeClient
 
     @property
     def folder(self) -> Path:
@@ -125,7 +125,7 @@ class Keeper:
         """The same for places that were looked at already."""
         try:
             await bring_in_line(self.kube, places, found)
-        except ApiError as error:
+        except KubernetesError as error:
             log.warning(f"Failed to sync ETCDSnapshotFile: {error}")
 
 

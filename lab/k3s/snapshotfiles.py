@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from lab.k3s.kube import ApiError, Kube
+from lab.kubernetes import KubeClient, KubernetesError
 
 __all__ = ["CRD", "S3_NODE", "Entry", "bring_in_line"]
 
@@ -93,7 +93,7 @@ class Entry:
         }
 
 
-async def bring_in_line(kube: Kube, places: set[str], found: Iterable[Entry]) -> None:
+async def bring_in_line(kube: KubeClient, places: set[str], found: Iterable[Entry]) -> None:
     """Make the objects say what there is.
 
     Args:
@@ -103,7 +103,7 @@ async def bring_in_line(kube: Kube, places: set[str], found: Iterable[Entry]) ->
     """
     wanted = {entry.object_name: entry for entry in found}
     known = {item["metadata"]["name"]: item for item in (await kube.call("GET", _PATH)).get("items", [])}
-    nodes = (await kube.call("GET", "/api/v1/nodes", labelSelector="node-role.kubernetes.io/etcd=true")).get(
+    nodes = (await kube.call("GET", "/api/v1/nodes", query={"labelSelector": "node-role.kubernetes.io/etcd=true"})).get(
         "items", []
     )
     servers = {node["metadata"]["name"] for node in nodes} | places | {S3_NODE}
@@ -113,7 +113,7 @@ async def bring_in_line(kube: Kube, places: set[str], found: Iterable[Entry]) ->
             await kube.delete(f"{_PATH}/{name}")
     for name, entry in wanted.items():
         if name not in known or bool(entry.error) or known[name]["status"].get("error"):
-            with contextlib.suppress(ApiError):  # another server says the same at the same time
+            with contextlib.suppress(KubernetesError):  # another server says the same at the same time
                 await kube.apply(entry.as_object(), "k3s")
 
 

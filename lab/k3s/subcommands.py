@@ -20,11 +20,11 @@ from lab.k3s.config import ConfigError, Options, load
 from lab.k3s.etcd import Etcd, EtcdError
 from lab.k3s.flags import SERVER, SNAPSHOT, Flag, Kind
 from lab.k3s.host import Host, kernel_settings
-from lab.k3s.kube import ApiError, Kube
 from lab.k3s.node import NodeError, check_kernel
 from lab.k3s.paths import Paths
 from lab.k3s.s3 import S3Error
 from lab.k3s.snapshot_manager import Keeper
+from lab.kubernetes import KubeClient, KubernetesError
 
 __all__ = ["run"]
 
@@ -59,7 +59,15 @@ def run(name: str, arguments: Sequence[str]) -> None:
     }
     try:
         log.say(commands[name](options, words))
-    except (ApiError, EtcdError, RefusedError, S3Error, snapshots.SnapshotError, tokens.TokenError, OSError) as error:
+    except (
+        KubernetesError,
+        EtcdError,
+        RefusedError,
+        S3Error,
+        snapshots.SnapshotError,
+        tokens.TokenError,
+        OSError,
+    ) as error:
         log.fatal(str(error))
 
 
@@ -67,9 +75,9 @@ def _paths(options: Options) -> Paths:
     return Paths(Path(options.text("data-dir")))
 
 
-def _kube(options: Options) -> Kube:
+def _kube(options: Options) -> KubeClient:
     tls = _paths(options).tls
-    return Kube(_LOCAL_API, client_context(tls / "server-ca.crt", tls / "client-admin.crt"))
+    return KubeClient(_LOCAL_API, client_context(tls / "server-ca.crt", tls / "client-admin.crt"))
 
 
 def _which(words: Sequence[str], known: Sequence[str]) -> str:
@@ -156,7 +164,7 @@ async def _delete_tokens(options: Options, names: Sequence[str]) -> str:
 async def _list_tokens(options: Options) -> str:
     kube = _kube(options)
     try:
-        listed = await kube.call("GET", _SECRETS, fieldSelector="type=bootstrap.kubernetes.io/token")
+        listed = await kube.call("GET", _SECRETS, query={"fieldSelector": "type=bootstrap.kubernetes.io/token"})
     finally:
         await kube.close()
     names = [item["metadata"]["name"].removeprefix("bootstrap-token-") for item in listed.get("items", [])]

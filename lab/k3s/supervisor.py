@@ -20,9 +20,9 @@ from starlette.routing import Route
 from lab.k3s import bootstrap, passwords, pki
 from lab.k3s.client import SUPERVISOR_PORT
 from lab.k3s.etcd import Etcd, EtcdError
-from lab.k3s.kube import ApiError, Kube
 from lab.k3s.paths import Paths
 from lab.k3s.tokens import parse
+from lab.kubernetes import KubeClient, KubernetesError
 
 __all__ = ["State", "Supervisor"]
 
@@ -35,7 +35,7 @@ class State:
 
     paths: Paths
     etcd: Etcd
-    kube: Kube
+    kube: KubeClient
     critical: dict[str, str]
     version: str
     server_password: str
@@ -165,7 +165,7 @@ class Supervisor:
             if not await passwords.ensure(self._state.kube, name, password):
                 message = f"unable to verify password for node {name}: hash does not match"
                 return PlainTextResponse(message, status_code=403)
-        except ApiError as error:
+        except KubernetesError as error:
             return PlainTextResponse(f"node password not set: {error}", status_code=503)
         key = x509.load_pem_x509_csr(await request.body()).public_key()
         if not isinstance(key, ec.EllipticCurvePublicKey):

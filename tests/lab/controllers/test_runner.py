@@ -9,10 +9,11 @@ from typing import Any
 import httpx
 import pytest
 
-from lab.controllers import client, runner
+from lab.controllers import runner
 from lab.controllers.changes import Change, Note, Patch, ensure, note
 from lab.controllers.kinds import KINDS
 from lab.controllers.snapshot_cache import World
+from lab.kubernetes import KubeClient
 from tests.lab.controllers.objects import thing
 
 NODE = thing("Node", "n", metadata={"resourceVersion": "1"}, spec={})
@@ -37,6 +38,10 @@ class Api:
         return httpx.Response(200, json=NODE if request.method == "PATCH" else {})
 
 
+def connect() -> KubeClient:
+    return KubeClient("https://api.test", ssl.create_default_context())
+
+
 @pytest.fixture
 def api(monkeypatch: pytest.MonkeyPatch) -> Api:
     api = Api()
@@ -45,7 +50,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Api:
     def connected(**arguments: Any) -> httpx.AsyncClient:
         return original(base_url=arguments["base_url"], transport=httpx.MockTransport(api.answer))
 
-    monkeypatch.setattr(client, "access", lambda text: ("https://api.test", ssl.create_default_context(), {}))
+    monkeypatch.setattr(KubeClient, "from_kubeconfig", lambda _text: connect())
     monkeypatch.setattr(httpx, "AsyncClient", connected)
     for name in ("SETTLE_SECONDS", "TICK_SECONDS", "RETRY_SECONDS"):
         monkeypatch.setattr(runner, name, 0.01)
@@ -110,10 +115,10 @@ def test_the_same_note_is_sent_once(api: Api) -> None:
 def test_it_waits_for_a_cluster_and_survives_a_broken_kubeconfig(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = iter([None, None, "half of it"])
 
-    def access(text: str) -> Any:
+    def from_kubeconfig(text: str) -> KubeClient:
         if text != "good":
             raise ValueError(text)
-        return "https://api.test", ssl.create_default_context(), {}
+        return connect()
 
-    monkeypatch.setattr(client, "access", access)
+    monkeypatch.setattr(KubeClient, "from_kubeconfig", from_kubeconfig)
     work(lambda: bool(api.writes), label, kubeconfig=lambda: next(answers, "good"))

@@ -12,7 +12,7 @@ import pytest
 from lab.k3s import s3
 from lab.k3s.config import Options, load
 from lab.k3s.flags import SERVER
-from lab.k3s.kube import ApiError, Kube
+from lab.kubernetes import KubeClient, KubernetesError
 from tests.support.store import Served, served
 
 
@@ -44,7 +44,7 @@ def bucket(values: dict[str, str], *more: str, kube: Any = None) -> s3.Bucket:
     return asyncio.run(s3.connect(options(values, *more), kube))
 
 
-class OneSecret(Kube):
+class OneSecret(KubeClient):
     """A cluster that has the settings' Secret, or none."""
 
     def __init__(self, values: dict[str, str] | None) -> None:
@@ -52,7 +52,7 @@ class OneSecret(Kube):
 
     async def call(self, method: str, path: str, *_: Any, **__: Any) -> dict[str, Any]:
         if self.values is None:
-            raise ApiError(404, 'secrets "keys" not found')
+            raise KubernetesError(404, 'secrets "keys" not found')
         assert path.endswith("/kube-system/secrets/keys")
         return {
             "data": {f"etcd-s3-{key}": base64.b64encode(text.encode()).decode() for key, text in self.values.items()}

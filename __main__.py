@@ -13,12 +13,12 @@ from components.hosts.fleet import Fleet, FleetArgs
 from components.platform.ingress import address
 from components.platform.platform import Platform, PlatformArgs
 from components.workspaces.workspaces import Workspaces, WorkspacesArgs
-from config.immutable import fixed
+from config.immutable import immutable_settings
 from config.key_derivation import USER
-from config.load import load
-from config.tokens import Kind, purpose
+from config.load import load_settings
+from config.tokens import TokenKind, token_purpose
 
-settings = load()
+settings = load_settings()
 site, secrets = settings.site, settings.secrets
 nodes = settings.nodes
 members = tuple(node for node in nodes if node.in_cluster)
@@ -35,8 +35,8 @@ k3s = K3s(
         site=site,
         machines=fleet.machines,
         login=Login(user=USER, private_key=secrets.ssh_private_key),
-        token=secrets.derived(purpose(Kind.SERVER, settings.generations.server_token)),
-        agent_token=secrets.derived(purpose(Kind.AGENT, settings.generations.agent_token)),
+        token=secrets.derived(token_purpose(TokenKind.SERVER, settings.generations.server_token)),
+        agent_token=secrets.derived(token_purpose(TokenKind.AGENT, settings.generations.agent_token)),
         ca=Path(site.ca_file).read_text() if site.ca_file and Path(site.ca_file).exists() else "",
         known_ca=settings.known_ca,
         restore_from=settings.restore_from,
@@ -67,4 +67,4 @@ pulumi.export("api", f"https://{site.network.api_address}:6443")
 pulumi.export("ingress", address(site))
 pulumi.export("kubeconfig", k3s.access.kubeconfig)
 pulumi.export("cluster_ca", k3s.ca)
-pulumi.export("fixed", fixed(site))
+pulumi.export("fixed", immutable_settings(site))

@@ -9,7 +9,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components.base import Component
-from config.base import size_text
+from config.base import format_size
 from config.hosts import Node
 from config.site import Site
 
@@ -57,7 +57,7 @@ def chart_arguments(site: Site, name: str) -> dict[str, Any]:
 
 def quantity(mib: int) -> str:
     """A size as Kubernetes writes it: 65536 MiB -> `64Gi`."""
-    return size_text(mib).replace(" ", "").removesuffix("B")
+    return format_size(mib).replace(" ", "").removesuffix("B")
 
 
 def page(site: Site, host: str, secret: str) -> Values:

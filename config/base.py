@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 FROM_FILE = "file"
 """Validation context of what people wrote, where sizes carry a unit; in code they are MiB."""
-MOST = 1000
+MAX_RANGE = 1000
 """Longest range that a pattern may have: beyond it is a typing error, not a campus."""
 MIB_PER_GIB = 1024
 MIB = 1024 * 1024
@@ -19,7 +19,7 @@ _SIZE = re.compile(r"(\d+)\s*(MiB|GiB|TiB)")
 _RANGE = re.compile(r"\[(\d{1,9})-(\d{1,9})\]")
 
 
-def _kebab(name: str) -> str:
+def _kebab_case(name: str) -> str:
     return name.replace("_", "-")
 
 
@@ -30,14 +30,21 @@ class Model(BaseModel):
         extra="forbid",
         frozen=True,
         hide_input_in_errors=True,
-        alias_generator=_kebab,
+        alias_generator=_kebab_case,
         validate_by_name=True,
         validate_by_alias=True,
         use_attribute_docstrings=True,
     )
 
 
-def _mib(value: object, info: ValidationInfo) -> object:
+class LayerSettings(Model):
+    """Settings of a layer that can be switched off."""
+
+    enabled: bool = True
+    """Whether it is installed."""
+
+
+def _parse_size(value: object, info: ValidationInfo) -> object:
     """Parses `64 GiB` into MiB; a bare number in a file is refused, because nobody can tell its unit."""
     if isinstance(value, int) and not isinstance(value, bool) and info.context != FROM_FILE:
         return value
@@ -46,7 +53,7 @@ def _mib(value: object, info: ValidationInfo) -> object:
     raise ValueError("is no size; write a whole number with MiB, GiB or TiB, as in `64 GiB`")
 
 
-def size_text(mib: int) -> str:
+def format_size(mib: int) -> str:
     """Writes a size in the largest unit that keeps it whole: 65536 -> `64 GiB`."""
     for unit, factor in sorted(_UNITS_MIB.items(), key=lambda item: -item[1]):
         if mib % factor == 0:
@@ -56,14 +63,14 @@ def size_text(mib: int) -> str:
 
 Size = Annotated[
     int,
-    BeforeValidator(_mib, json_schema_input_type=str),
+    BeforeValidator(_parse_size, json_schema_input_type=str),
     Field(gt=0),
-    PlainSerializer(size_text, return_type=str),
+    PlainSerializer(format_size, return_type=str),
 ]
 """A size, written `64 GiB`, held in MiB."""
 
 
-def _strict_cidr(value: object) -> object:
+def _parse_cidr(value: object) -> object:
     if not isinstance(value, str):
         return value
     try:
@@ -74,7 +81,7 @@ def _strict_cidr(value: object) -> object:
         raise ValueError("is not an IPv4 network; write it as in `10.21.0.0/16`") from None
 
 
-Cidr = Annotated[IPv4Network, BeforeValidator(_strict_cidr, json_schema_input_type=str)]
+Cidr = Annotated[IPv4Network, BeforeValidator(_parse_cidr, json_schema_input_type=str)]
 
 DnsLabel = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 """One label of a host name (RFC 1123)."""
@@ -101,7 +108,7 @@ ImageReference = Annotated[
 """A container image with its tag or digest."""
 
 
-def _address_range(value: object) -> object:
+def _parse_address_range(value: object) -> object:
     if not isinstance(value, str):
         return value
     first, _, last = value.partition("-")
@@ -133,12 +140,12 @@ class AddressRange(BaseModel):
 
 Addresses = Annotated[
     AddressRange,
-    BeforeValidator(_address_range, json_schema_input_type=str),
+    BeforeValidator(_parse_address_range, json_schema_input_type=str),
     PlainSerializer(str, return_type=str),
 ]
 
 
-def expand(pattern: str) -> list[str]:
+def expand_range(pattern: str) -> list[str]:
     """Expands at most one range of a pattern: `ws-[01-40]` gives ws-01 to ws-40, zeros kept; no range gives the text itself.
 
     Raises:
@@ -152,14 +159,14 @@ def expand(pattern: str) -> list[str]:
     low, high = found[0].groups()
     if int(high) < int(low):
         raise ValueError(f"`{pattern}` counts backwards: {high} comes before {low}")
-    if int(high) - int(low) >= MOST:
-        raise ValueError(f"`{pattern}` stands for more than {MOST} names")
+    if int(high) - int(low) >= MAX_RANGE:
+        raise ValueError(f"`{pattern}` stands for more than {MAX_RANGE} names")
     width = len(low) if low.startswith("0") else 0
     head, tail = pattern[: found[0].start()], pattern[found[0].end() :]
     return [f"{head}{n:0{width}d}{tail}" for n in range(int(low), int(high) + 1)]
 
 
-def zipped(pattern: str | None, count: int, what: str) -> list[Any]:
+def broadcast(pattern: str | None, count: int, what: str) -> list[Any]:
     """Expands a pattern to `count` values; one value without a range is repeated.
 
     Raises:
@@ -167,7 +174,7 @@ def zipped(pattern: str | None, count: int, what: str) -> list[Any]:
     """
     if pattern is None:
         return [None] * count
-    values = expand(pattern)
+    values = expand_range(pattern)
     if len(values) == 1:
         return values * count
     if len(values) != count:

@@ -14,7 +14,7 @@ DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 MINUTES_A_DAY = 24 * 60
 
 
-def _zone(name: str) -> str:
+def _validate_time_zone(name: str) -> str:
     try:
         ZoneInfo(name)
     except (KeyError, ValueError, OSError):  # ZoneInfoNotFoundError is a KeyError; a directory's name is an OSError
@@ -22,7 +22,7 @@ def _zone(name: str) -> str:
     return name
 
 
-def _days(value: object) -> object:
+def _parse_days(value: object) -> object:
     """Reads `mon-fri`, `sat`, or a list of both; ranges may wrap around the week's end."""
     days: list[str] = []
     for item in value if isinstance(value, list) else [value]:
@@ -37,11 +37,13 @@ def _days(value: object) -> object:
 
 ClockTime = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$|^24:00$")]
 """A time of day, `08:00` to `24:00`."""
-Days = Annotated[tuple[str, ...], BeforeValidator(_days, json_schema_input_type=str | list[str]), Field(min_length=1)]
+Days = Annotated[
+    tuple[str, ...], BeforeValidator(_parse_days, json_schema_input_type=str | list[str]), Field(min_length=1)
+]
 """Days of the week: `mon-fri`, `sat`, or a list."""
 
 
-class User(StrEnum):
+class CalendarUse(StrEnum):
     """To whom the machines belong."""
 
     OWNERS = "owners"
@@ -61,12 +63,12 @@ class Period(Model):
     """When it starts."""
     end: ClockTime
     """When it ends; an earlier time than `start` is on the next day."""
-    use: User
+    use: CalendarUse
     """Who has the machines then."""
 
     def minutes(self) -> Iterator[tuple[int, int]]:
         """Stretches within a week as minutes from Monday 00:00, end excluded; Sunday night wraps to Monday."""
-        start, end = _minute(self.start), _minute(self.end)
+        start, end = _minute_of_day(self.start), _minute_of_day(self.end)
         length = (end - start) % MINUTES_A_DAY or MINUTES_A_DAY
         for day in self.days:
             first = DAYS.index(day) * MINUTES_A_DAY + start
@@ -76,7 +78,7 @@ class Period(Model):
                 yield 0, last - week
 
 
-def _minute(time: str) -> int:
+def _minute_of_day(time: str) -> int:
     hour, minute = time.split(":")
     return int(hour) * 60 + int(minute)
 
@@ -84,7 +86,7 @@ def _minute(time: str) -> int:
 class Calendar(Model):
     """Who has the machines when (R10, R11)."""
 
-    time_zone: Annotated[str, AfterValidator(_zone)]
+    time_zone: Annotated[str, AfterValidator(_validate_time_zone)]
     """IANA name: `Europe/Vienna`."""
     periods: tuple[Period, ...] = Field(min_length=1)
     """The week; whatever no period covers belongs to the owners, who come first."""

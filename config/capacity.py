@@ -13,31 +13,31 @@ from config.hosts import Node, Role
 SHARED = "shared"
 
 
-def kinds(node: Node) -> Counter[str]:
+def gpus_by_kind(node: Node) -> Counter[str]:
     """GPUs that pods can ask for on a node, by kind."""
-    offered: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for gpu in node.gpus:
         if gpu.sharing is Sharing.MIG:
             for profile, count in gpu.layout.items():
-                offered[f"{gpu.model}/{profile}"] += count
+                counts[f"{gpu.model}/{profile}"] += count
         elif gpu.sharing is Sharing.EXCLUSIVE:
-            offered[gpu.model] += 1
+            counts[gpu.model] += 1
         else:
-            offered[f"{gpu.model}/{SHARED}"] += gpu.replicas or 1
-    return offered
+            counts[f"{gpu.model}/{SHARED}"] += gpu.replicas or 1
+    return counts
 
 
-def offered(nodes: Iterable[Node]) -> Counter[str]:
+def offered_gpus(nodes: Iterable[Node]) -> Counter[str]:
     """GPUs by kind on the workers among these nodes."""
     total: Counter[str] = Counter()
     for node in nodes:
         if node.role is Role.WORKER:
-            total += kinds(node)
+            total += gpus_by_kind(node)
     return total
 
 
 @dataclass(frozen=True, slots=True)
-class Largest:
+class WorkerCapacity:
     """The most that one worker offers at once.
 
     Attributes:
@@ -51,28 +51,30 @@ class Largest:
     gpus: int
 
 
-def fits(nodes: Iterable[Node], *, cores: int, memory: int, kind: str | None, gpus: int) -> bool:
+def fits_on_worker(nodes: Iterable[Node], *, cores: int, memory: int, kind: str | None, gpus: int) -> bool:
     """Whether one worker, empty, could hold a pod of this size; kind `whole` is any card that is not shared."""
     return any(
-        node.shape.cores >= cores and node.shape.memory >= memory and (kind is None or _of_kind(node, kind) >= gpus)
+        node.shape.cores >= cores
+        and node.shape.memory >= memory
+        and (kind is None or _count_of_kind(node, kind) >= gpus)
         for node in nodes
         if node.role is Role.WORKER
     )
 
 
-def most(nodes: Iterable[Node], kind: str | None) -> Largest:
+def largest_worker(nodes: Iterable[Node], kind: str | None) -> WorkerCapacity:
     """The largest worker that has the kind, number by number; zeros if none has it."""
-    having = [node for node in nodes if node.role is Role.WORKER and (kind is None or _of_kind(node, kind))]
-    return Largest(
+    having = [node for node in nodes if node.role is Role.WORKER and (kind is None or _count_of_kind(node, kind))]
+    return WorkerCapacity(
         cores=max((node.shape.cores for node in having), default=0),
         memory=max((node.shape.memory for node in having), default=0),
-        gpus=max((_of_kind(node, kind) for node in having if kind), default=0),
+        gpus=max((_count_of_kind(node, kind) for node in having if kind), default=0),
     )
 
 
-def _of_kind(node: Node, kind: str) -> int:
+def _count_of_kind(node: Node, kind: str) -> int:
     """GPUs of a kind on a node; a bare MIG profile or `whole` means that of any model."""
-    offers = kinds(node)
+    offers = gpus_by_kind(node)
     if kind == "whole":
         return sum(count for name, count in offers.items() if "/" not in name)
     return sum(count for name, count in offers.items() if kind in {name, name.partition("/")[2]})

@@ -13,31 +13,31 @@ LEAST_DRIVER = {11: 450, 12: 525, 13: 580}
 _TAG = re.compile(r"(?:^|[-_.])(?:cuda-?(\d{2})(?!\d)|cu(\d{2})\d(?!\d))")
 
 
-def of_image(image: str) -> int | None:
+def image_cuda(image: str) -> int | None:
     """CUDA major that an image's tag tells: 12 of `pytorch-notebook:cuda12-2026-08-03` and of `torch:2.8-cu126`; or None."""
     tag = image.partition("@")[0].rpartition("/")[2].partition(":")[2]
     found = _TAG.search(tag)
     return int(found[1] or found[2]) if found else None
 
 
-def of_profile(profile: Profile) -> int | None:
+def profile_cuda(profile: Profile) -> int | None:
     """CUDA major of a profile: as the site says it, or as its image's tag does; None for unknown."""
-    return profile.cuda or (of_image(profile.image) if profile.gpu else None)
+    return profile.cuda or (image_cuda(profile.image) if profile.gpu else None)
 
 
-def offered(site: Site) -> Iterator[tuple[str, int]]:
+def offered_images(site: Site) -> Iterator[tuple[str, int]]:
     """Images with a GPU that JupyterHub offers, with their CUDA; those that do not tell are left out."""
     hub = site.workspaces.jupyterhub
     if not hub.enabled:
         return
     if hub.profiles:
-        images = {profile.image: of_profile(profile) for profile in hub.profiles if profile.gpu}
+        images = {profile.image: profile_cuda(profile) for profile in hub.profiles if profile.gpu}
     else:
-        images = {image: of_image(image) for _, image in NOTEBOOKS.values()}
+        images = {image: image_cuda(image) for _, image in NOTEBOOKS.values()}
     yield from ((image, cuda) for image, cuda in images.items() if cuda)
 
 
-def pinned(site: Site) -> str | None:
+def expected_driver(site: Site) -> str | None:
     """The driver that the nodes will run: the site's, or the one that the pinned operator brings; None for unknown."""
     operator = site.platform.gpu_operator
     if not operator.enabled:
@@ -46,7 +46,7 @@ def pinned(site: Site) -> str | None:
     return operator.driver or (DRIVER if site.versions.get("gpu-operator", own) == own else None)
 
 
-def too_old(driver: str, cuda: int) -> int | None:
+def required_driver(driver: str, cuda: int) -> int | None:
     """The least major of the driver that a CUDA needs, where a driver is older; None where it will do, or nobody knows."""
     least = LEAST_DRIVER.get(cuda)
     return least if least and int(driver.partition(".")[0]) < least else None

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic_core import ErrorDetails
 
 from config.finding import FieldPath, Finding, closest_name, suggest_name
-from config.introspection import field_at, fields, model_at
+from config.introspection import field_at, fields_by_alias, model_at
 from config.rules.references import NAME_REMEDY
 from config.site import Site
 
@@ -106,7 +106,7 @@ _TYPES: dict[str, tuple[str, str]] = {
 }
 
 
-def in_words(errors: Iterable[ErrorDetails], value_at: Callable[[FieldPath], object]) -> list[Finding]:
+def translate_errors(errors: Iterable[ErrorDetails], value_at: Callable[[FieldPath], object]) -> list[Finding]:
     """Puts the errors of one validation into words; what only follows from another error is not told."""
     found, suggested = [], set()
     for error in errors:
@@ -116,14 +116,14 @@ def in_words(errors: Iterable[ErrorDetails], value_at: Callable[[FieldPath], obj
             continue  # pydantic counts only the sound items of a list
         if error["type"] == "extra_forbidden" and (closest := _closest_setting(path)):
             suggested.add((*path[:-1], closest))
-        found.append((error["type"], _translate(error, path, value)))
+        found.append((error["type"], _translate_error(error, path, value)))
     return [finding for kind, finding in found if kind != "missing" or finding.subject not in suggested]
 
 
 def _known_settings(path: FieldPath) -> Collection[str]:
     """Names of the settings that may stand beside one."""
     model = model_at(Site, path[:-1])
-    return fields(model) if model else ()
+    return fields_by_alias(model) if model else ()
 
 
 def _closest_setting(path: FieldPath) -> str | None:
@@ -132,20 +132,20 @@ def _closest_setting(path: FieldPath) -> str | None:
     return next((word for word in SYNONYMS.get(key, ()) if word in known), None) or closest_name(key, known)
 
 
-def _translate(error: ErrorDetails, path: FieldPath, value: object) -> Finding:
+def _translate_error(error: ErrorDetails, path: FieldPath, value: object) -> Finding:
     kind, context = error["type"], error.get("ctx", {})
     if kind == "missing":
         about = field_at(Site, path)
-        remedy = f"add it: {_lower(about.description)}" if about and about.description else "add it"
+        remedy = f"add it: {_as_clause(about.description)}" if about and about.description else "add it"
         return Finding(path, "is missing", remedy, value=None)
     if kind == "extra_forbidden":
         closest = _closest_setting(path)
         remedy = f"did you mean `{closest}`?" if closest else suggest_name(str(path[-1]), _known_settings(path))
         return Finding(path, "is no setting here", remedy, value=None)
-    return Finding(path, *_rule(kind, context, error["msg"], value))
+    return Finding(path, *_rule_and_remedy(kind, context, error["msg"], value))
 
 
-def _rule(kind: str, context: dict[str, Any], message: str, value: object) -> tuple[str, str]:
+def _rule_and_remedy(kind: str, context: dict[str, Any], message: str, value: object) -> tuple[str, str]:
     if value is None and kind.endswith(("_type", "_parsing")):
         return "is empty", "write a value, or remove the line"
     if kind == "string_pattern_mismatch":
@@ -162,10 +162,10 @@ def _rule(kind: str, context: dict[str, Any], message: str, value: object) -> tu
     if kind == "value_error":
         rule, _, remedy = message.removeprefix("Value error, ").partition("; ")
         return rule, remedy or "correct it"
-    return _TYPES.get(kind, (f"is not right: {_lower(message)}", "correct it"))
+    return _TYPES.get(kind, (f"is not right: {_as_clause(message)}", "correct it"))
 
 
-def _lower(text: str) -> str:
+def _as_clause(text: str) -> str:
     """First letter small, full stop gone, one line: a sentence becomes part of another."""
     text = " ".join(text.split()).rstrip(".")
     return text[:1].lower() + text[1:]

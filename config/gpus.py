@@ -62,7 +62,7 @@ CARDS: dict[str, Card] = {
 """Cards by the name people write. Ids: the PCI ID database; MIG: NVIDIA's MIG user guide, supported profiles."""
 
 
-def _known(model: str) -> str:
+def _validate_model(model: str) -> str:
     if model not in CARDS:
         close = get_close_matches(model, CARDS, n=1) or [", ".join(sorted(CARDS))]
         raise ValueError(f"is no GPU model that Lyceum knows; did you mean {close[0]}?")
@@ -72,7 +72,7 @@ def _known(model: str) -> str:
 class Gpu(Model):
     """One card in a host."""
 
-    model: Annotated[str, AfterValidator(_known)] = Field(json_schema_extra={"enum": [*sorted(CARDS)]})
+    model: Annotated[str, AfterValidator(_validate_model)] = Field(json_schema_extra={"enum": [*sorted(CARDS)]})
     """Which card it is."""
     pci: PciAddress
     """Where it sits: `0000:41:00.0`."""

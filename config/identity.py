@@ -2,8 +2,7 @@
 
 from pydantic import Field, HttpUrl
 
-from config.base import DnsLabel, Model
-from config.layer import Layer
+from config.base import DnsLabel, LayerSettings, Model
 
 
 class Oidc(Model):
@@ -19,7 +18,7 @@ class Oidc(Model):
     """Claim that holds the user's groups."""
 
 
-class Authentik(Layer):
+class Authentik(LayerSettings):
     """Authentik on the cluster itself, for a site without a provider of its own (R12, R26)."""
 
     enabled: bool = False

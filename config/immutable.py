@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from config.base import MIB_PER_GIB, size_text
+from config.base import MIB_PER_GIB, format_size
 from config.finding import Finding
 from config.hosts import Shape
 from config.rules.compatibility import kubernetes_minor
@@ -14,10 +14,10 @@ from config.validate import locate_findings
 from config.yaml_source import Document
 
 VM_TYPE = "proxmoxve:index/vmLegacy:VmLegacy"
-REPLACED = "would replace the machine and lose its disks: keep it, or remove the node first and add it anew"
+REPLACES_MACHINE = "would replace the machine and lose its disks: keep it, or remove the node first and add it anew"
 
 
-def fixed(site: Site) -> dict[str, str]:
+def immutable_settings(site: Site) -> dict[str, str]:
     """What a running cluster cannot change; exported with the stack as `fixed`."""
     return {
         "pods": str(site.network.pods),
@@ -28,22 +28,22 @@ def fixed(site: Site) -> dict[str, str]:
     }
 
 
-def drift(path: Path, site: Site, document: Document, export: dict[str, Any]) -> list[Finding]:
+def find_immutable_changes(path: Path, site: Site, document: Document, export: dict[str, Any]) -> list[Finding]:
     """Settings that differ from the exported stack (`pulumi stack export`) in a way that no update can carry out."""
-    return locate_findings(path, document, changes(site, export))
+    return locate_findings(path, document, compare_with_deployed(site, export))
 
 
-def changes(site: Site, export: dict[str, Any]) -> Iterator[Finding]:
+def compare_with_deployed(site: Site, export: dict[str, Any]) -> Iterator[Finding]:
     """The same as findings."""
     resources = _resources(export)
     outputs = next((item.get("outputs") or {} for item in resources if item.get("type") == "pulumi:pulumi:Stack"), {})
-    deployed = _text(outputs.get("site"))
+    deployed = _text_or_empty(outputs.get("site"))
     if deployed and deployed != site.name:
         remedy = "give each site a stack of its own"
         yield Finding(("name",), f"differs from the site of this stack, {deployed}", remedy)
         return
-    yield from _cluster(site, outputs.get("fixed"))
-    yield from _machines(site, [item.get("inputs") or {} for item in resources if item.get("type") == VM_TYPE])
+    yield from _compare_cluster(site, outputs.get("fixed"))
+    yield from _compare_machines(site, [item.get("inputs") or {} for item in resources if item.get("type") == VM_TYPE])
 
 
 def _resources(export: dict[str, Any]) -> list[dict[str, Any]]:
@@ -52,7 +52,7 @@ def _resources(export: dict[str, Any]) -> list[dict[str, Any]]:
     return [item for item in found or [] if isinstance(item, dict)]
 
 
-def _text(value: object) -> str:
+def _text_or_empty(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
@@ -64,15 +64,15 @@ _PLACE = {
 }
 
 
-def _cluster(site: Site, deployed: object) -> Iterator[Finding]:
+def _compare_cluster(site: Site, deployed: object) -> Iterator[Finding]:
     if not isinstance(deployed, dict):
         return
-    wanted = fixed(site)
+    wanted = immutable_settings(site)
     for name, place in _PLACE.items():
-        if (now := _text(deployed.get(name))) and now != wanted[name]:
+        if (now := _text_or_empty(deployed.get(name))) and now != wanted[name]:
             remedy = "change it back; a cluster keeps it for life"
             yield Finding(place, f"is deployed as {now}", remedy, value=wanted[name])
-    now = _text(deployed.get("k3s"))
+    now = _text_or_empty(deployed.get("k3s"))
     if now:
         running, asked = kubernetes_minor(now), kubernetes_minor(site.k3s.version)
         if asked < running:
@@ -83,10 +83,10 @@ def _cluster(site: Site, deployed: object) -> Iterator[Finding]:
             yield Finding(("k3s", "version"), f"skips a minor: {now} runs", remedy, value=site.k3s.version)
 
 
-def _machines(site: Site, deployed: list[dict[str, Any]]) -> Iterator[Finding]:
-    wanted = {node.name: (index, node) for index, node in site.machines_of}
+def _compare_machines(site: Site, deployed: list[dict[str, Any]]) -> Iterator[Finding]:
+    wanted = {node.name: (index, node) for index, node in site.nodes_by_group}
     for inputs in deployed:
-        name = _text(inputs.get("name"))
+        name = _text_or_empty(inputs.get("name"))
         if name not in wanted:
             remedy = f"drain and remove it first: `./lyceum node remove {name}`"
             yield Finding(("nodes",), f"lack {name}, which is deployed", remedy, value=None)
@@ -95,33 +95,37 @@ def _machines(site: Site, deployed: list[dict[str, Any]]) -> Iterator[Finding]:
         network = (inputs.get("networkDevices") or [{}])[0]
         for field, now, asked in (
             ("host", inputs.get("nodeName"), node.host),
-            ("address", _address(inputs), str(node.address)),
+            ("address", _deployed_address(inputs), str(node.address)),
             ("vm-id", inputs.get("vmId"), node.vm_id),
             ("mac", str(network.get("macAddress", "")).lower(), node.mac),
         ):
             shown = int(now) if isinstance(now, float) else now
             if shown and shown != asked:
-                yield Finding(("nodes", index, field), f"of {name} is deployed as {shown}", REPLACED, value=asked)
+                yield Finding(
+                    ("nodes", index, field), f"of {name} is deployed as {shown}", REPLACES_MACHINE, value=asked
+                )
                 if field == "address":
                     break  # number and MAC address only follow from it
-        yield from _disks(index, node.name, inputs.get("disks") or [], node.shape)
+        yield from _compare_disks(index, node.name, inputs.get("disks") or [], node.shape)
 
 
-def _address(inputs: dict[str, Any]) -> str:
+def _deployed_address(inputs: dict[str, Any]) -> str:
     for configuration in (inputs.get("initialization") or {}).get("ipConfigs") or []:
         return str((configuration.get("ipv4") or {}).get("address", "")).partition("/")[0]
     return ""
 
 
-def _disks(index: int, name: str, deployed: list[dict[str, Any]], shape: Shape) -> Iterator[Finding]:
+def _compare_disks(index: int, name: str, deployed: list[dict[str, Any]], shape: Shape) -> Iterator[Finding]:
     field = {"system": "disk", "scratch": "scratch", "ceph": "ceph"}
     for disk in deployed:
-        purpose = field.get(_text(disk.get("serial")))
+        purpose = field.get(_text_or_empty(disk.get("serial")))
         if purpose is None:
             continue
         now, asked = int(disk.get("size") or 0) * MIB_PER_GIB, getattr(shape, purpose) or 0
         if asked < now:
-            what = f"of {name} shrinks `{purpose}` from {size_text(now)}" + (f" to {size_text(asked)}" if asked else "")
+            what = f"of {name} shrinks `{purpose}` from {format_size(now)}" + (
+                f" to {format_size(asked)}" if asked else ""
+            )
             remedy = "a disk only grows: add another and move the data"
             yield Finding(("nodes", index, "shape"), what, remedy)
 

@@ -7,16 +7,16 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import PlainSerializer
 from pydantic.fields import FieldInfo
 
-from config.base import Model, size_text
+from config.base import Model, format_size
 from config.finding import FieldPath
 
 
-def fields(model: type[Model]) -> Mapping[str, FieldInfo]:
+def fields_by_alias(model: type[Model]) -> Mapping[str, FieldInfo]:
     """Settings of a model by the name people write."""
     return {info.alias or name: info for name, info in model.model_fields.items()}
 
 
-def inner(annotation: Any) -> Any:
+def unwrap_annotation(annotation: Any) -> Any:
     """What a list, mapping or optional holds; the annotation itself if it is none of them."""
     while True:
         origin, arguments = get_origin(annotation), get_args(annotation)
@@ -32,9 +32,9 @@ def model_at(root: type[Model], place: FieldPath) -> type[Model] | None:
     """The model whose settings stand below a place, or None where there is none."""
     annotation: Any = root
     for key in place:
-        annotation = inner(annotation)
+        annotation = unwrap_annotation(annotation)
         if isinstance(annotation, type) and issubclass(annotation, Model):
-            info = fields(annotation).get(str(key))
+            info = fields_by_alias(annotation).get(str(key))
             if info is None:
                 return None
             annotation = info.annotation
@@ -42,7 +42,7 @@ def model_at(root: type[Model], place: FieldPath) -> type[Model] | None:
             annotation = get_args(annotation)[1 if get_origin(annotation) is dict else 0]
         else:
             return None
-    annotation = inner(annotation)
+    annotation = unwrap_annotation(annotation)
     return annotation if isinstance(annotation, type) and issubclass(annotation, Model) else None
 
 
@@ -51,12 +51,12 @@ def field_at(root: type[Model], place: FieldPath) -> FieldInfo | None:
     while place and isinstance(place[-1], int):
         place = place[:-1]
     above = model_at(root, place[:-1]) if place else None
-    return fields(above).get(str(place[-1])) if above else None
+    return fields_by_alias(above).get(str(place[-1])) if above else None
 
 
 def is_size(metadata: Iterable[object]) -> bool:
     """Whether these annotations are those of a size (`64 GiB`)."""
-    return any(isinstance(item, PlainSerializer) and item.func is size_text for item in metadata)
+    return any(isinstance(item, PlainSerializer) and item.func is format_size for item in metadata)
 
 
 def holds_size(info: FieldInfo) -> bool:

@@ -8,10 +8,10 @@ import pulumi
 from config.hosts import Node
 from config.secrets import MissingSecretError, Secrets, load_secrets
 from config.site import STAGES, Site
-from config.tokens import SETTING, Generations, GenerationsError, read
+from config.tokens import SETTING, TokenGenerations, TokenGenerationsError, read_generations
 from config.validate import SiteError, load_site
 
-__all__ = ["Settings", "load", "load_site"]
+__all__ = ["Settings", "load_settings", "load_site"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,7 +34,7 @@ class Settings:
     known_ca: str
     out_of_service: frozenset[str] = frozenset()
     restore_from: Path | None = None
-    generations: Generations = field(default_factory=Generations)
+    generations: TokenGenerations = field(default_factory=TokenGenerations)
 
     @property
     def nodes(self) -> tuple[Node, ...]:
@@ -42,7 +42,7 @@ class Settings:
         return tuple(node for node in self.site.in_service(self.stage) if node.name not in self.out_of_service)
 
 
-def load() -> Settings:
+def load_settings() -> Settings:
     """Reads the stack's `lyceum:site` and `lyceum:stage`, the site's file, and the secrets.
 
     Raises:
@@ -55,8 +55,8 @@ def load() -> Settings:
     try:
         site = load_site(config.require("site"))
         secrets = load_secrets(config, site)
-        generations = read(config.get_object(SETTING))
-    except (SiteError, MissingSecretError, GenerationsError) as error:
+        generations = read_generations(config.get_object(SETTING))
+    except (SiteError, MissingSecretError, TokenGenerationsError) as error:
         raise pulumi.RunError(str(error)) from None
     return Settings(
         site=site,

@@ -48,24 +48,24 @@ PLANNED: dict[str, str] = {
 """Place in the model -> the requirements that will be met by it."""
 
 
-def pattern(place: FieldPath) -> str:
+def path_pattern(place: FieldPath) -> str:
     """`("nodes", 2, "shift")` -> `nodes[].shift`: the place in the model, whichever item it is."""
     return "".join("[]" if isinstance(part, int) else f".{part}" for part in place).removeprefix(".")
 
 
-def planned(place: FieldPath) -> str | None:
+def find_planned(place: FieldPath) -> str | None:
     """The planned setting that holds this place, or None where a component reads it."""
     for length in range(1, len(place) + 1):
-        if (found := pattern(place[:length])) in PLANNED:
+        if (found := path_pattern(place[:length])) in PLANNED:
             return found
     return None
 
 
-def kept_for_later(document: Document) -> Iterator[tuple[str, int]]:
+def planned_settings(document: Document) -> Iterator[tuple[str, int]]:
     """Planned settings that a file sets, each once, with the line of the first."""
     seen: set[str] = set()
     for place, line in document.lines.items():
-        found = planned(place)
+        found = find_planned(place)
         if found and found not in seen:
             seen.add(found)
             yield found, line

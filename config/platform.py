@@ -5,8 +5,7 @@ from pathlib import Path
 
 from pydantic import Field, HttpUrl
 
-from config.base import DnsLabel, Duration, Email, Hostname, Model, Size
-from config.layer import Layer
+from config.base import DnsLabel, Duration, Email, Hostname, LayerSettings, Model, Size
 from config.services import (
     Backup,
     Costs,
@@ -19,7 +18,7 @@ from config.services import (
     Tunnel,
 )
 
-__all__ = ["Layer", "Platform"]
+__all__ = ["LayerSettings", "Platform"]
 
 
 class Issuer(StrEnum):
@@ -33,7 +32,7 @@ class Issuer(StrEnum):
     """Let's Encrypt or another ACME server."""
 
 
-class Certificates(Layer):
+class Certificates(LayerSettings):
     """cert-manager and its ClusterIssuer."""
 
     issuer: Issuer = Issuer.INTERNAL
@@ -46,7 +45,7 @@ class Certificates(Layer):
     """With `acme`: the server's directory."""
 
 
-class Ingress(Layer):
+class Ingress(LayerSettings):
     """ingress-nginx as a DaemonSet on the workers (R24). Upstream retired it in March 2026; see docs/adr."""
 
 
@@ -59,7 +58,7 @@ class CephPool(Model):
     """Must be true where `replicas` is 1: one broken disk loses data."""
 
 
-class Ceph(Layer):
+class Ceph(LayerSettings):
     """Rook-Ceph on the nodes whose shape has a `ceph` disk (R4)."""
 
     pool: CephPool = CephPool()
@@ -90,7 +89,7 @@ class Storage(Model):
     """Data that everybody reads, mounted as `/datasets` (R26, R39)."""
 
 
-class GpuOperator(Layer):
+class GpuOperator(LayerSettings):
     """NVIDIA GPU Operator (R28)."""
 
     driver: str | None = Field(default=None, pattern=r"^\d+\.\d+(\.\d+)?$")
@@ -125,7 +124,7 @@ class Queue(Model):
     """Whether it may use what other queues leave idle."""
 
 
-class Queues(Layer):
+class Queues(LayerSettings):
     """Kueue: gang scheduling, priorities, preemption (R7, R36)."""
 
     queues: tuple[Queue, ...] = ()
@@ -140,7 +139,7 @@ class Queues(Layer):
     """Whether a job may displace one of lower priority."""
 
 
-class Monitoring(Layer):
+class Monitoring(LayerSettings):
     """Prometheus, Alertmanager, Grafana (R29)."""
 
     retention: Duration = "15d"
@@ -156,7 +155,7 @@ class Monitoring(Layer):
 class Platform(Model):
     """Everything between Kubernetes and the workspaces."""
 
-    metallb: Layer = Layer()
+    metallb: LayerSettings = LayerSettings()
     """Addresses for Services (R24)."""
     certificates: Certificates = Certificates()
     """TLS."""

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from config.base import Model, size_text
-from config.capacity import offered
+from config.base import Model, format_size
+from config.capacity import offered_gpus
 from config.finding import FieldPath, path_text
 from config.hosts import Node, NodeGroup, Role
-from config.introspection import fields, holds_size
-from config.planned import planned
+from config.introspection import fields_by_alias, holds_size
+from config.planned import find_planned
 from config.site import Site
 from config.yaml_source import Document
 
@@ -17,7 +17,7 @@ GIVEN, DEFAULT, DERIVED = "given", "default", "derived"
 
 
 @dataclass(frozen=True, slots=True)
-class Value:
+class EffectiveValue:
     """One effective value.
 
     Attributes:
@@ -41,46 +41,48 @@ class Value:
         return asdict(self)
 
     @property
-    def whence(self) -> str:
+    def source_text(self) -> str:
         """The source in words."""
         return {GIVEN: f"line {self.line}", DEFAULT: "default", DERIVED: f"from {self.origin}"}[self.source]
 
 
-def settings(site: Site, document: Document) -> Iterator[Value]:
+def trace_settings(site: Site, document: Document) -> Iterator[EffectiveValue]:
     """Every setting outside hosts, nodes and shapes that has a value, in the order of the model."""
-    for name in fields(Site):
+    for name in fields_by_alias(Site):
         if name not in {"hosts", "nodes"}:
-            yield from _walk((name,), getattr(site, _attribute(Site, name)), document)
+            yield from _trace_value((name,), getattr(site, _attribute_name(Site, name)), document)
     yield from _derived_settings(site)
 
 
-def _attribute(model: type[Model], alias: str) -> str:
+def _attribute_name(model: type[Model], alias: str) -> str:
     return next(name for name, info in model.model_fields.items() if (info.alias or name) == alias)
 
 
-def _walk(place: FieldPath, value: Any, document: Document) -> Iterator[Value]:
+def _trace_value(place: FieldPath, value: Any, document: Document) -> Iterator[EffectiveValue]:
     if isinstance(value, Model):
-        for name, info in fields(type(value)).items():
-            inner = getattr(value, _attribute(type(value), name))
-            yield from _walk((*place, name), size_text(inner) if inner and holds_size(info) else inner, document)
+        for name, info in fields_by_alias(type(value)).items():
+            inner = getattr(value, _attribute_name(type(value), name))
+            yield from _trace_value(
+                (*place, name), format_size(inner) if inner and holds_size(info) else inner, document
+            )
     elif isinstance(value, dict):
         for key, item in value.items():
-            yield from _walk((*place, str(key)), item, document)
+            yield from _trace_value((*place, str(key)), item, document)
     elif isinstance(value, tuple) and value and isinstance(value[0], Model):
         for index, item in enumerate(value):
-            yield from _walk((*place, index), item, document)
+            yield from _trace_value((*place, index), item, document)
     elif value is not None and value != ():
         given = document.has(place)
-        yield Value(
+        yield EffectiveValue(
             path=path_text(place),
-            value=_text(value),
+            value=_format_value(value),
             source=GIVEN if given else DEFAULT,
             line=document.line(place) if given else None,
-            planned=planned(place) is not None,
+            planned=find_planned(place) is not None,
         )
 
 
-def _text(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
@@ -88,32 +90,32 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def _derived_settings(site: Site) -> Iterator[Value]:
+def _derived_settings(site: Site) -> Iterator[EffectiveValue]:
     network = site.network
     if network.search is None:
-        yield Value("network.search", site.domain, DERIVED, origin="domain")
+        yield EffectiveValue("network.search", site.domain, DERIVED, origin="domain")
     if network.ingress_address is None:
-        yield Value(
+        yield EffectiveValue(
             "network.ingress-address", str(network.load_balancers.first), DERIVED, origin="network.load-balancers"
         )
 
 
-def machines(site: Site, document: Document, stage: str) -> dict[str, list[Value]]:
+def trace_machines(site: Site, document: Document, stage: str) -> dict[str, list[EffectiveValue]]:
     """Every machine in service, with each of its values."""
     serving = {node.name for node in site.in_service(stage)}
     return {
-        node.name: list(_machine(("nodes", index), site.nodes[index], node, document))
-        for index, node in site.machines_of
+        node.name: list(_trace_machine(("nodes", index), site.nodes[index], node, document))
+        for index, node in site.nodes_by_group
         if node.name in serving
     }
 
 
-def _machine(place: FieldPath, group: NodeGroup, node: Node, document: Document) -> Iterator[Value]:
-    def told(field: str, value: str, derived_from: str = "") -> Value:
+def _trace_machine(place: FieldPath, group: NodeGroup, node: Node, document: Document) -> Iterator[EffectiveValue]:
+    def told(field: str, value: str, derived_from: str = "") -> EffectiveValue:
         at = (*place, field)
         if derived_from and not document.has(at):
-            return Value(f"{node.name}.{field}", value, DERIVED, origin=derived_from)
-        return Value(f"{node.name}.{field}", value, GIVEN if document.has(at) else DEFAULT, document.line(at))
+            return EffectiveValue(f"{node.name}.{field}", value, DERIVED, origin=derived_from)
+        return EffectiveValue(f"{node.name}.{field}", value, GIVEN if document.has(at) else DEFAULT, document.line(at))
 
     yield told("role", node.role)
     yield told("host", node.host)
@@ -123,17 +125,17 @@ def _machine(place: FieldPath, group: NodeGroup, node: Node, document: Document)
     shape = f"shapes.{group.shape}"
     for field, size in (("disk", node.shape.disk), ("scratch", node.shape.scratch), ("ceph", node.shape.ceph)):
         if size:
-            yield Value(f"{node.name}.{field}", size_text(size), DERIVED, origin=shape)
-    yield Value(f"{node.name}.cores", str(node.shape.cores), DERIVED, origin=shape)
-    yield Value(f"{node.name}.memory", size_text(node.shape.memory), DERIVED, origin=shape)
+            yield EffectiveValue(f"{node.name}.{field}", format_size(size), DERIVED, origin=shape)
+    yield EffectiveValue(f"{node.name}.cores", str(node.shape.cores), DERIVED, origin=shape)
+    yield EffectiveValue(f"{node.name}.memory", format_size(node.shape.memory), DERIVED, origin=shape)
     if node.gpus:
         cards = ", ".join(f"{gpu.model} at {gpu.pci} ({gpu.sharing})" for gpu in node.gpus)
         yield told("gpus", cards, f"the cards of {node.host}" if node.role is Role.WORKER else "")
-        yield Value(f"{node.name}.mapping", node.mapping, DERIVED, origin="name")
+        yield EffectiveValue(f"{node.name}.mapping", node.mapping, DERIVED, origin="name")
     yield told("shift", node.shift)
 
 
-def gpus(site: Site, stage: str) -> list[Value]:
+def trace_gpus(site: Site, stage: str) -> list[EffectiveValue]:
     """GPUs by kind that the stage offers."""
-    found = offered(site.in_service(stage))
-    return [Value(kind, str(count), DERIVED, origin="hosts[].gpus") for kind, count in sorted(found.items())]
+    found = offered_gpus(site.in_service(stage))
+    return [EffectiveValue(kind, str(count), DERIVED, origin="hosts[].gpus") for kind, count in sorted(found.items())]

@@ -45,7 +45,7 @@ ROLES: Mapping[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ApiCall:
     """One call of the set-up.
 
     Attributes:
@@ -58,10 +58,10 @@ class Call:
     method: str
     path: str
     params: Mapping[str, str | tuple[str, ...]]
-    update: "Call | None" = None
+    update: "ApiCall | None" = None
 
 
-def grants(site: Site) -> tuple[tuple[str, str], ...]:
+def required_grants(site: Site) -> tuple[tuple[str, str], ...]:
     """Path and role of every grant, each once, in order."""
     proxmox = site.proxmox
     found = [(f"/pool/{proxmox.pool}", "Lyceum")]
@@ -75,7 +75,7 @@ def grants(site: Site) -> tuple[tuple[str, str], ...]:
     return tuple(dict.fromkeys(found))
 
 
-def entry(host: str, gpu: Gpu) -> str:
+def mapping_entry(host: str, gpu: Gpu) -> str:
     """A card as an entry of a PCI mapping."""
     options = {
         "id": gpu.card.id,
@@ -87,39 +87,39 @@ def entry(host: str, gpu: Gpu) -> str:
     return ",".join(f"{key}={value}" for key, value in options.items() if value)
 
 
-def _mapping(node: Node) -> Call:
-    entries = {"map": tuple(entry(node.host, gpu) for gpu in node.gpus)}
-    update = Call("PUT", f"cluster/mapping/pci/{node.mapping}", entries)
-    return Call("POST", "cluster/mapping/pci", {"id": node.mapping, **entries}, update)
+def _mapping_call(node: Node) -> ApiCall:
+    entries = {"map": tuple(mapping_entry(node.host, gpu) for gpu in node.gpus)}
+    update = ApiCall("PUT", f"cluster/mapping/pci/{node.mapping}", entries)
+    return ApiCall("POST", "cluster/mapping/pci", {"id": node.mapping, **entries}, update)
 
 
-def token_call() -> Call:
+def token_call() -> ApiCall:
     """The call that makes the token; its answer holds the secret, once."""
-    return Call("POST", f"access/users/{USER}/token/{TOKEN_NAME}", {"privsep": "1"})
+    return ApiCall("POST", f"access/users/{USER}/token/{TOKEN_NAME}", {"privsep": "1"})
 
 
-def before_token(site: Site) -> tuple[Call, ...]:
+def calls_before_token(site: Site) -> tuple[ApiCall, ...]:
     """Pool, user, roles and mappings."""
-    used = {role for _, role in grants(site)}
+    used = {role for _, role in required_grants(site)}
     calls = [
-        Call("POST", "pools", {"poolid": site.proxmox.pool, "comment": f"Machines of {site.title}"}),
-        Call("POST", "access/users", {"userid": USER, "comment": "Lyceum"}),
+        ApiCall("POST", "pools", {"poolid": site.proxmox.pool, "comment": f"Machines of {site.title}"}),
+        ApiCall("POST", "access/users", {"userid": USER, "comment": "Lyceum"}),
     ]
     for role, privileges in ROLES.items():
         if role in used:
             sent = {"privs": ",".join(privileges)}
-            update = Call("PUT", f"access/roles/{role}", sent)
-            calls.append(Call("POST", "access/roles", {"roleid": role, **sent}, update))
+            update = ApiCall("PUT", f"access/roles/{role}", sent)
+            calls.append(ApiCall("POST", "access/roles", {"roleid": role, **sent}, update))
     if site.proxmox.mappings is Mappings.EXISTING:
-        calls += [_mapping(node) for node in site.machines if node.gpus]
+        calls += [_mapping_call(node) for node in site.machines if node.gpus]
     return tuple(calls)
 
 
-def after_token(site: Site) -> tuple[Call, ...]:
+def calls_after_token(site: Site) -> tuple[ApiCall, ...]:
     """The access control list, for the user and for the token."""
     return tuple(
-        Call("PUT", "access/acl", {"path": path, "roles": role, "users": USER, "tokens": TOKEN, "propagate": "1"})
-        for path, role in grants(site)
+        ApiCall("PUT", "access/acl", {"path": path, "roles": role, "users": USER, "tokens": TOKEN, "propagate": "1"})
+        for path, role in required_grants(site)
     )
 
 
@@ -128,10 +128,10 @@ def grant_command(path: str, role: str) -> str:
     return shlex.join(["pveum", "acl", "modify", path, "--roles", role, "--users", USER, "--tokens", TOKEN])
 
 
-def commands(site: Site) -> list[str]:
+def setup_commands(site: Site) -> list[str]:
     """The same as `pveum` and `pvesh` commands, to be run once as root on any node of the cluster."""
     pool = site.proxmox.pool
-    used = {role for _, role in grants(site)}
+    used = {role for _, role in required_grants(site)}
     lines = [
         shlex.join(["pveum", "pool", "add", pool, "--comment", f"Machines of {site.title}"]),
         shlex.join(["pveum", "user", "add", USER, "--comment", "Lyceum"]),
@@ -142,7 +142,7 @@ def commands(site: Site) -> list[str]:
     if site.proxmox.mappings is Mappings.EXISTING:
         for node in site.machines:
             if node.gpus:
-                maps = [part for gpu in node.gpus for part in ("--map", entry(node.host, gpu))]
+                maps = [part for gpu in node.gpus for part in ("--map", mapping_entry(node.host, gpu))]
                 lines.append(shlex.join(["pvesh", "create", "/cluster/mapping/pci", "--id", node.mapping, *maps]))
     lines.append(shlex.join(["pveum", "user", "token", "add", USER, TOKEN_NAME, "--privsep", "1"]))
-    return [*lines, *(grant_command(path, role) for path, role in grants(site))]
+    return [*lines, *(grant_command(path, role) for path, role in required_grants(site))]

@@ -10,11 +10,11 @@ from pydantic import HttpUrl
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from config.base import AddressRange, Model, size_text
+from config.base import AddressRange, Model, format_size
 from config.gpus import CARDS
-from config.introspection import fields, inner, is_size
+from config.introspection import fields_by_alias, is_size, unwrap_annotation
 from config.planned import PLANNED
-from config.required_secrets import ALWAYS, FURTHER
+from config.required_secrets import BY_SETTING, EVERY_SITE
 from config.site import STAGES, Site
 
 HEAD = """# Settings of a site
@@ -29,37 +29,37 @@ Sizes are whole numbers with a unit: `64 GiB`. A name, host, address or MAC addr
 _WORDS = {int: "number", str: "text", bool: "true or false", IPv4Address: "address", IPv4Network: "network"}
 
 
-def reference() -> str:
+def render_reference() -> str:
     """The page, as Markdown."""
-    parts = [HEAD, _section("", Site)]
-    for place, model in _models(Site, ""):
-        parts.append(_section(place, model))
-    parts += [_cards(), _stages(), _secrets()]
+    parts = [HEAD, _render_section("", Site)]
+    for place, model in _nested_models(Site, ""):
+        parts.append(_render_section(place, model))
+    parts += [_render_gpu_models(), _render_stages(), _render_secrets()]
     return "\n".join(parts)
 
 
-def _models(model: type[Model], place: str) -> list[tuple[str, type[Model]]]:
+def _nested_models(model: type[Model], place: str) -> list[tuple[str, type[Model]]]:
     found: list[tuple[str, type[Model]]] = []
-    for name, info in fields(model).items():
-        inside, suffix = _inside(info.annotation)
+    for name, info in fields_by_alias(model).items():
+        inside, suffix = _nested_model(info.annotation)
         if inside:
             below = f"{place}.{name}{suffix}".removeprefix(".")
-            found += [(below, inside), *_models(inside, below)]
+            found += [(below, inside), *_nested_models(inside, below)]
     return found
 
 
-def _inside(annotation: Any) -> tuple[type[Model] | None, str]:
+def _nested_model(annotation: Any) -> tuple[type[Model] | None, str]:
     """The model that a setting holds, and what stands for the item: `[]` of a list, `.<name>` of a mapping."""
-    annotation, suffix = inner(annotation), ""
+    annotation, suffix = unwrap_annotation(annotation), ""
     origin = get_origin(annotation)
     if origin in {tuple, list}:
-        annotation, suffix = inner(get_args(annotation)[0]), "[]"
+        annotation, suffix = unwrap_annotation(get_args(annotation)[0]), "[]"
     elif origin is dict:
-        annotation, suffix = inner(get_args(annotation)[1]), ".<name>"
+        annotation, suffix = unwrap_annotation(get_args(annotation)[1]), ".<name>"
     return (annotation if isinstance(annotation, type) and issubclass(annotation, Model) else None), suffix
 
 
-def _section(place: str, model: type[Model]) -> str:
+def _render_section(place: str, model: type[Model]) -> str:
     lines = [
         f"## `{place}`" if place else "## The file",
         "",
@@ -67,11 +67,11 @@ def _section(place: str, model: type[Model]) -> str:
         "",
     ]
     lines += ["| setting | value | default | meaning |", "|---|---|---|---|"]
-    for name, info in fields(model).items():
+    for name, info in fields_by_alias(model).items():
         at = f"{place}.{name}".removeprefix(".")
         mark = " **Planned.**" if at in PLANNED else ""
         meaning = " ".join((info.description or "").split()) + mark
-        cells = [f"`{name}`", _type(info.annotation, info), _default(info), meaning.replace("|", "\\|")]
+        cells = [f"`{name}`", _type_name(info.annotation, info), _default_text(info), meaning.replace("|", "\\|")]
         lines.append(f"| {' | '.join(cells)} |")
     if waits := next(
         (PLANNED[held] for held in PLANNED if place == held or place.startswith((f"{held}.", f"{held}["))), ""
@@ -80,26 +80,26 @@ def _section(place: str, model: type[Model]) -> str:
     return "\n".join([*lines, ""])
 
 
-def _type(annotation: Any, info: FieldInfo | None = None) -> str:
+def _type_name(annotation: Any, info: FieldInfo | None = None) -> str:
     if info and is_size(info.metadata):
         return "size"
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return "size" if is_size(arguments[1:]) else _type(arguments[0])
+        return "size" if is_size(arguments[1:]) else _type_name(arguments[0])
     if origin in {Union, types.UnionType}:
-        return _type(next(item for item in arguments if item is not type(None)))
+        return _type_name(next(item for item in arguments if item is not type(None)))
     if origin in {tuple, list}:
-        return f"list of {_plural(_type(arguments[0]))}"
+        return f"list of {_plural(_type_name(arguments[0]))}"
     if origin is dict:
-        return f"mapping to {_type(arguments[1])}"
+        return f"mapping to {_type_name(arguments[1])}"
     if origin is Literal:
         return " or ".join(f"`{item}`" for item in arguments)
     if isinstance(annotation, type):
-        return _class(annotation)
+        return _class_name(annotation)
     return "value"
 
 
-def _class(annotation: type) -> str:
+def _class_name(annotation: type) -> str:
     if issubclass(annotation, StrEnum):
         return ", ".join(f"`{item.value}`" for item in annotation)
     if issubclass(annotation, Model):
@@ -117,14 +117,14 @@ def _plural(word: str) -> str:
     return word if word in {"settings", "text"} or "`" in word else f"{word}es" if word.endswith("s") else f"{word}s"
 
 
-def _default(info: FieldInfo) -> str:
+def _default_text(info: FieldInfo) -> str:
     if info.is_required():
         return "needed"
     default = info.get_default(call_default_factory=True, validated_data={})
     if default is None or default is PydanticUndefined or default in ((), {}) or isinstance(default, Model):
         return ""
-    if _type(info.annotation, info) == "size":
-        return f"`{size_text(default)}`"
+    if _type_name(info.annotation, info) == "size":
+        return f"`{format_size(default)}`"
     if isinstance(default, bool):
         return f"`{str(default).lower()}`"
     if isinstance(default, tuple):
@@ -132,22 +132,22 @@ def _default(info: FieldInfo) -> str:
     return f"`{default}`"
 
 
-def _cards() -> str:
+def _render_gpu_models() -> str:
     lines = ["## GPU models", "", "| model | memory | PCI id | MIG profiles |", "|---|---|---|---|"]
     for name, card in CARDS.items():
         lines.append(f"| `{name}` | {card.memory_gib} GiB | `{card.id}` | {', '.join(card.mig) or 'none'} |")
     return "\n".join([*lines, ""])
 
 
-def _stages() -> str:
+def _render_stages() -> str:
     lines = ["## Stages", "", "| stage | GPU workers in service |", "|---|---|"]
     lines += [f"| `{name}` | {count or 'all'} |" for name, count in STAGES.items()]
     return "\n".join([*lines, ""])
 
 
-def _secrets() -> str:
+def _render_secrets() -> str:
     lines = ["## Secrets", "", "Never in this file. `./lyceum secrets` lists and sets them.", ""]
     lines += ["| secret | what it is | needed by |", "|---|---|---|"]
-    for need in (*ALWAYS, *FURTHER):
-        lines.append(f"| `{need.name}` | {need.what} | {f'`{need.because}`' if need.because else 'every site'} |")
+    for need in (*EVERY_SITE, *BY_SETTING):
+        lines.append(f"| `{need.name}` | {need.what} | {f'`{need.needed_by}`' if need.needed_by else 'every site'} |")
     return "\n".join([*lines, ""])

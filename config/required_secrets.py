@@ -9,25 +9,25 @@ from config.site import Site
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
+class RequiredSecret:
     """A secret that somebody or something has to give.
 
     Attributes:
         name: Its name in the stack's configuration (`lyceum:<name>`) and in the site's `secrets`.
         what: What it is.
-        because: The setting that needs it; empty where every site does.
+        needed_by: The setting that needs it; empty where every site does.
         generated: True where Lyceum makes it and nobody has to choose.
     """
 
     name: str
     what: str
-    because: str = ""
+    needed_by: str = ""
     generated: bool = False
 
     @property
-    def demanded(self) -> bool:
+    def required_now(self) -> bool:
         """Whether something uses it already; a planned setting demands nothing yet."""
-        return not any(self.because == place or self.because.startswith(f"{place}.") for place in PLANNED)
+        return not any(self.needed_by == place or self.needed_by.startswith(f"{place}.") for place in PLANNED)
 
 
 GIVEN = {
@@ -35,20 +35,25 @@ GIVEN = {
     "proxmox-token": "API token of the Proxmox user, as in `lyceum@pve!lyceum=…`",
 }
 """What every site needs."""
-ALWAYS = (Need("seed", GIVEN["seed"], generated=True), Need("proxmox-token", GIVEN["proxmox-token"]))
-FURTHER = (
-    Need("certificate-key", "private key of the wildcard certificate, PEM", "platform.certificates.certificate-file"),
-    Need("oidc-client-secret", "secret of the client at the identity provider", "identity.oidc"),
-    Need("slack-webhook", "address of the Slack hook", "platform.monitoring.notifications.slack"),
-    Need("smtp-password", "password at the mail server", "platform.monitoring.notifications.mail.user"),
-    Need("s3-access-key", "access key of the bucket", "platform.backup.s3"),
-    Need("s3-secret-key", "secret key of the bucket", "platform.backup.s3"),
-    Need("tunnel-token", "token of the Cloudflare tunnel", "platform.tunnel"),
-    Need("ipmi-password", "password of the management controllers", "hosts[].power"),
+EVERY_SITE = (
+    RequiredSecret("seed", GIVEN["seed"], generated=True),
+    RequiredSecret("proxmox-token", GIVEN["proxmox-token"]),
+)
+BY_SETTING = (
+    RequiredSecret(
+        "certificate-key", "private key of the wildcard certificate, PEM", "platform.certificates.certificate-file"
+    ),
+    RequiredSecret("oidc-client-secret", "secret of the client at the identity provider", "identity.oidc"),
+    RequiredSecret("slack-webhook", "address of the Slack hook", "platform.monitoring.notifications.slack"),
+    RequiredSecret("smtp-password", "password at the mail server", "platform.monitoring.notifications.mail.user"),
+    RequiredSecret("s3-access-key", "access key of the bucket", "platform.backup.s3"),
+    RequiredSecret("s3-secret-key", "secret key of the bucket", "platform.backup.s3"),
+    RequiredSecret("tunnel-token", "token of the Cloudflare tunnel", "platform.tunnel"),
+    RequiredSecret("ipmi-password", "password of the management controllers", "hosts[].power"),
 )
 
 
-def needs(site: Site) -> tuple[Need, ...]:
+def required_secrets(site: Site) -> tuple[RequiredSecret, ...]:
     """Every secret that a site needs, those of every site first."""
     platform = site.platform
     notifications = platform.monitoring.notifications
@@ -62,8 +67,8 @@ def needs(site: Site) -> tuple[Need, ...]:
         "tunnel-token": platform.tunnel.enabled,
         "ipmi-password": any(host.power is PowerControl.IPMI for host in site.hosts),
     }
-    return (*ALWAYS, *(need for need in FURTHER if wanted[need.name]))
+    return (*EVERY_SITE, *(need for need in BY_SETTING if wanted[need.name]))
 
 
-NAMES = tuple(need.name for need in (*ALWAYS, *FURTHER))
+SECRET_NAMES = tuple(need.name for need in (*EVERY_SITE, *BY_SETTING))
 """Every name that a secret may have."""

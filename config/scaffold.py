@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
-from config.base import size_text
+from config.base import format_size
 from config.gpus import CARDS
 
 GIB = 1024
@@ -16,7 +16,7 @@ _NUMBERED = re.compile(r"(.*?)(\d+)$")
 
 
 @dataclass(frozen=True, slots=True)
-class FoundGpu:
+class DiscoveredGpu:
     """A card that Proxmox shows.
 
     Attributes:
@@ -35,7 +35,7 @@ class FoundGpu:
 
 
 @dataclass(frozen=True, slots=True)
-class FoundHost:
+class DiscoveredHost:
     """A node that Proxmox shows.
 
     Attributes:
@@ -52,11 +52,11 @@ class FoundHost:
     cpus: int
     memory: int
     disk: int
-    gpus: tuple[FoundGpu, ...]
+    gpus: tuple[DiscoveredGpu, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class SiteAnswers:
     """What no Proxmox knows.
 
     Attributes:
@@ -96,12 +96,12 @@ class Answers:
     vlan: int | None = None
 
 
-def model_of(identity: str) -> str | None:
+def gpu_model(identity: str) -> str | None:
     """Our name of a card by its PCI id."""
     return next((name for name, card in CARDS.items() if card.id == identity), None)
 
 
-def propose(hosts: Sequence[FoundHost], answers: Answers) -> dict[str, Any]:
+def propose_site(hosts: Sequence[DiscoveredHost], answers: SiteAnswers) -> dict[str, Any]:
     """A first site: three servers where there are hosts for it, a worker on each host with GPUs, room for Services.
 
     Raises:
@@ -119,22 +119,22 @@ def propose(hosts: Sequence[FoundHost], answers: Answers) -> dict[str, Any]:
     taken = {answers.gateway, *answers.dns, *(host.address for host in hosts if host.address)}
     start = next((host.address for host in hosts if host.address and host.address in network), network.network_address)
     block = IPv4Address(int(start) & ~0xFF) if network.prefixlen <= 24 else network.network_address
-    api, *servers = _free(network, taken, block + 30, 1 + len(carriers))
-    pool = _free(network, taken | {api, *servers}, block + 50, min(11, network.num_addresses // 8))
-    workers = _free(network, taken | {api, *servers, *pool}, block + 101, len(with_gpus))
-    shapes, nodes = _machines(with_gpus, carriers, servers, workers, ceph=answers.nfs is None)
+    api, *servers = _find_free_addresses(network, taken, block + 30, 1 + len(carriers))
+    pool = _find_free_addresses(network, taken | {api, *servers}, block + 50, min(11, network.num_addresses // 8))
+    workers = _find_free_addresses(network, taken | {api, *servers, *pool}, block + 101, len(with_gpus))
+    shapes, nodes = _propose_machines(with_gpus, carriers, servers, workers, ceph=answers.nfs is None)
     return {
         "name": answers.name,
         "title": answers.title,
         "domain": answers.domain,
-        "proxmox": _set(
+        "proxmox": _given_settings(
             endpoint=answers.endpoint,
             ca_file=answers.ca_file,
             vm_storage=answers.vm_storage,
             image_storage=answers.image_storage,
             image={"url": answers.image},
         ),
-        "network": _set(
+        "network": _given_settings(
             cidr=str(network),
             gateway=str(answers.gateway),
             dns=[str(server) for server in answers.dns],
@@ -146,7 +146,7 @@ def propose(hosts: Sequence[FoundHost], answers: Answers) -> dict[str, Any]:
         "shapes": shapes,
         "hosts": host_entries(hosts),
         "nodes": nodes,
-        "platform": {"storage": _storage(answers, len(with_gpus))},
+        "platform": {"storage": _propose_storage(answers, len(with_gpus))},
         "identity": {"oidc": {"issuer": answers.issuer, "client-id": "lyceum"}}
         if answers.issuer
         else {"authentik": {"enabled": True}},
@@ -154,11 +154,11 @@ def propose(hosts: Sequence[FoundHost], answers: Answers) -> dict[str, Any]:
     }
 
 
-def _set(**values: Any) -> dict[str, Any]:
+def _given_settings(**values: Any) -> dict[str, Any]:
     return {name.replace("_", "-"): value for name, value in values.items() if value is not None}
 
 
-def _free(
+def _find_free_addresses(
     network: IPv4Network, taken: Iterable[IPv4Address | None], start: IPv4Address, count: int
 ) -> list[IPv4Address]:
     """A run of addresses that nobody has, from `start` on and then from the network's beginning."""
@@ -172,7 +172,7 @@ def _free(
     raise ValueError(f"{network} has no {count} free addresses in a row")
 
 
-def _storage(answers: Answers, machines: int) -> dict[str, Any]:
+def _propose_storage(answers: SiteAnswers, machines: int) -> dict[str, Any]:
     if answers.nfs:
         server, _, share = answers.nfs.partition(":")
         return {"ceph": {"enabled": False}, "nfs": {"server": server, "share": share}}
@@ -182,9 +182,9 @@ def _storage(answers: Answers, machines: int) -> dict[str, Any]:
     return {"ceph": {"pool": pool, "monitors": 3 if machines > 1 else 1}}
 
 
-def _machines(
-    with_gpus: Sequence[FoundHost],
-    carriers: Sequence[FoundHost],
+def _propose_machines(
+    with_gpus: Sequence[DiscoveredHost],
+    carriers: Sequence[DiscoveredHost],
     servers: Sequence[IPv4Address],
     workers: Sequence[IPv4Address],
     *,
@@ -199,21 +199,21 @@ def _machines(
     width = len(str(len(with_gpus)))
     for number, (host, address) in enumerate(zip(with_gpus, workers, strict=True), start=1):
         beside = sum(carrier is host for carrier in carriers)
-        shape = _worker(host, beside, server, ceph=ceph)
+        shape = _worker_shape(host, beside, server, ceph=ceph)
         name = next((known for known, sizes in shapes.items() if sizes == shape), None)
         if name is None:
             name = "gpu" if "gpu" not in shapes else f"gpu-{len(shapes)}"
             shapes[name] = shape
         entry = {"name": f"gpu-{number:0{width}d}", "role": "worker", "host": host.name, "shape": name}
-        nodes.append(entry | {"address": str(address)} | _chosen(host))
+        nodes.append(entry | {"address": str(address)} | _chosen_gpus(host))
     written = {
-        name: {key: value if key == "cores" else size_text(value) for key, value in shape.items()}
+        name: {key: value if key == "cores" else format_size(value) for key, value in shape.items()}
         for name, shape in shapes.items()
     }
-    return written, collapsed(nodes)
+    return written, collapse_entries(nodes)
 
 
-def _chosen(host: FoundHost) -> dict[str, list[int]]:
+def _chosen_gpus(host: DiscoveredHost) -> dict[str, list[int]]:
     """One machine holds cards of one model: the most frequent, where a host has several."""
     models = [gpu.model for gpu in host.gpus if gpu.model and gpu.iommu_group >= 0]
     if len(set(models)) < 2:
@@ -222,7 +222,7 @@ def _chosen(host: FoundHost) -> dict[str, list[int]]:
     return {"gpus": [index for index, model in enumerate(models) if model == chosen]}
 
 
-def _worker(host: FoundHost, beside: int, server: dict[str, int], *, ceph: bool) -> dict[str, int]:
+def _worker_shape(host: DiscoveredHost, beside: int, server: dict[str, int], *, ceph: bool) -> dict[str, int]:
     """What a host has left beside its servers."""
     memory = (host.memory - RESERVE - beside * server["memory"]) // GIB
     disk = (host.disk - beside * server["disk"]) // GIB
@@ -240,37 +240,39 @@ def _worker(host: FoundHost, beside: int, server: dict[str, int], *, ceph: bool)
     return shape
 
 
-def host_entries(hosts: Sequence[FoundHost]) -> list[dict[str, Any]]:
+def host_entries(hosts: Sequence[DiscoveredHost]) -> list[dict[str, Any]]:
     """Hosts as the file has them."""
-    return collapsed([_entry(host) for host in hosts])
+    return collapse_entries([_host_entry(host) for host in hosts])
 
 
-def collapsed(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def collapse_entries(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Writes four and more alike, in a row, as one: `ws-01` to `ws-40` become `ws-[01-40]`."""
     found: list[dict[str, Any]] = []
     rest = list(entries)
     while rest:
         run = 1
-        while run < len(rest) and _follows(rest[run - 1], rest[run]):
+        while run < len(rest) and _follows_in_series(rest[run - 1], rest[run]):
             run += 1
         run = run if run >= 4 else 1
         first, last = rest[0], rest[run - 1]
-        found.append({key: _range(first[key], last[key]) if key in RUNNING else first[key] for key in first})
+        found.append(
+            {key: _range_pattern(first[key], last[key]) if key in COUNTING_KEYS else first[key] for key in first}
+        )
         rest = rest[run:]
     return found
 
 
-RUNNING = ("name", "host", "address")
+COUNTING_KEYS = ("name", "host", "address")
 """What counts up from one machine to the next; everything else must be equal."""
 
 
-def _follows(one: dict[str, Any], two: dict[str, Any]) -> bool:
-    if one.keys() != two.keys() or not _next(one["name"], two["name"]):
+def _follows_in_series(one: dict[str, Any], two: dict[str, Any]) -> bool:
+    if one.keys() != two.keys() or not _is_next_number(one["name"], two["name"]):
         return False
-    return all(_next(one[key], two[key]) if key in RUNNING else one[key] == two[key] for key in one)
+    return all(_is_next_number(one[key], two[key]) if key in COUNTING_KEYS else one[key] == two[key] for key in one)
 
 
-def _next(one: str, two: str) -> bool:
+def _is_next_number(one: str, two: str) -> bool:
     first, second = _NUMBERED.fullmatch(one), _NUMBERED.fullmatch(two)
     if not first or not second or first[1] != second[1]:
         return False
@@ -278,23 +280,23 @@ def _next(one: str, two: str) -> bool:
     return int(second[2]) == int(first[2]) + 1 and (not padded or len(first[2]) == len(second[2]))
 
 
-def _range(first: str, last: str) -> str:
+def _range_pattern(first: str, last: str) -> str:
     low, high = _NUMBERED.fullmatch(first), _NUMBERED.fullmatch(last)
     return first if first == last or not low or not high else f"{low[1]}[{low[2]}-{high[2]}]"
 
 
-def _entry(host: FoundHost) -> dict[str, Any]:
+def _host_entry(host: DiscoveredHost) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "name": host.name,
         **({"address": str(host.address)} if host.address else {}),
         "cpus": host.cpus,
-        "memory": size_text(host.memory // GIB * GIB),
-        "disk": size_text(host.disk // GIB * GIB),
+        "memory": format_size(host.memory // GIB * GIB),
+        "disk": format_size(host.disk // GIB * GIB),
     }
     cards = [gpu_entry(gpu) for gpu in host.gpus if gpu.model and gpu.iommu_group >= 0]
     return entry | ({"gpus": cards} if cards else {})
 
 
-def gpu_entry(gpu: FoundGpu) -> dict[str, Any]:
+def gpu_entry(gpu: DiscoveredGpu) -> dict[str, Any]:
     """A card as the file has it."""
     return {"model": gpu.model, "pci": gpu.pci, "iommu-group": gpu.iommu_group, "subsystem": gpu.subsystem}

@@ -8,8 +8,8 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 from pydantic_core import CoreSchema
 
 from config.paths import PROJECT, SITES
-from config.reference import reference
-from config.required_secrets import NAMES
+from config.reference import render_reference
+from config.required_secrets import SECRET_NAMES
 from config.site import STAGES, Site
 from config.tokens import SETTING
 
@@ -19,7 +19,7 @@ REFERENCE = PROJECT / "docs" / "reference" / "site.md"
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
-class _Plain(GenerateJsonSchema):
+class _SchemaWithoutTitles(GenerateJsonSchema):
     """Without titles, which only repeat the names."""
 
     def generate(self, schema: CoreSchema, mode: JsonSchemaMode = "validation") -> dict[str, Any]:
@@ -41,7 +41,7 @@ def _without_titles(node: Any) -> Any:
 
 def site_schema() -> dict[str, Any]:
     """Schema of config/sites/<site>.yaml."""
-    schema = Site.model_json_schema(by_alias=True, schema_generator=_Plain)
+    schema = Site.model_json_schema(by_alias=True, schema_generator=_SchemaWithoutTitles)
     return {"$schema": DRAFT, "title": "A campus", **schema}
 
 
@@ -66,7 +66,7 @@ def stack_schema() -> dict[str, Any]:
             "type": "object",
             "description": "Generations of K3s's tokens; set by `./lyceum secrets rotate`.",
         },
-        **{f"lyceum:{name}": secure for name in NAMES},
+        **{f"lyceum:{name}": secure for name in SECRET_NAMES},
     }
     return {
         "$schema": DRAFT,
@@ -89,25 +89,25 @@ def stack_schema() -> dict[str, Any]:
     }
 
 
-def files() -> dict[Path, str]:
+def generated_files() -> dict[Path, str]:
     """Every generated file with the content that it should have."""
     return {
-        SITE_SCHEMA: _written(site_schema()),
-        STACK_SCHEMA: _written(stack_schema()),
-        REFERENCE: reference(),
+        SITE_SCHEMA: _format_json(site_schema()),
+        STACK_SCHEMA: _format_json(stack_schema()),
+        REFERENCE: render_reference(),
     }
 
 
-def _written(schema: dict[str, Any]) -> str:
+def _format_json(schema: dict[str, Any]) -> str:
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
-def main() -> None:
+def write_generated_files() -> None:
     """Writes every generated file."""
-    for path, content in files().items():
+    for path, content in generated_files().items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content, encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    write_generated_files()

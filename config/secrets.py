@@ -7,8 +7,8 @@ from pathlib import Path
 import pulumi
 
 from config.errors import LyceumError
-from config.key_derivation import derived_text, ssh_private_pem, ssh_public_line
-from config.required_secrets import GIVEN, needs
+from config.key_derivation import derive_password, ssh_private_key_pem, ssh_public_key_line
+from config.required_secrets import GIVEN, required_secrets
 from config.site import Site
 
 PREVIEW = {"seed": "00" * 32, "proxmox-token": "preview@pve!preview=00000000-0000-0000-0000-000000000000"}
@@ -35,17 +35,17 @@ class Secrets:
 
     def derived(self, purpose: str) -> pulumi.Output[str]:
         """A password or token for one purpose."""
-        return self.seed.apply(lambda seed: derived_text(seed, purpose))
+        return self.seed.apply(lambda seed: derive_password(seed, purpose))
 
     @property
     def ssh_private_key(self) -> pulumi.Output[str]:
         """PEM of the key for the nodes."""
-        return self.seed.apply(ssh_private_pem)
+        return self.seed.apply(ssh_private_key_pem)
 
     @property
     def ssh_public_key(self) -> pulumi.Output[str]:
         """Its line for authorized_keys; not secret, and needed readable in the VM's configuration."""
-        return pulumi.Output.unsecret(self.seed.apply(ssh_public_line))
+        return pulumi.Output.unsecret(self.seed.apply(ssh_public_key_line))
 
 
 def load_secrets(config: pulumi.Config, site: Site) -> Secrets:
@@ -56,9 +56,9 @@ def load_secrets(config: pulumi.Config, site: Site) -> Secrets:
     Raises:
         MissingSecretError: names every missing secret and the command that sets it.
     """
-    wanted = {need.name: need for need in needs(site)}
-    found = {name: value for name in wanted if (value := _find(config, site, name)) is not None}
-    if missing := [name for name, need in wanted.items() if name not in found and need.demanded]:
+    wanted = {need.name: need for need in required_secrets(site)}
+    found = {name: value for name in wanted if (value := _read_secret(config, site, name)) is not None}
+    if missing := [name for name, need in wanted.items() if name not in found and need.required_now]:
         if not pulumi.runtime.is_dry_run():
             lines = [
                 f"  {name}: {wanted[name].what}; set it with `./lyceum secrets set {site.name} {name}`"
@@ -74,7 +74,7 @@ def load_secrets(config: pulumi.Config, site: Site) -> Secrets:
     )
 
 
-def _find(config: pulumi.Config, site: Site, name: str) -> pulumi.Output[str] | None:
+def _read_secret(config: pulumi.Config, site: Site, name: str) -> pulumi.Output[str] | None:
     if value := config.get_secret(name):
         return value
     reference = site.secrets.get(name)

@@ -4,8 +4,7 @@ from pathlib import Path
 
 from pydantic import Field, HttpUrl
 
-from config.base import Cron, DnsLabel, Duration, Email, Model, Size
-from config.layer import Layer
+from config.base import Cron, DnsLabel, Duration, Email, LayerSettings, Model, Size
 
 
 class Slack(Model):
@@ -39,7 +38,7 @@ class Notifications(Model):
     """Page with the steps to follow; linked from every alarm."""
 
 
-class Logging(Layer):
+class Logging(LayerSettings):
     """Loki and Alloy (R13)."""
 
     enabled: bool = False
@@ -72,7 +71,7 @@ class S3(Model):
     """Region; most campus stores ignore it."""
 
 
-class Velero(Layer):
+class Velero(LayerSettings):
     """Backup of namespaces and volumes (R34)."""
 
     enabled: bool = False
@@ -92,7 +91,7 @@ class Backup(Model):
     """Namespaces and volumes."""
 
 
-class Registry(Layer):
+class Registry(LayerSettings):
     """A registry of the site's own (R14)."""
 
     enabled: bool = False
@@ -103,7 +102,7 @@ class Registry(Layer):
     """Volume of the images."""
 
 
-class Tunnel(Layer):
+class Tunnel(LayerSettings):
     """Cloudflare tunnel, the way in from anywhere; its token is the secret `tunnel-token` (R17)."""
 
     enabled: bool = False
@@ -123,7 +122,7 @@ class Repository(Model):
     """Directories in it."""
 
 
-class Rancher(Layer):
+class Rancher(LayerSettings):
     """Rancher: graphical management, with Fleet in it (R6, R32)."""
 
     enabled: bool = False
@@ -134,7 +133,7 @@ class Rancher(Layer):
     """Repositories whose content is kept on the cluster."""
 
 
-class Power(Layer):
+class Power(LayerSettings):
     """Switches idle bare machines off and on (R41)."""
 
     enabled: bool = False
@@ -145,7 +144,7 @@ class Power(Layer):
     """GPU workers that stay on."""
 
 
-class HighThroughput(Layer):
+class HighThroughput(LayerSettings):
     """NVIDIA Network Operator: RDMA for pods over the sites' InfiniBand or RoCE cards (R19, R43)."""
 
     enabled: bool = False
@@ -156,7 +155,7 @@ class HighThroughput(Layer):
     """Pods that share a card."""
 
 
-class Costs(Layer):
+class Costs(LayerSettings):
     """OpenCost: who used what (R34, R40)."""
 
     enabled: bool = False

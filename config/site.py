@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from pydantic import Field
 
-from config.base import DnsLabel, Domain, Model, expand, zipped
+from config.base import DnsLabel, Domain, Model, broadcast, expand_range
 from config.calendar import Calendar
 from config.hosts import STORAGE_TAINTS, Desktops, Host, HostGroup, Node, NodeGroup, Proxmox, Role, Shape
 from config.identity import Identity
@@ -83,14 +83,14 @@ class Site(Model):
     """Secrets kept in files instead of the stack's configuration."""
 
     @cached_property
-    def bare(self) -> dict[str, Host]:
+    def hosts_by_name(self) -> dict[str, Host]:
         """Every bare machine by name."""
         found: dict[str, Host] = {}
         for group in self.hosts:
-            names = expand(group.name)
-            addresses = zipped(group.address, len(names), "address")
-            macs = zipped(group.mac, len(names), "mac")
-            bmcs = zipped(group.bmc, len(names), "bmc")
+            names = expand_range(group.name)
+            addresses = broadcast(group.address, len(names), "address")
+            macs = broadcast(group.mac, len(names), "mac")
+            bmcs = broadcast(group.bmc, len(names), "bmc")
             for name, address, mac, bmc in zip(names, addresses, macs, bmcs, strict=True):
                 found[name] = Host(
                     name=name,
@@ -111,32 +111,32 @@ class Site(Model):
     @cached_property
     def machines(self) -> tuple[Node, ...]:
         """Every virtual machine, in the order of the file."""
-        return tuple(node for _, node in self.machines_of)
+        return tuple(node for _, node in self.nodes_by_group)
 
     @cached_property
-    def machines_of(self) -> tuple[tuple[int, Node], ...]:
+    def nodes_by_group(self) -> tuple[tuple[int, Node], ...]:
         """Every virtual machine with the index of its group in `nodes`, in the order of the file."""
         return tuple((index, node) for index, group in enumerate(self.nodes) for node in self._resolve(group))
 
     def _resolve(self, group: NodeGroup) -> list[Node]:
-        names = expand(group.name)
-        hosts = zipped(group.host, len(names), "host")
-        addresses = [IPv4Address(a) for a in zipped(group.address, len(names), "address")]
-        macs = zipped(group.mac, len(names), "mac")
+        names = expand_range(group.name)
+        hosts = broadcast(group.host, len(names), "host")
+        addresses = [IPv4Address(a) for a in broadcast(group.address, len(names), "address")]
+        macs = broadcast(group.mac, len(names), "mac")
         return [
             Node(
                 name=name,
                 role=group.role,
                 host=host,
                 address=address,
-                mac=mac or derived_mac(address),
+                mac=mac or derive_mac(address),
                 vm_id=group.vm_id + n if group.vm_id is not None else self._derived_vm_id(address),
                 shape=self.shapes[group.shape],
-                gpus=_picked(group.role, group.gpus, self.bare[host].gpus),
-                devices=_picked(group.role, group.devices, self.bare[host].devices),
+                gpus=_selected_cards(group.role, group.gpus, self.hosts_by_name[host].gpus),
+                devices=_selected_cards(group.role, group.devices, self.hosts_by_name[host].devices),
                 shift=group.shift,
                 labels=group.labels,
-                taints=_tainted(group.role, group.taints),
+                taints=_node_taints(group.role, group.taints),
             )
             for n, (name, host, address, mac) in enumerate(zip(names, hosts, addresses, macs, strict=True))
         ]
@@ -168,21 +168,21 @@ class Site(Model):
         return tuple(node for node in self.machines if exists(node))
 
 
-def _picked(role: Role, chosen: tuple[int, ...] | None, cards: tuple[_Card, ...]) -> tuple[_Card, ...]:
+def _selected_cards(role: Role, chosen: tuple[int, ...] | None, cards: tuple[_Card, ...]) -> tuple[_Card, ...]:
     """The chosen cards of a host; a worker that does not choose gets all, any other machine none."""
     if chosen is None:
         return cards if role is Role.WORKER else ()
     return tuple(cards[index] for index in chosen)
 
 
-def _tainted(role: Role, given: tuple[str, ...] | None) -> tuple[str, ...]:
+def _node_taints(role: Role, given: tuple[str, ...] | None) -> tuple[str, ...]:
     """The site's taints, or those that follow from the role."""
     if given is None:
         return STORAGE_TAINTS if role is Role.STORAGE else ()
     return given
 
 
-def derived_mac(address: IPv4Address) -> str:
+def derive_mac(address: IPv4Address) -> str:
     """A locally administered MAC that carries the address: 10.21.0.35 -> 02:4c:0a:15:00:23."""
     return ":".join(f"{octet:02x}" for octet in (0x02, 0x4C, *address.packed))
 

@@ -9,8 +9,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
-from config.base import expand
-from config.scaffold import FoundHost, gpu_entry, host_entries
+from config.base import expand_range
+from config.scaffold import DiscoveredHost, gpu_entry, host_entries
 
 HEAD = """# yaml-language-server: $schema=site.schema.json
 # {title}. Written by `./lyceum init`; it is yours now. All settings: docs/reference/site.md
@@ -34,11 +34,11 @@ def _yaml() -> YAML:
     return yaml
 
 
-def written(site: dict[str, Any]) -> str:
+def render_site(site: dict[str, Any]) -> str:
     """A new file: one section after the other, short things on one line, a comment where people will look for one."""
     document = CommentedMap()
     for key, value in site.items():
-        document[key] = _styled(value)
+        document[key] = _apply_style(value)
         if isinstance(value, dict | list):
             document.yaml_set_comment_before_after_key(key, before="\n" + COMMENTS.get(key, ""))
     stream = io.StringIO()
@@ -47,15 +47,15 @@ def written(site: dict[str, Any]) -> str:
     return HEAD.format(title=site["title"]) + "\n".join(lines) + "\n"
 
 
-def _styled(value: Any) -> Any:
+def _apply_style(value: Any) -> Any:
     """A copy in which what fits on a line is written on one."""
     if isinstance(value, dict):
-        found = CommentedMap((key, _styled(item)) for key, item in value.items())
-        if _flat(value) and len(str(value)) < _ONE_LINE and value:
+        found = CommentedMap((key, _apply_style(item)) for key, item in value.items())
+        if _fits_one_line(value) and len(str(value)) < _ONE_LINE and value:
             found.fa.set_flow_style()
         return found
     if isinstance(value, list):
-        items = CommentedSeq(_styled(item) for item in value)
+        items = CommentedSeq(_apply_style(item) for item in value)
         if not any(isinstance(item, dict) for item in value):
             items.fa.set_flow_style()
         return items
@@ -63,15 +63,15 @@ def _styled(value: Any) -> Any:
     return DoubleQuotedScalarString(value) if isinstance(value, str) and _SEXAGESIMAL.match(value) else value
 
 
-def _flat(value: dict[str, Any]) -> bool:
-    return len(value) > 1 and not any(isinstance(item, dict) or _groups(item) for item in value.values())
+def _fits_one_line(value: dict[str, Any]) -> bool:
+    return len(value) > 1 and not any(isinstance(item, dict) or _is_list_of_mappings(item) for item in value.values())
 
 
-def _groups(value: Any) -> bool:
+def _is_list_of_mappings(value: Any) -> bool:
     return isinstance(value, list) and any(isinstance(item, dict) for item in value)
 
 
-def merged(text: str, hosts: Sequence[FoundHost]) -> tuple[str, list[str]]:
+def merge_hosts(text: str, hosts: Sequence[DiscoveredHost]) -> tuple[str, list[str]]:
     """Corrects the hosts of an existing file; everything else, comments too, stays as it is.
 
     Returns:
@@ -83,15 +83,15 @@ def merged(text: str, hosts: Sequence[FoundHost]) -> tuple[str, list[str]]:
     told: list[str] = []
     known: set[str] = set()
     for entry in document.get("hosts") or ():
-        names = expand(str(entry["name"]))
+        names = expand_range(str(entry["name"]))
         known |= set(names)
         there = [found[name] for name in names if name in found]
         told += [f"{name} is in the file, but not in Proxmox" for name in names if name not in found]
         if there:
-            told += _corrected(entry, there)
+            told += _correct_host(entry, there)
     new = [host for host in hosts if host.name not in known]
     for item in host_entries(new):
-        document["hosts"].append(_styled(item))
+        document["hosts"].append(_apply_style(item))
         told.append(f"added {item['name']}")
     if not told:
         return text, []
@@ -100,9 +100,10 @@ def merged(text: str, hosts: Sequence[FoundHost]) -> tuple[str, list[str]]:
     return stream.getvalue(), told
 
 
-def _corrected(entry: CommentedMap, hosts: Sequence[FoundHost]) -> list[str]:
+def _correct_host(entry: CommentedMap, hosts: Sequence[DiscoveredHost]) -> list[str]:
     wanted = [
-        {key: value for key, value in item.items() if key not in {"name", "address"}} for item in map(_alone, hosts)
+        {key: value for key, value in item.items() if key not in {"name", "address"}}
+        for item in map(_host_entry, hosts)
     ]
     if any(item != wanted[0] for item in wanted):
         return [f"the machines of {entry['name']} are no longer alike: write them apart; nothing was changed there"]
@@ -111,14 +112,14 @@ def _corrected(entry: CommentedMap, hosts: Sequence[FoundHost]) -> list[str]:
         if entry.get(key) != wanted[0][key]:
             told.append(f"{entry['name']}: {key} {entry.get(key)} -> {wanted[0][key]}")
             entry[key] = wanted[0][key]
-    return told + _cards(entry, hosts[0])
+    return told + _correct_gpus(entry, hosts[0])
 
 
-def _alone(host: FoundHost) -> dict[str, Any]:
+def _host_entry(host: DiscoveredHost) -> dict[str, Any]:
     return host_entries([host])[0]
 
 
-def _cards(entry: CommentedMap, host: FoundHost) -> list[str]:
+def _correct_gpus(entry: CommentedMap, host: DiscoveredHost) -> list[str]:
     """Cards keep how people share them; only what the hardware is gets corrected."""
     told = []
     there = {gpu.pci: gpu_entry(gpu) for gpu in host.gpus if gpu.model and gpu.iommu_group >= 0}
@@ -131,10 +132,10 @@ def _cards(entry: CommentedMap, host: FoundHost) -> list[str]:
         for key, value in now.items():
             if card.get(key, value) != value:
                 told.append(f"{entry['name']}: {key} of {card['pci']} {card[key]} -> {value}")
-                card[key] = _styled(value)
+                card[key] = _apply_style(value)
     for pci, card in there.items():
         told.append(f"{entry['name']}: added the {card['model']} at {pci}")
         if "gpus" not in entry:
             entry["gpus"] = CommentedSeq()
-        entry["gpus"].append(_styled(card))
+        entry["gpus"].append(_apply_style(card))
     return told

@@ -10,27 +10,27 @@ from pydantic import Field, ValidationError
 
 from config.base import Model
 from config.errors import LyceumError
-from config.key_derivation import derived_text, token_hash
+from config.key_derivation import derive_password, token_hash
 
 SETTING = "token-generations"
 """In the stack's configuration; absent until a token was rotated for the first time."""
 
 
-class GenerationsError(LyceumError):
+class TokenGenerationsError(LyceumError):
     """The setting is not what `./lyceum secrets rotate` writes."""
 
 
-class Kind(StrEnum):
+class TokenKind(StrEnum):
     """Which token."""
 
     SERVER = "server-token"
     AGENT = "agent-token"
 
 
-_PURPOSE = {Kind.SERVER: "k3s-token", Kind.AGENT: "k3s-agent-token"}
+_PURPOSE = {TokenKind.SERVER: "k3s-token", TokenKind.AGENT: "k3s-agent-token"}
 
 
-class Generations(Model):
+class TokenGenerations(Model):
     """Which generation of each token is in use."""
 
     server_token: int = Field(default=1, ge=1)
@@ -39,58 +39,60 @@ class Generations(Model):
     """Generation of the token that agents join with."""
     newest: int = Field(default=1, ge=1)
     """Highest generation that either ever had: none is used twice, also after the restore of an older one."""
-    rotating: Kind | None = None
+    rotating: TokenKind | None = None
     """The token that is being changed to `newest`."""
 
-    def of(self, kind: Kind) -> int:
+    def current(self, kind: TokenKind) -> int:
         """The generation that is in use."""
-        return self.server_token if kind is Kind.SERVER else self.agent_token
+        return self.server_token if kind is TokenKind.SERVER else self.agent_token
 
-    def begun(self, kind: Kind) -> "Generations":
+    def start_rotation(self, kind: TokenKind) -> "TokenGenerations":
         """The same with a rotation under way; one that was interrupted goes on to the same generation."""
         if self.rotating is kind:
             return self
         return self.model_copy(update={"newest": self.newest + 1, "rotating": kind})
 
-    def ended(self, kind: Kind) -> "Generations":
+    def finish_rotation(self, kind: TokenKind) -> "TokenGenerations":
         """The same with the rotation behind it."""
-        return self.using(kind, self.newest)
+        return self.with_generation(kind, self.newest)
 
-    def using(self, kind: Kind, generation: int) -> "Generations":
+    def with_generation(self, kind: TokenKind, generation: int) -> "TokenGenerations":
         """The same with another generation in use, and no rotation of this token under way."""
         field = kind.value.replace("-", "_")
         rotating = None if self.rotating is kind else self.rotating
         return self.model_copy(update={field: generation, "rotating": rotating})
 
-    def written(self) -> dict[str, object]:
+    def as_setting(self) -> dict[str, object]:
         """As it stands in the stack's configuration."""
         return self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
 
 
-def read(value: object) -> Generations:
+def read_generations(value: object) -> TokenGenerations:
     """Reads the setting; None where no token was ever rotated.
 
     Raises:
         GenerationsError: it was changed by hand.
     """
     try:
-        return Generations.model_validate(value or {})
+        return TokenGenerations.model_validate(value or {})
     except ValidationError:
         rule = "numbers from 1 under `server-token`, `agent-token` and `newest`"
-        raise GenerationsError(f"lyceum:{SETTING} holds {rule}, and only ./lyceum secrets rotate changes it") from None
+        raise TokenGenerationsError(
+            f"lyceum:{SETTING} holds {rule}, and only ./lyceum secrets rotate changes it"
+        ) from None
 
 
-def purpose(kind: Kind, generation: int) -> str:
+def token_purpose(kind: TokenKind, generation: int) -> str:
     """What the seed is asked for (docs/adr/0012)."""
     return _PURPOSE[kind] if generation == 1 else f"{_PURPOSE[kind]}/{generation}"
 
 
-def token(seed: str, kind: Kind, generation: int) -> str:
+def derive_token(seed: str, kind: TokenKind, generation: int) -> str:
     """One generation of a token."""
-    return derived_text(seed, purpose(kind, generation))
+    return derive_password(seed, token_purpose(kind, generation))
 
 
-def generation_of(seed: str, kind: Kind, newest: int, wanted: str) -> int | None:
+def find_generation(seed: str, kind: TokenKind, newest: int, wanted: str) -> int | None:
     """The generation of a token with this hash (`token_hash`); None where the seed has none up to the newest."""
-    found = (one for one in range(newest, 0, -1) if token_hash(token(seed, kind, one)) == wanted)
+    found = (one for one in range(newest, 0, -1) if token_hash(derive_token(seed, kind, one)) == wanted)
     return next(found, None)

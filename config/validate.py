@@ -8,15 +8,15 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from config.base import FROM_FILE
-from config.error_messages import in_words
+from config.error_messages import translate_errors
 from config.errors import LyceumError
 from config.finding import IN_FILE, Finding, closest_name
 from config.paths import SITES, project_path
 from config.rules import RULES
-from config.rules.cross_site import collisions
-from config.rules.plain_text import looks_secret, plain_text
+from config.rules.cross_site import check_collisions
+from config.rules.plain_text import check_plain_text, looks_secret
 from config.site import Site
-from config.yaml_source import Document, UnreadableError, read
+from config.yaml_source import Document, UnreadableFileError, read_document
 
 _LONGEST = 60
 
@@ -49,14 +49,14 @@ def validate_file(path: Path, *, others: bool = True) -> ValidationResult:
     if not path.exists():
         return ValidationResult(None, [_missing_file(path)], None)
     try:
-        document = read(path)
-    except UnreadableError as error:
+        document = read_document(path)
+    except UnreadableFileError as error:
         return ValidationResult(None, [error.finding(path)], None)
     site, findings = validate_document(document)
     if site and site.name != path.stem:
         findings.append(Finding(("name",), f"differs from the file's name `{path.stem}`", "make them the same"))
     if site and not findings and others:
-        findings += collisions(site, _other_sites(path))
+        findings += check_collisions(site, _other_sites(path))
     return ValidationResult(None if findings else site, locate_findings(path, document, findings), document)
 
 
@@ -87,23 +87,23 @@ def _other_sites(path: Path) -> Iterator[Site]:
 
 def validate_document(document: Document) -> tuple[Site | None, list[Finding]]:
     """Validates every setting and applies every rule whose sections are valid; the site is None if a setting is not."""
-    findings = list(plain_text(document))
+    findings = list(check_plain_text(document))
     reported = {finding.subject for finding in findings}
     sections, errors = _validate_sections(document.data)
-    findings += [finding for finding in in_words(errors, document.value) if finding.subject not in reported]
-    valid = set(Site.model_fields) - {_field(str(error["loc"][0])) for error in errors if error["loc"]}
+    findings += [finding for finding in translate_errors(errors, document.value) if finding.subject not in reported]
+    valid = set(Site.model_fields) - {_attribute_name(str(error["loc"][0])) for error in errors if error["loc"]}
     site = Site.model_construct(**{name: value for name, value in sections.items() if name in valid})
     for rule in RULES:
-        if rule.needs <= valid:
+        if rule.requires <= valid:
             # The first of each place: forty machines with one mistake are one mistake.
-            found = list({finding.subject: finding for finding in reversed(list(rule.ask(site)))}.values())[::-1]
+            found = list({finding.subject: finding for finding in reversed(list(rule.check(site)))}.values())[::-1]
             findings += [finding for finding in found if finding.subject not in reported]
-            if rule.gives and not found:
-                valid.add(rule.gives)
+            if rule.provides and not found:
+                valid.add(rule.provides)
     return (None if errors else site), findings
 
 
-def _field(alias: str) -> str:
+def _attribute_name(alias: str) -> str:
     return alias.replace("-", "_")
 
 

@@ -59,7 +59,7 @@ CPU_NOTEBOOK = "quay.io/jupyter/scipy-notebook:2026-08-03"
 
 
 @dataclass(frozen=True)
-class Support:
+class KubernetesSupport:
     """Kubernetes minors that a part supports.
 
     Attributes:
@@ -75,12 +75,12 @@ class Support:
     source: str
 
 
-SUPPORT: tuple[Support, ...] = (
-    Support("rook-ceph", 31, 36, "Rook 1.20 prerequisites"),
-    Support("gpu-operator", 33, 36, "GPU Operator 26.7 platform support, K3s"),
-    Support("kubeflow-trainer", 31, 99, "Trainer 2.3 installation"),
-    Support("rancher", 34, 36, "Rancher 2.15 chart: kubeVersion < 1.37.0-0; Fleet 0.16: >= 1.34"),
+SUPPORT: tuple[KubernetesSupport, ...] = (
+    KubernetesSupport("rook-ceph", 31, 36, "Rook 1.20 prerequisites"),
+    KubernetesSupport("gpu-operator", 33, 36, "GPU Operator 26.7 platform support, K3s"),
+    KubernetesSupport("kubeflow-trainer", 31, 99, "Trainer 2.3 installation"),
+    KubernetesSupport("rancher", 34, 36, "Rancher 2.15 chart: kubeVersion < 1.37.0-0; Fleet 0.16: >= 1.34"),
 )
 """What each part says about Kubernetes; read 2026-08. A part that says nothing is not listed."""
-LEAST_METALLB = {36: (0, 16)}
+MIN_METALLB = {36: (0, 16)}
 """Kubernetes minor -> least MetalLB: older CRDs are invalid there (metallb#3035)."""

@@ -4,8 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from config.base import DnsLabel, ImageReference, Model, Size
-from config.layer import Layer
+from config.base import DnsLabel, ImageReference, LayerSettings, Model, Size
 
 
 class Profile(Model):
@@ -33,7 +32,7 @@ class Profile(Model):
     """Chosen when nobody chooses; without one it is the first."""
 
 
-class JupyterHub(Layer):
+class JupyterHub(LayerSettings):
     """JupyterHub (R26)."""
 
     host: DnsLabel = "jupyter"
@@ -63,15 +62,15 @@ class JupyterHub(Layer):
 class Kubeflow(Model):
     """The parts of Kubeflow that install and upgrade on their own (layers.md, section 3)."""
 
-    trainer: Layer = Layer()
+    trainer: LayerSettings = LayerSettings()
     """Distributed training."""
-    pipelines: Layer = Layer()
+    pipelines: LayerSettings = LayerSettings()
     """Pipelines."""
-    kserve: Layer = Layer()
+    kserve: LayerSettings = LayerSettings()
     """Model serving."""
 
 
-class Triton(Layer):
+class Triton(LayerSettings):
     """Triton Inference Server (R42)."""
 
     enabled: bool = False

@@ -12,12 +12,12 @@ from ruamel.yaml.error import MarkedYAMLError
 from config.finding import FieldPath, Finding
 from config.paths import project_path
 
-MOST = 50_000
+MAX_VALUES = 50_000
 """Values in a file; more is an accident, or aliases that multiply."""
-DEEPEST = 30
+MAX_DEPTH = 30
 
 
-class UnreadableError(Exception):
+class UnreadableFileError(Exception):
     """A file that is no YAML document of the kind we read.
 
     Attributes:
@@ -69,7 +69,7 @@ class Document:
         return path in self.lines
 
 
-def read(path: Path) -> Document:
+def read_document(path: Path) -> Document:
     """Reads a file.
 
     Raises:
@@ -78,13 +78,15 @@ def read(path: Path) -> Document:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise UnreadableError("does not exist", "`./lyceum init` writes a first one") from None
+        raise UnreadableFileError("does not exist", "`./lyceum init` writes a first one") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise UnreadableError(f"cannot be read: {type(error).__name__}", "it must be a text file in UTF-8") from None
-    return parse(text)
+        raise UnreadableFileError(
+            f"cannot be read: {type(error).__name__}", "it must be a text file in UTF-8"
+        ) from None
+    return parse_document(text)
 
 
-def parse(text: str) -> Document:
+def parse_document(text: str) -> Document:
     """Parses YAML 1.2.
 
     Raises:
@@ -95,20 +97,20 @@ def parse(text: str) -> Document:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else None
-        raise UnreadableError(*_syntax(error), line) from None
+        raise UnreadableFileError(*_explain_syntax_error(error), line) from None
     except RecursionError:
-        raise UnreadableError("is nested too deeply", f"at most {DEEPEST} levels") from None
+        raise UnreadableFileError("is nested too deeply", f"at most {MAX_DEPTH} levels") from None
     except Exception as error:  # noqa: BLE001 - the parser answers odd input with any exception; none may reach people
-        raise UnreadableError(f"is no YAML: {type(error).__name__}", "check what was typed last") from None
+        raise UnreadableFileError(f"is no YAML: {type(error).__name__}", "check what was typed last") from None
     if not isinstance(data, CommentedMap):
         remedy = "it starts with `name: …`; see docs/reference/site.md"
-        raise UnreadableError("is empty" if data is None else "is no mapping of settings", remedy)
+        raise UnreadableFileError("is empty" if data is None else "is no mapping of settings", remedy)
     document = Document(data={}, lines={})
-    document.data.update(_plain(data, (), document.lines))
+    document.data.update(_plain_value(data, (), document.lines))
     return document
 
 
-def _syntax(error: MarkedYAMLError) -> tuple[str, str]:
+def _explain_syntax_error(error: MarkedYAMLError) -> tuple[str, str]:
     problem = error.problem or "a syntax error"
     if match := re.match(r'found duplicate key "?([^"]*?)"? with value', problem):
         return f"has the key `{match[1]}` twice", "keep one of them"
@@ -119,30 +121,32 @@ def _syntax(error: MarkedYAMLError) -> tuple[str, str]:
     return f"is no YAML: {problem}", "check the indentation, and quote text that holds `: `, `[`, `{` or `#`"
 
 
-def _plain(value: Any, path: FieldPath, lines: dict[FieldPath, int]) -> Any:
-    if len(path) > DEEPEST:
-        raise UnreadableError("is nested too deeply", f"at most {DEEPEST} levels", lines.get(path[:DEEPEST]))
-    if len(lines) > MOST:
-        raise UnreadableError(f"has more than {MOST} values", "aliases multiply what they name: write it out")
+def _plain_value(value: Any, path: FieldPath, lines: dict[FieldPath, int]) -> Any:
+    if len(path) > MAX_DEPTH:
+        raise UnreadableFileError("is nested too deeply", f"at most {MAX_DEPTH} levels", lines.get(path[:MAX_DEPTH]))
+    if len(lines) > MAX_VALUES:
+        raise UnreadableFileError(f"has more than {MAX_VALUES} values", "aliases multiply what they name: write it out")
     if isinstance(value, CommentedMap):
         plain: dict[str, Any] = {}
         for key, item in value.items():
             name = key if isinstance(key, str) else str(key)
-            lines[*path, name] = _line(value.lc.data, key, lines.get(path, 1))
-            plain[name] = _plain(item, (*path, name), lines)
+            lines[*path, name] = _line_of_key(value.lc.data, key, lines.get(path, 1))
+            plain[name] = _plain_value(item, (*path, name), lines)
         return plain
     if isinstance(value, CommentedSeq):
         items = []
         for index, item in enumerate(value):
-            lines[*path, index] = _line(value.lc.data, index, lines.get(path, 1))
-            items.append(_plain(item, (*path, index), lines))
+            lines[*path, index] = _line_of_key(value.lc.data, index, lines.get(path, 1))
+            items.append(_plain_value(item, (*path, index), lines))
         return items
     if isinstance(value, TaggedScalar):
-        raise UnreadableError(f"has the tag `{value.tag.value}`", "tags mean nothing here: remove it", lines.get(path))
+        raise UnreadableFileError(
+            f"has the tag `{value.tag.value}`", "tags mean nothing here: remove it", lines.get(path)
+        )
     return value
 
 
-def _line(marks: dict[Any, list[int]] | None, key: object, above: int) -> int:
+def _line_of_key(marks: dict[Any, list[int]] | None, key: object, above: int) -> int:
     """Line of a key; what came in by a merge key has no mark of its own."""
     mark = (marks or {}).get(key)
     return mark[0] + 1 if mark else above

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from starlette.types import ASGIApp
 
-from config.proxmox_grants import Call
+from config.proxmox_grants import ApiCall
 
 __all__ = [
     "AdminSetup",
@@ -92,8 +92,8 @@ class PveNode:
 class AdminSetup:
     """What the Proxmox administrator does once, as Lyceum's own calls (`config.proxmox_grants`)."""
 
-    before_token: tuple[Call, ...]
-    after_token: tuple[Call, ...]
+    before_token: tuple[ApiCall, ...]
+    after_token: tuple[ApiCall, ...]
 
 
 @dataclass(frozen=True)

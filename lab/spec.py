@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from config.errors import LyceumError
 from config.gpus import Gpu
-from config.proxmox_grants import after_token, before_token
+from config.proxmox_grants import calls_after_token, calls_before_token
 from config.site import Site
 from lab.contracts import AdminSetup, LabSpec, PciDevice, PveNode, Storage, StoreSpec
 
@@ -51,7 +51,7 @@ def from_site(site: Site, name: str) -> LabSpec:
         SpecError: a host has no address for its Proxmox API.
     """
     nodes = []
-    for host in site.bare.values():
+    for host in site.hosts_by_name.values():
         if host.address is None:
             raise SpecError(
                 f"{site.name}: hosts: {host.name}: the lab serves Proxmox at each host; give it an `address`"
@@ -74,7 +74,7 @@ def from_site(site: Site, name: str) -> LabSpec:
         gateway=site.network.gateway,
         nodes=tuple(nodes),
         mirror=mirror_address(site),
-        setup=AdminSetup(before_token(site), after_token(site)),
+        setup=AdminSetup(calls_before_token(site), calls_after_token(site)),
         store=store(site),
     )
 

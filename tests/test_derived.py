@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config.base import MOST, Model, Size, expand, size_text, zipped
-from config.site import STAGES, VMID_BASE, derived_mac
+from config.base import MAX_RANGE, Model, Size, broadcast, expand_range, format_size
+from config.site import STAGES, VMID_BASE, derive_mac
 from tests.support.sites import SMALL, site
 
 LABELS = st.from_regex(r"[a-z]{1,8}-?", fullmatch=True)
@@ -19,7 +19,7 @@ RANGES = st.tuples(st.integers(0, 9999), st.integers(0, 200)).map(lambda pair: (
 @given(LABELS, RANGES, LABELS)
 def test_a_pattern_stands_for_as_many_names_as_it_says(head: str, ends: tuple[int, int], tail: str) -> None:
     low, high = ends
-    names = expand(f"{head}[{low}-{high}]{tail}")
+    names = expand_range(f"{head}[{low}-{high}]{tail}")
 
     assert len(names) == len(set(names)) == high - low + 1
     assert (names[0], names[-1]) == (f"{head}{low}{tail}", f"{head}{high}{tail}")
@@ -28,7 +28,7 @@ def test_a_pattern_stands_for_as_many_names_as_it_says(head: str, ends: tuple[in
 @given(st.integers(1, 99), st.integers(0, 99))
 def test_zeros_in_front_are_kept_and_give_names_of_one_length(low: int, more: int) -> None:
     """`ws-01` and `ws-40` sort as people expect."""
-    names = expand(f"ws-[{low:03d}-{low + more:03d}]")
+    names = expand_range(f"ws-[{low:03d}-{low + more:03d}]")
 
     assert {len(name) for name in names} == {len("ws-000")}
     assert names == sorted(names)
@@ -36,29 +36,29 @@ def test_zeros_in_front_are_kept_and_give_names_of_one_length(low: int, more: in
 
 @given(LABELS)
 def test_a_name_without_a_range_stands_for_itself(name: str) -> None:
-    assert expand(name) == [name]
+    assert expand_range(name) == [name]
 
 
 @given(RANGES)
 def test_a_reversed_range_is_refused_in_plain_words(ends: tuple[int, int]) -> None:
     low, high = ends
     with pytest.raises(ValueError, match=f"{low} comes before {high + 1}"):
-        expand(f"ws-[{high + 1}-{low}]")
+        expand_range(f"ws-[{high + 1}-{low}]")
 
 
 def test_a_range_without_an_end_in_sight_is_a_typing_error() -> None:
-    assert len(expand(f"ws-[1-{MOST}]")) == MOST
-    with pytest.raises(ValueError, match=str(MOST)):
-        expand(f"ws-[1-{MOST + 1}]")
+    assert len(expand_range(f"ws-[1-{MAX_RANGE}]")) == MAX_RANGE
+    with pytest.raises(ValueError, match=str(MAX_RANGE)):
+        expand_range(f"ws-[1-{MAX_RANGE + 1}]")
 
 
 @given(st.integers(1, 50), st.integers(2, 50))
 def test_a_pattern_of_another_length_is_refused(count: int, length: int) -> None:
     if length == count:
-        assert len(zipped(f"10.0.0.[1-{length}]", count, "address")) == count
+        assert len(broadcast(f"10.0.0.[1-{length}]", count, "address")) == count
     else:
         with pytest.raises(ValueError, match=rf"address .*{length} .*{count}"):
-            zipped(f"10.0.0.[1-{length}]", count, "address")
+            broadcast(f"10.0.0.[1-{length}]", count, "address")
 
 
 @given(st.integers(1, 4 * 1024 * 1024))
@@ -66,12 +66,12 @@ def test_a_size_is_read_as_it_is_written(mib: int) -> None:
     class Holder(Model):
         size: Size
 
-    assert Holder.model_validate({"size": size_text(mib)}).size == mib
+    assert Holder.model_validate({"size": format_size(mib)}).size == mib
 
 
 @given(st.integers(0, 2**32 - 1).map(IPv4Address))
 def test_a_derived_mac_is_ours_and_carries_the_address(address: IPv4Address) -> None:
-    mac = derived_mac(address)
+    mac = derive_mac(address)
     octets = [int(octet, 16) for octet in mac.split(":")]
 
     assert re.fullmatch(r"([0-9a-f]{2}:){5}[0-9a-f]{2}", mac)

@@ -8,7 +8,7 @@ from pathlib import Path
 from components.cluster import k3s_config, snapshot_access
 from config.hosts import Node, Role
 from config.site import Site
-from config.tokens import Kind
+from config.tokens import TokenKind
 
 NODE_SH = (Path(__file__).parent / "node.sh").read_text()
 CA_FILE = "/etc/lyceum/ca.pem"
@@ -80,7 +80,7 @@ def unit_name(role: Role) -> str:
     return "k3s" if role is Role.SERVER else "k3s-agent"
 
 
-def _same_token_call(kind: Kind, file: str, token: str) -> str:
+def _same_token_call(kind: TokenKind, file: str, token: str) -> str:
     return shlex.join(["same_token", kind.value, file, token]) + "\n"
 
 
@@ -132,8 +132,8 @@ def server_script(
     restore = shlex.join(["restore", snapshot, str(len(servers)), *servers, *others])
     return assemble(
         [
-            _same_token_call(Kind.SERVER, k3s_config.TOKEN_FILE, token),
-            _same_token_call(Kind.AGENT, k3s_config.AGENT_TOKEN_FILE, agent_token),
+            _same_token_call(TokenKind.SERVER, k3s_config.TOKEN_FILE, token),
+            _same_token_call(TokenKind.AGENT, k3s_config.AGENT_TOKEN_FILE, agent_token),
             *_preparation_calls(site, ca),
             shlex.join(
                 ["founder", url, token, known_ca, *filter(None, [snapshot])] if founding else ["joiner", url, token]
@@ -166,7 +166,7 @@ def agent_script(node: Node, site: Site, *, token: str, ca: str) -> str:
     """The script that makes a K3s agent; `token` is `K10<CA hash>::node:…`."""
     return assemble(
         [
-            _same_token_call(Kind.AGENT, k3s_config.TOKEN_FILE, token),
+            _same_token_call(TokenKind.AGENT, k3s_config.TOKEN_FILE, token),
             *_preparation_calls(site, ca),
             shlex.join(["joiner", k3s_config.api_url(site), token]) + "\n",
             _put_call("0600", "/etc/rancher/k3s/config.yaml", k3s_config.agent_config(node)),

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from config.backup_keys import fingerprint, private_pem, public_line
+from config.key_derivation import seed_fingerprint, snapshot_private_key_pem, snapshot_public_key_line
 
 if TYPE_CHECKING:
     import pulumi
@@ -45,9 +45,9 @@ class SnapshotAccess:
     def from_seed(cls, seed: pulumi.Output[str], stack: str) -> Self:
         """Derives everything from the stack's seed."""
         return cls(
-            private_key=seed.apply(private_pem),
-            public_key=seed.apply(public_line),
-            seed_fingerprint=seed.apply(fingerprint),
+            private_key=seed.apply(snapshot_private_key_pem),
+            public_key=seed.apply(snapshot_public_key_line),
+            seed_fingerprint=seed.apply(seed_fingerprint),
             stack=stack,
         )
 

@@ -3,7 +3,7 @@
 import pulumi
 import pulumi_proxmoxve as px
 
-from config.base import MIB_PER_GIB, size_text
+from config.base import MIB_PER_GIB, format_size
 from config.hosts import Node, Role
 from config.key_derivation import USER
 from config.site import Site
@@ -16,7 +16,7 @@ def to_gib(mib: int) -> int:
         ValueError: it is not a whole number of GiB.
     """
     if mib % MIB_PER_GIB:
-        raise ValueError(f"a disk of {size_text(mib)} is not a whole number of GiB")
+        raise ValueError(f"a disk of {format_size(mib)} is not a whole number of GiB")
     return mib // MIB_PER_GIB
 
 

@@ -3,8 +3,8 @@
 from typing import Any
 
 from components import gpu_resources
-from config.base import size_text
-from config.capacity import SHARED, kinds
+from config.base import format_size
+from config.capacity import SHARED, gpus_by_kind
 from config.gpus import CARDS
 from config.hosts import Node, Role
 from config.site import Site
@@ -17,7 +17,7 @@ _RESERVED_CORES, _RESERVED_MIB = 2, 8 * 1024
 
 def _share(node: Node) -> tuple[int, int]:
     """Cores and MiB that come with one of a node's GPUs, slices or turns; at least one core and one GiB."""
-    parts = sum(kinds(node).values())
+    parts = sum(gpus_by_kind(node).values())
     cores = max((node.shape.cores - _RESERVED_CORES) // parts, 1)
     return cores, max((node.shape.memory - _RESERVED_MIB) // parts // 1024, 1) * 1024
 
@@ -30,8 +30,8 @@ def derived(nodes: tuple[Node, ...], groups: tuple[str, ...]) -> list[Profile]:
     """
     profiles = [Profile(name="cpu", title="CPU only", cores=2, memory=2 * 1024, image=CPU_NOTEBOOK)]
     workers = [node for node in gpu_resources.gpu_nodes(nodes) if node.role is Role.WORKER]
-    for kind in dict.fromkeys(kind for node in workers for kind in kinds(node)):
-        having = {node.name: kinds(node)[kind] for node in workers}
+    for kind in dict.fromkeys(kind for node in workers for kind in gpus_by_kind(node)):
+        having = {node.name: gpus_by_kind(node)[kind] for node in workers}
         for count in range(1, 1 + (1 if "/" in kind else max(having.values()))):
             shares = [_share(node) for node in workers if having[node.name] >= count]
             cores, memory = min(cores for cores, _ in shares), min(memory for _, memory in shares)
@@ -82,7 +82,7 @@ def in_effect(site: Site, nodes: tuple[Node, ...]) -> list[Profile]:
 
 def spawner(profile: Profile) -> dict[str, Any]:
     """One entry of the chart's `singleuser.profileList`; groups are filtered by the hub (see jupyterhub.py)."""
-    memory = size_text(profile.memory).replace(" ", "").removesuffix("iB")
+    memory = format_size(profile.memory).replace(" ", "").removesuffix("iB")
     override: dict[str, Any] = {
         "image": profile.image,
         "cpu_guarantee": profile.cores,
@@ -98,7 +98,7 @@ def spawner(profile: Profile) -> dict[str, Any]:
         override["tolerations"] = [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
         # A GPU that is held by somebody else is waited for, not given up on after five minutes.
         override["start_timeout"] = 1200
-    description = f"{profile.cores} vCPU, {size_text(profile.memory)}"
+    description = f"{profile.cores} vCPU, {format_size(profile.memory)}"
     return {
         "display_name": profile.title,
         "slug": profile.name,

@@ -32,61 +32,61 @@ class Rule:
     """A rule and what must be sound before it can be asked.
 
     Attributes:
-        ask: The rule.
-        needs: Sections of the site file, and results of earlier rules.
-        gives: Name under which later rules may need this one to have found nothing.
+        check: The rule.
+        requires: Sections of the site file, and results of earlier rules.
+        provides: Name under which later rules may need this one to have found nothing.
     """
 
-    ask: Callable[[Site], Iterator[Finding]]
-    needs: frozenset[str]
-    gives: str | None = None
+    check: Callable[[Site], Iterator[Finding]]
+    requires: frozenset[str]
+    provides: str | None = None
 
 
-def _rule(ask: Callable[[Site], Iterator[Finding]], needs: str, gives: str | None = None) -> Rule:
-    return Rule(ask, frozenset(needs.split()), gives)
+def _define_rule(check: Callable[[Site], Iterator[Finding]], requires: str, provides: str | None = None) -> Rule:
+    return Rule(check, frozenset(requires.split()), provides)
 
 
 _PAGES = "platform workspaces identity"
 
 RULES: tuple[Rule, ...] = (
-    _rule(references.patterns, "hosts nodes", gives="patterns"),
-    _rule(references.references, "hosts nodes shapes patterns", gives="references"),
-    _rule(references.inside, "nodes network patterns", gives="inside"),
-    _rule(names.machine_names, f"hosts nodes patterns {_PAGES}", gives="names"),
-    _rule(names.page_names, _PAGES),
-    _rule(addresses.unique, "hosts nodes network proxmox k3s patterns"),
-    _rule(addresses.in_network, "hosts nodes network proxmox k3s patterns"),
-    _rule(addresses.pools, "hosts nodes network proxmox k3s patterns"),
-    _rule(addresses.overlaps, "network"),
-    _rule(addresses.hardware_addresses, "hosts nodes shapes network patterns references inside"),
-    _rule(passthrough.slots, "hosts", gives="slots"),
-    _rule(passthrough.owners, "hosts nodes shapes network slots references inside"),
-    _rule(passthrough.holders, "hosts nodes shapes network references inside"),
-    _rule(host_capacity.hosts_alive, "hosts", gives="reserve"),
-    _rule(host_capacity.processors, "hosts nodes shapes network names references inside"),
-    _rule(host_capacity.memory, "hosts nodes shapes network names reserve references inside"),
-    _rule(host_capacity.disks, "hosts nodes shapes network names references inside"),
-    _rule(host_capacity.whole_gibibytes, "shapes"),
-    _rule(host_capacity.shapes_used, "shapes nodes references"),
-    _rule(cluster.servers, "nodes patterns"),
-    _rule(cluster.workers, "nodes shapes references", gives="workers"),
-    _rule(cluster.room_for_the_platform, "hosts nodes shapes network references inside workers"),
-    _rule(cluster.shifts, "nodes calendar"),
-    _rule(storage.ceph, "platform hosts nodes shapes network references inside workers"),
-    _rule(storage.network_storage, "platform workspaces"),
-    _rule(certificates.issuer, "platform domain"),
-    _rule(certificates.layers, _PAGES),
-    _rule(access.login, _PAGES),
-    _rule(access.tenants, "tenants hosts nodes shapes network references inside workers"),
-    _rule(access.quotas, "tenants hosts nodes shapes network references inside workers"),
-    _rule(workloads.profiles, "workspaces hosts nodes shapes network references inside workers"),
-    _rule(workloads.queues, "platform tenants hosts nodes shapes network references inside workers"),
-    _rule(workloads.serving, "workspaces hosts nodes shapes network references inside workers"),
-    _rule(calendar.calendar, "calendar"),
-    _rule(services.needs, f"{_PAGES} hosts nodes shapes network references inside workers"),
-    _rule(services.power, "platform hosts"),
-    _rule(compatibility.matrix, "k3s platform workspaces versions"),
-    _rule(compatibility.drivers, "platform workspaces versions"),
-    _rule(compatibility.held, "versions"),
+    _define_rule(references.check_patterns, "hosts nodes", provides="patterns"),
+    _define_rule(references.check_references, "hosts nodes shapes patterns", provides="references"),
+    _define_rule(references.check_node_addresses, "nodes network patterns", provides="inside"),
+    _define_rule(names.check_machine_names, f"hosts nodes patterns {_PAGES}", provides="names"),
+    _define_rule(names.check_page_names, _PAGES),
+    _define_rule(addresses.check_unique_addresses, "hosts nodes network proxmox k3s patterns"),
+    _define_rule(addresses.check_network_membership, "hosts nodes network proxmox k3s patterns"),
+    _define_rule(addresses.check_address_pools, "hosts nodes network proxmox k3s patterns"),
+    _define_rule(addresses.check_network_overlaps, "network"),
+    _define_rule(addresses.check_hardware_addresses, "hosts nodes shapes network patterns references inside"),
+    _define_rule(passthrough.check_pci_slots, "hosts", provides="slots"),
+    _define_rule(passthrough.check_card_owners, "hosts nodes shapes network slots references inside"),
+    _define_rule(passthrough.check_card_holders, "hosts nodes shapes network references inside"),
+    _define_rule(host_capacity.check_host_reserve, "hosts", provides="reserve"),
+    _define_rule(host_capacity.check_cores, "hosts nodes shapes network names references inside"),
+    _define_rule(host_capacity.check_memory, "hosts nodes shapes network names reserve references inside"),
+    _define_rule(host_capacity.check_disks, "hosts nodes shapes network names references inside"),
+    _define_rule(host_capacity.check_disk_sizes, "shapes"),
+    _define_rule(host_capacity.check_unused_shapes, "shapes nodes references"),
+    _define_rule(cluster.check_servers, "nodes patterns"),
+    _define_rule(cluster.check_workers, "nodes shapes references", provides="workers"),
+    _define_rule(cluster.check_untainted_node, "hosts nodes shapes network references inside workers"),
+    _define_rule(cluster.check_shifts_have_calendar, "nodes calendar"),
+    _define_rule(storage.check_ceph, "platform hosts nodes shapes network references inside workers"),
+    _define_rule(storage.check_home_storage, "platform workspaces"),
+    _define_rule(certificates.check_issuer, "platform domain"),
+    _define_rule(certificates.check_layer_dependencies, _PAGES),
+    _define_rule(access.check_login, _PAGES),
+    _define_rule(access.check_tenants, "tenants hosts nodes shapes network references inside workers"),
+    _define_rule(access.check_quotas, "tenants hosts nodes shapes network references inside workers"),
+    _define_rule(workloads.check_profiles, "workspaces hosts nodes shapes network references inside workers"),
+    _define_rule(workloads.check_queues, "platform tenants hosts nodes shapes network references inside workers"),
+    _define_rule(workloads.check_triton, "workspaces hosts nodes shapes network references inside workers"),
+    _define_rule(calendar.check_calendar, "calendar"),
+    _define_rule(services.check_service_dependencies, f"{_PAGES} hosts nodes shapes network references inside workers"),
+    _define_rule(services.check_power_control, "platform hosts"),
+    _define_rule(compatibility.check_kubernetes_support, "k3s platform workspaces versions"),
+    _define_rule(compatibility.check_cuda_drivers, "platform workspaces versions"),
+    _define_rule(compatibility.check_pinned_charts, "versions"),
 )
 """In the order in which they are asked and told."""

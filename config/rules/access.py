@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 
-from config.base import expand
-from config.capacity import SHARED, offered
+from config.base import expand_range
+from config.capacity import SHARED, offered_gpus
 from config.finding import Finding, suggest_name
 from config.hosts import Role
 from config.site import Site
 
 HUB = ("workspaces", "jupyterhub")
-TAKEN = frozenset(
+RESERVED_NAMESPACES = frozenset(
     {
         *(
             "default",
@@ -28,7 +28,7 @@ TAKEN = frozenset(
 """Namespaces of Kubernetes and of Lyceum's layers."""
 
 
-def login(site: Site) -> Iterator[Finding]:
+def check_login(site: Site) -> Iterator[Finding]:
     """Somebody can log in, and only people whom a provider vouches for."""
     hub = site.workspaces.jupyterhub
     if hub.enabled and hub.authenticator == "oauth" and not site.identity.present:
@@ -50,13 +50,13 @@ def login(site: Site) -> Iterator[Finding]:
         yield Finding(("platform", "tunnel"), "opens pages to the world without single sign-on", remedy, value=None)
 
 
-def tenants(site: Site) -> Iterator[Finding]:
+def check_tenants(site: Site) -> Iterator[Finding]:
     """Tenants have names of their own, GPUs that exist, nodes that nobody else has."""
     names: dict[str, int] = {}
     nodes = {node.name: node for node in site.machines}
     dedicated: dict[str, str] = {}
     for index, tenant in enumerate(site.tenants):
-        if tenant.name in TAKEN:
+        if tenant.name in RESERVED_NAMESPACES:
             rule = "is a namespace of the platform"
             yield Finding(("tenants", index, "name"), rule, "choose another name")
         elif names.setdefault(tenant.name, index) != index:
@@ -65,7 +65,7 @@ def tenants(site: Site) -> Iterator[Finding]:
         for place, pattern in enumerate(tenant.dedicated):
             path = ("tenants", index, "dedicated", place)
             try:
-                wanted = expand(pattern)
+                wanted = expand_range(pattern)
             except ValueError:
                 yield Finding(path, "is no name or pattern", "write `gpu-[01-04]`")
                 continue
@@ -79,9 +79,9 @@ def tenants(site: Site) -> Iterator[Finding]:
                     break
 
 
-def quotas(site: Site) -> Iterator[Finding]:
+def check_quotas(site: Site) -> Iterator[Finding]:
     """Quotas name GPUs that exist, and no more than there are; a shared card serves one tenant."""
-    there = offered(site.machines)
+    there = offered_gpus(site.machines)
     sharing: dict[str, str] = {}
     for index, tenant in enumerate(site.tenants):
         for kind, count in tenant.quota.gpus.items():
@@ -94,10 +94,10 @@ def quotas(site: Site) -> Iterator[Finding]:
             elif kind.endswith(f"/{SHARED}") and (other := sharing.setdefault(kind, tenant.name)) != tenant.name:
                 rule = f"has no memory isolation, and {other} and {tenant.name} would share it"
                 yield Finding(path, rule, "give it to one of them, or take `mig` or `exclusive`", value=kind)
-        yield from _beyond(site, index)
+        yield from _check_quota_sums(site, index)
 
 
-def _beyond(site: Site, index: int) -> Iterator[Finding]:
+def _check_quota_sums(site: Site, index: int) -> Iterator[Finding]:
     quota = site.tenants[index].quota
     workers = [node for node in site.machines if node.role is Role.WORKER]
     cores = sum(node.shape.cores for node in workers)

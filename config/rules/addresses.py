@@ -4,16 +4,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
-from config.base import AddressRange, expand
+from config.base import AddressRange, expand_range
 from config.finding import FieldPath, Finding
 from config.site import Site
 
-OWN = "choose an address that is free"
-MOST_IDS = 100_000
+CHOOSE_FREE = "choose an address that is free"
+MAX_SEARCHED_IDS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class AddressClaim:
     """Somebody has an address.
 
     Attributes:
@@ -27,47 +27,47 @@ class Claim:
     campus: bool = False
 
 
-def claims(site: Site) -> Iterator[tuple[IPv4Address, Claim]]:
+def claimed_addresses(site: Site) -> Iterator[tuple[IPv4Address, AddressClaim]]:
     """Every address that somebody has, in the order in which the first one is right."""
     network = site.network
-    yield network.gateway, Claim("the gateway", ("network", "gateway"), campus=True)
+    yield network.gateway, AddressClaim("the gateway", ("network", "gateway"), campus=True)
     for index, server in enumerate(network.dns):
-        yield server, Claim("a name server", ("network", "dns", index), campus=True)
+        yield server, AddressClaim("a name server", ("network", "dns", index), campus=True)
     for url, path in (
         (site.proxmox.image.url, ("proxmox", "image", "url")),
         (site.k3s.binaries, ("k3s", "binaries")),
     ):
-        if address := _literal(url.host):
-            yield address, Claim("a mirror", path, campus=True)
-    yield network.api_address, Claim("the Kubernetes API", ("network", "api-address"))
+        if address := _address_of_url(url.host):
+            yield address, AddressClaim("a mirror", path, campus=True)
+    yield network.api_address, AddressClaim("the Kubernetes API", ("network", "api-address"))
     for index, host in enumerate(site.hosts):
         for field, what in (("address", ""), ("bmc", "the management controller of ")):
             pattern = getattr(host, field)
-            for name, text in zip(expand(host.name), expand(pattern) if pattern else [], strict=False):
-                yield IPv4Address(text), Claim(f"{what}{name}", ("hosts", index, field))
+            for name, text in zip(expand_range(host.name), expand_range(pattern) if pattern else [], strict=False):
+                yield IPv4Address(text), AddressClaim(f"{what}{name}", ("hosts", index, field))
     for index, node in enumerate(site.nodes):
-        for name, text in zip(expand(node.name), expand(node.address), strict=True):
-            yield IPv4Address(text), Claim(name, ("nodes", index, "address"))
+        for name, text in zip(expand_range(node.name), expand_range(node.address), strict=True):
+            yield IPv4Address(text), AddressClaim(name, ("nodes", index, "address"))
 
 
-def _literal(host: str | None) -> IPv4Address | None:
+def _address_of_url(host: str | None) -> IPv4Address | None:
     try:
         return IPv4Address(host or "")
     except ValueError:
         return None
 
 
-def unique(site: Site) -> Iterator[Finding]:
+def check_unique_addresses(site: Site) -> Iterator[Finding]:
     """No address belongs to two."""
-    taken: dict[IPv4Address, Claim] = {}
-    for address, claim in claims(site):
+    taken: dict[IPv4Address, AddressClaim] = {}
+    for address, claim in claimed_addresses(site):
         other = taken.setdefault(address, claim)
         if other is not claim and not (other.campus and claim.campus):
             rule = f"of {claim.owner} is also the address of {other.owner}"
-            yield Finding(claim.path, rule, OWN, value=str(address))
+            yield Finding(claim.path, rule, CHOOSE_FREE, value=str(address))
 
 
-def in_network(site: Site) -> Iterator[Finding]:
+def check_network_membership(site: Site) -> Iterator[Finding]:
     """The gateway, the API and MetalLB answer ARP, so they are in the nodes' network, and not its first or last."""
     network = site.network
     fixed: list[tuple[FieldPath, IPv4Address]] = [
@@ -76,7 +76,9 @@ def in_network(site: Site) -> Iterator[Finding]:
         (("network", "load-balancers"), network.load_balancers.first),
         (("network", "load-balancers"), network.load_balancers.last),
     ]
-    machines = [(claim.path, address) for address, claim in claims(site) if claim.path[0] in {"nodes", "hosts"}]
+    machines = [
+        (claim.path, address) for address, claim in claimed_addresses(site) if claim.path[0] in {"nodes", "hosts"}
+    ]
     for path, address in fixed:
         if address not in network.cidr:
             rule = f"is outside network.cidr {network.cidr}"
@@ -85,11 +87,11 @@ def in_network(site: Site) -> Iterator[Finding]:
     for path, address in [*fixed, *machines]:
         if address in {network.cidr.network_address, network.cidr.broadcast_address}:
             yield Finding(
-                path, f"is the first or last of {network.cidr}, which no machine has", OWN, value=str(address)
+                path, f"is the first or last of {network.cidr}, which no machine has", CHOOSE_FREE, value=str(address)
             )
 
 
-def pools(site: Site) -> Iterator[Finding]:
+def check_address_pools(site: Site) -> Iterator[Finding]:
     """MetalLB's addresses and the campus's reserved ranges hold no address that somebody has."""
     network = site.network
     ranges: list[tuple[FieldPath, AddressRange, str, bool]] = [
@@ -99,7 +101,7 @@ def pools(site: Site) -> Iterator[Finding]:
             for index, reserved in enumerate(network.reserved)
         ),
     ]
-    found = list(claims(site))
+    found = list(claimed_addresses(site))
     for path, pool, rule, campus_too in ranges:
         held = [
             f"{address} ({claim.owner})"
@@ -118,12 +120,12 @@ def pools(site: Site) -> Iterator[Finding]:
         yield Finding(("network", "ingress-address"), rule, "choose one of them")
 
 
-def overlaps(site: Site) -> Iterator[Finding]:
+def check_network_overlaps(site: Site) -> Iterator[Finding]:
     """Pods, Services and the campus have networks of their own."""
     network = site.network
     mine = (("pods", network.pods), ("services", network.services))
     for field, cidr in mine:
-        outside = [("the network of the nodes", network.cidr), *_campus(site)]
+        outside = [("the network of the nodes", network.cidr), *_name_server_networks(site)]
         if field == "services":
             outside.append(("network.pods", network.pods))
         for owner, other in outside:
@@ -137,31 +139,31 @@ def overlaps(site: Site) -> Iterator[Finding]:
             yield Finding(("network", field), "is too small", f"take a /{most} or larger")
 
 
-def _campus(site: Site) -> list[tuple[str, IPv4Network]]:
+def _name_server_networks(site: Site) -> list[tuple[str, IPv4Network]]:
     return [("the name server", IPv4Network(server)) for server in site.network.dns]
 
 
-def hardware_addresses(site: Site) -> Iterator[Finding]:
+def check_hardware_addresses(site: Site) -> Iterator[Finding]:
     """MAC addresses are unique, and those of single machines; so are VMIDs."""
     macs: dict[str, str] = {}
     for index, host in enumerate(site.hosts):
-        for name, mac in zip(expand(host.name), expand(host.mac) if host.mac else [], strict=False):
-            yield from _mac(macs, mac.lower(), name, ("hosts", index, "mac"))
+        for name, mac in zip(expand_range(host.name), expand_range(host.mac) if host.mac else [], strict=False):
+            yield from _check_mac(macs, mac.lower(), name, ("hosts", index, "mac"))
     ids: dict[int, str] = {}
     addresses: set[IPv4Address] = set()
-    for index, node in site.machines_of:
+    for index, node in site.nodes_by_group:
         if node.address in addresses:
             continue  # told by `unique`; what is derived from the address repeats it
         addresses.add(node.address)
-        yield from _mac(macs, node.mac, node.name, ("nodes", index, "mac"))
+        yield from _check_mac(macs, node.mac, node.name, ("nodes", index, "mac"))
         other = ids.setdefault(node.vm_id, node.name)
         if other != node.name:
-            free = next(number for number in range(node.vm_id, node.vm_id + MOST_IDS) if number not in ids)
+            free = next(number for number in range(node.vm_id, node.vm_id + MAX_SEARCHED_IDS) if number not in ids)
             rule = f"of {node.name} is also the VMID of {other}"
             yield Finding(("nodes", index, "vm-id"), rule, f"give each its own; free: {free}", value=node.vm_id)
 
 
-def _mac(taken: dict[str, str], mac: str, name: str, path: FieldPath) -> Iterator[Finding]:
+def _check_mac(taken: dict[str, str], mac: str, name: str, path: FieldPath) -> Iterator[Finding]:
     other = taken.setdefault(mac, name)
     if other != name:
         yield Finding(path, f"of {name} is also the MAC address of {other}", "give each machine its own", value=mac)

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
-from config.calendar import DAYS, MINUTES_A_DAY, User
+from config.calendar import DAYS, MINUTES_A_DAY, CalendarUse
 from config.finding import Finding
 from config.site import Site
 
 
-def calendar(site: Site) -> Iterator[Finding]:
+def check_calendar(site: Site) -> Iterator[Finding]:
     """Periods have names of their own, do not overlap, and give the cluster some time."""
     if site.calendar is None:
         return
@@ -20,15 +20,15 @@ def calendar(site: Site) -> Iterator[Finding]:
         for start, end in period.minutes():
             clash = next((held for held in taken if held[0] < end and start < held[1] and held[2] != period.name), None)
             if clash:
-                rule = f"overlaps {clash[2]} on {_moment(max(start, clash[0]))}"
+                rule = f"overlaps {clash[2]} on {_format_minute(max(start, clash[0]))}"
                 yield Finding(path, rule, "let one end when the other starts", value=period.name)
                 break
         taken += [(start, end, period.name) for start, end in period.minutes()]
-    if all(period.use is User.OWNERS for period in site.calendar.periods):
+    if all(period.use is CalendarUse.OWNERS for period in site.calendar.periods):
         remedy = "add a period with `use: cluster`; what no period covers belongs to the owners"
         yield Finding(("calendar", "periods"), "never give the machines to the cluster", remedy, value=None)
 
 
-def _moment(minute: int) -> str:
+def _format_minute(minute: int) -> str:
     day, rest = divmod(minute, MINUTES_A_DAY)
     return f"{DAYS[day]} {rest // 60:02d}:{rest % 60:02d}"

@@ -6,34 +6,49 @@ from config.finding import Finding
 from config.platform import Issuer
 from config.site import Site
 
-PRIVATE = ("local", "internal", "lan", "home", "corp", "test", "localhost", "invalid", "example", "arpa", "intranet")
+PRIVATE_DOMAINS = (
+    "local",
+    "internal",
+    "lan",
+    "home",
+    "corp",
+    "test",
+    "localhost",
+    "invalid",
+    "example",
+    "arpa",
+    "intranet",
+)
 """Top-level names that no public CA signs (RFC 6761, RFC 6762, ICANN on .internal)."""
-WHERE = ("platform", "certificates")
+CERTIFICATES = ("platform", "certificates")
 
 
-def issuer(site: Site) -> Iterator[Finding]:
+def check_issuer(site: Site) -> Iterator[Finding]:
     """What each issuer needs, and what goes only with another."""
     certificates = site.platform.certificates
     kind = certificates.issuer
     if kind is Issuer.FILES and certificates.certificate_file is None:
         yield Finding(
-            (*WHERE, "certificate-file"), "is missing, but `issuer: files` reads it", "name the PEM file", value=None
+            (*CERTIFICATES, "certificate-file"),
+            "is missing, but `issuer: files` reads it",
+            "name the PEM file",
+            value=None,
         )
     if kind is not Issuer.FILES and certificates.certificate_file is not None:
         remedy = "say `issuer: files`, or remove it"
-        yield Finding((*WHERE, "certificate-file"), f"is not read with `issuer: {kind}`", remedy)
+        yield Finding((*CERTIFICATES, "certificate-file"), f"is not read with `issuer: {kind}`", remedy)
     if kind is Issuer.ACME and certificates.acme_email is None:
         rule = "is missing, but `issuer: acme` needs it"
-        yield Finding((*WHERE, "acme-email"), rule, "name whom the CA may write to", value=None)
+        yield Finding((*CERTIFICATES, "acme-email"), rule, "name whom the CA may write to", value=None)
     if kind is not Issuer.ACME and certificates.acme_email is not None:
         remedy = "say `issuer: acme`, or remove it"
-        yield Finding((*WHERE, "acme-email"), f"is not used with `issuer: {kind}`", remedy)
-    if kind is Issuer.ACME and site.domain.rsplit(".", 1)[-1] in PRIVATE:
+        yield Finding((*CERTIFICATES, "acme-email"), f"is not used with `issuer: {kind}`", remedy)
+    if kind is Issuer.ACME and site.domain.rsplit(".", 1)[-1] in PRIVATE_DOMAINS:
         remedy = "take a public domain, or `issuer: internal`"
         yield Finding(("domain",), "is private: no public CA signs names in it", remedy)
 
 
-def layers(site: Site) -> Iterator[Finding]:
+def check_layer_dependencies(site: Site) -> Iterator[Finding]:
     """A layer that is on has what it stands on."""
     platform, workspaces = site.platform, site.workspaces
     pages = {

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from config import cuda
 from config.finding import Finding, suggest_name
 from config.site import Site
-from config.versions import CHARTS, LEAST_METALLB, SUPPORT
+from config.versions import CHARTS, MIN_METALLB, SUPPORT
 
 _VERSION = re.compile(r"v?\d+\.\d+\.\d+([-+][0-9A-Za-z.+-]+)?")
 
@@ -16,7 +16,7 @@ def kubernetes_minor(version: str) -> int:
     return int(version.split(".")[1])
 
 
-def matrix(site: Site) -> Iterator[Finding]:
+def check_kubernetes_support(site: Site) -> Iterator[Finding]:
     """The Kubernetes minor lies within what every installed part supports."""
     minor = kubernetes_minor(site.k3s.version)
     platform = site.platform
@@ -31,35 +31,41 @@ def matrix(site: Site) -> Iterator[Finding]:
             wanted = f"1.{support.first} to 1.{support.last}"
             rule = f"is Kubernetes 1.{minor}; {support.part} needs {wanted} ({support.source})"
             yield Finding(("k3s", "version"), rule, f"pin K3s, or switch {support.part} off", value=site.k3s.version)
-    least = LEAST_METALLB.get(minor)
-    held = site.versions.get("metallb")
-    if platform.metallb.enabled and least and held and _VERSION.fullmatch(held) and _pair(held) < least:
+    least = MIN_METALLB.get(minor)
+    pinned = site.versions.get("metallb")
+    if (
+        platform.metallb.enabled
+        and least
+        and pinned
+        and _VERSION.fullmatch(pinned)
+        and _major_and_minor(pinned) < least
+    ):
         rule = f"is too old for Kubernetes 1.{minor}"
         yield Finding(("versions", "metallb"), rule, f"take {least[0]}.{least[1]} or newer")
 
 
-def drivers(site: Site) -> Iterator[Finding]:
+def check_cuda_drivers(site: Site) -> Iterator[Finding]:
     """The driver of the nodes is new enough for the CUDA of the images that JupyterHub offers."""
-    driver = cuda.pinned(site)
+    driver = cuda.expected_driver(site)
     if driver is None:
         return
     own = site.workspaces.jupyterhub.profiles
     places = {
         profile.image: ("workspaces", "jupyterhub", "profiles", index, "image") for index, profile in enumerate(own)
     }
-    for image, major in cuda.offered(site):
-        if least := cuda.too_old(driver, major):
+    for image, major in cuda.offered_images(site):
+        if least := cuda.required_driver(driver, major):
             rule = f"has CUDA {major}, which needs driver {least} or newer; the nodes get {driver}"
             remedy = "raise platform.gpu-operator.driver, or take an image of an older CUDA"
             yield Finding(places.get(image, ("platform", "gpu-operator", "driver")), rule, remedy, value=image)
 
 
-def _pair(version: str) -> tuple[int, int]:
+def _major_and_minor(version: str) -> tuple[int, int]:
     major, minor, *_ = version.removeprefix("v").split(".")
     return int(major), int(minor)
 
 
-def held(site: Site) -> Iterator[Finding]:
+def check_pinned_charts(site: Site) -> Iterator[Finding]:
     """Charts that are held at a version exist, and the version is one."""
     for chart, version in site.versions.items():
         if chart not in CHARTS:

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address
 
 from config.finding import FieldPath, Finding
-from config.rules.addresses import claims
+from config.rules.addresses import claimed_addresses
 from config.site import Site
 
 
-def collisions(site: Site, others: Iterable[Site]) -> Iterator[Finding]:
+def check_collisions(site: Site, others: Iterable[Site]) -> Iterator[Finding]:
     """Collisions of a sound site with other sound sites; a simulated site collides with nobody."""
     for other in others:
         if other.name == site.name:
@@ -16,14 +16,16 @@ def collisions(site: Site, others: Iterable[Site]) -> Iterator[Finding]:
         if site.simulated or other.simulated:
             continue
         if site.network.vlan == other.network.vlan and site.network.cidr.overlaps(other.network.cidr):
-            yield from _network(site, other)
+            yield from _check_shared_network(site, other)
         if site.proxmox.endpoint == other.proxmox.endpoint:
-            yield from _proxmox(site, other)
+            yield from _check_shared_proxmox(site, other)
 
 
-def _network(site: Site, other: Site) -> Iterator[Finding]:
-    theirs: dict[IPv4Address, str] = {address: claim.owner for address, claim in claims(other) if not claim.campus}
-    for address, claim in claims(site):
+def _check_shared_network(site: Site, other: Site) -> Iterator[Finding]:
+    theirs: dict[IPv4Address, str] = {
+        address: claim.owner for address, claim in claimed_addresses(other) if not claim.campus
+    }
+    for address, claim in claimed_addresses(site):
         if not claim.campus and address in theirs:
             rule = f"is also the address of {theirs[address]} of {other.name}, on the same network"
             yield Finding(claim.path, rule, "choose an address that is free", value=str(address))
@@ -44,7 +46,7 @@ def _network(site: Site, other: Site) -> Iterator[Finding]:
             yield Finding(("nodes",), rule, "give each machine its own", value=node.mac)
 
 
-def _proxmox(site: Site, other: Site) -> Iterator[Finding]:
+def _check_shared_proxmox(site: Site, other: Site) -> Iterator[Finding]:
     if site.proxmox.pool == other.proxmox.pool:
         rule = f"is also the pool of {other.name} on the same Proxmox"
         yield Finding(("proxmox", "pool"), rule, "give each site its own", value=site.proxmox.pool)

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
-from config.base import expand
+from config.base import expand_range
 from config.finding import FieldPath, Finding
 from config.site import Site
 
 
-def machine_names(site: Site) -> Iterator[Finding]:
+def check_machine_names(site: Site) -> Iterator[Finding]:
     """Hosts and nodes share one DNS domain, together with the pages people open."""
     taken = {label: f"the page of {'.'.join(str(part) for part in path[:-1])}" for path, label in pages(site)}
     groups = [
@@ -15,7 +15,7 @@ def machine_names(site: Site) -> Iterator[Finding]:
         *(("nodes", index, node.name) for index, node in enumerate(site.nodes)),
     ]
     for kind, index, pattern in groups:
-        for name in expand(pattern):
+        for name in expand_range(pattern):
             if name in taken:
                 rule = f"is also the name of {taken[name]}"
                 yield Finding((kind, index, "name"), rule, "give each its own name", value=name)
@@ -23,7 +23,7 @@ def machine_names(site: Site) -> Iterator[Finding]:
             taken[name] = f"a machine of {kind}[{index}]"
 
 
-def page_names(site: Site) -> Iterator[Finding]:
+def check_page_names(site: Site) -> Iterator[Finding]:
     """Each page has its own host name under the site's domain."""
     seen: dict[str, FieldPath] = {}
     for path, label in pages(site):

@@ -8,7 +8,7 @@ from config.hosts import Device, Node, Role, Shift
 from config.site import Site
 
 
-def slots(site: Site) -> Iterator[Finding]:
+def check_pci_slots(site: Site) -> Iterator[Finding]:
     """Within a host every card has its own PCI address and is alone in its IOMMU group."""
     for index, host in enumerate(site.hosts):
         places: dict[str, str] = {}
@@ -30,14 +30,14 @@ def slots(site: Site) -> Iterator[Finding]:
                 yield Finding((*path, "iommu-group"), f"also holds {held}", remedy)
 
 
-def owners(site: Site) -> Iterator[Finding]:
+def check_card_owners(site: Site) -> Iterator[Finding]:
     """A card is given to one machine; two may take turns only with opposite shifts."""
     taken: dict[tuple[str, str], list[Node]] = {}
-    for index, node in site.machines_of:
+    for index, node in site.nodes_by_group:
         for field, cards in (("gpus", node.gpus), ("devices", node.devices)):
             for card in cards:
                 others = taken.setdefault((node.host, card.pci), [])
-                if other := next((held for held in others if not take_turns(held, node)), None):
+                if other := next((held for held in others if not run_alternately(held, node)), None):
                     rule = f"of {node.host} is given to {other.name} and {node.name}"
                     remedy = (
                         f"each card belongs to one machine; list other cards in `{field}`, or let shifts take turns"
@@ -46,23 +46,23 @@ def owners(site: Site) -> Iterator[Finding]:
                 others.append(node)
 
 
-def take_turns(one: Node, two: Node) -> bool:
+def run_alternately(one: Node, two: Node) -> bool:
     """Whether two machines never run at the same time."""
     return {one.shift, two.shift} == {Shift.OWNERS, Shift.CLUSTER}
 
 
-def holders(site: Site) -> Iterator[Finding]:
+def check_card_holders(site: Site) -> Iterator[Finding]:
     """Only workers and desktops hold cards, and one machine's cards are alike."""
     for index, group in enumerate(site.nodes):
         if group.role not in {Role.WORKER, Role.DESKTOP} and group.gpus:
             rule = f"gives GPUs to a machine of role {group.role}"
             yield Finding(("nodes", index, "gpus"), rule, "give them to a worker or a desktop", value=None)
-    for index, node in site.machines_of:
-        if problem := _mixture(node.gpus):
+    for index, node in site.nodes_by_group:
+        if problem := _mixed_cards(node.gpus):
             yield Finding(("nodes", index, "gpus"), f"{problem[0]} on {node.name}", problem[1], value=None)
 
 
-def _mixture(gpus: tuple[Gpu, ...]) -> tuple[str, str] | None:
+def _mixed_cards(gpus: tuple[Gpu, ...]) -> tuple[str, str] | None:
     models = sorted({gpu.model for gpu in gpus})
     if len(models) > 1:
         return f"mixes {' and '.join(models)}", "labels and quotas name one model a machine: split it in two"

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from config.finding import FieldPath, Finding
 from config.yaml_source import Document
 
-_KEY = re.compile(
+_SECRET_KEY = re.compile(
     r"(^|[-_])(password|passwd|passphrase|token|secret|secrets|api-?key|access-?key|private-?key|credentials?|webhook)$",
     re.IGNORECASE,
 )
-_VALUE = re.compile(
+_SECRET_VALUE = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----"
     r"|[^\s=@!]+@[a-z]+![^\s=]+=[0-9a-f]{8}-[0-9a-f]{4}"  # a Proxmox API token
     r"|\bAKIA[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{30,}|\bgithub_pat_\w{30,}|\bglpat-[\w-]{20,}"
@@ -18,19 +18,19 @@ _VALUE = re.compile(
     r"|\bK10[0-9a-f]{64}::\S+|\beyJ[\w-]{10,}\.eyJ[\w-]{10,}"
     r"|://[^/\s:@]+:[^/\s@]+@"  # a URL with a password
 )
-_BLANK = re.compile(
+_PLACEHOLDER = re.compile(
     r"CHANGE[-_ ]?ME|\bTODO\b|\bFIXME\b|\bXXX+\b|<[a-z][a-z0-9 _-]*>|\bREPLACE[-_ ](ME|THIS)\b", re.IGNORECASE
 )
-ENOUGH = 64
+SEED_LENGTH = 64
 """Hex digits that nobody types as a name: the seed, or a token."""
 
 
 def looks_secret(text: str) -> bool:
     """Whether a text has the form of a known kind of secret."""
-    return bool(_VALUE.search(text) or (len(text) == ENOUGH and re.fullmatch(r"[0-9a-f]+", text)))
+    return bool(_SECRET_VALUE.search(text) or (len(text) == SEED_LENGTH and re.fullmatch(r"[0-9a-f]+", text)))
 
 
-def plain_text(document: Document) -> Iterator[Finding]:
+def check_plain_text(document: Document) -> Iterator[Finding]:
     """Secrets in plain text and blanks left in, wherever they stand."""
     for path in document.lines:
         value = document.value(path)
@@ -38,7 +38,7 @@ def plain_text(document: Document) -> Iterator[Finding]:
         if isinstance(value, str) and _is_secret(path, key, value):
             remedy = "remove it, make a new one, and give it with `./lyceum secrets set`"
             yield Finding(path, "holds a secret in plain text", remedy, value=None)
-        elif isinstance(value, str) and _BLANK.search(value):
+        elif isinstance(value, str) and _PLACEHOLDER.search(value):
             yield Finding(path, "is a blank that somebody meant to fill in", "fill it in")
         elif key == "insecure" and value is True:
             remedy = "name the CA in `proxmox.ca-file`; there is no way to skip verification"
@@ -48,5 +48,5 @@ def plain_text(document: Document) -> Iterator[Finding]:
 def _is_secret(path: FieldPath, key: str, value: str) -> bool:
     if path[-1] == "sha256":
         return False
-    named = bool(_KEY.search(key)) and path[0] != "secrets" and bool(value)
+    named = bool(_SECRET_KEY.search(key)) and path[0] != "secrets" and bool(value)
     return named or looks_secret(value)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Generator, Iterator
 from ipaddress import IPv4Address
 
-from config.base import expand
+from config.base import expand_range
 from config.finding import FieldPath, Finding, suggest_name
 from config.hosts import HostGroup, NodeGroup
 from config.site import Site
@@ -14,16 +14,16 @@ _MAC = re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}", re.IGNORECASE)
 NAME_REMEDY = "use a-z, 0-9 and -, at most 63 characters, with a letter or digit at both ends"
 
 
-def patterns(site: Site) -> Iterator[Finding]:
+def check_patterns(site: Site) -> Iterator[Finding]:
     """Patterns of hosts and nodes expand to as many valid values as there are names."""
     for index, host in enumerate(site.hosts):
-        yield from _group(("hosts", index), host, addresses=("address", "bmc"))
+        yield from _check_group(("hosts", index), host, addresses=("address", "bmc"))
     for index, node in enumerate(site.nodes):
-        yield from _group(("nodes", index), node, addresses=("address",))
+        yield from _check_group(("nodes", index), node, addresses=("address",))
 
 
-def _group(path: FieldPath, group: HostGroup | NodeGroup, *, addresses: tuple[str, ...]) -> Iterator[Finding]:
-    names = yield from _expanded((*path, "name"), group.name)
+def _check_group(path: FieldPath, group: HostGroup | NodeGroup, *, addresses: tuple[str, ...]) -> Iterator[Finding]:
+    names = yield from _try_expand((*path, "name"), group.name)
     if names is None:
         return
     for name in names:
@@ -36,7 +36,7 @@ def _group(path: FieldPath, group: HostGroup | NodeGroup, *, addresses: tuple[st
         pattern = getattr(group, field)
         if pattern is None:
             continue
-        values = yield from _expanded((*path, field), pattern)
+        values = yield from _try_expand((*path, field), pattern)
         if values is None:
             continue
         if len(values) not in {1, len(names)}:
@@ -45,7 +45,7 @@ def _group(path: FieldPath, group: HostGroup | NodeGroup, *, addresses: tuple[st
         elif len(values) == 1 and len(names) > 1 and field != "host":
             rule = f"is one {_NOUN.get(field, 'address')} for the {len(names)} names of `{group.name}`"
             yield Finding((*path, field), rule, "give a range, as in `[1-3]`")
-        elif bad := next((value for value in values if not _valid(field, value)), None):
+        elif bad := next((value for value in values if not _is_valid(field, value)), None):
             example = {"mac": "02:00:00:00:00:01", "host": "pve-1"}.get(field, "10.21.0.35")
             yield Finding(
                 (*path, field), f"is no {_NOUN.get(field, 'address')}", f"write it as in `{example}`", value=bad
@@ -55,7 +55,7 @@ def _group(path: FieldPath, group: HostGroup | NodeGroup, *, addresses: tuple[st
 _NOUN = {"mac": "MAC address", "host": "host name"}
 
 
-def _valid(field: str, value: str) -> bool:
+def _is_valid(field: str, value: str) -> bool:
     if field == "mac":
         return _MAC.fullmatch(value) is not None
     if field == "host":
@@ -67,30 +67,30 @@ def _valid(field: str, value: str) -> bool:
     return True
 
 
-def _expanded(path: FieldPath, pattern: str) -> Generator[Finding, None, list[str] | None]:
+def _try_expand(path: FieldPath, pattern: str) -> Generator[Finding, None, list[str] | None]:
     try:
-        return expand(pattern)
+        return expand_range(pattern)
     except ValueError as error:
         yield Finding(path, str(error).removeprefix(f"`{pattern}` "), "write `name-[01-40]`")
         return None
 
 
-def references(site: Site) -> Iterator[Finding]:
+def check_references(site: Site) -> Iterator[Finding]:
     """Shapes, hosts and cards that nodes name exist; needs patterns that expand."""
-    hosts = {name: group for group in site.hosts for name in expand(group.name)}
+    hosts = {name: group for group in site.hosts for name in expand_range(group.name)}
     for index, group in enumerate(site.nodes):
         path: FieldPath = ("nodes", index)
         if group.shape not in site.shapes:
             yield Finding((*path, "shape"), "is none of the shapes", suggest_name(group.shape, site.shapes))
-        for name in expand(group.host):
+        for name in expand_range(group.host):
             if name not in hosts:
                 yield Finding((*path, "host"), "is none of the hosts", suggest_name(name, hosts), value=name)
                 break
-            yield from _cards(path, "gpus", "GPU", group.gpus, (name, len(hosts[name].gpus)))
-            yield from _cards(path, "devices", "device", group.devices, (name, len(hosts[name].devices)))
+            yield from _check_card_indexes(path, "gpus", "GPU", group.gpus, (name, len(hosts[name].gpus)))
+            yield from _check_card_indexes(path, "devices", "device", group.devices, (name, len(hosts[name].devices)))
 
 
-def _cards(
+def _check_card_indexes(
     path: FieldPath, field: str, what: str, chosen: tuple[int, ...] | None, host: tuple[str, int]
 ) -> Iterator[Finding]:
     name, present = host
@@ -101,10 +101,10 @@ def _cards(
             yield Finding((*path, field, place), f"is no {what} of {name}, which has {present}", remedy)
 
 
-def inside(site: Site) -> Iterator[Finding]:
+def check_node_addresses(site: Site) -> Iterator[Finding]:
     """Every machine's address lies in the site's network; VMIDs are derived from its place there."""
     for index, group in enumerate(site.nodes):
-        names, addresses = expand(group.name), expand(group.address)
+        names, addresses = expand_range(group.name), expand_range(group.address)
         for name, text in zip(names, addresses, strict=True):
             if IPv4Address(text) not in site.network.cidr:
                 rule = f"of {name} is outside network.cidr {site.network.cidr}"

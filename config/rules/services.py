@@ -8,7 +8,7 @@ from config.rules.names import pages
 from config.site import Site
 
 
-def needs(site: Site) -> Iterator[Finding]:
+def check_service_dependencies(site: Site) -> Iterator[Finding]:
     """Backup has a place, alarms a layer that raises them, RDMA its cards."""
     platform = site.platform
     if platform.backup.velero.enabled and platform.backup.s3 is None:
@@ -38,7 +38,7 @@ def needs(site: Site) -> Iterator[Finding]:
                 yield Finding(path, "is none of the pages", suggest_name(host, labels), value=host)
 
 
-def power(site: Site) -> Iterator[Finding]:
+def check_power_control(site: Site) -> Iterator[Finding]:
     """A machine that is switched on from afar can be reached to do so."""
     for index, host in enumerate(site.hosts):
         if host.power is PowerControl.WAKE_ON_LAN and host.mac is None:

@@ -14,7 +14,7 @@ def ceph_nodes(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
     return tuple(node for node in nodes if node.in_cluster and node.shape.ceph)
 
 
-def ceph(site: Site) -> Iterator[Finding]:
+def check_ceph(site: Site) -> Iterator[Finding]:
     """Replicas have enough machines, one copy is a decision, monitors can vote."""
     settings = site.platform.storage.ceph
     if not settings.enabled:
@@ -40,7 +40,7 @@ def ceph(site: Site) -> Iterator[Finding]:
         yield Finding((*CEPH, "monitors"), f"is more than the {members} nodes", f"at most {members}")
 
 
-def network_storage(site: Site) -> Iterator[Finding]:
+def check_home_storage(site: Site) -> Iterator[Finding]:
     """Somewhere to put homes."""
     storage, hub = site.platform.storage, site.workspaces.jupyterhub
     if hub.enabled and not storage.ceph.enabled and storage.nfs is None:

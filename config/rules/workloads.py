@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from config.base import size_text
-from config.capacity import fits, most, offered
+from config.base import format_size
+from config.capacity import fits_on_worker, largest_worker, offered_gpus
 from config.finding import Finding, suggest_name
 from config.site import Site
 
@@ -12,11 +12,11 @@ PROFILES = ("workspaces", "jupyterhub", "profiles")
 QUEUES = ("platform", "queues")
 
 
-def profiles(site: Site) -> Iterator[Finding]:
+def check_profiles(site: Site) -> Iterator[Finding]:
     """Every profile can start on some node, names are unique, one is the default, images stay what they are."""
     seen: dict[str, int] = {}
     default: int | None = None
-    known = offered(site.machines)
+    known = offered_gpus(site.machines)
     choices = [
         *(["whole"] if any("/" not in kind for kind in known) else []),
         *known,
@@ -35,12 +35,14 @@ def profiles(site: Site) -> Iterator[Finding]:
         if profile.image.endswith(":latest"):
             rule = "means another image tomorrow"
             yield Finding((*path, "image"), rule, "pin a tag or a digest, as in `image@sha256:…`")
-        largest = most(site.machines, profile.gpu)
+        largest = largest_worker(site.machines, profile.gpu)
         if profile.gpu and not largest.gpus:
             yield Finding((*path, "gpu"), "is on no node", suggest_name(profile.gpu, choices))
-        elif not fits(site.machines, cores=profile.cores, memory=profile.memory, kind=profile.gpu, gpus=profile.gpus):
-            wants = f"{profile.cores} cores, {size_text(profile.memory)}"
-            has = f"{largest.cores} cores, {size_text(largest.memory) if largest.memory else 'nothing'}"
+        elif not fits_on_worker(
+            site.machines, cores=profile.cores, memory=profile.memory, kind=profile.gpu, gpus=profile.gpus
+        ):
+            wants = f"{profile.cores} cores, {format_size(profile.memory)}"
+            has = f"{largest.cores} cores, {format_size(largest.memory) if largest.memory else 'nothing'}"
             if profile.gpu:
                 wants, has = f"{wants}, {profile.gpus} GPU", f"{has}, {largest.gpus} GPU"
             yield Finding(
@@ -48,7 +50,7 @@ def profiles(site: Site) -> Iterator[Finding]:
             )
 
 
-def queues(site: Site) -> Iterator[Finding]:
+def check_queues(site: Site) -> Iterator[Finding]:
     """Queues are of tenants that exist, and together promise no more GPUs than there are."""
     settings = site.platform.queues
     tenants = [tenant.name for tenant in site.tenants]
@@ -56,7 +58,7 @@ def queues(site: Site) -> Iterator[Finding]:
         yield Finding((*QUEUES, "queues"), "need platform.queues, which is off", "switch it on", value=None)
     names: dict[str, int] = {}
     promised: Counter[str] = Counter()
-    there = offered(site.machines)
+    there = offered_gpus(site.machines)
     for index, queue in enumerate(settings.queues):
         path = (*QUEUES, "queues", index)
         if names.setdefault(queue.name, index) != index:
@@ -75,10 +77,10 @@ def queues(site: Site) -> Iterator[Finding]:
                 if promised[kind] > there[kind]:
                     rule = f"makes it {promised[kind]} x {kind} with the queues above; there are {there[kind]}"
                     yield Finding((*path, "gpus", kind), rule, "promise less; idle shares can be borrowed")
-    yield from _priorities(site)
+    yield from _check_priorities(site)
 
 
-def _priorities(site: Site) -> Iterator[Finding]:
+def _check_priorities(site: Site) -> Iterator[Finding]:
     seen: dict[str, int] = {}
     for index, priority in enumerate(site.platform.queues.priorities):
         if seen.setdefault(priority.name, index) != index:
@@ -86,13 +88,13 @@ def _priorities(site: Site) -> Iterator[Finding]:
             yield Finding((*QUEUES, "priorities", index, "name"), rule, "give each its own")
 
 
-def serving(site: Site) -> Iterator[Finding]:
+def check_triton(site: Site) -> Iterator[Finding]:
     """Triton's replicas have a GPU of the kind they ask for, one each."""
     triton = site.workspaces.triton
     path = ("workspaces", "triton")
     if not triton.enabled:
         return
-    there = offered(site.machines)
+    there = offered_gpus(site.machines)
     if triton.max_replicas < triton.replicas:
         rule = f"is below replicas {triton.replicas}"
         yield Finding((*path, "max-replicas"), rule, f"at least {triton.replicas}", value=triton.max_replicas)

@@ -152,7 +152,7 @@ class Proxmox:
         for call in setup.after_token:
             await self._ensure(call)
 
-    async def _ensure(self, call: proxmox_grants.Call) -> None:
+    async def _ensure(self, call: proxmox_grants.ApiCall) -> None:
         try:
             await self.call(call.method, call.path, call.params)
         except ApiError as refusal:

@@ -11,8 +11,8 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from config.backup_keys import fingerprint
 from config.errors import LyceumError
+from config.key_derivation import seed_fingerprint
 from ops import audit_log
 from ops.backup import passphrase
 from ops.backup.inventory import format_age, format_time, format_timestamp, merge_entries
@@ -128,7 +128,7 @@ def verify_backups(
         raise LyceumError(f"there is no backup in {home} nor in S3; ./lyceum backup now {stack}")
     for title, note in proven.items():
         console.print(f"[green]✓[/] {title}: whole, taken {note.taken}, the token is there")
-    if escrow and escrow.seed != fingerprint(seed):
+    if escrow and escrow.seed != seed_fingerprint(seed):
         raise LyceumError(
             f"the escrow made {escrow.made} holds another seed than this stack's: ./lyceum backup escrow {stack}"
         )
@@ -164,7 +164,7 @@ def escrow_seed(
     if store:
         store.write_object(ESCROW_OBJECT, content)
         where = store.location(ESCROW_OBJECT)
-    audit_log.record_operation(stack, ESCROW_OPERATION, {"where": where, "seed": fingerprint(seed)})
+    audit_log.record_operation(stack, ESCROW_OPERATION, {"where": where, "seed": seed_fingerprint(seed)})
     console.print(f"[green]✓[/] the seed lies in {where}; the passphrase is nowhere but with you")
 
 

@@ -15,8 +15,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-from config.backup_keys import fingerprint
-from config.key_derivation import derive
+from config.key_derivation import derive_key, seed_fingerprint
 from ops.backup.metadata import BackupError
 
 ESCROW_OBJECT, STATE_OBJECT = "escrow.json", "state"
@@ -55,7 +54,7 @@ def seal_seed(seed: str, site: str, made: str, passphrase: str) -> bytes:
         "form": _FORMAT,
         "site": site,
         "made": made,
-        "seed": fingerprint(seed),
+        "seed": seed_fingerprint(seed),
         "scrypt": _SCRYPT,
         "salt": salt.hex(),
     }
@@ -111,7 +110,7 @@ def unseal_state(content: bytes, seed: str, site: str) -> str:
 
 
 def _state_key(seed: str) -> AESGCM:
-    return AESGCM(derive(seed, "backup-state"))
+    return AESGCM(derive_key(seed, "backup-state"))
 
 
 def _derive_key(passphrase: str, salt: bytes, cost: dict[str, int]) -> bytes:

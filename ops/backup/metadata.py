@@ -11,10 +11,9 @@ import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from config.backup_keys import fingerprint
 from config.errors import LyceumError
-from config.key_derivation import token_hash
-from config.tokens import Kind, generation_of, token
+from config.key_derivation import seed_fingerprint, token_hash
+from config.tokens import TokenKind, derive_token, find_generation
 from ops.files import write_whole
 
 SUFFIX = ".db"
@@ -66,8 +65,8 @@ def token_generation(note: SnapshotMetadata, seed: str) -> int | None:
     A note that knows the seed only says nothing about the generation: then it is the first.
     """
     if note.token:
-        return generation_of(seed, Kind.SERVER, MAX_GENERATIONS, note.token)
-    return 1 if note.seed == fingerprint(seed) else None
+        return find_generation(seed, TokenKind.SERVER, MAX_GENERATIONS, note.token)
+    return 1 if note.seed == seed_fingerprint(seed) else None
 
 
 def find_token_hash(content: bytes, seed: str) -> str:
@@ -77,7 +76,7 @@ def find_token_hash(content: bytes, seed: str) -> str:
     rotation the key of before may still stand in the file, so the highest generation counts: they only ever grow.
     """
     found = {match.decode() for match in BOOTSTRAP_KEY.findall(content)}
-    known = (token_hash(token(seed, Kind.SERVER, number)) for number in range(MAX_GENERATIONS, 0, -1))
+    known = (token_hash(derive_token(seed, TokenKind.SERVER, number)) for number in range(MAX_GENERATIONS, 0, -1))
     return next((one for one in known if one in found), "")
 
 
@@ -144,7 +143,7 @@ def verify_backup(file: Path, seed: str, site: str) -> SnapshotMetadata:
     if token_generation(note, seed) is None:
         raise BackupError(
             f"token missing: snapshot unusable. {file.name} was taken under another seed than this stack's, "
-            f"{fingerprint(seed)}; bring that seed back first: ./lyceum secrets set {site} seed, or restore with --escrow"
+            f"{seed_fingerprint(seed)}; bring that seed back first: ./lyceum secrets set {site} seed, or restore with --escrow"
         )
     return note
 

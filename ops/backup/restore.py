@@ -12,7 +12,7 @@ import typer
 
 from config.errors import LyceumError, OperationRefusedError
 from config.hosts import Role
-from config.tokens import Kind
+from config.tokens import TokenKind
 from ops import audit_log
 from ops.backup import passphrase
 from ops.backup.commands import S3_PREFIX, StackName
@@ -86,7 +86,7 @@ def restore(
     if (number := token_generation(note, seed) or 1) != chosen.generations.server_token:
         console.print(
             f"  [yellow]![/] it needs generation {number} of the server token, which is then in use again; afterwards: "
-            f"./lyceum secrets rotate {chosen.site.name} {Kind.SERVER}"
+            f"./lyceum secrets rotate {chosen.site.name} {TokenKind.SERVER}"
         )
     if dry_run:
         console.print("nothing was touched")
@@ -176,9 +176,9 @@ def _find_backup(chosen: Stack, store: "ObjectStore | None", home: Path, source:
 def _activate_generation(chosen: Stack, found: int) -> None:
     """Puts the server token in use that opens the snapshot; one that was rotated away since is used again."""
     before = chosen.generations
-    if found != before.of(Kind.SERVER) or before.rotating is Kind.SERVER:
+    if found != before.current(TokenKind.SERVER) or before.rotating is TokenKind.SERVER:
         newest = max(found, before.newest)
-        chosen.set_generations(before.using(Kind.SERVER, found).model_copy(update={"newest": newest}))
+        chosen.set_generations(before.with_generation(TokenKind.SERVER, found).model_copy(update={"newest": newest}))
         console.print(
             f"[yellow]![/] the snapshot was taken under generation {found} of the server token, now in use again"
         )

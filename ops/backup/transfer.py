@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from config.backup_keys import fingerprint
 from config.errors import LyceumError
 from config.hosts import Role
-from config.key_derivation import token_hash
-from config.tokens import Kind, token
+from config.key_derivation import seed_fingerprint, token_hash
+from config.tokens import TokenKind, derive_token
 from ops import audit_log
 from ops.backup.inventory import (
     SNAPSHOT_FILES_PATH,
@@ -113,8 +112,8 @@ def take_backup(engine: Engine, kube: Kube, target: Path) -> Path:
         version=nodes[chosen.name]["status"]["nodeInfo"]["kubeletVersion"],
         nodes=len(nodes),
         sha256=digest,
-        seed=fingerprint(seed),
-        token=token_hash(token(seed, Kind.SERVER, stack.generations.of(Kind.SERVER))),
+        seed=seed_fingerprint(seed),
+        token=token_hash(derive_token(seed, TokenKind.SERVER, stack.generations.current(TokenKind.SERVER))),
         snapshot=name,
     )
     write_metadata(file, note)

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from config.errors import FAILED, LyceumError
-from config.tokens import Generations
+from config.tokens import TokenGenerations
 from ops.backup.replicas import ReplicaStatus, describe_replicas, gather_replicas
 from ops.backup.transfer import backup_directory, gather_overview
 from ops.checks import api_outage, api_vip
@@ -144,7 +144,7 @@ def ingress_address(kube: Kube) -> str:
     return ""
 
 
-def tokens(generations: Generations) -> str:
+def tokens(generations: TokenGenerations) -> str:
     """Which generation of K3s's tokens is in use, and what is not finished."""
     said = f"server token generation {generations.server_token}, agent token generation {generations.agent_token}"
     return said + (f"; the rotation of the {generations.rotating} is not finished" if generations.rotating else "")

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from config.base import MIB, size_text
+from config.base import MIB, format_size
 from config.errors import FAILED, LyceumError, OperationRefusedError
 from config.hosts import Role
 from ops import audit_log
@@ -163,7 +163,7 @@ def _show(found: Mapping[str, Member | str]) -> None:
         if isinstance(one, str):
             table.add_row(server, "", "", "", f"[red]{one}[/]")
             continue
-        sizes = [size_text(max(1, round(size / MIB))) for size in (one.size, one.used, one.quota)]
+        sizes = [format_size(max(1, round(size / MIB))) for size in (one.size, one.used, one.quota)]
         table.add_row(server, *sizes, f"[red]{one.trouble}[/]" if one.trouble else "leads" if one.leads else "")
     console.print(table)
 

@@ -13,7 +13,7 @@ import asyncssh
 from components.cluster.bootstrap import run_as_root
 from config.errors import LyceumError
 from config.hosts import Node
-from config.key_derivation import USER, ssh_private_pem
+from config.key_derivation import USER, ssh_private_key_pem
 from ops.files import becoming
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def host_keys(state: "State") -> dict[str, str]:
 def remotes(engine: "Engine", nodes: tuple[Node, ...]) -> dict[str, Remote]:
     """Those of the machines whose host key is known."""
     keys = host_keys(engine.export())
-    private = ssh_private_pem(engine.stack.secret("seed"))
+    private = ssh_private_key_pem(engine.stack.secret("seed"))
     return {
         node.name: Remote(node.name, str(node.address), keys[node.name], private) for node in nodes if node.name in keys
     }

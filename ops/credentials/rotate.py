@@ -10,7 +10,7 @@ import typer
 from config.errors import LyceumError, OperationRefusedError
 from config.hosts import Node
 from config.key_derivation import token_hash
-from config.tokens import Kind, token
+from config.tokens import TokenKind, derive_token
 from ops import audit_log
 from ops.backup import transfer
 from ops.clients.kubernetes import Kube
@@ -31,7 +31,7 @@ MAX_CONNECTIONS = 16
 
 def rotate_token(
     site: Annotated[str, typer.Argument(help="Name of the site.")],
-    kind: Annotated[Kind, typer.Argument(help="Which token.")],
+    kind: Annotated[TokenKind, typer.Argument(help="Which token.")],
     *,
     stack: Annotated[str | None, typer.Option("--stack", help="Which of its stacks, where it has several.")] = None,
     lost: Annotated[
@@ -65,17 +65,17 @@ class Rotation:
     """
 
     engine: Engine
-    kind: Kind
+    kind: TokenKind
     servers: tuple[Node, ...]
     agents: tuple[Node, ...]
     machines: Mapping[str, Remote]
     lost: frozenset[str]
 
     @classmethod
-    def of(cls, engine: Engine, kind: Kind, lost: frozenset[str]) -> "Rotation":
+    def of(cls, engine: Engine, kind: TokenKind, lost: frozenset[str]) -> "Rotation":
         """The rotation that is under way, or one that has not begun."""
         servers, agents = in_turn(engine.stack.nodes)
-        agents = agents if kind is Kind.AGENT else ()
+        agents = agents if kind is TokenKind.AGENT else ()
         known = {node.name for node in (*servers, *agents)}
         if unknown := lost - known:
             raise OperationRefusedError(f"--lost {' '.join(sorted(unknown))}: no machine that has the {kind}")
@@ -108,20 +108,22 @@ class Rotation:
         nodes = (*self.servers, *self.agents)
         seen = self._read_statuses(nodes)
         found = rotation_blockers(
-            self.kind, seen, token_hash(self._token(stack.generations.of(self.kind))), _node_health(kube)
+            self.kind, seen, token_hash(self._token(stack.generations.current(self.kind))), _node_health(kube)
         )
         if found or kube is None:
             for objection in found:
                 errors.print(f"[red]✗[/] {objection}")
             raise OperationRefusedError("nothing was touched")
         transfer.take_backup(self.engine, kube, transfer.backup_directory(stack, None))
-        stack.set_generations(stack.generations.begun(self.kind))
+        stack.set_generations(stack.generations.start_rotation(self.kind))
         audit_log.record_operation(stack.name, "rotate", {"token": self.kind, "generation": stack.generations.newest})
 
     def resume(self) -> None:
         """Brings every machine to the new token, whatever was done before."""
         new = self._new_token
-        if self.kind is Kind.SERVER and not is_rotated(self._require_statuses(self.servers).values(), token_hash(new)):
+        if self.kind is TokenKind.SERVER and not is_rotated(
+            self._require_statuses(self.servers).values(), token_hash(new)
+        ):
             self._rotate_server_token(new)
         # At once, and before any restart: a server that starts by itself with the old token is shut out.
         self._write_token(self.servers, new)
@@ -129,8 +131,8 @@ class Rotation:
 
         def save(server: Node) -> None:
             nonlocal saved
-            if self.kind is Kind.AGENT and not saved:
-                current = self._token(self.engine.stack.generations.server_token, Kind.SERVER)
+            if self.kind is TokenKind.AGENT and not saved:
+                current = self._token(self.engine.stack.generations.server_token, TokenKind.SERVER)
                 self._run(self.machines[server.name], rotation_scripts.rotate_script(current))
                 saved = True
 
@@ -145,14 +147,14 @@ class Rotation:
         if left := self._unfinished((*self.servers, *self.agents)):
             raise LyceumError(f"{', '.join(left)} does not run with the new {self.kind}; run this again to go on")
         stack = self.engine.stack
-        stack.set_generations(stack.generations.ended(self.kind))
-        generation = stack.generations.of(self.kind)
+        stack.set_generations(stack.generations.finish_rotation(self.kind))
+        generation = stack.generations.current(self.kind)
         audit_log.record_operation(stack.name, "rotated", {"token": self.kind, "generation": generation})
         kube = self.rolling.kube(self.servers)
         if kube is not None:
             transfer.take_backup(self.engine, kube, transfer.backup_directory(stack, None))
         console.print(f"[green]✓[/] every machine has generation {generation} of the {self.kind}")
-        if self.kind is Kind.SERVER:
+        if self.kind is TokenKind.SERVER:
             console.print("  older backups stay: a restore finds the generation that opens each of them")
 
     def refresh_state(self, lock: IO[str]) -> int:
@@ -168,8 +170,8 @@ class Rotation:
     def _new_token(self) -> str:
         return self._token(self.engine.stack.generations.newest)
 
-    def _token(self, generation: int, kind: Kind | None = None) -> str:
-        return token(self.engine.stack.secret("seed"), kind or self.kind, generation)
+    def _token(self, generation: int, kind: TokenKind | None = None) -> str:
+        return derive_token(self.engine.stack.secret("seed"), kind or self.kind, generation)
 
     def _rotate_server_token(self, new: str) -> None:
         kube = self.rolling.kube(self.servers)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from config.tokens import Kind
+from config.tokens import TokenKind
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def unfinished_machines(seen: Mapping[str, TokenStatus], new: str) -> list[str]:
 
 
 def rotation_blockers(
-    kind: Kind,
+    kind: TokenKind,
     seen: Mapping[str, TokenStatus | None],
     old: str,
     well: Mapping[str, bool] | None,

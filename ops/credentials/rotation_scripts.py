@@ -9,7 +9,7 @@ import shlex
 from components.cluster.bootstrap import assemble, unit_name
 from components.cluster.k3s_config import AGENT_TOKEN_FILE, TOKEN_FILE
 from config.hosts import Role
-from config.tokens import Kind
+from config.tokens import TokenKind
 
 SERVER_TOKEN = "/var/lib/rancher/k3s/server/token"  # noqa: S105 - a path
 """The tokens that K3s runs with, written by itself."""
@@ -26,24 +26,24 @@ print_of() {
 """K3s's hash of the token in a file, whichever form it has there."""
 
 
-def token_file(role: Role, kind: Kind) -> str:
+def token_file(role: Role, kind: TokenKind) -> str:
     """Where K3s on a node of this role finds the token (k3s_config.py)."""
-    return AGENT_TOKEN_FILE if role is Role.SERVER and kind is Kind.AGENT else TOKEN_FILE
+    return AGENT_TOKEN_FILE if role is Role.SERVER and kind is TokenKind.AGENT else TOKEN_FILE
 
 
-def status_script(role: Role, kind: Kind) -> str:
+def status_script(role: Role, kind: TokenKind) -> str:
     """Prints hashes of the token that K3s will start with and of the one it runs with, and whether it is up.
 
     Four words: `config.key_derivation.token_hash` of each or `-`, `due` or `kept`, and systemd's state.
     """
-    own = SERVER_TOKEN if kind is Kind.SERVER else SERVER_AGENT_TOKEN
+    own = SERVER_TOKEN if kind is TokenKind.SERVER else SERVER_AGENT_TOKEN
     running = f"$(print_of {own})" if role is Role.SERVER else "-"
     due = "$([[ -e $pending ]] && echo due || echo kept)"
     state = f"$(systemctl is-active {unit_name(role)} || true)"
     return assemble([HASH_FUNCTION, f"echo $(print_of {token_file(role, kind)}) {running} {due} {state}\n"])
 
 
-def write_token_script(role: Role, kind: Kind, token: str) -> str:
+def write_token_script(role: Role, kind: TokenKind, token: str) -> str:
     """Writes the token for K3s's next start, in the form that the old one has, and notes that a restart is due."""
     file = token_file(role, kind)
     return assemble([f"put 0600 {file} <<<\"$(grep -o '^K10.*:' {file} || true)\"{shlex.quote(token)}\n"])

@@ -2,7 +2,7 @@
 
 from config.errors import LyceumError
 from config.hosts import Role
-from config.tokens import Generations, Kind, token
+from config.tokens import TokenGenerations, TokenKind, derive_token
 from ops.clients.ssh import RemoteError, remotes
 from ops.console import step
 from ops.credentials import rotation_scripts
@@ -15,10 +15,10 @@ def save_tokens(engine: Engine) -> None:
     Does nothing where no token was ever rotated; ends the command where a server cannot be told.
     """
     stack = engine.stack
-    if stack.generations == Generations():
+    if stack.generations == TokenGenerations():
         return
     first = next(node for node in stack.nodes if node.role is Role.SERVER)
-    current = token(stack.secret("seed"), Kind.SERVER, stack.generations.server_token)
+    current = derive_token(stack.secret("seed"), TokenKind.SERVER, stack.generations.server_token)
     try:
         with step(f"{first.name} saves the tokens that are in use"):
             remotes(engine, (first,))[first.name].run(rotation_scripts.rotate_script(current))

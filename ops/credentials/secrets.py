@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 
 from config.errors import FAILED, LyceumError, UsageError
-from config.required_secrets import Need, needs
+from config.required_secrets import RequiredSecret, required_secrets
 from ops.console import console
 from ops.engine.engine import Engine
 from ops.engine.site_stack import sound_site, stack_of
@@ -44,17 +44,19 @@ def list_secrets(
     as_json: Annotated[bool, typer.Option("--json", help="For tools.")] = False,
 ) -> None:
     """Tell which secrets the site needs, where they are, and which are missing; ends with 1 if one is."""
-    found = {need: secret_location(stack_of(site, stack), need) for need in needs(sound_site(site))}
-    missing = [need.name for need, place in found.items() if place is None and need.demanded]
+    found = {need: secret_location(stack_of(site, stack), need) for need in required_secrets(sound_site(site))}
+    missing = [need.name for need, place in found.items() if place is None and need.required_now]
     if as_json:
-        rows = [{"name": n.name, "what": n.what, "needed": n.demanded, "where": place} for n, place in found.items()]
+        rows = [
+            {"name": n.name, "what": n.what, "needed": n.required_now, "where": place} for n, place in found.items()
+        ]
         typer.echo(json.dumps(rows, indent=2))
     else:
         table = Table(box=None, pad_edge=False)
         for column in ("secret", "where", "what it is"):
             table.add_column(column)
         for need, place in found.items():
-            absent = "[red]missing[/]" if need.demanded else "[dim]not used yet[/]"
+            absent = "[red]missing[/]" if need.required_now else "[dim]not used yet[/]"
             table.add_row(need.name, place or absent, need.what)
         console.print(table)
     if missing:
@@ -76,7 +78,7 @@ def set_secret(
 def generate_secrets(site: SiteName, stack: StackName = None) -> None:
     """Make every secret that nobody has to choose and that is not there yet; what is there stays."""
     chosen = stack_of(site, stack)
-    for need in needs(sound_site(site)):
+    for need in required_secrets(sound_site(site)):
         if need.generated and secret_location(chosen, need) is None:
             store_secret(chosen, need.name, random.token_hex(32))
             console.print(f"[green]✓[/] {need.name}: made, {secret_location(chosen, need)}")
@@ -84,14 +86,14 @@ def generate_secrets(site: SiteName, stack: StackName = None) -> None:
             console.print(f"[dim]{need.name}: is there already; everything of the stack hangs on it, so it stays[/]")
 
 
-def _find_secret(site: str, name: str) -> Need:
-    known = {need.name: need for need in needs(sound_site(site))}
+def _find_secret(site: str, name: str) -> RequiredSecret:
+    known = {need.name: need for need in required_secrets(sound_site(site))}
     if name not in known:
         raise UsageError(f"{site} needs no secret `{name}`; it needs {', '.join(known)}")
     return known[name]
 
 
-def _read_value(need: Need) -> str:
+def _read_value(need: RequiredSecret) -> str:
     if sys.stdin.isatty():
         return getpass.getpass(f"{need.name} ({need.what}): ")
     return sys.stdin.read()
@@ -106,7 +108,7 @@ def validate_secret(name: str, value: str) -> str:
     return value
 
 
-def secret_location(stack: Stack, need: Need) -> str | None:
+def secret_location(stack: Stack, need: RequiredSecret) -> str | None:
     """Where a secret is: its file, or the stack's configuration; None if it is nowhere."""
     reference = stack.site.secrets.get(need.name)
     if reference and (PROJECT / reference.file).exists():

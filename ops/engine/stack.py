@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from config.errors import LyceumError, UsageError
 from config.hosts import Node
 from config.site import STAGES, Site
-from config.tokens import SETTING, Generations, read
+from config.tokens import SETTING, TokenGenerations, read_generations
 from config.validate import load_site
 from ops.files import write_whole
 from toolchain.environment import engine_environment
@@ -88,13 +88,13 @@ class Stack:
         return frozenset(self.settings.get("out-of-service") or ())
 
     @property
-    def generations(self) -> Generations:
+    def generations(self) -> TokenGenerations:
         """Which generation of K3s's tokens is in use."""
-        return read(self.settings.get(SETTING))
+        return read_generations(self.settings.get(SETTING))
 
-    def set_generations(self, generations: Generations) -> None:
+    def set_generations(self, generations: TokenGenerations) -> None:
         """Writes which one is."""
-        self.set(SETTING, generations.written() or None)
+        self.set(SETTING, generations.as_setting() or None)
 
     @property
     def nodes(self) -> tuple[Node, ...]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from config.rules.cluster import QUORATE
+from config.rules.cluster import ETCD_SIZES
 from ops.clients.kubernetes import Object
 from ops.nodes.facts import HOSTNAME, Picture, condition, full_name, is_ready, is_server, owner_kind
 
@@ -58,7 +58,7 @@ def majority(members: int) -> int:
 
 def even(servers: int) -> str:
     """What is wrong with a number of servers; empty for one that etcd makes the most of."""
-    if servers in QUORATE or not servers:
+    if servers in ETCD_SIZES or not servers:
         return ""
     return f"{servers} servers survive no more than {servers - 1}, and need {majority(servers)} of them; etcd wants 1, 3 or 5"
 

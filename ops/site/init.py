@@ -10,12 +10,12 @@ from typing import Annotated, Any
 
 import typer
 
-from config.base import expand
+from config.base import expand_range
 from config.errors import LyceumError, UsageError
 from config.gpus import CARDS
 from config.paths import SITES
-from config.scaffold import Answers, FoundGpu, FoundHost, propose
-from config.site_writer import merged, written
+from config.scaffold import DiscoveredGpu, DiscoveredHost, SiteAnswers, propose_site
+from config.site_writer import merge_hosts, render_site
 from config.validate import validate_file
 from ops.clients.proxmox import Api
 from ops.console import console, errors, step
@@ -74,7 +74,7 @@ def init_site(
         chosen = _collect_answers(
             name, endpoint, found, ask, image=around.pop("image", None), issuer=issuer, nfs=nfs, ca_file=ca_file
         )
-        site = propose(found.hosts, chosen)
+        site = propose_site(found.hosts, chosen)
     except ValueError as error:
         raise LyceumError(f"nothing can be proposed: {error}") from error
     _write_site(path, name, overlay(site, around))
@@ -102,13 +102,15 @@ def make_prompt(given: dict[str, str], *, quiet: bool) -> Prompt:
     return ask
 
 
-def _collect_answers(name: str, endpoint: str, found: ProxmoxInventory, ask: Prompt, **known: str | None) -> Answers:
+def _collect_answers(
+    name: str, endpoint: str, found: ProxmoxInventory, ask: Prompt, **known: str | None
+) -> SiteAnswers:
     domain = ask("domain", "DNS domain of the pages people open", None)
     cidr = IPv4Network(ask("cidr", "Network of the nodes", str(found.cidr) if found.cidr else None))
     first = found.gateway if found.gateway and found.gateway in cidr else cidr.network_address + 1
     gateway = IPv4Address(ask("gateway", "Its gateway", str(first)))
     servers = ask("dns", "Name servers, separated by commas", ",".join(map(str, found.dns)) or str(gateway))
-    return Answers(
+    return SiteAnswers(
         name=name,
         title=ask("title", "What people call it", name.replace("-", " ").capitalize()),
         domain=domain,
@@ -129,16 +131,17 @@ def _collect_answers(name: str, endpoint: str, found: ProxmoxInventory, ask: Pro
 
 def describe_hosts(ask: Prompt) -> ProxmoxInventory:
     """Alike machines, described by their owner: the shortest way to a file that can then be edited."""
-    names = expand(ask("hosts", "Proxmox hosts, as in pve[1-3]", "pve[1-3]"))
+    names = expand_range(ask("hosts", "Proxmox hosts, as in pve[1-3]", "pve[1-3]"))
     start = IPv4Address(ask("first-address", "Address of the first; the others follow it", None))
     cpus, memory = int(ask("cpus", "Threads of each", "32")), int(ask("memory", "Memory of each, GiB", "128"))
     disk = int(ask("disk", "Storage for VMs on each, GiB", "2000"))
     model = ask("gpu", f"GPU in each: {', '.join(sorted(CARDS))}", "rtx-4090")
     pci = ask("pci", "Its PCI address (`lspci -D | grep -i nvidia` on a host)", "0000:01:00.0")
     group = int(ask("iommu-group", "Its IOMMU group", "14"))
-    card = FoundGpu(model, model, pci, group, CARDS[model].id if model in CARDS else "")
+    card = DiscoveredGpu(model, model, pci, group, CARDS[model].id if model in CARDS else "")
     hosts = tuple(
-        FoundHost(name, start + number, cpus, memory * 1024, disk * 1024, (card,)) for number, name in enumerate(names)
+        DiscoveredHost(name, start + number, cpus, memory * 1024, disk * 1024, (card,))
+        for number, name in enumerate(names)
     )
     return ProxmoxInventory(hosts, "vmbr0", IPv4Network((start, 24), strict=False), None, (), (), (), ())
 
@@ -194,7 +197,7 @@ def overlay(site: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
 
 
 def _write_site(path: Path, name: str, site: dict[str, Any]) -> None:
-    write_whole(path, written(site))
+    write_whole(path, render_site(site))
     console.print(f"[green]✓[/] wrote {_display_path(path)}")
     for finding in validate_file(path).findings:
         errors.print(f"[yellow]![/] {finding}", markup=False)
@@ -207,7 +210,7 @@ def _write_site(path: Path, name: str, site: dict[str, Any]) -> None:
 def _update_hosts(path: Path, found: ProxmoxInventory | None) -> None:
     if found is None:
         raise UsageError(f"{_display_path(path)} is there already; give --proxmox to hold it against the hardware")
-    text, told = merged(path.read_text(encoding="utf-8"), found.hosts)
+    text, told = merge_hosts(path.read_text(encoding="utf-8"), found.hosts)
     if not told:
         console.print(f"[green]✓[/] {_display_path(path)} is as the hardware is; nothing was changed")
         return

@@ -7,7 +7,7 @@ from typing import Any
 
 from components.proxmox.client import PveError
 from config.base import MIB
-from config.scaffold import FoundGpu, FoundHost, model_of
+from config.scaffold import DiscoveredGpu, DiscoveredHost, gpu_model
 from ops.clients.proxmox import Api
 
 NVIDIA_VENDOR = "10de"
@@ -30,7 +30,7 @@ class ProxmoxInventory:
         unknown: Sentences about cards that cannot be used, and why.
     """
 
-    hosts: tuple[FoundHost, ...]
+    hosts: tuple[DiscoveredHost, ...]
     bridge: str
     cidr: IPv4Network | None
     gateway: IPv4Address | None
@@ -64,7 +64,7 @@ def read_inventory(api: Api) -> ProxmoxInventory:
         unknown += complaints
         disk = next((int(entry["total"]) // MIB for entry in held if entry["storage"] in vm_storages[:1]), 0)
         memory, cpus = int(status["memory"]["total"]) // MIB, int(status["cpuinfo"]["cpus"])
-        hosts.append(FoundHost(name, interface.ip if interface else None, cpus, memory, disk, cards))
+        hosts.append(DiscoveredHost(name, interface.ip if interface else None, cpus, memory, disk, cards))
     resolver = api.call("GET", f"nodes/{names[0]}/dns")
     servers = tuple(IPv4Address(resolver[key]) for key in ("dns1", "dns2", "dns3") if resolver.get(key))
     return ProxmoxInventory(tuple(hosts), *network, servers, vm_storages, image_storages, tuple(unknown))
@@ -95,7 +95,7 @@ def _node_bridge(interfaces: Sequence[dict[str, Any]]) -> tuple[str, IPv4Interfa
     return (str(bridges[0]["iface"]) if bridges else "vmbr0"), None, None
 
 
-def _find_gpus(host: str, devices: Sequence[dict[str, Any]]) -> tuple[tuple[FoundGpu, ...], list[str]]:
+def _find_gpus(host: str, devices: Sequence[dict[str, Any]]) -> tuple[tuple[DiscoveredGpu, ...], list[str]]:
     found, complaints = [], []
     for device in devices:
         vendor, kind = _pci_id(device["vendor"]), _pci_id(device["device"])
@@ -103,8 +103,8 @@ def _find_gpus(host: str, devices: Sequence[dict[str, Any]]) -> tuple[tuple[Foun
             continue
         name = str(device.get("device_name", "a card"))
         subsystem = f"{_pci_id(device.get('subsystem_vendor', vendor))}:{_pci_id(device.get('subsystem_device', kind))}"
-        card = FoundGpu(
-            model_of(f"{vendor}:{kind}"), name, str(device["id"]), int(device.get("iommugroup", -1)), subsystem
+        card = DiscoveredGpu(
+            gpu_model(f"{vendor}:{kind}"), name, str(device["id"]), int(device.get("iommugroup", -1)), subsystem
         )
         found.append(card)
         if card.model is None:

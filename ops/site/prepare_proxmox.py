@@ -8,7 +8,16 @@ from typing import Annotated
 import typer
 
 from components.proxmox.client import PveError
-from config.proxmox_grants import TOKEN, TOKEN_NAME, USER, Call, after_token, before_token, commands, token_call
+from config.proxmox_grants import (
+    TOKEN,
+    TOKEN_NAME,
+    USER,
+    ApiCall,
+    calls_after_token,
+    calls_before_token,
+    setup_commands,
+    token_call,
+)
 from config.site import Site
 from ops.clients.proxmox import Api
 from ops.console import console, step
@@ -38,7 +47,7 @@ def prepare_proxmox(
     """
     found = sound_site(site)
     if not apply:
-        typer.echo("\n".join(commands(found)))
+        typer.echo("\n".join(setup_commands(found)))
         return
     chosen = stack_of(site, stack)
     chosen.enter()
@@ -75,7 +84,7 @@ def apply_setup(api: Api, site: Site, unkept: Path) -> str | None:
     Raises:
         PveError: Proxmox refused.
     """
-    for call in before_token(site):
+    for call in calls_before_token(site):
         _ensure_call(api, call)
     there = {item["tokenid"] for item in api.call("GET", f"access/users/{USER}/token")}
     token = None
@@ -89,12 +98,12 @@ def apply_setup(api: Api, site: Site, unkept: Path) -> str | None:
         made = token_call()
         answer = api.send(made.method, made.path, made.params)
         token = f"{answer['full-tokenid']}={answer['value']}"
-    for call in after_token(site):
+    for call in calls_after_token(site):
         _ensure_call(api, call)
     return token
 
 
-def _ensure_call(api: Api, call: Call) -> None:
+def _ensure_call(api: Api, call: ApiCall) -> None:
     try:
         api.send(call.method, call.path, call.params)
     except PveError as error:

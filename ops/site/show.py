@@ -11,11 +11,11 @@ from rich.text import Text
 
 from components.cluster.k3s_config import node_labels, node_taints
 from components.workspaces.profiles import in_effect
-from config.base import size_text
+from config.base import format_size
 from config.errors import UsageError
 from config.paths import site_path
-from config.provenance import DERIVED, Value, gpus, machines, settings
-from config.required_secrets import needs
+from config.provenance import DERIVED, EffectiveValue, trace_gpus, trace_machines, trace_settings
+from config.required_secrets import required_secrets
 from config.site import STAGES, Site
 from config.validate import validate_file
 from config.yaml_source import Document
@@ -54,7 +54,7 @@ def show_site(
 def effective_values(site: Site, document: Document, stage: str) -> dict[str, Any]:
     """Everything that follows: `settings`, `machines`, `gpus`, `profiles`, `secrets`."""
     nodes = site.in_service(stage)
-    values_by_machine = machines(site, document, stage)
+    values_by_machine = trace_machines(site, document, stage)
     for node in nodes:
         if node.in_cluster:
             labels = ", ".join(f"{key}={value}" for key, value in sorted(node_labels(node).items()))
@@ -63,18 +63,20 @@ def effective_values(site: Site, document: Document, stage: str) -> dict[str, An
                 ("taints", ", ".join(node_taints(node)), "role"),
             ):
                 if value:
-                    values_by_machine[node.name].append(Value(f"{node.name}.{field}", value, DERIVED, origin=origin))
+                    values_by_machine[node.name].append(
+                        EffectiveValue(f"{node.name}.{field}", value, DERIVED, origin=origin)
+                    )
     given = bool(site.workspaces.jupyterhub.profiles)
     return {
         "site": site.name,
         "stage": stage,
-        "settings": list(settings(site, document)),
+        "settings": list(trace_settings(site, document)),
         "machines": values_by_machine,
-        "gpus": gpus(site, stage),
+        "gpus": trace_gpus(site, stage),
         "profiles": [
-            Value(
+            EffectiveValue(
                 profile.name,
-                f"{profile.title}: {profile.cores} vCPU, {size_text(profile.memory)}"
+                f"{profile.title}: {profile.cores} vCPU, {format_size(profile.memory)}"
                 + (f", {profile.gpus} x {profile.gpu}" if profile.gpu else ""),
                 "given" if given else DERIVED,
                 document.line(("workspaces", "jupyterhub", "profiles", index)) if given else None,
@@ -82,12 +84,14 @@ def effective_values(site: Site, document: Document, stage: str) -> dict[str, An
             )
             for index, profile in enumerate(in_effect(site, tuple(node for node in nodes if node.in_cluster)))
         ],
-        "secrets": [{"name": need.name, "what": need.what, "needed": need.demanded} for need in needs(site)],
+        "secrets": [
+            {"name": need.name, "what": need.what, "needed": need.required_now} for need in required_secrets(site)
+        ],
     }
 
 
 def _to_json(value: Any) -> Any:
-    if isinstance(value, Value):
+    if isinstance(value, EffectiveValue):
         return value.as_json()
     if isinstance(value, list):
         return [_to_json(item) for item in value]
@@ -118,7 +122,7 @@ def _print_site(site: Site, stage: str, found: dict[str, Any], unused: list[tupl
         console.print(f"[yellow]![/] [yellow]{escape(setting)}[/] (line {line}) has no effect yet: nothing reads it")
 
 
-def value_tables(values: Sequence[Value], width: int) -> list[Table | Text]:
+def value_tables(values: Sequence[EffectiveValue], width: int) -> list[Table | Text]:
     """One table with a path in each row; where that leaves too little of `width` for values, one table a section."""
     source_width = max((len(_source_text(value)) for value in values), default=0)
     value_width = max((len(value.value) for value in values), default=0)
@@ -127,7 +131,7 @@ def value_tables(values: Sequence[Value], width: int) -> list[Table | Text]:
     if room - name_width >= min(value_width, _WIDE_VALUE):
         widths = (name_width, min(value_width, room - name_width), source_width)
         return [_value_table([(value.path, value) for value in values], widths)]
-    sections: dict[str, list[tuple[str, Value]]] = {}
+    sections: dict[str, list[tuple[str, EffectiveValue]]] = {}
     for value in values:
         section, name = _split_path(value.path)
         sections.setdefault(section, []).append((_INDENT + name if section else name, value))
@@ -146,11 +150,11 @@ def _split_path(path: str) -> tuple[str, str]:
     return section, name
 
 
-def _source_text(value: Value) -> str:
-    return f"{value.whence}, no effect yet" if value.planned else value.whence
+def _source_text(value: EffectiveValue) -> str:
+    return f"{value.source_text}, no effect yet" if value.planned else value.source_text
 
 
-def _value_table(rows: Iterable[tuple[str, Value]], widths: tuple[int, int, int]) -> Table:
+def _value_table(rows: Iterable[tuple[str, EffectiveValue]], widths: tuple[int, int, int]) -> Table:
     table = Table.grid(padding=(0, _GAP, 0, 0))
     for width in widths:
         table.add_column(width=width, overflow="fold")
@@ -160,7 +164,7 @@ def _value_table(rows: Iterable[tuple[str, Value]], widths: tuple[int, int, int]
     return table
 
 
-def machine_blocks(machines: dict[str, list[Value]], width: int) -> list[Table | Text]:
+def machine_blocks(machines: dict[str, list[EffectiveValue]], width: int) -> list[Table | Text]:
     """One table with a machine in each row where it fits into `width`; else a block of lines for each machine."""
     rows = [(name, *(_machine_cell(name, column, values) for column in COLUMNS)) for name, values in machines.items()]
     header = ("name", *COLUMNS)
@@ -175,7 +179,7 @@ def machine_blocks(machines: dict[str, list[Value]], width: int) -> list[Table |
     return [Text(line) for row in rows for line in _machine_lines(dict(zip(header, row, strict=True)), width)]
 
 
-def _machine_cell(name: str, column: str, values: list[Value]) -> str:
+def _machine_cell(name: str, column: str, values: list[EffectiveValue]) -> str:
     value = next((value for value in values if value.path == f"{name}.{column}"), None)
     if value is None:
         return ""

@@ -8,10 +8,10 @@ from rich.markup import escape
 
 from config.errors import UsageError
 from config.finding import Finding
-from config.immutable import drift, read_export
+from config.immutable import find_immutable_changes, read_export
 from config.paths import SITES, project_path, site_path
-from config.planned import kept_for_later
-from config.stackfile import check_stacks
+from config.planned import planned_settings
+from config.stackfile import validate_stack_files
 from config.validate import ValidationResult, validate_file
 from ops.console import console, errors
 
@@ -40,9 +40,9 @@ def validate_sites(
         findings += result.findings
         unused += [f"{project_path(file)}:{line}: {setting}" for setting, line in unused_settings(result)]
         if deployed and result.site and result.document:
-            findings += drift(file, result.site, result.document, export)
+            findings += find_immutable_changes(file, result.site, result.document, export)
     if everything:
-        findings += check_stacks()
+        findings += validate_stack_files()
     if as_json:
         typer.echo(json.dumps([finding.as_json() for finding in findings], indent=2))
     else:
@@ -58,7 +58,7 @@ def site_names() -> list[str]:
 
 def unused_settings(result: ValidationResult) -> list[tuple[str, int]]:
     """Settings of a valid site that nothing reads yet, each with its line."""
-    return list(kept_for_later(result.document)) if result.site and result.document else []
+    return list(planned_settings(result.document)) if result.site and result.document else []
 
 
 def _print_result(names: list[str], findings: list[Finding], unused: list[str]) -> None:

@@ -104,7 +104,10 @@ def _show_rest(engine: Engine, kube: Kube) -> None:
     found = drivers.drivers(kube.items("/api/v1/nodes"), movable(kube.items("/api/v1/pods")))
     if found:
         table = Table(
-            "node", "runs", "what is wrong with it", title=f"NVIDIA driver; pinned: {cuda.pinned(site) or 'unknown'}"
+            "node",
+            "runs",
+            "what is wrong with it",
+            title=f"NVIDIA driver; pinned: {cuda.expected_driver(site) or 'unknown'}",
         )
         for one in found:
             table.add_row(one.node, one.runs or "?", drivers.verdict(one, site))

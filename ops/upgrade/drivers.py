@@ -52,7 +52,7 @@ def drivers(nodes: list[Object], pods: list[Object]) -> list[Driver]:
 
 def verdict(one: Driver, site: Site) -> str:
     """What is wrong with a node's driver; empty where nothing is."""
-    return "; ".join([*_against_pin(one, cuda.pinned(site)), *_against_images(one, site)])
+    return "; ".join([*_against_pin(one, cuda.expected_driver(site)), *_against_images(one, site)])
 
 
 def _against_pin(one: Driver, pin: str | None) -> Iterator[str]:
@@ -72,14 +72,14 @@ def _against_pin(one: Driver, pin: str | None) -> Iterator[str]:
 def _against_images(one: Driver, site: Site) -> Iterator[str]:
     if not one.runs:
         return
-    for image, major in cuda.offered(site):
-        if least := cuda.too_old(one.runs, major):
+    for image, major in cuda.offered_images(site):
+        if least := cuda.required_driver(one.runs, major):
             yield f"too old for {image}: CUDA {major} needs driver {least} or newer"
 
 
 def notes(found: list[Driver], site: Site) -> Iterator[str]:
     """What is worth knowing about all of them."""
-    pin = cuda.pinned(site)
+    pin = cuda.expected_driver(site)
     behind = [one.node for one in found if pin and one.runs and one.runs != pin]
     if behind and len(behind) < len(found):
         yield (

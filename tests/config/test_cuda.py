@@ -21,7 +21,7 @@ from tests.support.sites import site
 )
 def test_a_tag_tells_its_cuda_or_nothing(image: str, major: int | None) -> None:
     """A guess would let a notebook start that cannot compute."""
-    assert cuda.of_image(image) == major
+    assert cuda.image_cuda(image) == major
 
 
 @pytest.mark.parametrize(
@@ -29,18 +29,18 @@ def test_a_tag_tells_its_cuda_or_nothing(image: str, major: int | None) -> None:
     [("525.60.13", 12, None), ("470.57.02", 12, 525), ("570.1", 13, 580), ("595.91.07", 11, None), ("400.1", 10, None)],
 )
 def test_a_driver_runs_its_own_cuda_and_older_ones(driver: str, major: int, least: int | None) -> None:
-    assert cuda.too_old(driver, major) == least
+    assert cuda.required_driver(driver, major) == least
 
 
 def test_the_pin_is_the_sites_or_the_operators_or_unknown() -> None:
     operator = {"gpu-operator": {"driver": "580.95.05"}}
 
-    assert cuda.pinned(site()) == DRIVER
-    assert cuda.pinned(site({"platform": operator})) == "580.95.05"
-    assert cuda.pinned(site({"versions": {"gpu-operator": "v25.10.1"}})) is None
-    assert cuda.pinned(site({"platform": {"gpu-operator": {"enabled": False}}})) is None
+    assert cuda.expected_driver(site()) == DRIVER
+    assert cuda.expected_driver(site({"platform": operator})) == "580.95.05"
+    assert cuda.expected_driver(site({"versions": {"gpu-operator": "v25.10.1"}})) is None
+    assert cuda.expected_driver(site({"platform": {"gpu-operator": {"enabled": False}}})) is None
 
 
 def test_without_profiles_the_notebooks_that_are_offered_count() -> None:
-    assert dict(cuda.offered(site())) == {NOTEBOOKS["pytorch"][1]: 12}
-    assert dict(cuda.offered(site({"workspaces": {"jupyterhub": {"enabled": False}}}))) == {}
+    assert dict(cuda.offered_images(site())) == {NOTEBOOKS["pytorch"][1]: 12}
+    assert dict(cuda.offered_images(site({"workspaces": {"jupyterhub": {"enabled": False}}}))) == {}

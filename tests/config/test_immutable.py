@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from config.immutable import VM_TYPE, changes, fixed, read_export
+from config.immutable import VM_TYPE, compare_with_deployed, immutable_settings, read_export
 from config.site import Site
 from config.validate import validate_file
 
@@ -33,12 +33,12 @@ def machine(site: Site, name: str, /, **other: Any) -> dict[str, Any]:
 
 
 def export(site: Site, /, *resources: dict[str, Any], **outputs: Any) -> dict[str, Any]:
-    stack = {"type": "pulumi:pulumi:Stack", "outputs": {"site": site.name, "fixed": fixed(site)} | outputs}
+    stack = {"type": "pulumi:pulumi:Stack", "outputs": {"site": site.name, "fixed": immutable_settings(site)} | outputs}
     return {"deployment": {"resources": [stack, *resources]}}
 
 
 def told(site: Site, stack: dict[str, Any]) -> list[str]:
-    return [f"{finding.rule}; {finding.remedy}" for finding in changes(site, stack)]
+    return [f"{finding.rule}; {finding.remedy}" for finding in compare_with_deployed(site, stack)]
 
 
 def test_an_unchanged_machine_is_no_mistake(site: Site) -> None:
@@ -84,11 +84,11 @@ def test_a_machine_that_left_the_file_is_removed_by_its_own_command(site: Site) 
     ],
 )
 def test_kubernetes_goes_forward_one_minor_at_a_time(site: Site, running: str, line: str | None) -> None:
-    assert told(site, export(site, fixed=fixed(site) | {"k3s": running})) == ([line] if line else [])
+    assert told(site, export(site, fixed=immutable_settings(site) | {"k3s": running})) == ([line] if line else [])
 
 
 def test_the_network_of_pods_stays(site: Site) -> None:
-    (line,) = told(site, export(site, fixed=fixed(site) | {"pods": "10.99.0.0/16"}))
+    (line,) = told(site, export(site, fixed=immutable_settings(site) | {"pods": "10.99.0.0/16"}))
     assert line == "is deployed as 10.99.0.0/16; change it back; a cluster keeps it for life"
 
 

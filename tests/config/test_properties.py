@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from config.hosts import Shift
 from config.site import Site
 from config.validate import locate_findings, validate_document
-from config.yaml_source import Document, UnreadableError, parse
+from config.yaml_source import Document, UnreadableFileError, parse_document
 
 CAMPUS = (Path(__file__).parent / "campus.yaml").read_text()
-SOUND = parse(CAMPUS)
+SOUND = parse_document(CAMPUS)
 PLACES = sorted(SOUND.lines, key=str)
 
 scalars = st.one_of(
@@ -70,8 +70,8 @@ def test_no_mapping_crashes_the_check(data: dict[str, Any]) -> None:
 @given(st.text(alphabet=st.sampled_from("ab:-[]{}#&*!|>'\"\n \t,0?%@`<."), max_size=60))
 def test_no_text_crashes_the_reader(text: str) -> None:
     try:
-        parse(text)
-    except UnreadableError:
+        parse_document(text)
+    except UnreadableFileError:
         return
 
 
@@ -79,8 +79,8 @@ def test_no_text_crashes_the_reader(text: str) -> None:
 @given(st.binary(max_size=40))
 def test_no_file_crashes_the_reader(content: bytes) -> None:
     try:
-        parse(content.decode("latin-1"))
-    except UnreadableError:
+        parse_document(content.decode("latin-1"))
+    except UnreadableFileError:
         return
 
 
@@ -151,13 +151,13 @@ def test_no_accepted_site_has_a_collision(data: dict[str, Any]) -> None:
     if site is None or findings:
         return
     machines, network = site.machines, site.network
-    taken = [network.gateway, network.api_address, *(host.address for host in site.bare.values())]
+    taken = [network.gateway, network.api_address, *(host.address for host in site.hosts_by_name.values())]
     taken += [node.address for node in machines]
     assert len(taken) == len(set(taken)), "an address belongs to one"
     assert not [address for address in taken if address and address in network.load_balancers], "MetalLB's are its own"
     for numbers in ([node.vm_id for node in machines], [node.mac for node in machines]):
         assert len(numbers) == len(set(numbers)), "VMIDs and MAC addresses belong to one"
-    names = [*site.bare, *(node.name for node in machines)]
+    names = [*site.hosts_by_name, *(node.name for node in machines)]
     assert len(names) == len(set(names)), "a name belongs to one machine"
     for one, two in combinations(machines, 2):
         shared = {gpu.pci for gpu in one.gpus} & {gpu.pci for gpu in two.gpus} if one.host == two.host else set()
@@ -181,8 +181,8 @@ def survives(changes: list[tuple[int, int, str]]) -> None:
     for start, length, new in changes:
         text = text[:start] + new + text[start + length :]
     try:
-        document = parse(text)
-    except UnreadableError:
+        document = parse_document(text)
+    except UnreadableFileError:
         return
     _, findings = validate_document(document)
     assert all("\n" not in str(finding) for finding in locate_findings(Path("campus.yaml"), document, findings))

@@ -7,8 +7,8 @@ import pytest
 from config.introspection import field_at
 from config.load import load_site
 from config.paths import PROJECT
-from config.planned import PLANNED, planned
-from config.required_secrets import needs
+from config.planned import PLANNED, find_planned
+from config.required_secrets import required_secrets
 from config.site import Site
 
 SOURCES = "\n".join(
@@ -34,15 +34,15 @@ def test_what_a_component_reads_is_planned_no_longer(place: str) -> None:
 
 
 def test_a_place_below_a_planned_setting_is_planned() -> None:
-    assert planned(("tenants", 3, "quota", "gpus")) == "tenants"
-    assert planned(("nodes", 1, "shift")) == "nodes[].shift"
-    assert planned(("nodes", 1, "address")) is None
+    assert find_planned(("tenants", 3, "quota", "gpus")) == "tenants"
+    assert find_planned(("nodes", 1, "shift")) == "nodes[].shift"
+    assert find_planned(("nodes", 1, "address")) is None
 
 
 def test_a_site_needs_the_secrets_of_what_it_sets() -> None:
-    lab = [need.name for need in needs(load_site("lab"))]
+    lab = [need.name for need in required_secrets(load_site("lab"))]
     assert lab == ["seed", "proxmox-token", "s3-access-key", "s3-secret-key"]
-    assert {need.name for need in needs(load_site("a100-host"))} == {
+    assert {need.name for need in required_secrets(load_site("a100-host"))} == {
         "seed",
         "proxmox-token",
         "certificate-key",
@@ -52,5 +52,5 @@ def test_a_site_needs_the_secrets_of_what_it_sets() -> None:
 
 
 def test_a_secret_that_nothing_uses_yet_is_not_demanded() -> None:
-    demanded = {need.name for need in needs(load_site("a100-host")) if need.demanded}
+    demanded = {need.name for need in required_secrets(load_site("a100-host")) if need.required_now}
     assert demanded == {"seed", "proxmox-token"}

@@ -11,18 +11,18 @@ from ruamel.yaml import YAML
 
 from config.error_messages import PATTERNS
 from config.paths import PROJECT, SITES
-from config.schema import files, site_schema, stack_schema
+from config.schema import generated_files, site_schema, stack_schema
 from config.validate import validate_file
-from config.yaml_source import read
+from config.yaml_source import read_document
 from tests.support import golden
 
 HERE = Path(__file__).parent
 NAMES = sorted(path.stem for path in SITES.glob("*.yaml"))
 
 
-@pytest.mark.parametrize("path", files(), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", generated_files(), ids=lambda path: path.name)
 def test_a_generated_file_is_current(path: Path) -> None:
-    assert path.read_text(encoding="utf-8") == files()[path], "run `python -m config.schema`"
+    assert path.read_text(encoding="utf-8") == generated_files()[path], "run `python -m config.schema`"
 
 
 def without_words(schema: Any) -> Any:
@@ -47,7 +47,7 @@ def test_settings_their_types_and_defaults_change_only_on_purpose() -> None:
     "file", [HERE / "campus.yaml", *(SITES / f"{name}.yaml" for name in NAMES)], ids=lambda f: f.stem
 )
 def test_the_schema_accepts_what_the_check_accepts(file: Path) -> None:
-    data = json.loads(json.dumps(read(file).data, default=str))
+    data = json.loads(json.dumps(read_document(file).data, default=str))
     assert [error.message for error in Draft202012Validator(site_schema()).iter_errors(data)] == []
 
 
@@ -64,7 +64,7 @@ def test_the_schema_refuses_what_an_editor_can_see(mistake: str) -> None:
 
 @pytest.mark.parametrize("stack", sorted(PROJECT.glob("Pulumi.*.yaml")), ids=lambda path: path.name)
 def test_the_stacks_follow_their_schema_and_name_it(stack: Path) -> None:
-    assert Draft202012Validator(stack_schema()).is_valid(read(stack).data)
+    assert Draft202012Validator(stack_schema()).is_valid(read_document(stack).data)
     assert "yaml-language-server: $schema=config/sites/stack.schema.json" in stack.read_text()
 
 

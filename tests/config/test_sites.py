@@ -3,7 +3,7 @@
 import pytest
 
 from components.cluster.k3s_config import node_labels, node_taints
-from config.base import size_text
+from config.base import format_size
 from config.load import load_site
 from config.paths import SITES
 from config.site import STAGES
@@ -40,9 +40,9 @@ def test_the_a100_host_is_the_table_to_the_mac_address() -> None:
         (
             node.name,
             node.shape.cores,
-            size_text(node.shape.memory),
-            size_text(node.shape.disk) if node.in_cluster else None,  # the table leaves the maintenance VM's open
-            node.shape.scratch and size_text(node.shape.scratch),
+            format_size(node.shape.memory),
+            format_size(node.shape.disk) if node.in_cluster else None,  # the table leaves the maintenance VM's open
+            node.shape.scratch and format_size(node.shape.scratch),
             len(node.gpus),
             str(node.address),
             node.mac,
@@ -91,7 +91,7 @@ def test_the_a100_host_shares_only_its_first_worker_by_mig() -> None:
 def test_the_a100_host_offers_the_profiles_of_its_users() -> None:
     """R26: name, vCPU, memory, kind and number of GPUs, and who sees it."""
     hub = load_site("a100-host").workspaces.jupyterhub
-    offered = [(p.name, p.cores, size_text(p.memory), p.gpu and (p.gpu, p.gpus), p.groups) for p in hub.profiles]
+    offered = [(p.name, p.cores, format_size(p.memory), p.gpu and (p.gpu, p.gpus), p.groups) for p in hub.profiles]
     users = ("cpsHPCAccess",)
     assert offered == [
         ("cpu", 2, "2 GiB", None, ()),

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from config.stackfile import check_stack, check_stacks
+from config.stackfile import validate_stack_file, validate_stack_files
 
 GOOD = "config:\n  lyceum:site: lab\n  lyceum:stage: alpha\n"
 
 
 def test_the_stacks_of_the_project_have_no_mistake() -> None:
-    assert check_stacks() == []
+    assert validate_stack_files() == []
 
 
 @pytest.mark.parametrize(
@@ -38,10 +38,10 @@ def test_the_stacks_of_the_project_have_no_mistake() -> None:
 def test_a_mistake_in_a_stack_file_is_told(text: str, told: str, tmp_path: Path) -> None:
     file = tmp_path / "Pulumi.x.yaml"
     file.write_text(text)
-    assert [f"{finding.rule}; {finding.remedy}" for finding in check_stack(file)] == [told]
+    assert [f"{finding.rule}; {finding.remedy}" for finding in validate_stack_file(file)] == [told]
 
 
 def test_an_encrypted_secret_is_as_it_should_be(tmp_path: Path) -> None:
     file = tmp_path / "Pulumi.x.yaml"
     file.write_text(GOOD + "  lyceum:seed:\n    secure: v1:abc:def\n")
-    assert check_stack(file) == []
+    assert validate_stack_file(file) == []

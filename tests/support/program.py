@@ -9,11 +9,10 @@ from functools import cache
 
 import yaml
 
-from config.backup_keys import private_pem
-from config.key_derivation import derived_text, ssh_private_pem
+from config.key_derivation import derive_password, snapshot_private_key_pem, ssh_private_key_pem
 from config.load import load_site
 from config.paths import PROJECT, SITES
-from config.required_secrets import FURTHER
+from config.required_secrets import BY_SETTING
 from config.site import STAGES
 from tests.support.mocks import Graph, Registered, build
 
@@ -39,15 +38,15 @@ CA_HASH = "ca" * 32
 GIVEN = {
     "lyceum:seed": SEED,
     "lyceum:proxmox-token": PROXMOX_TOKEN,
-    **{f"lyceum:{need.name}": f"the-secret-{need.name}" for need in FURTHER},
+    **{f"lyceum:{need.name}": f"the-secret-{need.name}" for need in BY_SETTING},
 }
 """Every secret that any site may be given."""
 SENTINELS = (
     *GIVEN.values(),
     ADMIN_KEY,
-    ssh_private_pem(SEED).splitlines()[1],
-    private_pem(SEED).splitlines()[1],
-    *(derived_text(SEED, purpose) for purpose in ("k3s-token", "k3s-agent-token", "grafana-admin", "hub-password")),
+    ssh_private_key_pem(SEED).splitlines()[1],
+    snapshot_private_key_pem(SEED).splitlines()[1],
+    *(derive_password(SEED, purpose) for purpose in ("k3s-token", "k3s-agent-token", "grafana-admin", "hub-password")),
 )
 """What must never be readable: the given secrets, what is derived from them, and what the cluster answers."""
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from config.key_derivation import derived_text, ssh_private_pem
+from config.key_derivation import derive_password, ssh_private_key_pem
 from lab.store import KEYS
 
 PURPOSES = ("k3s-token", "k3s-agent-token", "grafana-admin", "hub-password")
@@ -17,10 +17,10 @@ def of(run: Path) -> dict[str, str]:
     found = {
         "seed": seed,
         "Proxmox token": (run / "proxmox-token").read_text().strip().partition("=")[2],
-        "SSH key": ssh_private_pem(seed).splitlines()[1],
+        "SSH key": ssh_private_key_pem(seed).splitlines()[1],
         **{name: (run / name).read_text() for name in KEYS},
     }
-    return found | {purpose: derived_text(seed, purpose) for purpose in PURPOSES}
+    return found | {purpose: derive_password(seed, purpose) for purpose in PURPOSES}
 
 
 @contextmanager

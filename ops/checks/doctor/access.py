@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 
 from components.proxmox.client import PveError
-from config.proxmox_grants import ROLES, grant_command, grants
+from config.proxmox_grants import ROLES, grant_command, required_grants
 from config.site import Site
 from ops.checks.doctor.finding import Finding, fault, guarded, ok, unknown
 from ops.clients.proxmox import Api, status
@@ -44,7 +44,7 @@ def reachable(pve: Api, site: Site) -> Iterator[Finding]:
 def privileges(pve: Api, site: Site) -> Iterator[Finding]:
     """The token holds every privilege that Lyceum needs; names the missing ones and the command that grants them."""
     missing = 0
-    paths = grants(site)
+    paths = required_grants(site)
     for path, role in paths:
         held = pve.send("GET", "access/permissions", {"path": path}).get(path, {})
         lacking = [name for name in ROLES[role] if not held.get(name)]

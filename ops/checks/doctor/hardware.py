@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from components.proxmox.client import PveError
-from config.base import MIB, size_text
+from config.base import MIB, format_size
 from config.hosts import Node
-from config.proxmox_grants import commands
+from config.proxmox_grants import setup_commands
 from config.site import Site
 from ops.checks.doctor.finding import Finding, fault, ok, unknown
 from ops.checks.preflight.checks import problems
@@ -39,7 +39,7 @@ def hardware(pve: Api, site: Site, nodes: tuple[Node, ...]) -> Iterator[Finding]
 
 def _mapping_command(site: Site, cause: str) -> str | None:
     name = cause.partition(":")[0]
-    return next((line for line in commands(site) if f" lyceum-{name} " in line), None)
+    return next((line for line in setup_commands(site) if f" lyceum-{name} " in line), None)
 
 
 def _numbers(pve: Api, nodes: tuple[Node, ...], visible: set[int]) -> Iterator[Finding]:
@@ -79,9 +79,7 @@ def image(pve: Api, site: Site, nodes: tuple[Node, ...]) -> Iterator[Finding]:
         room = int(storage.get(proxmox.image_storage, {}).get("avail", 0)) // MIB
         if proxmox.image_storage in storage and room < size:
             wrong += 1
-            cause = (
-                f"{proxmox.image_storage} of {host} has {size_text(room or 1)} free; the image has {size_text(size)}"
-            )
+            cause = f"{proxmox.image_storage} of {host} has {format_size(room or 1)} free; the image has {format_size(size)}"
             yield fault("image", cause, f"on {host}: `pvesm list {proxmox.image_storage}`, and remove what is old")
     if not wrong:
         yield ok("image", f"{len(hosts)} host(s) reach the node image")

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from config.base import MIB_PER_GIB, size_text
+from config.base import MIB_PER_GIB, format_size
 from config.gpus import Gpu
 from config.hosts import Mappings, Node
 from config.site import Site
@@ -79,13 +79,13 @@ def _memory(site: Site, host: HostFacts, own: list[Node], facts: Facts) -> Itera
     shifts = {shift: sum(node.shape.memory for node in own if node.shift is shift) for shift in {n.shift for n in own}}
     always = sum(size for shift, size in shifts.items() if shift == "always")
     need = always + max((size for shift, size in shifts.items() if shift != "always"), default=0)
-    free = host.memory_mib - site.bare[host.name].reserve - taken
+    free = host.memory_mib - site.hosts_by_name[host.name].reserve - taken
     if need > free:
         largest = max(own, key=lambda node: node.shape.memory)
-        beside = f", {size_text(taken)} held by {', '.join(sorted(vm['name'] for vm in others))}" if others else ""
+        beside = f", {format_size(taken)} held by {', '.join(sorted(vm['name'] for vm in others))}" if others else ""
         yield Problem(
-            f"{host.name}: {', '.join(node.name for node in own)} ask {size_text(need)} of memory, {size_text(max(free, 0))} "
-            f"can be had ({size_text(host.memory_mib)} less the reserve{beside}); largest: {largest.name}"
+            f"{host.name}: {', '.join(node.name for node in own)} ask {format_size(need)} of memory, {format_size(max(free, 0))} "
+            f"can be had ({format_size(host.memory_mib)} less the reserve{beside}); largest: {largest.name}"
         )
 
 
@@ -102,7 +102,7 @@ def _storages(site: Site, host: HostFacts, own: list[Node], facts: Facts) -> Ite
             there = f"; there: {', '.join(fitting)}" if fitting else "; none there does"
             yield Problem(f"{host.name} has no storage `{name}` that holds `{content}`{there}")
             return
-    if site.bare[host.name].thin:
+    if site.hosts_by_name[host.name].thin:
         return
     new = [node for node in own if node.vm_id not in facts.vms]
     need = sum(size for node in new for size in (node.shape.disk, node.shape.scratch or 0, node.shape.ceph or 0))
@@ -238,7 +238,7 @@ def _changes(node: Node, config: Entry) -> Iterator[Problem]:
         have = disk_mib(str(config.get(f"scsi{index}", "")))
         if have is not None and have > size:
             yield Problem(
-                f"{node.name}: scsi{index} cannot shrink from {size_text(have)} to {size_text(size)}; keep the size, or "
+                f"{node.name}: scsi{index} cannot shrink from {format_size(have)} to {format_size(size)}; keep the size, or "
                 f"replace the machine: ./lyceum node replace {node.name}"
             )
         grows = grows or (have is not None and have < size)
@@ -251,8 +251,8 @@ def _changes(node: Node, config: Entry) -> Iterator[Problem]:
         yield Problem(text)
     elif resized:
         yield Problem(
-            f"{node.name} has {cores} cores and {size_text(memory)}, and shall have {node.shape.cores} and "
-            f"{size_text(node.shape.memory)}; it takes effect when the machine is next switched off and on",
+            f"{node.name} has {cores} cores and {format_size(memory)}, and shall have {node.shape.cores} and "
+            f"{format_size(node.shape.memory)}; it takes effect when the machine is next switched off and on",
             fatal=False,
         )
     cards = sum(key.startswith("hostpci") for key in config)

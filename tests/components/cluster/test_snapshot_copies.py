@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from components.cluster import snapshot_copies
-from config.backup_keys import fingerprint
+from config.key_derivation import seed_fingerprint
 from ops.backup.metadata import local_backups, verify_backup
 
 HOUR = 3600
@@ -49,7 +49,7 @@ class Servers:
         self.settings = {
             "site": "campus",
             "stack": "prod",
-            "seed": fingerprint(SEED),
+            "seed": seed_fingerprint(SEED),
             "keep": 2,
             "servers": {"server-1": "one", "server-2": "two"},
             "user": "lyceum-backup",

@@ -198,7 +198,7 @@ def test_the_small_campus_derives_ids_from_addresses() -> None:
 
     assert [node.vm_id for node in campus.machines] == [100_000 + n for n in (31, 32, 33, 41, 42)]
     assert campus.machines[0].address == IPv4Address("10.9.0.31")
-    assert campus.bare["pve1"].gpus[0].pci == A100["pci"]
+    assert campus.hosts_by_name["pve1"].gpus[0].pci == A100["pci"]
 
 
 def test_the_given_options_are_kept() -> None:

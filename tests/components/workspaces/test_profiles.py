@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from components import gpu_resources
 from components.workspaces import profiles
-from config.capacity import fits
+from config.capacity import fits_on_worker
 from config.hosts import Node
 from config.workspaces import Profile
 from tests.support.sites import SMALL, Settings, site, with_cards
@@ -175,7 +175,9 @@ def test_every_profile_can_start(cards: list[Settings]) -> None:
     nodes = machines(*cards)
     offered = gpu_resources.offered(nodes)
     for one in profiles.derived(nodes, ()):
-        assert fits(nodes, cores=one.cores, memory=one.memory, kind=one.gpu, gpus=one.gpus if one.gpu else 0), one.name
+        assert fits_on_worker(
+            nodes, cores=one.cores, memory=one.memory, kind=one.gpu, gpus=one.gpus if one.gpu else 0
+        ), one.name
         if one.gpu:
             assert offered[profiles.resource_name(one.gpu)] >= one.gpus
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from config.key_derivation import ssh_public_line
+from config.key_derivation import ssh_public_key_line
 from lab.rundir import PROJECT, RunDir
 from tests.lab.host.conftest import Lab
 
@@ -21,7 +21,7 @@ def type_in(*words: str) -> subprocess.CompletedProcess[str]:
 
 def test_ssh_logs_in_with_the_key_that_is_derived_from_the_labs_seed(lab: Lab) -> None:
     seed = RunDir.of(lab.name).seed.read_text().strip()
-    lab.key, own = ssh_public_line(seed), lab.key
+    lab.key, own = ssh_public_key_line(seed), lab.key
     try:
         lab.boot(50)
     finally:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from config.tokens import Kind, token
+from config.tokens import TokenKind, derive_token
 from tests.lab.life import canary
 from tests.lab.life.conftest import change_site
 from tests.support import api_gap, sentinels
@@ -119,7 +119,7 @@ def test_a_rotation_that_is_killed_keeps_everything_else_waiting_and_says_how_to
 
 
 def test_the_same_command_finishes_it_and_shows_no_token(campus: Project) -> None:
-    old, new = (token(seed(campus), Kind.SERVER, generation) for generation in (1, 2))
+    old, new = (derive_token(seed(campus), TokenKind.SERVER, generation) for generation in (1, 2))
     with sentinels.watched_arguments({"old token": old, "new token": new}) as seen:
         text = campus.lyceum("secrets", "rotate", "lab", "server-token")
 

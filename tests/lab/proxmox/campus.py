@@ -12,7 +12,7 @@ import httpx
 
 from config.gpus import Gpu
 from config.hosts import Mappings
-from config.proxmox_grants import after_token, before_token, entry
+from config.proxmox_grants import calls_after_token, calls_before_token, mapping_entry
 from config.site import Site
 from lab.contracts import AdminSetup, LabSpec, PciDevice, PveNode, Storage
 from lab.proxmox import Proxmox, create_app
@@ -49,9 +49,9 @@ def card(device: PciDevice) -> Gpu:
     )
 
 
-def mapping_entry(node: str, device: PciDevice) -> str:
+def mapped_device(node: str, device: PciDevice) -> str:
     """The mapping entry of a device, as the administrator sends it."""
-    return entry(node, card(device))
+    return mapping_entry(node, card(device))
 
 
 def make_setup(mappings: Mapping[str, tuple[PciDevice, ...]]) -> AdminSetup:
@@ -68,7 +68,7 @@ def make_setup(mappings: Mapping[str, tuple[PciDevice, ...]]) -> AdminSetup:
             pool="lyceum", vm_storage="local-lvm", image_storage="local", mappings=Mappings.EXISTING
         ),
     )
-    return AdminSetup(before_token(cast("Site", site)), after_token(cast("Site", site)))
+    return AdminSetup(calls_before_token(cast("Site", site)), calls_after_token(cast("Site", site)))
 
 
 def make_spec(**changes: Any) -> LabSpec:

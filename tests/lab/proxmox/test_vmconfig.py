@@ -8,7 +8,7 @@ from lab.proxmox import pci, propstring, vmconfig, vmspec
 from lab.proxmox.errors import ApiError
 from lab.proxmox.propstring import GIB, MIB
 from lab.proxmox.vmconfig import CloudInit, Existing, NewDisk, NoMedia
-from tests.lab.proxmox.campus import GPUS, NIC, make_spec, mapping_entry
+from tests.lab.proxmox.campus import GPUS, NIC, make_spec, mapped_device
 
 PVE1 = make_spec().nodes[0]
 
@@ -102,7 +102,7 @@ def test_hardware_is_listed_without_bridges_unless_asked_for() -> None:
 
 
 def test_a_mapping_that_no_longer_fits_the_hardware_is_refused() -> None:
-    good = mapping_entry("pve1", GPUS[0])
+    good = mapped_device("pve1", GPUS[0])
 
     assert pci.check_mapping(PVE1, good) is None
     assert "'iommugroup' does not match" in str(pci.check_mapping(PVE1, good.replace("iommugroup=12", "iommugroup=3")))
@@ -111,7 +111,7 @@ def test_a_mapping_that_no_longer_fits_the_hardware_is_refused() -> None:
 
 
 def test_a_mapping_of_several_cards_gives_each_option_another_one() -> None:
-    entries = {"any": [mapping_entry("pve1", gpu) for gpu in GPUS]}
+    entries = {"any": [mapped_device("pve1", gpu) for gpu in GPUS]}
     wanted = {0: "mapping=any,pcie=1", 1: "mapping=any,pcie=1"}
 
     assert pci.assign(PVE1, wanted, entries, {}) == list(GPUS)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from config.backup_keys import fingerprint
+from config.key_derivation import seed_fingerprint
 from ops.backup.key_escrow import EscrowError, read_escrow, seal_seed, seal_state, unseal_seed, unseal_state
 
 SEED, PASSPHRASE = "5eed" * 16, "correct horse battery"
@@ -23,7 +23,7 @@ def test_another_passphrase_does_not() -> None:
 def test_without_it_the_escrow_tells_whose_seed_it_holds_and_not_which() -> None:
     told = read_escrow(SEALED)
 
-    assert (told.site, told.made, told.seed) == ("arena", "2026-01-01T00:00:00Z", fingerprint(SEED))
+    assert (told.site, told.made, told.seed) == ("arena", "2026-01-01T00:00:00Z", seed_fingerprint(SEED))
     assert SEED not in SEALED.decode()
     assert PASSPHRASE not in SEALED.decode()
 

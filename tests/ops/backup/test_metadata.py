@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from config.backup_keys import fingerprint
-from config.key_derivation import token_hash
-from config.tokens import Kind, token
+from config.key_derivation import seed_fingerprint, token_hash
+from config.tokens import TokenKind, derive_token
 from ops.backup.metadata import (
     BackupError,
     SnapshotMetadata,
@@ -32,7 +31,9 @@ def snapshot(directory: Path, name: str = "a.db", *, seed: str = SEED, site: str
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     write_metadata(
         file,
-        SnapshotMetadata(site, "dev", "2026-01-01T00:00:00Z", "server-1", "v1.36.4+k3s1", 5, digest, fingerprint(seed)),
+        SnapshotMetadata(
+            site, "dev", "2026-01-01T00:00:00Z", "server-1", "v1.36.4+k3s1", 5, digest, seed_fingerprint(seed)
+        ),
     )
     return file
 
@@ -54,13 +55,15 @@ def test_another_seed_is_told_up_front(tmp_path: Path) -> None:
 
 def keys(*generations: int) -> bytes:
     """The keys of bootstrap data, as they stand in a snapshot."""
-    return b"".join(f"\0/bootstrap/{token_hash(token(SEED, Kind.SERVER, one))}".encode() for one in generations)
+    return b"".join(
+        f"\0/bootstrap/{token_hash(derive_token(SEED, TokenKind.SERVER, one))}".encode() for one in generations
+    )
 
 
 @pytest.mark.parametrize("generation", [1, 2, 7])
 def test_a_snapshot_itself_tells_which_token_opens_it(generation: int) -> None:
     """A copy that K3s made on its own, or the operators' machine, has no note that says so."""
-    assert find_token_hash(keys(generation), SEED) == token_hash(token(SEED, Kind.SERVER, generation))
+    assert find_token_hash(keys(generation), SEED) == token_hash(derive_token(SEED, TokenKind.SERVER, generation))
     assert find_token_hash(keys(generation), OTHER) == ""
 
 
@@ -69,14 +72,14 @@ def test_what_a_rotation_has_left_in_a_snapshot_does_not_count() -> None:
     assert (
         find_token_hash(keys(2, 1), SEED)
         == find_token_hash(keys(1, 2), SEED)
-        == token_hash(token(SEED, Kind.SERVER, 2))
+        == token_hash(derive_token(SEED, TokenKind.SERVER, 2))
     )
 
 
 def test_a_fingerprint_does_not_give_the_seed_away() -> None:
-    assert len(fingerprint(SEED)) == 16
-    assert fingerprint(SEED) not in SEED
-    assert fingerprint(SEED) != fingerprint(OTHER)
+    assert len(seed_fingerprint(SEED)) == 16
+    assert seed_fingerprint(SEED) not in SEED
+    assert seed_fingerprint(SEED) != seed_fingerprint(OTHER)
 
 
 def test_another_sites_backup_is_refused(tmp_path: Path) -> None:
@@ -96,7 +99,7 @@ def test_a_file_that_was_cut_before_its_note_was_written_is_refused(tmp_path: Pa
     file = snapshot(tmp_path)
     file.write_bytes(file.read_bytes()[:-600])
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    write_metadata(file, SnapshotMetadata("campus", "dev", "t", "s", "v", 1, digest, fingerprint(SEED)))
+    write_metadata(file, SnapshotMetadata("campus", "dev", "t", "s", "v", 1, digest, seed_fingerprint(SEED)))
 
     assert "no etcd snapshot, or was cut short" in refusal(file)
 

@@ -8,9 +8,8 @@ from typing import Any, cast
 
 import pytest
 
-from config.backup_keys import fingerprint
-from config.key_derivation import token_hash
-from config.tokens import Generations, Kind, token
+from config.key_derivation import seed_fingerprint, token_hash
+from config.tokens import TokenGenerations, TokenKind, derive_token
 from ops.backup import passphrase, restore
 from ops.backup.inventory import StoredObject
 from ops.backup.key_escrow import ESCROW_OBJECT, seal_seed
@@ -37,7 +36,7 @@ DAY = 86_400
 
 
 def token_of(seed: str, number: int = 1) -> str:
-    return token_hash(token(seed, Kind.SERVER, number))
+    return token_hash(derive_token(seed, TokenKind.SERVER, number))
 
 
 def content() -> bytes:
@@ -99,7 +98,7 @@ def kept_here(home: Path, taken: str, name: str) -> Path:
     write_metadata(
         file,
         SnapshotMetadata(
-            SITE, "prod", taken, "server-1", "v1", 5, digest, fingerprint(SEED), token_of(SEED), f"lyceum-{name}"
+            SITE, "prod", taken, "server-1", "v1", 5, digest, seed_fingerprint(SEED), token_of(SEED), f"lyceum-{name}"
         ),
     )
     return file
@@ -149,26 +148,28 @@ def test_the_generation_of_the_token_is_found_by_its_hash(tmp_path: Path, number
 class Rotated:
     """A stack whose server token was changed."""
 
-    generations: Generations
+    generations: TokenGenerations
 
-    def set_generations(self, generations: Generations) -> None:
+    def set_generations(self, generations: TokenGenerations) -> None:
         self.generations = generations
 
 
 @pytest.mark.parametrize(
     ("before", "found", "after"),
     [
-        (Generations(), 1, Generations()),
-        (Generations(server_token=3, newest=4), 2, Generations(server_token=2, newest=4)),
-        (Generations(), 3, Generations(server_token=3, newest=3)),
+        (TokenGenerations(), 1, TokenGenerations()),
+        (TokenGenerations(server_token=3, newest=4), 2, TokenGenerations(server_token=2, newest=4)),
+        (TokenGenerations(), 3, TokenGenerations(server_token=3, newest=3)),
         (
-            Generations(server_token=1, newest=2, rotating=Kind.SERVER),
+            TokenGenerations(server_token=1, newest=2, rotating=TokenKind.SERVER),
             1,
-            Generations(server_token=1, newest=2),
+            TokenGenerations(server_token=1, newest=2),
         ),
     ],
 )
-def test_the_token_that_opens_the_snapshot_is_in_use_again(before: Generations, found: int, after: Generations) -> None:
+def test_the_token_that_opens_the_snapshot_is_in_use_again(
+    before: TokenGenerations, found: int, after: TokenGenerations
+) -> None:
     """No generation is ever given twice, and a rotation that the restore undoes is over."""
     stack = Rotated(before)
     _activate_generation(cast(Stack, stack), found)

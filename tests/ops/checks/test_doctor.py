@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from config.load import load_site
-from config.proxmox_grants import ROLES, grants
+from config.proxmox_grants import ROLES, required_grants
 from config.site import Site
 from lab.spec import from_site
 from ops.checks.doctor.command import examine
@@ -116,7 +116,7 @@ def test_each_missing_privilege_is_named_with_its_path_and_the_command_that_gran
     proxmox.do("PUT", f"access/roles/{role}", privs=",".join(name for name in ROLES[role] if name != privilege))
     told = [finding for finding in faults(proxmox, site, quiet) if finding.check == "privileges"]
     # Several roles may hold one privilege on one path; then nothing is missing there.
-    expected = {f"the token lacks {privilege} on {path}" for path, needed in grants(site) if needed == role}
+    expected = {f"the token lacks {privilege} on {path}" for path, needed in required_grants(site) if needed == role}
     assert {finding.cause for finding in told} == expected
     assert all(finding.remedy.startswith("pveum acl modify") and role in finding.remedy for finding in told)
 

@@ -16,7 +16,7 @@ from components.cluster.bootstrap import NODE_SH
 from config.errors import LyceumError
 from config.hosts import Role
 from config.key_derivation import token_hash
-from config.tokens import Generations, Kind, token
+from config.tokens import TokenGenerations, TokenKind, derive_token
 from ops.clients.ssh import Remote, RemoteError
 from ops.credentials.rotate import Rotation
 from ops.engine.engine import Engine
@@ -28,8 +28,8 @@ SEED = "ab" * 32
 SITE = site()
 SERVERS = tuple(one for one in SITE.machines if one.role is Role.SERVER)
 AGENTS = tuple(one for one in SITE.machines if one.role is Role.WORKER)
-OLD = {kind: token(SEED, kind, 1) for kind in Kind}
-NEW = {kind: token(SEED, kind, 2) for kind in Kind}
+OLD = {kind: derive_token(SEED, kind, 1) for kind in TokenKind}
+NEW = {kind: derive_token(SEED, kind, 2) for kind in TokenKind}
 
 
 class KilledError(Exception):
@@ -47,7 +47,7 @@ class Cluster:
         down: The most servers that were down at once while the API was there.
     """
 
-    saved: dict[Kind, str] = field(default_factory=lambda: dict(OLD))
+    saved: dict[TokenKind, str] = field(default_factory=lambda: dict(OLD))
     steps: int = 0
     kill_at: int = -1
     afterwards: bool = False
@@ -78,10 +78,10 @@ class Member:
     name: str
     role: Role
     cluster: Cluster
-    files: dict[Kind, str] = field(default_factory=lambda: dict(OLD))
-    passwd: dict[Kind, str] | None = field(default_factory=lambda: dict(OLD))
+    files: dict[TokenKind, str] = field(default_factory=lambda: dict(OLD))
+    passwd: dict[TokenKind, str] | None = field(default_factory=lambda: dict(OLD))
     newer: bool = False
-    own: dict[Kind, str] = field(default_factory=lambda: dict(OLD))
+    own: dict[TokenKind, str] = field(default_factory=lambda: dict(OLD))
     due: bool = False
     running: bool = True
     address: str = ""
@@ -100,14 +100,14 @@ class Member:
 
     def _do(self, calls: str) -> str:
         if "print_of" in calls:
-            kind = Kind.AGENT if "agent-token" in calls or self.role is not Role.SERVER else Kind.SERVER
+            kind = TokenKind.AGENT if "agent-token" in calls or self.role is not Role.SERVER else TokenKind.SERVER
             running = token_hash(self.own[kind]) if self.role is Role.SERVER else "-"
             state = "active" if self.running else "failed"
             return f"{token_hash(self.files[kind])} {running} {'due' if self.due else 'kept'} {state}"
         if "k3s token rotate" in calls:
             return self._rotate(shlex.split(calls.split("--new-token ")[1].split(" >&2", maxsplit=1)[0])[0])
         if "put 0600" in calls:
-            kind = Kind.AGENT if "agent-token" in calls or self.role is not Role.SERVER else Kind.SERVER
+            kind = TokenKind.AGENT if "agent-token" in calls or self.role is not Role.SERVER else TokenKind.SERVER
             new = calls.split('true)"')[1].split("\n", maxsplit=1)[0]
             self.due = self.due or self.files[kind] != new
             self.files[kind] = new
@@ -125,7 +125,7 @@ class Member:
         if not self.running or not self.cluster.answers:
             raise RemoteError(f"{self.name}: the API does not answer")
         assert self.passwd is not None
-        self.passwd[Kind.SERVER] = self.own[Kind.SERVER] = new
+        self.passwd[TokenKind.SERVER] = self.own[TokenKind.SERVER] = new
         self.cluster.saved = dict(self.passwd)
         return ""
 
@@ -137,9 +137,9 @@ class Member:
         if self.role is Role.SERVER and self.cluster.answers:
             self.cluster.down = max(self.cluster.down, others)
         if self.role is not Role.SERVER:
-            self.running, self.due = self.files[Kind.AGENT] == saved[Kind.AGENT], False
+            self.running, self.due = self.files[TokenKind.AGENT] == saved[TokenKind.AGENT], False
             return
-        if self.files[Kind.SERVER] != saved[Kind.SERVER]:
+        if self.files[TokenKind.SERVER] != saved[TokenKind.SERVER]:
             self.passwd, self.newer = dict(self.files), True
             return
         if self.newer and self.passwd not in (None, saved):
@@ -168,9 +168,9 @@ class FakeStack:
 
     name: str = "dev"
     site: Any = SITE
-    generations: Generations = field(default_factory=Generations)
+    generations: TokenGenerations = field(default_factory=TokenGenerations)
 
-    def set_generations(self, generations: Generations) -> None:
+    def set_generations(self, generations: TokenGenerations) -> None:
         self.generations = generations
 
     def secret(self, _: str) -> str:
@@ -198,14 +198,14 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     return made
 
 
-def run(cluster: Cluster, stack: FakeStack, kind: Kind, lost: frozenset[str] = frozenset()) -> None:
+def run(cluster: Cluster, stack: FakeStack, kind: TokenKind, lost: frozenset[str] = frozenset()) -> None:
     """The command, without the engine's last run."""
     living = [one for one in cluster.members if one.name not in lost]
     rotation = Rotation(
         cast(Engine, SimpleNamespace(stack=stack)),
         kind,
         tuple(one for one in SERVERS if one.name not in lost),
-        AGENTS if kind is Kind.AGENT else (),
+        AGENTS if kind is TokenKind.AGENT else (),
         cast("dict[str, Remote]", {one.name: one for one in living}),
         lost,
     )
@@ -215,18 +215,18 @@ def run(cluster: Cluster, stack: FakeStack, kind: Kind, lost: frozenset[str] = f
     rotation.finish()
 
 
-def done(cluster: Cluster, stack: FakeStack, kind: Kind) -> None:
+def done(cluster: Cluster, stack: FakeStack, kind: TokenKind) -> None:
     """Asserts that all have the new token, and that each starts with it whenever it likes."""
-    assert stack.generations.of(kind) == 2
+    assert stack.generations.current(kind) == 2
     assert stack.generations.rotating is None
     assert cluster.saved[kind] == NEW[kind]
     for member in cluster.members:
-        if member.role is Role.SERVER or kind is Kind.AGENT:
+        if member.role is Role.SERVER or kind is TokenKind.AGENT:
             member.start()
             assert member.running, f"{member.name} must start by itself"
 
 
-def steps_of(kind: Kind) -> int:
+def steps_of(kind: TokenKind) -> int:
     """How many scripts an undisturbed rotation runs."""
     made = Cluster()
     made.members = [Member(one.name, one.role, made) for one in (*SERVERS, *AGENTS)]
@@ -237,8 +237,8 @@ def steps_of(kind: Kind) -> int:
     return made.steps
 
 
-@pytest.mark.parametrize("kind", Kind)
-def test_every_machine_gets_the_new_token_and_one_server_at_most_is_down(cluster: Cluster, kind: Kind) -> None:
+@pytest.mark.parametrize("kind", TokenKind)
+def test_every_machine_gets_the_new_token_and_one_server_at_most_is_down(cluster: Cluster, kind: TokenKind) -> None:
     stack = FakeStack()
     run(cluster, stack, kind)
 
@@ -246,10 +246,10 @@ def test_every_machine_gets_the_new_token_and_one_server_at_most_is_down(cluster
     done(cluster, stack, kind)
 
 
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("kind", TokenKind)
 @pytest.mark.parametrize("afterwards", [False, True])
 def test_killed_at_any_step_the_same_command_finishes_it(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, kind: Kind, afterwards: bool
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, kind: TokenKind, afterwards: bool
 ) -> None:
     for step in range(steps_of(kind)):
         made = Cluster(kill_at=step, afterwards=afterwards)
@@ -271,10 +271,10 @@ WORST: dict[str, Callable[[Cluster], list[Member]]] = {
 }
 
 
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("kind", TokenKind)
 @pytest.mark.parametrize("who", WORST)
 def test_servers_that_start_by_themselves_in_the_middle_are_brought_back(
-    monkeypatch: pytest.MonkeyPatch, kind: Kind, who: str
+    monkeypatch: pytest.MonkeyPatch, kind: TokenKind, who: str
 ) -> None:
     """With the old token after K3s changed it, or the new one before: K3s shuts them out, and the API may be gone."""
     shut_out = 0
@@ -291,11 +291,11 @@ def test_servers_that_start_by_themselves_in_the_middle_are_brought_back(
         run(made, stack, kind)
 
         done(made, stack, kind)
-    assert shut_out or kind is Kind.AGENT, "the control: the model does shut servers out"
+    assert shut_out or kind is TokenKind.AGENT, "the control: the model does shut servers out"
 
 
 def test_a_server_that_died_in_the_middle_is_named_and_gone_on_without_by_word(cluster: Cluster) -> None:
-    stack = FakeStack(generations=Generations().begun(Kind.SERVER))
+    stack = FakeStack(generations=TokenGenerations().start_rotation(TokenKind.SERVER))
     dead = cluster.servers[2]
     dead.running = False
 
@@ -304,18 +304,18 @@ def test_a_server_that_died_in_the_middle_is_named_and_gone_on_without_by_word(c
 
     dead.run = silent  # type: ignore[method-assign]
     with pytest.raises(LyceumError, match=f"--lost {dead.name}"):
-        run(cluster, stack, Kind.SERVER)
+        run(cluster, stack, TokenKind.SERVER)
 
-    run(cluster, stack, Kind.SERVER, frozenset({dead.name}))
-    assert stack.generations.of(Kind.SERVER) == 2
-    assert all(member.own[Kind.SERVER] == NEW[Kind.SERVER] for member in cluster.servers[:2])
+    run(cluster, stack, TokenKind.SERVER, frozenset({dead.name}))
+    assert stack.generations.current(TokenKind.SERVER) == 2
+    assert all(member.own[TokenKind.SERVER] == NEW[TokenKind.SERVER] for member in cluster.servers[:2])
 
 
 def test_an_unwell_server_stops_it_before_anything_is_noted(cluster: Cluster) -> None:
     stack = FakeStack()
     cluster.servers[1].running = False
     with pytest.raises(LyceumError):
-        run(cluster, stack, Kind.SERVER)
+        run(cluster, stack, TokenKind.SERVER)
 
-    assert stack.generations == Generations()
+    assert stack.generations == TokenGenerations()
     assert cluster.saved == OLD

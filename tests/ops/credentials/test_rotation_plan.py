@@ -1,6 +1,6 @@
 """How far the change of a token came, and why it must not begin."""
 
-from config.tokens import Kind
+from config.tokens import TokenKind
 from ops.credentials.rotation_plan import TokenStatus, is_rotated, rotation_blockers, unfinished_machines
 
 OLD, NEW = "0" * 16, "1" * 16
@@ -38,26 +38,26 @@ def test_the_server_that_changed_the_token_says_so_though_its_file_has_the_old_o
 
 
 def test_nothing_speaks_against_it_where_all_are_well() -> None:
-    assert rotation_blockers(Kind.SERVER, {"server-1": UNTOUCHED, "server-2": UNTOUCHED}, OLD, WELL) == []
+    assert rotation_blockers(TokenKind.SERVER, {"server-1": UNTOUCHED, "server-2": UNTOUCHED}, OLD, WELL) == []
 
 
 def test_a_machine_that_cannot_be_told_stops_it() -> None:
-    (found,) = rotation_blockers(Kind.AGENT, {"server-1": UNTOUCHED, "gpu-1": None}, OLD, WELL)
+    (found,) = rotation_blockers(TokenKind.AGENT, {"server-1": UNTOUCHED, "gpu-1": None}, OLD, WELL)
 
     assert found.startswith("gpu-1 does not answer over SSH")
 
 
 def test_a_token_that_is_not_the_stacks_stops_it() -> None:
-    (found,) = rotation_blockers(Kind.SERVER, {"server-1": UNTOUCHED, "server-2": DONE}, OLD, WELL)
+    (found,) = rotation_blockers(TokenKind.SERVER, {"server-1": UNTOUCHED, "server-2": DONE}, OLD, WELL)
 
     assert "server-2 has another server-token than the stack's configuration gives" in found
 
 
 def test_an_unwell_node_stops_it() -> None:
-    (found,) = rotation_blockers(Kind.SERVER, {"server-1": UNTOUCHED}, OLD, WELL | {"server-2": False})
+    (found,) = rotation_blockers(TokenKind.SERVER, {"server-1": UNTOUCHED}, OLD, WELL | {"server-2": False})
 
     assert found.startswith("server-2 is not Ready, or a server without a vote")
 
 
 def test_an_api_that_is_silent_stops_it() -> None:
-    assert rotation_blockers(Kind.SERVER, {"server-1": UNTOUCHED}, OLD, None) == ["the API does not answer"]
+    assert rotation_blockers(TokenKind.SERVER, {"server-1": UNTOUCHED}, OLD, None) == ["the API does not answer"]

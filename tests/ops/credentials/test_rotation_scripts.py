@@ -6,7 +6,7 @@ import pytest
 
 from config.hosts import Role
 from config.key_derivation import token_hash
-from config.tokens import Kind
+from config.tokens import TokenKind
 from ops.credentials import rotation_scripts
 from ops.credentials.rotation_plan import TokenStatus
 from tests.support.machine import Machine
@@ -28,7 +28,7 @@ def server(tmp_path: Path) -> Machine:
     return machine
 
 
-def seen(machine: Machine, kind: Kind = Kind.SERVER, role: Role = Role.SERVER) -> TokenStatus:
+def seen(machine: Machine, kind: TokenKind = TokenKind.SERVER, role: Role = Role.SERVER) -> TokenStatus:
     done = machine.run(rotation_scripts.status_script(role, kind))
     assert done.code == 0, done.told
     return TokenStatus.parse(done.out)
@@ -39,13 +39,13 @@ def test_a_server_says_which_token_it_will_start_with_and_which_it_runs_with(ser
 
 
 def test_after_it_was_told_a_restart_is_due(server: Machine) -> None:
-    server.run(rotation_scripts.write_token_script(Role.SERVER, Kind.SERVER, NEW))
+    server.run(rotation_scripts.write_token_script(Role.SERVER, TokenKind.SERVER, NEW))
 
     assert seen(server) == TokenStatus(token_hash(NEW), token_hash(OLD), due=True, state="active")
 
 
 def test_a_token_keeps_the_form_that_it_has(server: Machine) -> None:
-    for kind in Kind:
+    for kind in TokenKind:
         assert server.run(rotation_scripts.write_token_script(Role.SERVER, kind, NEW)).code == 0
 
     assert server.path(TOKEN).read_text() == f"K10ca::server:{NEW}\n"
@@ -54,22 +54,22 @@ def test_a_token_keeps_the_form_that_it_has(server: Machine) -> None:
 
 def test_an_agent_has_its_token_where_a_server_has_its_own(server: Machine) -> None:
     server.write(TOKEN, f"K10ca::node:{OLD}\n")
-    server.run(rotation_scripts.write_token_script(Role.WORKER, Kind.AGENT, NEW))
+    server.run(rotation_scripts.write_token_script(Role.WORKER, TokenKind.AGENT, NEW))
 
     assert server.path(TOKEN).read_text() == f"K10ca::node:{NEW}\n"
-    assert seen(server, Kind.AGENT, Role.WORKER) == TokenStatus(token_hash(NEW), "-", due=True, state="inactive")
+    assert seen(server, TokenKind.AGENT, Role.WORKER) == TokenStatus(token_hash(NEW), "-", due=True, state="inactive")
 
 
 def test_told_twice_it_writes_nothing_and_no_restart_is_due(server: Machine) -> None:
     server.write(TOKEN, f"K10ca::server:{NEW}\n")
     before = server.files()
-    server.run(rotation_scripts.write_token_script(Role.SERVER, Kind.SERVER, NEW))
+    server.run(rotation_scripts.write_token_script(Role.SERVER, TokenKind.SERVER, NEW))
 
     assert server.files() == before
 
 
 def test_what_k3s_would_refuse_goes_before_it_starts_anew(server: Machine) -> None:
-    server.run(rotation_scripts.write_token_script(Role.SERVER, Kind.SERVER, NEW))
+    server.run(rotation_scripts.write_token_script(Role.SERVER, TokenKind.SERVER, NEW))
     assert server.run(rotation_scripts.restart_script(Role.SERVER)).code == 0
 
     assert server.called("systemctl restart") == ["systemctl restart k3s"]
@@ -96,8 +96,8 @@ def test_where_no_restart_is_due_nothing_is_done(server: Machine) -> None:
 @pytest.mark.parametrize("role", [Role.SERVER, Role.WORKER])
 def test_no_token_is_printed(server: Machine, role: Role) -> None:
     for script in (
-        rotation_scripts.write_token_script(role, Kind.AGENT, NEW),
-        rotation_scripts.status_script(role, Kind.AGENT),
+        rotation_scripts.write_token_script(role, TokenKind.AGENT, NEW),
+        rotation_scripts.status_script(role, TokenKind.AGENT),
         rotation_scripts.restart_script(role),
     ):
         done = server.run(script)
@@ -112,7 +112,7 @@ def test_only_k3ss_own_command_has_a_token_as_argument(server: Machine) -> None:
     )
     server.path("/usr/local/bin/k3s").chmod(0o755)
     for script in (
-        rotation_scripts.write_token_script(Role.SERVER, Kind.SERVER, NEW),
+        rotation_scripts.write_token_script(Role.SERVER, TokenKind.SERVER, NEW),
         rotation_scripts.rotate_script(NEW),
         rotation_scripts.restart_script(Role.SERVER),
     ):

@@ -8,16 +8,16 @@ import pytest
 from typer.testing import CliRunner
 
 from config.load import load_site
-from config.scaffold import Answers, FoundGpu, FoundHost, propose
-from config.site_writer import merged, written
+from config.scaffold import DiscoveredGpu, DiscoveredHost, SiteAnswers, propose_site
+from config.site_writer import merge_hosts, render_site
 from config.validate import validate_file
 from lab.spec import from_site
 from ops.__main__ import app
 from ops.site import inventory
 from tests.ops.simulated import simulated
 
-CARD = FoundGpu("rtx-4090", "AD102", "0000:01:00.0", 14, "1043:889a")
-ANSWERS = Answers(
+CARD = DiscoveredGpu("rtx-4090", "AD102", "0000:01:00.0", 14, "1043:889a")
+ANSWERS = SiteAnswers(
     name="first",
     title="First",
     domain="lab.campus.edu",
@@ -29,8 +29,8 @@ ANSWERS = Answers(
 )
 
 
-def hosts(count: int, **change: object) -> list[FoundHost]:
-    host = FoundHost("ws-00", IPv4Address("10.30.0.200"), 32, 64 * 1024, 2048 * 1024, (CARD,))
+def hosts(count: int, **change: object) -> list[DiscoveredHost]:
+    host = DiscoveredHost("ws-00", IPv4Address("10.30.0.200"), 32, 64 * 1024, 2048 * 1024, (CARD,))
     return [
         replace(host, name=f"ws-{n:02d}", address=IPv4Address("10.30.0.200") + n, **change)  # type: ignore[arg-type]
         for n in range(1, count + 1)
@@ -44,11 +44,11 @@ def locate_findings(text: str, tmp_path: Path) -> list[str]:
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 40])
 def test_what_is_proposed_is_sound_for_any_number_of_hosts(count: int, tmp_path: Path) -> None:
-    assert locate_findings(written(propose(hosts(count), ANSWERS)), tmp_path) == []
+    assert locate_findings(render_site(propose_site(hosts(count), ANSWERS)), tmp_path) == []
 
 
 def test_forty_machines_alike_are_written_as_one(tmp_path: Path) -> None:
-    text = written(propose(hosts(40), ANSWERS))
+    text = render_site(propose_site(hosts(40), ANSWERS))
     assert "name: ws-[01-40]" in text
     assert len(text.splitlines()) < 65, "a file that people read"
 
@@ -58,12 +58,12 @@ def test_forty_machines_alike_are_written_as_one(tmp_path: Path) -> None:
 )
 def test_an_address_that_a_host_has_is_not_proposed(taken: str, tmp_path: Path) -> None:
     machines = [replace(hosts(1)[0], name="pve-a", address=IPv4Address(taken)), *hosts(2)]
-    assert locate_findings(written(propose(machines, ANSWERS)), tmp_path) == []
+    assert locate_findings(render_site(propose_site(machines, ANSWERS)), tmp_path) == []
 
 
 def test_servers_go_where_no_gpu_is() -> None:
     quiet = [replace(host, name=f"cpu-{n}", gpus=()) for n, host in enumerate(hosts(3))]
-    site = propose(
+    site = propose_site(
         [*hosts(2), *[replace(q, address=IPv4Address("10.30.0.240") + n) for n, q in enumerate(quiet)]], ANSWERS
     )
     assert [node["host"] for node in site["nodes"] if node["role"] == "server"] == ["cpu-0", "cpu-1", "cpu-2"]
@@ -72,14 +72,14 @@ def test_servers_go_where_no_gpu_is() -> None:
 def test_two_models_in_a_host_are_not_given_to_one_machine(tmp_path: Path) -> None:
     other = replace(CARD, model="t4", pci="0000:02:00.0", iommu_group=15)
     machines = hosts(1, gpus=(other, CARD, replace(CARD, pci="0000:03:00.0", iommu_group=16)))
-    site = propose(machines, ANSWERS)
+    site = propose_site(machines, ANSWERS)
     assert [node.get("gpus") for node in site["nodes"] if node["role"] == "worker"] == [[1, 2]]
-    assert locate_findings(written(site), tmp_path) == []
+    assert locate_findings(render_site(site), tmp_path) == []
 
 
 def test_without_a_usable_gpu_nothing_is_proposed() -> None:
     with pytest.raises(ValueError, match="no host has a GPU"):
-        propose(hosts(2, gpus=(replace(CARD, iommu_group=-1),)), ANSWERS)
+        propose_site(hosts(2, gpus=(replace(CARD, iommu_group=-1),)), ANSWERS)
 
 
 def test_a_live_proxmox_is_read_as_it_is(tmp_path: Path) -> None:
@@ -109,13 +109,13 @@ def test_a_site_from_the_simulated_proxmox_is_sound(tmp_path: Path) -> None:
     with simulated(load_site("lab"), tmp_path) as proxmox:
         found = inventory.read_inventory(proxmox.root())
     answers = replace(ANSWERS, cidr=found.cidr or ANSWERS.cidr, gateway=found.gateway or ANSWERS.gateway, dns=found.dns)
-    assert locate_findings(written(propose(found.hosts, answers)), tmp_path) == []
+    assert locate_findings(render_site(propose_site(found.hosts, answers)), tmp_path) == []
 
 
 def test_run_again_it_corrects_the_hardware_and_keeps_comments() -> None:
-    text = written(propose(hosts(2), ANSWERS)).replace("memory: 64 GiB", "memory: 64 GiB # eight bars", 1)
+    text = render_site(propose_site(hosts(2), ANSWERS)).replace("memory: 64 GiB", "memory: 64 GiB # eight bars", 1)
     grown = [replace(host, memory=128 * 1024) for host in hosts(3)]
-    new, told = merged(text, grown)
+    new, told = merge_hosts(text, grown)
     assert "# eight bars" in new
     assert "A name is an identity" in new
     assert told == [
@@ -126,23 +126,23 @@ def test_run_again_it_corrects_the_hardware_and_keeps_comments() -> None:
 
 
 def test_run_again_on_the_same_hardware_it_changes_not_a_byte() -> None:
-    text = written(propose(hosts(4), ANSWERS))
-    assert merged(text, hosts(4)) == (text, [])
+    text = render_site(propose_site(hosts(4), ANSWERS))
+    assert merge_hosts(text, hosts(4)) == (text, [])
 
 
 def test_run_again_it_keeps_how_people_share_a_card() -> None:
-    text = written(propose(hosts(1), ANSWERS)).replace(
+    text = render_site(propose_site(hosts(1), ANSWERS)).replace(
         'subsystem: "1043:889a"', 'subsystem: "1043:889a", sharing: mps, replicas: 2'
     )
     moved = hosts(1, gpus=(replace(CARD, iommu_group=99),))
-    new, told = merged(text, moved)
+    new, told = merge_hosts(text, moved)
     assert "sharing: mps, replicas: 2" in new
     assert told == ["ws-01: iommu-group of 0000:01:00.0 14 -> 99"]
 
 
 def test_a_host_that_is_gone_is_told_and_not_removed() -> None:
-    text = written(propose(hosts(3), ANSWERS))
-    new, told = merged(text, hosts(2))
+    text = render_site(propose_site(hosts(3), ANSWERS))
+    new, told = merge_hosts(text, hosts(2))
     assert told == ["ws-03 is in the file, but not in Proxmox"]
     assert "ws-03" in new
 

@@ -9,7 +9,15 @@ from typer.testing import CliRunner
 
 from config.hosts import Mappings
 from config.load import load_site
-from config.proxmox_grants import ROLES, TOKEN, USER, after_token, before_token, commands, grants
+from config.proxmox_grants import (
+    ROLES,
+    TOKEN,
+    USER,
+    calls_after_token,
+    calls_before_token,
+    required_grants,
+    setup_commands,
+)
 from config.site import Site
 from lab.spec import from_site
 from ops.__main__ import app
@@ -38,12 +46,12 @@ def test_no_privilege_reaches_beyond_our_own() -> None:
 
 
 def test_nothing_is_granted_on_everything(site: Site) -> None:
-    assert "/" not in [path for path, _ in grants(site)]
+    assert "/" not in [path for path, _ in required_grants(site)]
 
 
 def test_whoever_lets_lyceum_make_mappings_gives_it_that_privilege_and_no_other(site: Site) -> None:
     managed = site.model_copy(update={"proxmox": site.proxmox.model_copy(update={"mappings": Mappings.MANAGED})})
-    more = set(grants(managed)) - set(grants(site))
+    more = set(required_grants(managed)) - set(required_grants(site))
     assert more == {("/mapping/pci", "LyceumMapper")}
 
 
@@ -51,17 +59,17 @@ def test_the_lab_grants_what_a_real_campus_is_asked_to_grant(site: Site) -> None
     """Otherwise what works in the lab would lack a privilege on the first real Proxmox."""
     setup = from_site(site, "test").setup
     assert setup
-    assert (setup.before_token, setup.after_token) == (before_token(site), after_token(site))
+    assert (setup.before_token, setup.after_token) == (calls_before_token(site), calls_after_token(site))
 
 
 def test_the_user_and_the_token_get_the_same(site: Site) -> None:
     """A token with privilege separation holds what both hold."""
-    assert all((call.params["users"], call.params["tokens"]) == (USER, TOKEN) for call in after_token(site))
+    assert all((call.params["users"], call.params["tokens"]) == (USER, TOKEN) for call in calls_after_token(site))
 
 
 def test_every_mapping_names_group_and_subsystem(site: Site) -> None:
     """Proxmox calls a mapping without them incomplete, and starts no VM with it."""
-    maps = [entry for call in before_token(site) for entry in call.params.get("map", ())]
+    maps = [entry for call in calls_before_token(site) for entry in call.params.get("map", ())]
     assert len(maps) == sum(len(node.gpus) for node in site.machines)
     assert all("iommugroup=" in entry and "subsystem-id=" in entry for entry in maps)
 
@@ -72,8 +80,8 @@ def test_carried_out_on_a_bare_proxmox_it_gives_a_token_that_may_do_everything(s
         assert token
         assert token.startswith(f"{TOKEN}=")
         api = proxmox.api(token)
-        held = {path: api.send("GET", "access/permissions", {"path": path})[path] for path, _ in grants(site)}
-        assert all(set(ROLES[role]) <= set(held[path]) for path, role in grants(site))
+        held = {path: api.send("GET", "access/permissions", {"path": path})[path] for path, _ in required_grants(site)}
+        assert all(set(ROLES[role]) <= set(held[path]) for path, role in required_grants(site))
         (tmp_path / "unkept").unlink()
         assert apply_setup(proxmox.root(), site, tmp_path / "unkept") is None, (
             "a second time changes nothing and makes no second token"
@@ -105,18 +113,20 @@ def test_a_set_up_that_is_killed_after_any_call_is_finished_by_the_next(site: Si
                 token = apply_setup(api, site, unkept)
             except KilledError:
                 kills += 1
-        assert kills > len(before_token(site)) + len(after_token(site)), "it must have been killed after every call"
-        held = proxmox.api(token).send("GET", "access/permissions", {"path": grants(site)[0][0]})
+        assert kills > len(calls_before_token(site)) + len(calls_after_token(site)), (
+            "it must have been killed after every call"
+        )
+        held = proxmox.api(token).send("GET", "access/permissions", {"path": required_grants(site)[0][0]})
         assert held, "the token that was kept must be the one that Proxmox knows"
 
 
 def test_the_commands_do_the_same_and_show_no_secret(site: Site) -> None:
-    lines = commands(site)
+    lines = setup_commands(site)
     assert lines[0] == "pveum pool add lyceum --comment 'Machines of The embedded campus'"
     assert "pveum user token add lyceum@pve lyceum --privsep 1" in lines
     grant = "pveum acl modify /pool/lyceum --roles Lyceum --users lyceum@pve --tokens 'lyceum@pve!lyceum'"
     assert grant in lines
-    assert sum("acl modify" in line for line in lines) == len(grants(site))
+    assert sum("acl modify" in line for line in lines) == len(required_grants(site))
 
 
 def test_prepare_prints_them() -> None:

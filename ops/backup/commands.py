@@ -37,7 +37,7 @@ from ops.console import console, step
 from ops.engine.stack import Stack
 from ops.files import PRIVATE, write_whole
 from ops.nodes.commands import begin
-from ops.nodes.remove import reachable
+from ops.nodes.remove import connect_to_cluster
 
 if TYPE_CHECKING:
     from ops.backup.s3 import ObjectStore
@@ -54,7 +54,7 @@ S3_PREFIX = "s3:"
 def create_backup(stack: StackName, *, to: Directory = None) -> None:
     """Takes a snapshot of etcd, brings it here and to S3, and proves that it can be used."""
     engine = begin(stack)
-    kube = reachable(engine)
+    kube = connect_to_cluster(engine)
     if kube is None:
         raise LyceumError(f"{stack} has no cluster yet; ./lyceum up {stack}")
     file = take_backup(engine, kube, backup_directory(engine.stack, to))

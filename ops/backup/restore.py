@@ -38,10 +38,10 @@ from ops.engine.removal import unprotected
 from ops.engine.stack import Stack
 from ops.nodes import osds, vm
 from ops.nodes.commands import begin
-from ops.nodes.decommission import forget
+from ops.nodes.decommission import delete_node
 from ops.nodes.facts import is_ready
-from ops.nodes.remove import reachable
-from ops.nodes.vm import Machine
+from ops.nodes.remove import connect_to_cluster
+from ops.nodes.vm import Vm
 from ops.wait import NotReadyError, WaitTimeoutError, retry
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def restore(
         chosen.set(RESTORE_SETTING, str(file))
         _activate_generation(chosen, number)
         # Workers too: the engine would take a VM that is gone for what it was.
-        lost = {one.name: one.host for one in vm.lost(engine, known.values())}
+        lost = {one.name: one.host for one in vm.missing_from_proxmox(engine, known.values())}
         if lost:
             console.print(f"[yellow]![/] gone from Proxmox, made anew: {', '.join(sorted(lost))}")
         going = [one for one in going if one.name not in lost]
@@ -122,7 +122,7 @@ def restore(
                 f"the restore is not complete; run it again: it goes on where it stopped (code {code})", exit_code=code
             )
         save_tokens(engine)
-        if kube := reachable(engine):
+        if kube := connect_to_cluster(engine):
             remove_departed_nodes(kube, set(vm.machines(engine.export())))
         chosen.set(RESTORE_SETTING, None)
         audit_log.record_operation(stack, "restored", {"from": file.name, "nodes": servers})
@@ -230,14 +230,14 @@ def remove_departed_nodes(kube: Kube, known: set[str]) -> None:
         return
     for name in names:
         with step(f"forget {name}, which left after the snapshot"):
-            forget(kube, name)
-            osds.forget(kube, name)
+            delete_node(kube, name)
+            osds.delete_osds(kube, name)
 
 
-def _power_off(engine: Engine, going: list[Machine]) -> None:
+def _power_off(engine: Engine, going: list[Vm]) -> None:
     """No old server may answer at the API address, or vote, beside the new ones."""
     pve = proxmox(engine)
     for one in going:
-        if not vm.is_off(pve, one):
+        if not vm.is_stopped(pve, one):
             with step(f"switch {one.name} off"):
-                vm.switch_off(pve, one)
+                vm.shut_down(pve, one)

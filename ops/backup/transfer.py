@@ -44,7 +44,7 @@ from ops.console import errors, step
 from ops.engine.engine import Engine
 from ops.engine.stack import STATE as KEPT
 from ops.engine.stack import Stack
-from ops.nodes.blockers import healthy_server
+from ops.nodes.blockers import is_healthy_server
 
 if TYPE_CHECKING:
     from ops.backup.s3 import ObjectStore
@@ -92,7 +92,7 @@ def take_backup(engine: Engine, kube: Kube, target: Path) -> Path:
     stack = engine.stack
     nodes = {node["metadata"]["name"]: node for node in kube.items("/api/v1/nodes")}
     servers = tuple(node for node in stack.nodes if node.role is Role.SERVER)
-    able = [node for node in servers if node.name in nodes and healthy_server(nodes[node.name])]
+    able = [node for node in servers if node.name in nodes and is_healthy_server(nodes[node.name])]
     if not able:
         raise LyceumError(
             "no server is Ready and a voter of etcd; ./lyceum status shows which, docs/operations/restore.md what to do"

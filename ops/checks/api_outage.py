@@ -12,7 +12,7 @@ from ops.clients import etcd
 from ops.engine.engine import Engine
 from ops.engine.pending_operations import proxmox
 from ops.nodes import vm
-from ops.nodes.vm import Machine, NotOursError
+from ops.nodes.vm import ForeignVmError, Vm
 
 API_PORT = 6443
 SECONDS = 3.0
@@ -29,10 +29,10 @@ def reason(engine: Engine) -> str:
         silent = dict(zip(servers, workers.map(lambda one: silence(one[0]), servers.values()), strict=True))
     off = {name: silent[name] and why_off(engine, vm) for name, (_, vm) in servers.items()}
     down = {name: off[name] or silent[name] for name in servers}
-    return told(stack, off) or etcd.trouble(engine) or told(stack, down) or api_vip.trouble(engine)
+    return told(stack, off) or etcd.find_problem(engine) or told(stack, down) or api_vip.trouble(engine)
 
 
-def founded(engine: Engine) -> dict[str, tuple[Node, Machine | None]]:
+def founded(engine: Engine) -> dict[str, tuple[Node, Vm | None]]:
     """Servers of a stack that have ever been in the cluster, with their VMs.
 
     One that never was, or that a destroy has taken away already, has no vote that could be missing.
@@ -60,15 +60,15 @@ def told(stack: str, servers: Mapping[str, str]) -> str:
     )
 
 
-def why_off(engine: Engine, server: Machine | None) -> str:
+def why_off(engine: Engine, server: Vm | None) -> str:
     """Why a server has no machine that runs; empty if it has one, or Proxmox does not tell."""
     if server is None:
         return "has no VM"
     try:
-        there = vm.look(proxmox(engine), server)
+        there = vm.find_vm(proxmox(engine), server)
     except PveError:
         return ""
-    except NotOursError as error:
+    except ForeignVmError as error:
         return str(error)
     if there is None:
         return "its VM is gone"

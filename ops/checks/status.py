@@ -179,7 +179,7 @@ def report(stack: Stack) -> Report:
 def troubles(engine: Engine) -> list[str]:
     """What the API cannot tell of itself, asked on the machines: whether etcd can be written, who holds the address."""
     with ThreadPoolExecutor() as workers:
-        return [text for text in workers.map(lambda ask: ask(engine), (etcd.trouble, api_vip.trouble)) if text]
+        return [text for text in workers.map(lambda ask: ask(engine), (etcd.find_problem, api_vip.trouble)) if text]
 
 
 def show(found: Report) -> None:

@@ -27,8 +27,8 @@ from ops.credentials.guard import require_no_rotation
 from ops.engine.engine import PARALLEL, Engine
 from ops.engine.pending_operations import settle
 from ops.nodes.commands import begin
-from ops.nodes.replace import founder
-from ops.nodes.rolling_restart import Rolling, in_turn
+from ops.nodes.replace import first_server
+from ops.nodes.rolling_restart import RollingRestart, servers_and_agents
 from ops.nodes.vm import k3s_commands
 
 RENEWAL_DAYS = 120
@@ -152,9 +152,9 @@ def _print_expiries(endings: Mapping[str, CertificateExpiry | None]) -> None:
 
 def _restart_k3s(engine: Engine, nodes: tuple[Node, ...], machines: Mapping[str, Remote]) -> None:
     """Starts K3s anew where certificates are due: servers one by one, then agents."""
-    rolling = Rolling(engine.stack.site, machines, lambda node: f"systemctl restart {unit_name(node.role)}")
-    servers, agents = in_turn(nodes)
-    rolling.servers(
+    rolling = RollingRestart(engine.stack.site, machines, lambda node: f"systemctl restart {unit_name(node.role)}")
+    servers, agents = servers_and_agents(nodes)
+    rolling.restart_servers(
         servers,
         lambda: due_certificates(
             _read_expiries({node.name: machines[node.name] for node in servers if node.name in machines})
@@ -162,12 +162,12 @@ def _restart_k3s(engine: Engine, nodes: tuple[Node, ...], machines: Mapping[str,
     )
     known = {node.name: machines[node.name] for node in agents if node.name in machines}
     names = set(due_certificates(_read_expiries(known)))
-    rolling.agents(servers, [node for node in agents if node.name in names])
+    rolling.restart_agents(servers, [node for node in agents if node.name in names])
 
 
 def _refresh_kubeconfig(engine: Engine, lock: IO[str]) -> None:
     """Takes the administrator's new certificate into the stack's state: the first server's script prints it."""
-    first = founder(engine.stack.nodes)
+    first = first_server(engine.stack.nodes)
     state = engine.export()
     if (urn := k3s_commands(state).get(first)) is None:
         return

@@ -23,7 +23,7 @@ from ops.engine.engine import PARALLEL, Engine
 from ops.engine.pending_operations import settle
 from ops.engine.site_stack import stack_of
 from ops.nodes.commands import begin
-from ops.nodes.rolling_restart import Rolling, health, in_turn, ready
+from ops.nodes.rolling_restart import RollingRestart, list_ready_nodes, read_server_health, servers_and_agents
 from ops.nodes.vm import k3s_commands
 
 MAX_CONNECTIONS = 16
@@ -74,7 +74,7 @@ class Rotation:
     @classmethod
     def of(cls, engine: Engine, kind: TokenKind, lost: frozenset[str]) -> "Rotation":
         """The rotation that is under way, or one that has not begun."""
-        servers, agents = in_turn(engine.stack.nodes)
+        servers, agents = servers_and_agents(engine.stack.nodes)
         agents = agents if kind is TokenKind.AGENT else ()
         known = {node.name for node in (*servers, *agents)}
         if unknown := lost - known:
@@ -97,14 +97,16 @@ class Rotation:
         return self.engine.stack.generations.rotating is self.kind
 
     @property
-    def rolling(self) -> Rolling:
+    def rolling(self) -> RollingRestart:
         """How K3s is started anew."""
-        return Rolling(self.engine.stack.site, self.machines, lambda node: rotation_scripts.restart_script(node.role))
+        return RollingRestart(
+            self.engine.stack.site, self.machines, lambda node: rotation_scripts.restart_script(node.role)
+        )
 
     def start(self) -> None:
         """Makes sure that nothing speaks against it, takes a backup, and notes that it has begun."""
         stack = self.engine.stack
-        kube = self.rolling.kube(self.servers)
+        kube = self.rolling.connect(self.servers)
         nodes = (*self.servers, *self.agents)
         seen = self._read_statuses(nodes)
         found = rotation_blockers(
@@ -136,11 +138,11 @@ class Rotation:
                 self._run(self.machines[server.name], rotation_scripts.rotate_script(current))
                 saved = True
 
-        self.rolling.servers(self.servers, lambda: self._unfinished(self.servers), lost=self.lost, after=save)
+        self.rolling.restart_servers(self.servers, lambda: self._unfinished(self.servers), lost=self.lost, after=save)
         save(self.servers[0])
         self._write_token(self.agents, new)
         left = set(self._unfinished(self.agents))
-        self.rolling.agents(self.servers, [node for node in self.agents if node.name in left])
+        self.rolling.restart_agents(self.servers, [node for node in self.agents if node.name in left])
 
     def finish(self) -> None:
         """Notes the end, and takes the first backup that the new token opens."""
@@ -150,7 +152,7 @@ class Rotation:
         stack.set_generations(stack.generations.finish_rotation(self.kind))
         generation = stack.generations.current(self.kind)
         audit_log.record_operation(stack.name, "rotated", {"token": self.kind, "generation": generation})
-        kube = self.rolling.kube(self.servers)
+        kube = self.rolling.connect(self.servers)
         if kube is not None:
             transfer.take_backup(self.engine, kube, transfer.backup_directory(stack, None))
         console.print(f"[green]✓[/] every machine has generation {generation} of the {self.kind}")
@@ -174,9 +176,11 @@ class Rotation:
         return derive_token(self.engine.stack.secret("seed"), kind or self.kind, generation)
 
     def _rotate_server_token(self, new: str) -> None:
-        kube = self.rolling.kube(self.servers)
+        kube = self.rolling.connect(self.servers)
         sick = (
-            [name for name, well in health(kube).items() if not well and name not in self.lost] if kube else ["the API"]
+            [name for name, well in read_server_health(kube).items() if not well and name not in self.lost]
+            if kube
+            else ["the API"]
         )
         if sick:
             raise OperationRefusedError(
@@ -240,6 +244,8 @@ def _node_health(kube: Kube | None) -> dict[str, bool] | None:
     """Every node, and whether it is well."""
     if kube is None:
         return None
-    reporting = set(ready(kube))
+    reporting = set(list_ready_nodes(kube))
     nodes = kube.items("/api/v1/nodes")
-    return {node["metadata"]["name"]: node["metadata"]["name"] in reporting for node in nodes} | health(kube)
+    return {node["metadata"]["name"]: node["metadata"]["name"] in reporting for node in nodes} | read_server_health(
+        kube
+    )

@@ -16,11 +16,11 @@ from ops.engine.engine import PARALLEL, Engine, State
 from ops.engine.pending_operations import settle
 from ops.engine.removal import Removal, existing, removals, unprotected, without_cluster
 from ops.engine.stack import Stack
-from ops.nodes.blockers import Word
-from ops.nodes.remove import Leave, leave
-from ops.nodes.replace import misplaced
-from ops.nodes.vm import machines, released
-from ops.upgrade.commands import guard
+from ops.nodes.blockers import Override
+from ops.nodes.remove import RemovalRequest, remove_nodes
+from ops.nodes.replace import misplaced_first_server
+from ops.nodes.vm import machines, prepare_deletion
+from ops.upgrade.commands import refuse_version_changes
 
 StackName = Annotated[str, typer.Argument(help="The stack: `dev` for Pulumi.dev.yaml.")]
 Stage = Annotated[str | None, typer.Option(help="Put another stage in service, and write it to the stack's file.")]
@@ -41,7 +41,7 @@ def up(
     remove: Annotated[
         list[str] | None, typer.Option(help="The explicit word: a machine that may be removed. Repeat it for each.")
     ] = None,
-    force: Annotated[list[Word] | None, typer.Option(help="What may be given up with a removed machine.")] = None,
+    force: Annotated[list[Override] | None, typer.Option(help="What may be given up with a removed machine.")] = None,
     yes: Yes = False,
 ) -> None:
     """Brings the campus to what its files say; finishes what an interrupted run began."""
@@ -49,7 +49,7 @@ def up(
     with engine.alone() as lock:
         state = settle(engine)
         require_no_rotation(engine.stack)
-        guard(engine, state)
+        refuse_version_changes(engine, state)
         preflight(engine, state, stage or engine.stack.stage, required=True)
         _allow_removal(engine, state, stage or engine.stack.stage, set(remove or ()), frozenset(force or ()))
         if stage and stage != engine.stack.stage:
@@ -81,7 +81,7 @@ def destroy(
             )
         resources = state["deployment"].get("resources") or []
         state = unprotected(state, {resource["urn"] for resource in resources})
-        engine.replace_state(without_cluster(released(engine, state, machines(state).values())))
+        engine.replace_state(without_cluster(prepare_deletion(engine, state, machines(state).values())))
         arguments = ["destroy", "--yes", "--skip-preview", f"--parallel={PARALLEL}"]
         raise typer.Exit(engine.run(*arguments, lock=lock))
 
@@ -94,10 +94,10 @@ def _begin(name: str) -> Engine:
     return engine
 
 
-def _allow_removal(engine: Engine, state: State, stage: str, words: set[str], force: frozenset[Word]) -> None:
+def _allow_removal(engine: Engine, state: State, stage: str, words: set[str], force: frozenset[Override]) -> None:
     """Refuses to remove a machine that was not named, before anything is touched; says goodbye to those that were."""
     stack = engine.stack
-    if (first := misplaced(stack.nodes_at(stage), state)) and "cluster-ca" not in stack.settings:
+    if (first := misplaced_first_server(stack.nodes_at(stage), state)) and "cluster-ca" not in stack.settings:
         raise OperationRefusedError(
             f"{first} is new and stands before the servers that exist: move it below them in the site's file"
         )
@@ -114,9 +114,9 @@ def _allow_removal(engine: Engine, state: State, stage: str, words: set[str], fo
             f"stage {stage} has no place for {len(missing)} existing machine(s); to remove them add: {needed}"
         )
     if going:
-        leave(engine, Leave(tuple(removal.name for removal in going), "remove", force))
+        remove_nodes(engine, RemovalRequest(tuple(removal.name for removal in going), "remove", force))
         with step(f"{len(going)} machine(s) may be removed"):
-            engine.replace_state(released(engine, state, [machines(state)[removal.name] for removal in going]))
+            engine.replace_state(prepare_deletion(engine, state, [machines(state)[removal.name] for removal in going]))
 
 
 def _show(going: list[Removal]) -> None:

@@ -16,17 +16,17 @@ from ops.engine.engine import PARALLEL, Engine
 from ops.engine.pending_operations import settle
 from ops.engine.stack import Stack
 from ops.nodes import drain as draining
-from ops.nodes.blockers import Word, even, gpus_of, is_work, objections
-from ops.nodes.facts import is_ready, movable, take
-from ops.nodes.remove import Leave, leave, reachable
-from ops.nodes.replace import finished, replace_machine
-from ops.nodes.vm import machines, released
+from ops.nodes.blockers import Override, count_gpus, find_blockers, is_user_workload, server_count_problem
+from ops.nodes.facts import evictable_pods, gather_facts, is_ready
+from ops.nodes.remove import RemovalRequest, connect_to_cluster, remove_nodes
+from ops.nodes.replace import prepare_replacement, record_replaced
+from ops.nodes.vm import machines, prepare_deletion
 
 app = typer.Typer(no_args_is_help=True, help="The life of a node.")
 StackName = Annotated[str, typer.Argument(help="The stack.")]
 Name = Annotated[str, typer.Argument(help="The machine.")]
 Names = Annotated[list[str], typer.Argument(help="The machines.")]
-Force = Annotated[list[Word] | None, typer.Option("--force", help="The explicit word: what may be given up.")]
+Force = Annotated[list[Override] | None, typer.Option("--force", help="The explicit word: what may be given up.")]
 Minutes = Annotated[float, typer.Option(help="How long a drain may wait for budgets and for pods to end.")]
 
 
@@ -36,7 +36,7 @@ def list_nodes(stack: StackName) -> None:
     engine = begin(stack)
     kube = Kube.of(engine)
     nodes = {node["metadata"]["name"]: node for node in kube.items("/api/v1/nodes")} if kube else {}
-    pods = movable(kube.items("/api/v1/pods")) if kube else []
+    pods = evictable_pods(kube.items("/api/v1/pods")) if kube else []
     known = machines(engine.export())
     wanted = {node.name for node in engine.stack.nodes}
     table = Table(
@@ -44,19 +44,19 @@ def list_nodes(stack: StackName) -> None:
     )
     for node in engine.stack.site.machines:
         if node.name in wanted or node.name in known:
-            table.add_row(*row(node, node.name in wanted, node.name in known, nodes.get(node.name), pods))
+            table.add_row(*node_row(node, node.name in wanted, node.name in known, nodes.get(node.name), pods))
     console.print(table)
 
 
-def row(node: Node, wanted: bool, exists: bool, member: Object | None, pods: list[Object]) -> list[str]:
+def node_row(node: Node, wanted: bool, exists: bool, member: Object | None, pods: list[Object]) -> list[str]:
     """One machine's line."""
-    work = [pod for pod in pods if pod["spec"].get("nodeName") == node.name and is_work(pod)]
-    held = sum(map(gpus_of, work))
+    work = [pod for pod in pods if pod["spec"].get("nodeName") == node.name and is_user_workload(pod)]
+    held = sum(map(count_gpus, work))
     if member is None:
         state = "-" if not node.in_cluster else "[red]absent[/]" if wanted else "-"
     else:
         state = "[green]ready[/]" if is_ready(member) else "[red]not ready[/]"
-        state += ", drained" if draining.cordoned(member) else ""
+        state += ", drained" if draining.is_cordoned(member) else ""
     vm = {(True, True): "yes", (True, False): "to be made", (False, True): "to be removed"}[wanted, exists]
     version = member["status"]["nodeInfo"]["kubeletVersion"] if member else ""
     shown = f"{len(work)} pods, {held} GPUs" if work else ""
@@ -70,22 +70,22 @@ def add(stack: StackName, name: Name) -> None:
     chosen = engine.stack
     if name in chosen.out_of_service:
         chosen.set("out-of-service", sorted(chosen.out_of_service - {name}) or None)
-        if wrong := even(servers_without(chosen.nodes, set())):
+        if wrong := server_count_problem(count_remaining_servers(chosen.nodes, set())):
             console.print(f"[yellow]![/] {wrong}: add another one")
         raise typer.Exit(update(engine, f"add {name}"))
     if any(node.name == name for node in chosen.nodes):
         console.print(f"{name} is in service; bringing it to what the files say")
         raise typer.Exit(update(engine, f"add {name}"))
-    raise UsageError(how_to_add(chosen.site, chosen.stage, name))
+    raise UsageError(explain_add(chosen.site, chosen.stage, name))
 
 
-def servers_without(nodes: tuple[Node, ...], names: set[str]) -> int:
+def count_remaining_servers(nodes: tuple[Node, ...], names: set[str]) -> int:
     """How many servers stay without these machines; 0 where none of them is a server."""
     servers = {node.name for node in nodes if node.role is Role.SERVER}
     return len(servers - names) if not names or servers & names else 0
 
 
-def how_to_add(site: Site, stage: str, name: str) -> str:
+def explain_add(site: Site, stage: str, name: str) -> str:
     """What to write, so that a machine that is not in service comes into it."""
     for other in STAGES:
         if any(node.name == name for node in site.in_service(other)):
@@ -106,11 +106,11 @@ def drain(
     *,
     undo: Annotated[bool, typer.Option("--undo", help="Let work come again.")] = False,
     force: Force = None,
-    minutes: Minutes = draining.MINUTES,
+    minutes: Minutes = draining.DEFAULT_MINUTES,
 ) -> None:
     """Keeps new work away from a node and moves what runs there; names whoever holds it up."""
     engine = begin(stack)
-    kube = reachable(engine)
+    kube = connect_to_cluster(engine)
     if kube is None or kube.find(f"/api/v1/nodes/{name}") is None:
         raise UsageError(f"the cluster has no node `{name}`; ./lyceum node list {stack}")
     if undo:
@@ -119,21 +119,25 @@ def drain(
         return
     words = set(force or ())
     draining.cordon(kube, name)
-    held = [one for one in objections(take(kube, name)) if one.word is Word.JOBS and Word.JOBS not in words]
+    held = [
+        one
+        for one in find_blockers(gather_facts(kube, name))
+        if one.override is Override.JOBS and Override.JOBS not in words
+    ]
     if held:
         raise OperationRefusedError(f"{name} takes no new work. {held[0].text}. To end it now: --force jobs")
     audit_log.record_operation(stack, "drain", {"nodes": [name], "force": sorted(words)})
     try:
         with step(f"drain {name}"):
-            draining.drain(kube, name, minutes * 60, ignore_budgets=Word.BUDGETS in words)
-    except draining.BlockedError as error:
+            draining.drain_node(kube, name, minutes * 60, ignore_budgets=Override.BUDGETS in words)
+    except draining.DrainTimeoutError as error:
         raise LyceumError(
             f"{error}\n{name} takes no new work; run this again to go on, or with --undo to give up"
         ) from error
 
 
 @app.command()
-def remove(stack: StackName, names: Names, *, force: Force = None, minutes: Minutes = draining.MINUTES) -> None:
+def remove(stack: StackName, names: Names, *, force: Force = None, minutes: Minutes = draining.DEFAULT_MINUTES) -> None:
     """Takes machines out of the cluster and away: drained, their data and votes handed over, then deleted."""
     engine = begin(stack)
     words = frozenset(force or ())
@@ -149,21 +153,21 @@ def remove(stack: StackName, names: Names, *, force: Force = None, minutes: Minu
         names = [name for name in names if name in known]
         if not names:
             return
-        if wrong := even(servers_without(engine.stack.nodes, set(names))):
+        if wrong := server_count_problem(count_remaining_servers(engine.stack.nodes, set(names))):
             raise OperationRefusedError(
                 f"{wrong}: name another one too, or keep it. One that is dead: ./lyceum node replace {stack} NAME"
             )
-        leave(engine, Leave(tuple(names), "remove", words, minutes * 60))
+        remove_nodes(engine, RemovalRequest(tuple(names), "remove", words, minutes * 60))
         still = {node.name for node in engine.stack.site.machines}
         out = sorted(engine.stack.out_of_service | (set(names) & still))
         engine.stack.set("out-of-service", out or None)
-        engine.replace_state(released(engine, state, [known[name] for name in names]))
+        engine.replace_state(prepare_deletion(engine, state, [known[name] for name in names]))
         message = audit_log.update_message(f"remove {' '.join(names)}", list(words))
         raise typer.Exit(_run(engine, lock, message))
 
 
 @app.command()
-def replace(stack: StackName, name: Name, *, force: Force = None, minutes: Minutes = draining.MINUTES) -> None:
+def replace(stack: StackName, name: Name, *, force: Force = None, minutes: Minutes = draining.DEFAULT_MINUTES) -> None:
     """Makes a machine anew under its name, the first server too; its disks start empty."""
     engine = begin(stack)
     words = frozenset(force or ())
@@ -172,10 +176,10 @@ def replace(stack: StackName, name: Name, *, force: Force = None, minutes: Minut
     with engine.alone() as lock:
         settle(engine)
         require_no_rotation(engine.stack)
-        arguments = replace_machine(engine, Leave((name,), "replace", words, minutes * 60))
+        arguments = prepare_replacement(engine, RemovalRequest((name,), "replace", words, minutes * 60))
         code = _run(engine, lock, audit_log.update_message(f"replace {name}", list(words)), *arguments)
         if code == 0:
-            finished(engine, name)
+            record_replaced(engine, name)
         raise typer.Exit(code)
 
 

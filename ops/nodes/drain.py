@@ -7,22 +7,22 @@ import httpx
 from config.errors import LyceumError
 from ops.clients.kubernetes import Kube, Object
 from ops.console import aside
-from ops.nodes.facts import full_name, is_ready, movable, owner_kind, owners
+from ops.nodes.facts import controller_kind, evictable_pods, is_ready, namespaced_name, owner_references
 from ops.wait import API_ERRORS, REPORT_SECONDS, transient_reason
 
-MINUTES = 5
+DEFAULT_MINUTES = 5
 """How long a drain waits for budgets and for pods to end, by default."""
 
 
-MARK = "lyceum/os-upgrade"
+OS_UPGRADE_ANNOTATION = "lyceum/os-upgrade"
 """Annotation of a Node whose packages are being upgraded (ops/upgrade/node_upgrade.py); it goes with the cordon."""
 
 
-class BlockedError(LyceumError):
+class DrainTimeoutError(LyceumError):
     """The drain did not end in its time; the text names each pod with what holds it."""
 
 
-def cordoned(node: Object) -> bool:
+def is_cordoned(node: Object) -> bool:
     """Whether new pods stay away."""
     return bool(node["spec"].get("unschedulable"))
 
@@ -34,20 +34,20 @@ def cordon(kube: Kube, name: str) -> None:
 
 def uncordon(kube: Kube, name: str) -> None:
     """Lets pods come again."""
-    change = {"metadata": {"annotations": {MARK: None}}, "spec": {"unschedulable": None}}
+    change = {"metadata": {"annotations": {OS_UPGRADE_ANNOTATION: None}}, "spec": {"unschedulable": None}}
     kube.patch(f"/api/v1/nodes/{name}", change)
 
 
-def remaining(kube: Kube, name: str) -> list[Object]:
+def list_remaining_pods(kube: Kube, name: str) -> list[Object]:
     """Pods that still have to go; on a node that is silent, those that are being deleted count as gone."""
-    pods = movable(kube.items("/api/v1/pods", fieldSelector=f"spec.nodeName={name}"))
+    pods = evictable_pods(kube.items("/api/v1/pods", fieldSelector=f"spec.nodeName={name}"))
     node = kube.find(f"/api/v1/nodes/{name}")
     if node is not None and is_ready(node):
         return pods
     return [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
 
 
-def drain(kube: Kube, name: str, seconds: float, *, ignore_budgets: bool = False, every: float = 1.0) -> None:
+def drain_node(kube: Kube, name: str, seconds: float, *, ignore_budgets: bool = False, every: float = 1.0) -> None:
     """Evicts every movable pod and waits until they are gone.
 
     Raises:
@@ -56,7 +56,7 @@ def drain(kube: Kube, name: str, seconds: float, *, ignore_budgets: bool = False
     start = said = time.monotonic()
     while True:
         try:
-            pods = remaining(kube, name)
+            pods = list_remaining_pods(kube, name)
             if not pods:
                 return
             reasons = [_evict(kube, pod, ignore_budgets=ignore_budgets) for pod in pods]
@@ -67,7 +67,7 @@ def drain(kube: Kube, name: str, seconds: float, *, ignore_budgets: bool = False
         now = time.monotonic()
         if now - start >= seconds:
             held = "\n".join(f"  {reason}" for reason in reasons)
-            raise BlockedError(f"{name} is not empty after {seconds:.0f} s:\n{held}")
+            raise DrainTimeoutError(f"{name} is not empty after {seconds:.0f} s:\n{held}")
         if now - said >= REPORT_SECONDS:
             said = now
             aside(f"{len(reasons)} pod(s) left after {now - start:.0f} s: {reasons[0]}")
@@ -79,12 +79,12 @@ def _evict(kube: Kube, pod: Object, *, ignore_budgets: bool) -> str:
     if pod["metadata"].get("deletionTimestamp"):
         finalizers = pod["metadata"].get("finalizers")
         waits = f"finalizer {', '.join(finalizers)}" if finalizers else "its containers to end"
-        return f"{described(pod)}: waits for {waits}"
+        return f"{describe_pod(pod)}: waits for {waits}"
     meta = pod["metadata"]
     path = f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}"
     if ignore_budgets:
         kube.delete(path)
-        return f"{described(pod)}: deleted"
+        return f"{describe_pod(pod)}: deleted"
     body = {
         "apiVersion": "policy/v1",
         "kind": "Eviction",
@@ -92,35 +92,35 @@ def _evict(kube: Kube, pod: Object, *, ignore_budgets: bool) -> str:
     }
     answer = kube.post(f"{path}/eviction", body)
     if answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
-        return f"{described(pod)}: {held_by(pod, kube.items('/apis/policy/v1/poddisruptionbudgets'))}"
+        return f"{describe_pod(pod)}: {describe_budgets(pod, kube.items('/apis/policy/v1/poddisruptionbudgets'))}"
     if answer.is_error and answer.status_code != httpx.codes.NOT_FOUND:
-        return f"{described(pod)}: {answer.status_code} {answer.text[:200]}"
-    return f"{described(pod)}: evicted"
+        return f"{describe_pod(pod)}: {answer.status_code} {answer.text[:200]}"
+    return f"{describe_pod(pod)}: evicted"
 
 
-def described(pod: Object) -> str:
+def describe_pod(pod: Object) -> str:
     """`namespace/name (ReplicaSet web)`."""
-    owner = next((f"{one['kind']} {one['name']}" for one in owners(pod) if one.get("controller")), "")
-    return full_name(pod) + (f" ({owner})" if owner else "")
+    owner = next((f"{one['kind']} {one['name']}" for one in owner_references(pod) if one.get("controller")), "")
+    return namespaced_name(pod) + (f" ({owner})" if owner else "")
 
 
-def held_by(pod: Object, budgets: list[Object]) -> str:
+def describe_budgets(pod: Object, budgets: list[Object]) -> str:
     """Which budget holds a pod, and how much it allows."""
-    holders = [budget for budget in budgets if _covers(budget, pod)]
+    holders = [budget for budget in budgets if _selects(budget, pod)]
     if not holders:
         return "the API asks to try again later"
     said = []
     for budget in holders:
         status = budget.get("status", {})
         said.append(
-            f"budget {full_name(budget)} allows {status.get('disruptionsAllowed', 0)} disruptions "
+            f"budget {namespaced_name(budget)} allows {status.get('disruptionsAllowed', 0)} disruptions "
             f"({status.get('currentHealthy', 0)} healthy, {status.get('desiredHealthy', 0)} wanted)"
         )
-    remedy = "scale its owner up" if owner_kind(pod) else "ask its owner to end it"
+    remedy = "scale its owner up" if controller_kind(pod) else "ask its owner to end it"
     return f"{'; '.join(said)}; {remedy}, or give up the budget with --force budgets"
 
 
-def _covers(budget: Object, pod: Object) -> bool:
+def _selects(budget: Object, pod: Object) -> bool:
     if budget["metadata"]["namespace"] != pod["metadata"]["namespace"]:
         return False
     labels = pod["metadata"].get("labels") or {}

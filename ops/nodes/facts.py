@@ -6,15 +6,15 @@ from typing import Any
 
 from ops.clients.kubernetes import Kube, Object
 
-ROOK = "rook-ceph"
-HOSTNAME = "kubernetes.io/hostname"
+ROOK_NAMESPACE = "rook-ceph"
+HOSTNAME_LABEL = "kubernetes.io/hostname"
 SERVER_LABELS = ("node-role.kubernetes.io/etcd", "node-role.kubernetes.io/control-plane")
-MIRROR = "kubernetes.io/config.mirror"
-FINISHED = {"Succeeded", "Failed"}
+MIRROR_ANNOTATION = "kubernetes.io/config.mirror"
+FINISHED_PHASES = {"Succeeded", "Failed"}
 
 
 @dataclass(frozen=True)
-class Picture:
+class NodeFacts:
     """A node and what hangs on it.
 
     Attributes:
@@ -26,7 +26,7 @@ class Picture:
         ceph: The CephCluster, if there is one.
         pools: Ceph's pools and file systems.
         osds: Deployments of Ceph's OSDs, on all nodes.
-        handing_over: Whether OSDs are stopped or evicted already, only ones that leave, or a drain has moved other daemons:
+        removal_in_progress: Whether OSDs are stopped or evicted already, only ones that leave, or a drain has moved other daemons:
             a goodbye that was interrupted goes on.
     """
 
@@ -38,7 +38,7 @@ class Picture:
     ceph: Object | None = None
     pools: list[Object] = field(default_factory=list)
     osds: list[Object] = field(default_factory=list)
-    handing_over: bool = False
+    removal_in_progress: bool = False
 
     @property
     def node(self) -> Object | None:
@@ -51,53 +51,53 @@ class Picture:
         return [osd for osd in self.osds if osd_host(osd) == self.name]
 
 
-def take(kube: Kube, name: str) -> Picture:
+def gather_facts(kube: Kube, name: str) -> NodeFacts:
     """Asks the API; kinds that are not installed count as empty."""
-    clusters = kube.items(f"/apis/ceph.rook.io/v1/namespaces/{ROOK}/cephclusters")
+    clusters = kube.items(f"/apis/ceph.rook.io/v1/namespaces/{ROOK_NAMESPACE}/cephclusters")
     pools = [
         item
         for kind in ("cephblockpools", "cephfilesystems")
-        for item in kube.items(f"/apis/ceph.rook.io/v1/namespaces/{ROOK}/{kind}")
+        for item in kube.items(f"/apis/ceph.rook.io/v1/namespaces/{ROOK_NAMESPACE}/{kind}")
     ]
-    return Picture(
+    return NodeFacts(
         name=name,
         nodes=kube.items("/api/v1/nodes"),
-        pods=movable(kube.items("/api/v1/pods", fieldSelector=f"spec.nodeName={name}")),
+        pods=evictable_pods(kube.items("/api/v1/pods", fieldSelector=f"spec.nodeName={name}")),
         budgets=kube.items("/apis/policy/v1/poddisruptionbudgets"),
         volumes=kube.items("/api/v1/persistentvolumes"),
         ceph=clusters[0] if clusters else None,
         pools=pools,
-        osds=kube.items(f"/apis/apps/v1/namespaces/{ROOK}/deployments", labelSelector="app=rook-ceph-osd"),
+        osds=kube.items(f"/apis/apps/v1/namespaces/{ROOK_NAMESPACE}/deployments", labelSelector="app=rook-ceph-osd"),
     )
 
 
-def movable(pods: Iterable[Object]) -> list[Object]:
+def evictable_pods(pods: Iterable[Object]) -> list[Object]:
     """Pods that a drain has to deal with: not a DaemonSet's, not static, not finished."""
     return [
         pod
         for pod in pods
-        if owner_kind(pod) != "DaemonSet"
-        and MIRROR not in (pod["metadata"].get("annotations") or {})
-        and pod.get("status", {}).get("phase") not in FINISHED
+        if controller_kind(pod) != "DaemonSet"
+        and MIRROR_ANNOTATION not in (pod["metadata"].get("annotations") or {})
+        and pod.get("status", {}).get("phase") not in FINISHED_PHASES
     ]
 
 
-def owner_kind(item: Object) -> str:
+def controller_kind(item: Object) -> str:
     """Kind of what made an object: `ReplicaSet`; empty for nothing."""
-    return next((str(owner["kind"]) for owner in owners(item) if owner.get("controller")), "")
+    return next((str(owner["kind"]) for owner in owner_references(item) if owner.get("controller")), "")
 
 
-def owners(item: Object) -> list[dict[str, Any]]:
+def owner_references(item: Object) -> list[dict[str, Any]]:
     """Owner references."""
     return item["metadata"].get("ownerReferences") or []
 
 
-def full_name(item: Object) -> str:
+def namespaced_name(item: Object) -> str:
     """`namespace/name`."""
     return f"{item['metadata']['namespace']}/{item['metadata']['name']}"
 
 
-def condition(item: Object, kind: str) -> bool:
+def has_condition(item: Object, kind: str) -> bool:
     """Whether a condition is True."""
     conditions = item.get("status", {}).get("conditions") or []
     return any(one["type"] == kind and one["status"] == "True" for one in conditions)
@@ -105,7 +105,7 @@ def condition(item: Object, kind: str) -> bool:
 
 def is_ready(node: Object) -> bool:
     """Whether the kubelet reports."""
-    return condition(node, "Ready")
+    return has_condition(node, "Ready")
 
 
 def is_server(node: Object) -> bool:
@@ -117,15 +117,15 @@ def is_server(node: Object) -> bool:
 def osd_host(osd: Object) -> str:
     """Host name of an OSD's Deployment; Rook pins each to its node."""
     selector = osd["spec"]["template"]["spec"].get("nodeSelector") or {}
-    return str(selector.get(HOSTNAME, ""))
+    return str(selector.get(HOSTNAME_LABEL, ""))
 
 
-def runs(deployment: Object) -> bool:
+def is_deployment_ready(deployment: Object) -> bool:
     """Whether a Deployment of one pod is wanted and Ready; a pod that was evicted from the only node it may use is not."""
     return bool(deployment["spec"].get("replicas", 1) and deployment.get("status", {}).get("readyReplicas"))
 
 
-def ceph_checks(picture: Picture) -> dict[str, Object]:
+def ceph_health_checks(picture: NodeFacts) -> dict[str, Object]:
     """What Ceph warns of, by its names for it: `OSD_DOWN`."""
     return (picture.ceph or {}).get("status", {}).get("ceph", {}).get("details") or {}
 

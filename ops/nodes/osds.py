@@ -5,41 +5,41 @@ Management"); here that is one Job an OSD, made and followed through the API, so
 """
 
 from ops.clients.kubernetes import Kube, Object
-from ops.nodes.facts import ROOK, osd_host, osd_id
+from ops.nodes.facts import ROOK_NAMESPACE, osd_host, osd_id
 from ops.wait import retry, wait_until
 
 PURGE_SECONDS = 4 * 3600.0
 """A full 500 GiB disk moves in two to three hours over 1 Gbit/s."""
 API_SECONDS = 120
-ACCOUNT = "rook-ceph-purge-osd"
+SERVICE_ACCOUNT = "rook-ceph-purge-osd"
 NODE_LABEL = "lyceum.io/leaving"
-_JOBS = f"/apis/batch/v1/namespaces/{ROOK}/jobs"
-_DEPLOYMENTS = f"/apis/apps/v1/namespaces/{ROOK}/deployments"
+_JOBS = f"/apis/batch/v1/namespaces/{ROOK_NAMESPACE}/jobs"
+_DEPLOYMENTS = f"/apis/apps/v1/namespaces/{ROOK_NAMESPACE}/deployments"
 
 
-def osds_on(kube: Kube, name: str) -> list[Object]:
+def list_osds(kube: Kube, name: str) -> list[Object]:
     """Deployments of the OSDs on a node."""
     found = kube.items(_DEPLOYMENTS, labelSelector="app=rook-ceph-osd")
     return [osd for osd in found if osd_host(osd) == name]
 
 
-def purged(kube: Kube, osd: Object) -> bool:
+def is_purged(kube: Kube, osd: Object) -> bool:
     """Whether the purge of an OSD has ended well."""
     job = kube.find(f"{_JOBS}/{_job_name(osd)}")
     return job is not None and bool(job.get("status", {}).get("succeeded"))
 
 
-def purge(kube: Kube, osd: Object, seconds: float = PURGE_SECONDS) -> None:
+def purge_osd(kube: Kube, osd: Object, seconds: float = PURGE_SECONDS) -> None:
     """Stops an OSD and follows its purge; what an interrupted run began is taken up.
 
     Raises:
         WaitTimeoutError: its copies did not find another place in time.
     """
-    retry("the API", API_SECONDS, lambda: _begin(kube, osd))
-    wait_until(f"Ceph to do without OSD {osd_id(osd)}", seconds, lambda: purged(kube, osd), every=2)
+    retry("the API", API_SECONDS, lambda: _start_purge(kube, osd))
+    wait_until(f"Ceph to do without OSD {osd_id(osd)}", seconds, lambda: is_purged(kube, osd), every=2)
 
 
-def _begin(kube: Kube, osd: Object) -> None:
+def _start_purge(kube: Kube, osd: Object) -> None:
     kube.patch(f"{_DEPLOYMENTS}/{osd['metadata']['name']}", {"spec": {"replicas": 0}})
     if kube.find(f"{_JOBS}/{_job_name(osd)}") is None:
         operator = kube.get(f"{_DEPLOYMENTS}/rook-ceph-operator")
@@ -47,20 +47,20 @@ def _begin(kube: Kube, osd: Object) -> None:
         kube.post(_JOBS, purge_job(osd, image)).raise_for_status()
 
 
-def jobs_of(kube: Kube, name: str) -> list[Object]:
+def list_purge_jobs(kube: Kube, name: str) -> list[Object]:
     """Purges of a node's OSDs, done or not."""
     return kube.items(_JOBS, labelSelector=f"{NODE_LABEL}={name}")
 
 
-def forget(kube: Kube, name: str) -> None:
+def delete_osds(kube: Kube, name: str) -> None:
     """Deletes what is left of the OSDs of a node that is gone, and the jobs that purged them."""
     retry("the API", API_SECONDS, lambda: _delete(kube, name))
 
 
 def _delete(kube: Kube, name: str) -> None:
-    for job in jobs_of(kube, name):
+    for job in list_purge_jobs(kube, name):
         kube.delete(f"{_JOBS}/{job['metadata']['name']}?propagationPolicy=Background")
-    for osd in osds_on(kube, name):
+    for osd in list_osds(kube, name):
         kube.delete(f"{_DEPLOYMENTS}/{osd['metadata']['name']}")
 
 
@@ -103,13 +103,13 @@ def purge_job(osd: Object, image: str) -> Object:
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {"name": _job_name(osd), "namespace": ROOK, "labels": {NODE_LABEL: osd_host(osd)}},
+        "metadata": {"name": _job_name(osd), "namespace": ROOK_NAMESPACE, "labels": {NODE_LABEL: osd_host(osd)}},
         "spec": {
             "backoffLimit": 10,
             "template": {
                 "metadata": {"labels": {"app": "lyceum-purge-osd"}},
                 "spec": {
-                    "serviceAccountName": ACCOUNT,
+                    "serviceAccountName": SERVICE_ACCOUNT,
                     "restartPolicy": "Never",
                     "containers": [container],
                     "volumes": [

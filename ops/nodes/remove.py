@@ -12,37 +12,45 @@ from ops.console import aside, errors
 from ops.engine.engine import Engine
 from ops.engine.pending_operations import proxmox
 from ops.nodes import drain
-from ops.nodes.blockers import Objection, Word, majority, objections, quorum, standing
-from ops.nodes.decommission import VOTE_SECONDS, Goodbye
-from ops.nodes.drain import BlockedError
-from ops.nodes.facts import Picture, ceph_checks, is_ready, is_server, osd_host, runs, take
-from ops.nodes.vm import Machine, NotOursError, machines
+from ops.nodes.blockers import Blocker, Override, find_blockers, quorum_blockers, quorum_size, unresolved
+from ops.nodes.decommission import API_SECONDS, Decommission
+from ops.nodes.drain import DrainTimeoutError
+from ops.nodes.facts import (
+    NodeFacts,
+    ceph_health_checks,
+    gather_facts,
+    is_deployment_ready,
+    is_ready,
+    is_server,
+    osd_host,
+)
+from ops.nodes.vm import ForeignVmError, Vm, machines
 from ops.wait import WaitTimeoutError, retry
 
-AT_ONCE = 5
+MAX_PARALLEL = 5
 """Nodes without a vote that leave at the same time."""
-DAEMONS = {"MON_DOWN", "MGR_DOWN", "MDS_INSUFFICIENT_STANDBY"}
+DAEMON_CHECKS = {"MON_DOWN", "MGR_DOWN", "MDS_INSUFFICIENT_STANDBY"}
 """Ceph's health checks about daemons without copies, which a drain moves; a monitor comes back after ten minutes (Rook)."""
 
 
 @dataclass(frozen=True)
-class Leave:
+class RemovalRequest:
     """What is asked for.
 
     Attributes:
         names: Machines that leave.
         operation: `remove` or `replace`, for the journal.
-        words: What may be given up.
+        overrides: What may be given up.
         drain_seconds: How long each drain may take.
     """
 
     names: tuple[str, ...]
     operation: str
-    words: frozenset[Word] = frozenset()
-    drain_seconds: float = drain.MINUTES * 60
+    overrides: frozenset[Override] = frozenset()
+    drain_seconds: float = drain.DEFAULT_MINUTES * 60
 
 
-def leave(engine: Engine, wish: Leave, **facts: str) -> None:
+def remove_nodes(engine: Engine, wish: RemovalRequest, **facts: str) -> None:
     """Drains, switches off and forgets the machines; their VMs are left for the engine to delete.
 
     Machines outside the cluster are only switched off, and leave whether or not it answers. Ends the command with REFUSED,
@@ -52,30 +60,30 @@ def leave(engine: Engine, wish: Leave, **facts: str) -> None:
     going = [known[name] for name in wish.names if name in known]
     outside = {machine.name for machine in going if not machine.in_cluster}
     members = tuple(name for name in wish.names if name not in outside)
-    kube = reachable(engine) if members else None
+    kube = connect_to_cluster(engine) if members else None
     if kube is not None:
         # An API server that has just started answers "later" for some kinds.
-        _refuse(retry("the API", VOTE_SECONDS, lambda: _all_objections(kube, members)), wish)
+        _refuse_if_blocked(retry("the API", API_SECONDS, lambda: _find_all_blockers(kube, members)), wish)
     audit_log.record_operation(
-        engine.stack.name, wish.operation, {"nodes": list(wish.names), "force": sorted(wish.words), **facts}
+        engine.stack.name, wish.operation, {"nodes": list(wish.names), "force": sorted(wish.overrides), **facts}
     )
     pve = proxmox(engine)
-    voters = retry("the API", VOTE_SECONDS, lambda: _voters(kube)) if kube else set()
+    voters = retry("the API", API_SECONDS, lambda: _server_names(kube)) if kube else set()
 
-    def say(machine: Machine) -> str:
+    def say(machine: Vm) -> str:
         try:
-            Goodbye(machine, kube if machine.in_cluster else None, pve, wish.words, wish.drain_seconds).say()
-        except (BlockedError, WaitTimeoutError, NotOursError, PveError) as error:
+            Decommission(machine, kube if machine.in_cluster else None, pve, wish.overrides, wish.drain_seconds).run()
+        except (DrainTimeoutError, WaitTimeoutError, ForeignVmError, PveError) as error:
             return str(error)
         return ""
 
     # Votes go one by one; nodes without one leave a few at a time, as budgets allow.
-    with ThreadPoolExecutor(AT_ONCE) as workers:
+    with ThreadPoolExecutor(MAX_PARALLEL) as workers:
         troubles = list(workers.map(say, [machine for machine in going if machine.name not in voters]))
     for machine in going:
         if kube is not None and machine.name in voters and not any(troubles):
             # Another member may have died since the first question.
-            troubles.append(_quorum(kube, machine.name) or say(machine))
+            troubles.append(_check_quorum(kube, machine.name) or say(machine))
     if said := "\n".join(filter(None, troubles)):
         raise LyceumError(
             f"{said}\nNothing is lost; run the same command again to go on, or keep a node: ./lyceum node drain "
@@ -83,20 +91,20 @@ def leave(engine: Engine, wish: Leave, **facts: str) -> None:
         )
 
 
-def _voters(kube: Kube) -> set[str]:
+def _server_names(kube: Kube) -> set[str]:
     return {node["metadata"]["name"] for node in kube.items("/api/v1/nodes") if is_server(node)}
 
 
-def _quorum(kube: Kube, name: str) -> str:
+def _check_quorum(kube: Kube, name: str) -> str:
     """Says how many members stay; returns why this one must not go."""
-    picture = retry("the API", VOTE_SECONDS, lambda: take(kube, name))
+    picture = retry("the API", API_SECONDS, lambda: gather_facts(kube, name))
     members = sum(map(is_server, picture.nodes))
     if picture.node is not None:
-        aside(f"etcd has {members} members and needs {majority(members)}; {name} is the next to go")
-    return "; ".join(f"{name}: {objection.text}" for objection in quorum(picture))
+        aside(f"etcd has {members} members and needs {quorum_size(members)}; {name} is the next to go")
+    return "; ".join(f"{name}: {objection.text}" for objection in quorum_blockers(picture))
 
 
-def reachable(engine: Engine) -> Kube | None:
+def connect_to_cluster(engine: Engine) -> Kube | None:
     """The cluster; None where the stack never had one.
 
     Ends the command where there is one and it does not answer: what a node holds cannot be known then.
@@ -111,25 +119,29 @@ def reachable(engine: Engine) -> Kube | None:
     return kube
 
 
-def _all_objections(kube: Kube, names: tuple[str, ...]) -> dict[str, list[Objection]]:
+def _find_all_blockers(kube: Kube, names: tuple[str, ...]) -> dict[str, list[Blocker]]:
     """Objections by node, each as if those before it had left already."""
     found, gone = {}, set[str]()
     for name in names:
-        found[name] = objections(without(going_on(take(kube, name), set(names)), gone))
+        found[name] = find_blockers(without_nodes(mark_removal_in_progress(gather_facts(kube, name), set(names)), gone))
         gone.add(name)
     return found
 
 
-def going_on(picture: Picture, leaving: set[str]) -> Picture:
+def mark_removal_in_progress(picture: NodeFacts, leaving: set[str]) -> NodeFacts:
     """The picture with the note whether Ceph warns only of what a goodbye of these nodes has begun: see `handing_over`."""
     # A node that falls silent takes its OSDs with it, before the API says so of one pod after the other.
     silent = {node["metadata"]["name"] for node in picture.nodes if not is_ready(node)}
-    down = {osd_host(osd) for osd in picture.osds if not runs(osd) or osd_host(osd) in silent}
-    moved = picture.node is not None and drain.cordoned(picture.node) and set(ceph_checks(picture)) <= DAEMONS
-    return replace(picture, handing_over=down <= leaving and (bool(down) or moved))
+    down = {osd_host(osd) for osd in picture.osds if not is_deployment_ready(osd) or osd_host(osd) in silent}
+    moved = (
+        picture.node is not None
+        and drain.is_cordoned(picture.node)
+        and set(ceph_health_checks(picture)) <= DAEMON_CHECKS
+    )
+    return replace(picture, removal_in_progress=down <= leaving and (bool(down) or moved))
 
 
-def without(picture: Picture, gone: set[str]) -> Picture:
+def without_nodes(picture: NodeFacts, gone: set[str]) -> NodeFacts:
     """The picture when other nodes have left."""
     return replace(
         picture,
@@ -138,14 +150,14 @@ def without(picture: Picture, gone: set[str]) -> Picture:
     )
 
 
-def _refuse(found: dict[str, list[Objection]], wish: Leave) -> None:
-    left = {name: standing(reasons, set(wish.words)) for name, reasons in found.items()}
+def _refuse_if_blocked(found: dict[str, list[Blocker]], wish: RemovalRequest) -> None:
+    left = {name: unresolved(reasons, set(wish.overrides)) for name, reasons in found.items()}
     if not any(left.values()):
         return
     for name, reasons in left.items():
         for reason in reasons:
             errors.print(f"[red]✗[/] {name}: {reason.text}")
-    words = sorted({reason.word for reasons in left.values() for reason in reasons if reason.word})
-    final = any(reason.word is None for reasons in left.values() for reason in reasons)
+    words = sorted({reason.override for reasons in left.values() for reason in reasons if reason.override})
+    final = any(reason.override is None for reasons in left.values() for reason in reasons)
     remedy = "" if final else f"; to give it up all the same: {' '.join(f'--force {word}' for word in words)}"
     raise OperationRefusedError(f"{', '.join(wish.names)} stays: nothing was touched{remedy}")

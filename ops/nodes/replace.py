@@ -13,45 +13,45 @@ from ops.clients.ssh import host_keys
 from ops.console import step
 from ops.engine.engine import PARALLEL, Engine, State
 from ops.engine.removal import unprotected
-from ops.nodes.remove import Leave, leave, reachable
-from ops.nodes.vm import Machine, machines, released
+from ops.nodes.remove import RemovalRequest, connect_to_cluster, remove_nodes
+from ops.nodes.vm import Vm, machines, prepare_deletion
 
-TAKES_AWAY = {"delete", "replace", "create-replacement", "delete-replaced", "discard", "discard-replaced"}
+DELETING_OPERATIONS = {"delete", "replace", "create-replacement", "delete-replaced", "discard", "discard-replaced"}
 """Operations of the engine after which something is gone."""
 
 
-def replace_machine(engine: Engine, wish: Leave) -> list[str]:
+def prepare_replacement(engine: Engine, wish: RemovalRequest) -> list[str]:
     """Everything before the engine makes the machine anew; returns the engine's arguments."""
     (name,) = wish.names
     state = engine.export()
     machine, key = machines(state).get(name), host_keys(state).get(name, "")
-    if machine is None or made_anew(list(audit_log.read_entries(engine.stack.name)), name, key):
+    if machine is None or is_recreated(list(audit_log.read_entries(engine.stack.name)), name, key):
         # An earlier run got this far: the engine finishes it.
         return []
     # Before anything is written down: without the API nobody knows what would be lost.
-    reachable(engine)
-    if name == founder(engine.stack.nodes):
-        keep_authority(engine, state)
+    connect_to_cluster(engine)
+    if name == first_server(engine.stack.nodes):
+        pin_cluster_ca(engine, state)
     engine.replace_state(unprotected(state, {machine.urn}))
-    _guard(engine, machine)
-    leave(engine, wish, host_key=key)
-    left = released(engine, engine.export(), [machine])
+    _refuse_collateral(engine, machine)
+    remove_nodes(engine, wish, host_key=key)
+    left = prepare_deletion(engine, engine.export(), [machine])
     engine.replace_state(left)
     return ["--replace", machine.urn] if name in machines(left) else []
 
 
-def founder(nodes: tuple[Node, ...]) -> str:
+def first_server(nodes: tuple[Node, ...]) -> str:
     """The server that starts a cluster where none exists: the first of the file."""
     return next((node.name for node in nodes if node.role is Role.SERVER), "")
 
 
-def misplaced(nodes: tuple[Node, ...], state: State) -> str:
+def misplaced_first_server(nodes: tuple[Node, ...], state: State) -> str:
     """A new server that stands before those of a running cluster, and would have to found another. Empty if none does."""
-    first = founder(nodes)
+    first = first_server(nodes)
     return first if outputs(state).get("cluster_ca") and first not in machines(state) else ""
 
 
-def made_anew(entries: list[State], name: str, key: str) -> bool:
+def is_recreated(entries: list[State], name: str, key: str) -> bool:
     """Whether the last replacement of a machine, never noted as ended, has already given it another host key."""
     for entry in reversed(entries):
         if entry["operation"] == "replaced" and name in entry["nodes"]:
@@ -61,12 +61,12 @@ def made_anew(entries: list[State], name: str, key: str) -> bool:
     return False
 
 
-def finished(engine: Engine, name: str) -> None:
+def record_replaced(engine: Engine, name: str) -> None:
     """Notes the end, so that the next `replace` means another one."""
     audit_log.record_operation(engine.stack.name, "replaced", {"nodes": [name]})
 
 
-def keep_authority(engine: Engine, state: State) -> None:
+def pin_cluster_ca(engine: Engine, state: State) -> None:
     """Pins the cluster's CA: a first server without data joins only the cluster that shows it (node.sh, founder)."""
     if authority := outputs(state).get("cluster_ca"):
         engine.stack.set("cluster-ca", authority)
@@ -80,22 +80,22 @@ def outputs(state: State) -> dict[str, str]:
     return {}
 
 
-def _guard(engine: Engine, machine: Machine) -> None:
+def _refuse_collateral(engine: Engine, machine: Vm) -> None:
     """Refuses where the engine would take more away than this machine."""
     with step("ask the engine what goes with it"):
         plan = json.loads(engine.ask("preview", "--json", f"--parallel={PARALLEL}", "--replace", machine.urn))
-    if more := sorted(collateral(plan, machine.name)):
+    if more := sorted(find_collateral(plan, machine.name)):
         raise OperationRefusedError(
             f"replacing {machine.name} would also take away {', '.join(more)}; nothing was deleted. Run ./lyceum preview "
             f"{engine.stack.name} to see other changes that wait, and bring them in first: ./lyceum up {engine.stack.name}"
         )
 
 
-def collateral(plan: State, name: str) -> set[str]:
+def find_collateral(plan: State, name: str) -> set[str]:
     """Names of resources other than the machine that a plan deletes or replaces.
 
     Commands do not count: one that is replaced runs anew, and every one of ours changes only what differs.
     """
-    urns = [step["urn"] for step in plan.get("steps") or [] if step["op"] in TAKES_AWAY]
+    urns = [step["urn"] for step in plan.get("steps") or [] if step["op"] in DELETING_OPERATIONS]
     taken = {urn.rsplit("::", 1)[1] for urn in urns if "command:" not in urn.split("::")[2].rpartition("$")[2]}
     return taken - {f"{name}-vm"}

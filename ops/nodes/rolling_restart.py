@@ -10,7 +10,7 @@ from config.site import Site
 from ops.clients.kubernetes import Kube
 from ops.clients.ssh import Remote, RemoteError
 from ops.console import step
-from ops.nodes.blockers import servers_health, sick_beside
+from ops.nodes.blockers import server_health, unhealthy_others
 from ops.nodes.facts import is_ready
 from ops.wait import WaitTimeoutError, wait_until
 
@@ -23,19 +23,21 @@ KUBECONFIG = "cat /etc/rancher/k3s/k3s.yaml"
 
 
 @dataclass(frozen=True)
-class Turn:
+class Selection:
     """Whose turn it is.
 
     Attributes:
         names: Servers that may be started anew now, together.
-        objection: Why none may be.
+        blocker: Why none may be.
     """
 
     names: tuple[str, ...] = ()
-    objection: str = ""
+    blocker: str = ""
 
 
-def turn(due: Iterable[str], health: Mapping[str, bool] | None, lost: frozenset[str] = frozenset()) -> Turn:
+def select_servers(
+    due: Iterable[str], health: Mapping[str, bool] | None, lost: frozenset[str] = frozenset()
+) -> Selection:
     """The server that is started anew next: one that is not well comes first, and no other may be unwell meanwhile.
 
     Args:
@@ -46,44 +48,44 @@ def turn(due: Iterable[str], health: Mapping[str, bool] | None, lost: frozenset[
     """
     names = tuple(due)
     if health is None or not names:
-        return Turn(names)
+        return Selection(names)
     first = min(names, key=lambda name: health.get(name, False))
-    sick = [name for name in sick_beside(health, first) if name not in lost]
+    sick = [name for name in unhealthy_others(health, first) if name not in lost]
     if sick:
-        return Turn(
-            objection=f"{first} is not restarted while {', '.join(sick)} is not Ready and a voter: etcd would lose its majority"
+        return Selection(
+            blocker=f"{first} is not restarted while {', '.join(sick)} is not Ready and a voter: etcd would lose its majority"
         )
-    return Turn((first,))
+    return Selection((first,))
 
 
-def health(kube: Kube) -> dict[str, bool]:
+def read_server_health(kube: Kube) -> dict[str, bool]:
     """Whether each server is Ready and votes."""
-    return servers_health(kube.items("/api/v1/nodes"))
+    return server_health(kube.items("/api/v1/nodes"))
 
 
 @dataclass(frozen=True)
-class Rolling:
+class RollingRestart:
     """Machines that K3s is started anew on.
 
     Attributes:
         site: Their campus.
-        machines: How each is reached, by name.
+        remotes: How each is reached, by name.
         script: What starts K3s on a machine; ends when it is up.
     """
 
     site: Site
-    machines: Mapping[str, Remote]
+    remotes: Mapping[str, Remote]
     script: Callable[[Node], str]
 
-    def kube(self, servers: Iterable[Node], seconds: float = API_SECONDS) -> Kube | None:
+    def connect(self, servers: Iterable[Node], seconds: float = API_SECONDS) -> Kube | None:
         """The cluster's API with the certificate that a server has today; None where it does not answer in time."""
-        own = [self.machines[node.name] for node in servers if node.name in self.machines]
+        own = [self.remotes[node.name] for node in servers if node.name in self.remotes]
         try:
-            return wait_until("the API", seconds, lambda: next(filter(None, map(self._kube, own)), None), every=2)
+            return wait_until("the API", seconds, lambda: next(filter(None, map(self._connect, own)), None), every=2)
         except WaitTimeoutError:
             return None
 
-    def _kube(self, server: Remote) -> Kube | None:
+    def _connect(self, server: Remote) -> Kube | None:
         try:
             text = server.run(KUBECONFIG)
         except RemoteError:
@@ -95,7 +97,7 @@ class Rolling:
                 return kube
         return None
 
-    def servers(
+    def restart_servers(
         self,
         servers: tuple[Node, ...],
         due: Callable[[], list[str]],
@@ -118,40 +120,44 @@ class Rolling:
                 raise LyceumError(
                     f"{', '.join(sorted(again))} was started anew and is as before: `journalctl -u k3s` there says why"
                 )
-            kube = self.kube(servers)
-            now = turn(names, health(kube) if kube else None, lost)
-            if now.objection:
-                raise OperationRefusedError(f"{now.objection}. Mend or replace it, then run this again")
+            kube = self.connect(servers)
+            now = select_servers(names, read_server_health(kube) if kube else None, lost)
+            if now.blocker:
+                raise OperationRefusedError(f"{now.blocker}. Mend or replace it, then run this again")
             with step(f"restart K3s on {', '.join(now.names)}"):
-                self._start([known[name] for name in now.names])
-                self._settle(servers, now.names, lambda kube: [name for name, well in health(kube).items() if well])
+                self._run_script([known[name] for name in now.names])
+                self._wait_healthy(
+                    servers, now.names, lambda kube: [name for name, well in read_server_health(kube).items() if well]
+                )
             for name in now.names:
                 after(known[name])
             done |= set(now.names)
-        if self.kube(servers) is None:
+        if self.connect(servers) is None:
             raise LyceumError(
                 f"the API of {self.site.title} does not answer; ./lyceum backup list shows what can be restored"
             )
 
-    def agents(self, servers: tuple[Node, ...], agents: list[Node]) -> None:
+    def restart_agents(self, servers: tuple[Node, ...], agents: list[Node]) -> None:
         """Starts K3s anew on agents, a few at once; containers go on meanwhile."""
         for start in range(0, len(agents), AGENTS_AT_ONCE):
             batch = agents[start : start + AGENTS_AT_ONCE]
             names = tuple(node.name for node in batch)
             with step(f"restart K3s on {', '.join(names)}"):
-                self._start(batch)
-                self._settle(servers, names, ready)
+                self._run_script(batch)
+                self._wait_healthy(servers, names, list_ready_nodes)
 
-    def _start(self, nodes: list[Node]) -> None:
+    def _run_script(self, nodes: list[Node]) -> None:
         try:
             with ThreadPoolExecutor(len(nodes)) as workers:
-                list(workers.map(lambda node: self.machines[node.name].run(self.script(node), seconds=600), nodes))
+                list(workers.map(lambda node: self.remotes[node.name].run(self.script(node), seconds=600), nodes))
         except RemoteError as error:
             raise LyceumError(f"{error}\nNothing else was touched; run this again to go on") from error
 
-    def _settle(self, servers: tuple[Node, ...], names: tuple[str, ...], well: Callable[[Kube], Iterable[str]]) -> None:
+    def _wait_healthy(
+        self, servers: tuple[Node, ...], names: tuple[str, ...], well: Callable[[Kube], Iterable[str]]
+    ) -> None:
         def settled() -> bool:
-            kube = self.kube(servers, 5)
+            kube = self.connect(servers, 5)
             return kube is not None and set(names) <= set(well(kube))
 
         try:
@@ -160,12 +166,12 @@ class Rolling:
             raise LyceumError(f"{error}; nothing else was touched. Run this again to go on") from error
 
 
-def ready(kube: Kube) -> list[str]:
+def list_ready_nodes(kube: Kube) -> list[str]:
     """Nodes that report."""
     return [node["metadata"]["name"] for node in kube.items("/api/v1/nodes") if is_ready(node)]
 
 
-def in_turn(nodes: Iterable[Node]) -> tuple[tuple[Node, ...], tuple[Node, ...]]:
+def servers_and_agents(nodes: Iterable[Node]) -> tuple[tuple[Node, ...], tuple[Node, ...]]:
     """Servers and agents: agents get their certificates from servers, so servers come first."""
     members = [node for node in nodes if node.in_cluster]
     return (

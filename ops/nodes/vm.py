@@ -15,17 +15,17 @@ from ops.engine.removal import unprotected
 
 STOP_SECONDS = 90
 """How long a guest may take to shut down before its power is cut."""
-TAG = "lyceum"
+LYCEUM_TAG = "lyceum"
 COMMAND = "command:remote:Command"
-MEMBERS = {role.value for role in (Role.SERVER, Role.WORKER, Role.STORAGE)}
+CLUSTER_ROLES = {role.value for role in (Role.SERVER, Role.WORKER, Role.STORAGE)}
 
 
-class NotOursError(LyceumError):
+class ForeignVmError(LyceumError):
     """The VMID belongs to another machine, which is left alone."""
 
 
 @dataclass(frozen=True)
-class Machine:
+class Vm:
     """What the stack's state says about a VM.
 
     Attributes:
@@ -40,26 +40,26 @@ class Machine:
     vm_id: int
     host: str
     urn: str
-    tags: frozenset[str] = frozenset(MEMBERS)
+    tags: frozenset[str] = frozenset(CLUSTER_ROLES)
 
     @property
     def in_cluster(self) -> bool:
         """Whether it may be a node of the cluster; whatever has no tag of another role may."""
-        return bool(self.tags & MEMBERS)
+        return bool(self.tags & CLUSTER_ROLES)
 
 
-def machines(state: State) -> dict[str, Machine]:
+def machines(state: State) -> dict[str, Vm]:
     """All VMs of a stack, by name."""
     found = {}
     for resource in state["deployment"].get("resources") or []:
         if resource["type"] == VM and not resource.get("delete"):
             inputs = resource["inputs"]
-            found[inputs["name"]] = Machine(
+            found[inputs["name"]] = Vm(
                 name=inputs["name"],
                 vm_id=int(inputs["vmId"]),
                 host=str(inputs["nodeName"]),
                 urn=resource["urn"],
-                tags=frozenset(inputs.get("tags") or MEMBERS),
+                tags=frozenset(inputs.get("tags") or CLUSTER_ROLES),
             )
     return found
 
@@ -74,7 +74,7 @@ def k3s_commands(state: State) -> dict[str, str]:
     return found
 
 
-def look(pve: Pve, machine: Machine) -> dict[str, Any] | None:
+def find_vm(pve: Pve, machine: Vm) -> dict[str, Any] | None:
     """The VM as Proxmox lists it; None where it is gone.
 
     Raises:
@@ -85,39 +85,39 @@ def look(pve: Pve, machine: Machine) -> dict[str, Any] | None:
     if vm is None:
         return None
     tags = str(vm.get("tags", "")).replace(",", ";").split(";")
-    if vm.get("name") != machine.name or TAG not in tags:
-        raise NotOursError(
+    if vm.get("name") != machine.name or LYCEUM_TAG not in tags:
+        raise ForeignVmError(
             f"VM {machine.vm_id} on {vm['node']} is `{vm.get('name')}` with tags `{vm.get('tags', '')}`, not our "
             f"`{machine.name}`: it is left alone. If {machine.name} was deleted in Proxmox: pulumi refresh forgets it"
         )
     return vm
 
 
-def lost(engine: Engine, known: Collection[Machine]) -> list[Machine]:
+def missing_from_proxmox(engine: Engine, known: Collection[Vm]) -> list[Vm]:
     """Those that Proxmox no longer has."""
     have = vm_ids(engine) if known else set[int]()
     return [one for one in known if one.vm_id not in have]
 
 
-def released(engine: Engine, state: State, going: Collection[Machine]) -> State:
+def prepare_deletion(engine: Engine, state: State, going: Collection[Vm]) -> State:
     """The state in which these machines may go: without protection, and without those that Proxmox no longer has.
 
     The engine would ask Proxmox to delete those once more, and a token of the pool gets 403 for a VM that is in no pool.
     """
-    if gone := {one.name for one in lost(engine, going)}:
+    if gone := {one.name for one in missing_from_proxmox(engine, going)}:
         console.print(f"[dim]{', '.join(sorted(gone))}: gone from Proxmox already[/]")
     return without_machines(unprotected(state, {one.urn for one in going}), gone)
 
 
-def is_off(pve: Pve, machine: Machine) -> bool:
+def is_stopped(pve: Pve, machine: Vm) -> bool:
     """Whether the VM is gone or has no power."""
-    vm = look(pve, machine)
+    vm = find_vm(pve, machine)
     return vm is None or vm["status"] == "stopped"
 
 
-def switch_off(pve: Pve, machine: Machine) -> None:
+def shut_down(pve: Pve, machine: Vm) -> None:
     """Asks the guest to shut down, then cuts the power."""
-    vm = look(pve, machine)
+    vm = find_vm(pve, machine)
     if vm is None:
         return
     path = f"nodes/{vm['node']}/qemu/{machine.vm_id}/status"
@@ -126,4 +126,4 @@ def switch_off(pve: Pve, machine: Machine) -> None:
     except PveError:
         # A guest that cannot be asked still has a power button.
         pve.call("POST", f"{path}/stop")
-    wait_for_value(f"{machine.name} to be off", STOP_SECONDS + 60, lambda: "off" if is_off(pve, machine) else None)
+    wait_for_value(f"{machine.name} to be off", STOP_SECONDS + 60, lambda: "off" if is_stopped(pve, machine) else None)

@@ -18,19 +18,19 @@ from ops.engine.pending_operations import settle
 from ops.engine.stack import STATE
 from ops.nodes import drain
 from ops.nodes.commands import Force, Minutes, begin
-from ops.nodes.facts import ROOK, movable
-from ops.nodes.remove import reachable
+from ops.nodes.facts import ROOK_NAMESPACE, evictable_pods
+from ops.nodes.remove import connect_to_cluster
 from ops.nodes.vm import k3s_commands
 from ops.upgrade import charts, drivers, os_upgrade
-from ops.upgrade.node_upgrade import mark_of
-from ops.upgrade.plan import Member, Plan, Version, batches, members, plan, removed_apis
+from ops.upgrade.node_upgrade import upgrade_mark
+from ops.upgrade.plan import ClusterNode, Plan, Version, find_removed_apis, make_batches, make_plan, read_nodes
 from ops.wait import WaitTimeoutError, retry, wait_until
 
 app = typer.Typer(
     no_args_is_help=True, help="Upgrades of K3s to the release that the site's file names, and of packages."
 )
 StackName = Annotated[str, typer.Argument(help="The stack.")]
-AT_ONCE = 5
+MAX_PARALLEL = 5
 SETTLE_SECONDS = 300
 
 
@@ -39,17 +39,17 @@ def pause_file(stack: str) -> Path:
     return STATE / "upgrade" / f"{stack}.pause"
 
 
-def look(engine: Engine, kube: Kube) -> Plan:
+def plan_upgrade(engine: Engine, kube: Kube) -> Plan:
     """The plan as of now."""
     site = engine.stack.site
     wanted = Version.parse(site.k3s.version)
-    found = members(kube.items("/api/v1/nodes"), movable(kube.items("/api/v1/pods")))
-    removed = removed_apis(kube.text("/metrics"), wanted)
-    return plan(site.k3s.version, found, removed=removed)
+    found = read_nodes(kube.items("/api/v1/nodes"), evictable_pods(kube.items("/api/v1/pods")))
+    removed = find_removed_apis(kube.text("/metrics"), wanted)
+    return make_plan(site.k3s.version, found, removed=removed)
 
 
-def _cluster(engine: Engine) -> Kube:
-    kube = reachable(engine)
+def _require_cluster(engine: Engine) -> Kube:
+    kube = connect_to_cluster(engine)
     if kube is None:
         raise LyceumError(f"{engine.stack.name} has no cluster yet; ./lyceum up {engine.stack.name}")
     return kube
@@ -59,11 +59,11 @@ def _cluster(engine: Engine) -> Kube:
 def show_plan(stack: StackName) -> None:
     """Shows what an upgrade would do, in which order, and what speaks against it."""
     engine = begin(stack)
-    kube = _cluster(engine)
-    found = look(engine, kube)
-    _show(found)
+    kube = _require_cluster(engine)
+    found = plan_upgrade(engine, kube)
+    _show_plan(found)
     _show_rest(engine, kube)
-    if found.reasons:
+    if found.blockers:
         raise OperationRefusedError("the upgrade would not begin")
 
 
@@ -71,29 +71,29 @@ def show_plan(stack: StackName) -> None:
 def status(stack: StackName) -> None:
     """Shows how far an upgrade came: what the nodes run is all that counts."""
     engine = begin(stack)
-    kube = _cluster(engine)
-    _show(look(engine, kube))
+    kube = _require_cluster(engine)
+    _show_plan(plan_upgrade(engine, kube))
     _show_rest(engine, kube)
     if pause_file(stack).exists():
         console.print("paused; the same `upgrade apply` goes on")
 
 
-def _ceph(kube: Kube) -> Object | None:
-    return next(iter(kube.items(f"/apis/ceph.rook.io/v1/namespaces/{ROOK}/cephclusters")), None)
+def _find_ceph_cluster(kube: Kube) -> Object | None:
+    return next(iter(kube.items(f"/apis/ceph.rook.io/v1/namespaces/{ROOK_NAMESPACE}/cephclusters")), None)
 
 
 def _show_charts(engine: Engine, kube: Kube) -> None:
-    found = charts.changes(engine.export(), engine.stack.site)
+    found = charts.find_changes(engine.export(), engine.stack.site)
     if found:
         table = Table(
             "order", "chart", "installed", "pinned", title=f"charts: ./lyceum up {engine.stack.name} brings them"
         )
         for number, one in enumerate(found, start=1):
-            table.add_row(str(number), one.chart, one.now, one.wanted)
+            table.add_row(str(number), one.chart, one.installed, one.pinned)
         console.print(table)
     for note in charts.notes(found):
         console.print(f"[yellow]![/] {note}")
-    for reason in charts.reasons(found, engine.stack.site, _ceph(kube)):
+    for reason in charts.find_blockers(found, engine.stack.site, _find_ceph_cluster(kube)):
         errors.print(f"[red]✗[/] {reason}")
 
 
@@ -101,7 +101,7 @@ def _show_rest(engine: Engine, kube: Kube) -> None:
     """Charts, drivers and packages."""
     _show_charts(engine, kube)
     site = engine.stack.site
-    found = drivers.drivers(kube.items("/api/v1/nodes"), movable(kube.items("/api/v1/pods")))
+    found = drivers.read_drivers(kube.items("/api/v1/nodes"), evictable_pods(kube.items("/api/v1/pods")))
     if found:
         table = Table(
             "node",
@@ -110,24 +110,24 @@ def _show_rest(engine: Engine, kube: Kube) -> None:
             title=f"NVIDIA driver; pinned: {cuda.expected_driver(site) or 'unknown'}",
         )
         for one in found:
-            table.add_row(one.node, one.runs or "?", drivers.verdict(one, site))
+            table.add_row(one.node, one.version or "?", drivers.describe_problems(one, site))
         console.print(table)
     for note in drivers.notes(found, site):
         console.print(f"[yellow]![/] {note}")
-    os_upgrade.show(engine, os_upgrade.survey(engine, kube))
+    os_upgrade.show_survey(engine, os_upgrade.survey_nodes(engine, kube))
 
 
-def _show(found: Plan) -> None:
-    table = Table("order", "node", "runs", "work", title=f"to {found.wanted}")
+def _show_plan(found: Plan) -> None:
+    table = Table("order", "node", "runs", "work", title=f"to {found.target}")
     for number, one in enumerate((*found.servers, *found.agents), start=1):
-        work = f"{one.work} pods, {one.gpus} GPUs" if one.work else ""
+        work = f"{one.workloads} pods, {one.gpus} GPUs" if one.workloads else ""
         table.add_row(str(number), one.name + (" (server)" if one.server else ""), str(one.version), work)
     if found.servers or found.agents:
         console.print(table)
-    console.print(f"{len(found.done)} node(s) run {found.wanted}")
+    console.print(f"{len(found.upgraded)} node(s) run {found.target}")
     for note in found.notes:
         console.print(f"[yellow]![/] {note}")
-    for reason in found.reasons:
+    for reason in found.blockers:
         errors.print(f"[red]✗[/] {reason}")
 
 
@@ -145,23 +145,23 @@ def abort(stack: StackName) -> None:
     """Stops an upgrade for good, and says what is left to decide."""
     pause(stack)
     engine = begin(stack)
-    kube = _cluster(engine)
-    found = look(engine, kube)
+    kube = _require_cluster(engine)
+    found = plan_upgrade(engine, kube)
     for node in kube.items("/api/v1/nodes"):
-        if mark_of(node):
+        if upgrade_mark(node):
             name = node["metadata"]["name"]
             console.print(
                 f"{name} takes no work: its packages are being upgraded. ./lyceum upgrade apply {stack} --os ends that; "
                 f"to let work come as it is: ./lyceum node drain {stack} {name} --undo"
             )
-    if not found.done:
+    if not found.upgraded:
         console.print(f"nothing has changed: put k3s.version back in config/sites/{engine.stack.site.name}.yaml")
     elif found.servers:
         console.print(
-            f"{', '.join(found.done)} run {found.wanted} already and cannot go back; a mix of two minors is supported"
+            f"{', '.join(found.upgraded)} run {found.target} already and cannot go back; a mix of two minors is supported"
         )
     else:
-        console.print(f"all servers run {found.wanted}; agents may stay behind by up to three minors")
+        console.print(f"all servers run {found.target}; agents may stay behind by up to three minors")
 
 
 @app.command()
@@ -174,10 +174,12 @@ def apply(
     ] = False,
     at_once: Annotated[
         int | None,
-        typer.Option(min=1, help=f"How many agents at the same time: {AT_ONCE}, or {os_upgrade.AT_ONCE} with --os."),
+        typer.Option(
+            min=1, help=f"How many agents at the same time: {MAX_PARALLEL}, or {os_upgrade.MAX_PARALLEL} with --os."
+        ),
     ] = None,
     force: Force = None,
-    minutes: Minutes = drain.MINUTES,
+    minutes: Minutes = drain.DEFAULT_MINUTES,
 ) -> None:
     """Upgrades servers one by one, each behind a snapshot and a gate, then agents; goes on where it stopped."""
     engine = begin(stack)
@@ -187,45 +189,45 @@ def apply(
     with engine.alone() as lock:
         settle(engine)
         require_no_rotation(engine.stack)
-        kube = _cluster(engine)
+        kube = _require_cluster(engine)
         if packages:
-            wish = os_upgrade.Wish(
-                at_once or os_upgrade.AT_ONCE, frozenset(force or ()), pause_file(stack).exists, minutes * 60
+            wish = os_upgrade.OsUpgradeRequest(
+                at_once or os_upgrade.MAX_PARALLEL, frozenset(force or ()), pause_file(stack).exists, minutes * 60
             )
-            os_upgrade.upgrade(engine, kube, wish)
+            os_upgrade.upgrade_packages(engine, kube, wish)
             return
-        found = look(engine, kube)
-        _show(found)
-        if found.reasons:
+        found = plan_upgrade(engine, kube)
+        _show_plan(found)
+        if found.blockers:
             raise OperationRefusedError("nothing was touched")
         if not found.servers and not found.agents:
             return
         audit_log.record_operation(
-            stack, "upgrade", {"to": str(found.wanted), "nodes": [*_names(found.servers), *_names(found.agents)]}
+            stack, "upgrade", {"to": str(found.target), "nodes": [*_names(found.servers), *_names(found.agents)]}
         )
         urns = k3s_commands(engine.export())
         for one in found.servers:
-            _step(engine, kube, lock, [one], urns)
-        for batch in batches(found.agents, at_once or AT_ONCE):
-            _step(engine, kube, lock, batch, urns)
-    left = look(engine, kube)
-    _show(left)
+            _upgrade_batch(engine, kube, lock, [one], urns)
+        for batch in make_batches(found.agents, at_once or MAX_PARALLEL):
+            _upgrade_batch(engine, kube, lock, batch, urns)
+    left = plan_upgrade(engine, kube)
+    _show_plan(left)
 
 
-def _names(found: tuple[Member, ...]) -> list[str]:
+def _names(found: tuple[ClusterNode, ...]) -> list[str]:
     return [one.name for one in found]
 
 
-def _step(engine: Engine, kube: Kube, lock: IO[str], batch: list[Member], urns: dict[str, str]) -> None:
+def _upgrade_batch(engine: Engine, kube: Kube, lock: IO[str], batch: list[ClusterNode], urns: dict[str, str]) -> None:
     """Upgrades these nodes and waits until they run the release and are well; stops the command where they are not."""
     stack, names = engine.stack.name, [one.name for one in batch]
     if pause_file(stack).exists():
         raise LyceumError(f"paused before {', '.join(names)}; ./lyceum upgrade apply {stack} goes on")
-    before = retry("the API", SETTLE_SECONDS, lambda: look(engine, kube))
-    if batch[0].server and before.reasons:
-        raise OperationRefusedError(f"stopped before {', '.join(names)}: {'; '.join(before.reasons)}")
+    before = retry("the API", SETTLE_SECONDS, lambda: plan_upgrade(engine, kube))
+    if batch[0].server and before.blockers:
+        raise OperationRefusedError(f"stopped before {', '.join(names)}: {'; '.join(before.blockers)}")
     targets = [word for name in names for word in ("--target", urns[name])]
-    message = f"upgrade {' '.join(names)} to {before.wanted}"
+    message = f"upgrade {' '.join(names)} to {before.target}"
     arguments = ("up", "--yes", "--skip-preview", f"--parallel={PARALLEL}", "--message", message, *targets)
     if code := engine.run(*arguments, lock=lock):
         raise LyceumError(
@@ -234,19 +236,21 @@ def _step(engine: Engine, kube: Kube, lock: IO[str], batch: list[Member], urns: 
         )
     try:
         wait_until(
-            f"{', '.join(names)} to run {before.wanted}", SETTLE_SECONDS, lambda: set(names) <= _well(engine, kube)
+            f"{', '.join(names)} to run {before.target}",
+            SETTLE_SECONDS,
+            lambda: set(names) <= _list_upgraded(engine, kube),
         )
     except WaitTimeoutError as error:
         raise LyceumError(f"{error}; nothing else was touched. ./lyceum status {stack}") from error
 
 
-def _well(engine: Engine, kube: Kube) -> set[str]:
+def _list_upgraded(engine: Engine, kube: Kube) -> set[str]:
     wanted = Version.parse(engine.stack.site.k3s.version)
-    found = members(kube.items("/api/v1/nodes"), [])
-    return {one.name for one in found if one.well and one.version == wanted}
+    found = read_nodes(kube.items("/api/v1/nodes"), [])
+    return {one.name for one in found if one.healthy and one.version == wanted}
 
 
-def guard(engine: Engine, state: State) -> None:
+def refuse_version_changes(engine: Engine, state: State) -> None:
     """Keeps `up` from changing K3s on every node at once, and charts in a way that their projects do not support."""
     kube = Kube.of(engine, MOVE_SECONDS)
     if kube is None:
@@ -254,13 +258,13 @@ def guard(engine: Engine, state: State) -> None:
             raise OperationRefusedError(reason)
         return
     wanted = Version.parse(engine.stack.site.k3s.version)
-    other = [one for one in members(kube.items("/api/v1/nodes"), []) if one.version != wanted]
+    other = [one for one in read_nodes(kube.items("/api/v1/nodes"), []) if one.version != wanted]
     if other:
         stack = engine.stack.name
         raise OperationRefusedError(
             f"{len(other)} node(s) run {other[0].version}, and the site's file says {wanted}: ./lyceum upgrade plan {stack} "
             f"shows the way, ./lyceum upgrade apply {stack} goes it. `up` never changes K3s under running nodes"
         )
-    found = charts.changes(state, engine.stack.site)
-    if refused := list(charts.reasons(found, engine.stack.site, _ceph(kube))):
+    found = charts.find_changes(state, engine.stack.site)
+    if refused := list(charts.find_blockers(found, engine.stack.site, _find_ceph_cluster(kube))):
         raise OperationRefusedError("\n".join(refused) + "\nnothing was touched")

@@ -11,76 +11,78 @@ from dataclasses import dataclass
 from config import cuda
 from config.site import Site
 from ops.clients.kubernetes import Object
-from ops.nodes.blockers import gpus_of
-from ops.nodes.facts import full_name
+from ops.nodes.blockers import count_gpus
+from ops.nodes.facts import namespaced_name
 
-RUNS = "nvidia.com/cuda.driver-version.full"
+VERSION_LABEL = "nvidia.com/cuda.driver-version.full"
 """Label of GPU Feature Discovery: the driver's version, as the driver itself says it (k8s-device-plugin, internal/lm/nvml.go)."""
-PRESENT = "nvidia.com/gpu.present"
-STATE = "nvidia.com/gpu-driver-upgrade-state"
+PRESENT_LABEL = "nvidia.com/gpu.present"
+STATE_LABEL = "nvidia.com/gpu-driver-upgrade-state"
 """Label of the operator's upgrade controller (k8s-operator-libs, pkg/upgrade/consts.go); it ends as `upgrade-done`."""
 DONE, FAILED, REQUIRED = "upgrade-done", "upgrade-failed", "upgrade-required"
 
 
 @dataclass(frozen=True)
-class Driver:
+class NodeDriver:
     """The driver of one node.
 
     Attributes:
         node: The node.
-        runs: Its driver; empty where none has told yet.
+        version: Its driver; empty where none has told yet.
         state: Where the operator's upgrade of it stands; empty for none.
         holders: Pods that hold its GPUs.
     """
 
     node: str
-    runs: str
+    version: str
     state: str = ""
     holders: tuple[str, ...] = ()
 
 
-def drivers(nodes: list[Object], pods: list[Object]) -> list[Driver]:
+def read_drivers(nodes: list[Object], pods: list[Object]) -> list[NodeDriver]:
     """Reads the nodes with GPUs."""
     found = []
     for node in nodes:
         name, labels = node["metadata"]["name"], node["metadata"].get("labels") or {}
-        if RUNS in labels or labels.get(PRESENT) == "true":
-            holders = [full_name(pod) for pod in pods if pod["spec"].get("nodeName") == name and gpus_of(pod)]
-            found.append(Driver(name, labels.get(RUNS, ""), labels.get(STATE, ""), tuple(sorted(holders))))
+        if VERSION_LABEL in labels or labels.get(PRESENT_LABEL) == "true":
+            holders = [namespaced_name(pod) for pod in pods if pod["spec"].get("nodeName") == name and count_gpus(pod)]
+            found.append(
+                NodeDriver(name, labels.get(VERSION_LABEL, ""), labels.get(STATE_LABEL, ""), tuple(sorted(holders)))
+            )
     return found
 
 
-def verdict(one: Driver, site: Site) -> str:
+def describe_problems(one: NodeDriver, site: Site) -> str:
     """What is wrong with a node's driver; empty where nothing is."""
-    return "; ".join([*_against_pin(one, cuda.expected_driver(site)), *_against_images(one, site)])
+    return "; ".join([*_pin_problems(one, cuda.expected_driver(site)), *_image_problems(one, site)])
 
 
-def _against_pin(one: Driver, pin: str | None) -> Iterator[str]:
+def _pin_problems(one: NodeDriver, pin: str | None) -> Iterator[str]:
     if one.state == FAILED:
         yield (
             f"the operator's upgrade failed: kubectl -n gpu-operator get pods -o wide; once mended: kubectl label node "
-            f"{one.node} --overwrite {STATE}={REQUIRED}"
+            f"{one.node} --overwrite {STATE_LABEL}={REQUIRED}"
         )
-    elif not one.runs:
+    elif not one.version:
         yield "no driver has told its version yet"
-    elif pin and one.runs != pin:
+    elif pin and one.version != pin:
         waits = f"held by {', '.join(one.holders)}" if one.holders else "nothing holds its GPUs"
         state = f", {one.state}" if one.state and one.state != DONE else ""
         yield f"the pin is {pin}{state}; {waits}"
 
 
-def _against_images(one: Driver, site: Site) -> Iterator[str]:
-    if not one.runs:
+def _image_problems(one: NodeDriver, site: Site) -> Iterator[str]:
+    if not one.version:
         return
     for image, major in cuda.offered_images(site):
-        if least := cuda.required_driver(one.runs, major):
+        if least := cuda.required_driver(one.version, major):
             yield f"too old for {image}: CUDA {major} needs driver {least} or newer"
 
 
-def notes(found: list[Driver], site: Site) -> Iterator[str]:
+def notes(found: list[NodeDriver], site: Site) -> Iterator[str]:
     """What is worth knowing about all of them."""
     pin = cuda.expected_driver(site)
-    behind = [one.node for one in found if pin and one.runs and one.runs != pin]
+    behind = [one.node for one in found if pin and one.version and one.version != pin]
     if behind and len(behind) < len(found):
         yield (
             f"{len(behind)} of {len(found)} nodes with GPUs do not run driver {pin} yet ({', '.join(behind)}): the operator brings "
@@ -88,5 +90,5 @@ def notes(found: list[Driver], site: Site) -> Iterator[str]:
         )
     elif behind:
         yield f"no node runs driver {pin} yet: ./lyceum up gives it to the operator, which goes node by node"
-    if not pin and len(versions := sorted({one.runs for one in found if one.runs})) > 1:
+    if not pin and len(versions := sorted({one.version for one in found if one.version})) > 1:
         yield f"nodes run different NVIDIA drivers: {', '.join(versions)}"

@@ -18,16 +18,16 @@ from ops.clients.kubernetes import Kube, Object
 from ops.clients.ssh import RemoteError
 from ops.console import aside, step
 from ops.nodes import drain
-from ops.nodes.blockers import Word, healthy_server, jobs, servers_health, sick_beside
-from ops.nodes.drain import MARK, BlockedError
-from ops.nodes.facts import Picture, is_ready, is_server, runs, take
-from ops.upgrade.os_packages import LOCK_SECONDS, script
-from ops.upgrade.plan import Member
+from ops.nodes.blockers import Override, is_healthy_server, server_health, unhealthy_others, workload_blockers
+from ops.nodes.drain import OS_UPGRADE_ANNOTATION, DrainTimeoutError
+from ops.nodes.facts import NodeFacts, gather_facts, is_deployment_ready, is_ready, is_server
+from ops.upgrade.os_packages import LOCK_SECONDS, package_script
+from ops.upgrade.plan import ClusterNode
 from ops.wait import NotReadyError, WaitTimeoutError, retry, wait_until
 
-RELEASE, KEEP = "release", "keep"
+UNCORDON, KEEP_CORDON = "release", "keep"
 """Values of the mark: what becomes of the node's cordon after its turn."""
-ASKED = "asked-"
+UNCHECKED = "asked-"
 """Stands in front of them until it is known that nothing speaks against the turn: a run that was killed before asks again."""
 SETTLE_SECONDS = 900
 """A server of a campus needs minutes for its firmware and its memory test alone."""
@@ -36,66 +36,68 @@ CEPH_SECONDS = 1800
 VOTE_SECONDS = 300
 
 
-class LeftError(LyceumError):
+class NodeSkippedError(LyceumError):
     """The node is as it was, and takes work; the others may go on. The text says why."""
 
 
-class StuckError(LyceumError):
+class NodeStuckError(LyceumError):
     """The node is in the middle of its turn, and takes no work; nothing else may begin. The text says what to do."""
 
 
-class Runs(Protocol):
+class ScriptRunner(Protocol):
     """A machine that scripts can be run on (`ops.clients.ssh.Remote`)."""
 
     def run(self, script: str, *, seconds: float = 300, say: Callable[[str], None] | None = None) -> str:
         """Runs a script as root."""
 
 
-def mark_of(node: Object) -> str:
+def upgrade_mark(node: Object) -> str:
     """What the mark says; empty without one."""
-    return str((node["metadata"].get("annotations") or {}).get(MARK, ""))
+    return str((node["metadata"].get("annotations") or {}).get(OS_UPGRADE_ANNOTATION, ""))
 
 
-def order(found: list[Member], due: set[str], marked: set[str]) -> tuple[list[Member], list[Member]]:
+def order_nodes(
+    found: list[ClusterNode], due: set[str], marked: set[str]
+) -> tuple[list[ClusterNode], list[ClusterNode]]:
     """Servers and agents whose turn it is: what was begun first, then servers as they come, and agents by idleness."""
     wanted = [one for one in found if one.name in due | marked]
     servers = sorted((one for one in wanted if one.server), key=lambda one: one.name not in marked)
-    agents = [one for one in wanted if not one.server and (one.well or one.name in marked)]
-    return servers, sorted(agents, key=lambda one: (one.name not in marked, one.gpus, one.work, one.name))
+    agents = [one for one in wanted if not one.server and (one.healthy or one.name in marked)]
+    return servers, sorted(agents, key=lambda one: (one.name not in marked, one.gpus, one.workloads, one.name))
 
 
-def refusals(found: list[Member], marked: set[str]) -> Iterator[str]:
+def find_blockers(found: list[ClusterNode], marked: set[str]) -> Iterator[str]:
     """Why no turn may begin."""
     servers = [one for one in found if one.server]
-    if sick := [one.name for one in servers if not one.well and one.name not in marked]:
+    if sick := [one.name for one in servers if not one.healthy and one.name not in marked]:
         yield (
             f"{len(servers) - len(sick)}/{len(servers)} etcd members are healthy ({', '.join(sick)} not): mend or replace "
             f"first, or the reboot of another server ends the quorum"
         )
 
 
-def whole_again(node: Object, expected: dict[str, int]) -> str:
+def unready_reason(node: Object, expected: dict[str, int]) -> str:
     """Why a node may not take work yet; empty where it is Ready, votes, and offers its GPUs."""
     if not is_ready(node):
         return "it is not Ready"
-    if is_server(node) and not healthy_server(node):
+    if is_server(node) and not is_healthy_server(node):
         return "it is no voter of etcd"
     offered = node["status"].get("allocatable") or {}
     lacking = [name for name, count in expected.items() if int(offered.get(name, 0)) < count]
     return f"its GPUs are not back ({', '.join(lacking)}): the operator's driver loads" if lacking else ""
 
 
-def ceph_rests(picture: Picture) -> bool:
+def osds_ok_to_stop(picture: NodeFacts) -> bool:
     """Whether a node's OSDs may go down for a while: none of them, or all of Ceph is well."""
     if not picture.own_osds or picture.ceph is None:
         return True
     # Rook looks at Ceph once a minute: after another node's reboot its word may be one from before.
     well = picture.ceph.get("status", {}).get("ceph", {}).get("health") == "HEALTH_OK"
-    return bool(well) and all(map(runs, picture.osds))
+    return bool(well) and all(map(is_deployment_ready, picture.osds))
 
 
 @dataclass(frozen=True)
-class Turn:
+class NodeUpgrade:
     """One node's turn.
 
     Attributes:
@@ -103,8 +105,8 @@ class Turn:
         server: Whether it is a server.
         kube: The cluster.
         remote: The machine.
-        expected: GPUs that it offers when it is well.
-        words: What may be given up.
+        expected_gpus: GPUs that it offers when it is well.
+        overrides: What may be given up.
         drain_seconds: How long its drain may take.
         settle_seconds: How long it may take until it is well again.
     """
@@ -112,41 +114,41 @@ class Turn:
     name: str
     server: bool
     kube: Kube
-    remote: Runs
-    expected: dict[str, int] = field(default_factory=dict)
-    words: frozenset[Word] = frozenset()
-    drain_seconds: float = drain.MINUTES * 60
+    remote: ScriptRunner
+    expected_gpus: dict[str, int] = field(default_factory=dict)
+    overrides: frozenset[Override] = frozenset()
+    drain_seconds: float = drain.DEFAULT_MINUTES * 60
     settle_seconds: float = SETTLE_SECONDS
 
-    def take(self) -> None:
+    def run(self) -> None:
         """Goes through the steps.
 
         Raises:
             LeftError: nothing was changed, and the node works.
             StuckError: it could not be brought to its end.
         """
-        mark = mark_of(self._node())
+        mark = upgrade_mark(self._get_node())
         if not mark:
-            self._fetch()
-        if not mark or mark.startswith(ASKED):
-            self._out_of_service(mark.removeprefix(ASKED))
+            self._fetch_packages()
+        if not mark or mark.startswith(UNCHECKED):
+            self._take_out_of_service(mark.removeprefix(UNCHECKED))
         self._drain()
         try:
-            self._install()
+            self._install_packages()
             self._reboot()
-            self._wait()
+            self._wait_until_ready()
         except (RemoteError, WaitTimeoutError) as error:
-            raise StuckError(
+            raise NodeStuckError(
                 f"{error}\n{self.name} takes no work: it stays cordoned in the middle of its upgrade. Mend what is said and "
                 f"run the same command again; it goes on there"
             ) from None
-        self._back_in_service()
+        self._return_to_service()
 
     def has_osds(self) -> bool:
         """Whether disks of Ceph are on it."""
-        return bool(self._picture().own_osds)
+        return bool(self._gather_facts().own_osds)
 
-    def _node(self) -> Object:
+    def _get_node(self) -> Object:
         return retry("the API", self.settle_seconds, lambda: self.kube.get(self._path))
 
     @property
@@ -156,50 +158,52 @@ class Turn:
     def _patch(self, change: Object) -> None:
         retry("the API to take a change", self.settle_seconds, lambda: self.kube.patch(self._path, change))
 
-    def _fetch(self) -> None:
+    def _fetch_packages(self) -> None:
         """What takes long and can go wrong for reasons of the network happens while the node still works."""
         with step(f"{self.name}: fetch packages"):
             try:
-                self.remote.run(script(f"fetch_packages {LOCK_SECONDS}"), seconds=INSTALL_SECONDS, say=aside)
+                self.remote.run(package_script(f"fetch_packages {LOCK_SECONDS}"), seconds=INSTALL_SECONDS, say=aside)
             except RemoteError as error:
-                raise LeftError(f"{error}; nothing was changed on it, and it works on") from None
+                raise NodeSkippedError(f"{error}; nothing was changed on it, and it works on") from None
 
-    def _out_of_service(self, after: str) -> None:
+    def _take_out_of_service(self, after: str) -> None:
         """Marks and cordons it in one change, then looks at what would be lost: nothing new can come in between.
 
         Args:
             after: What an earlier run noted of its cordon; empty without one.
         """
-        after = after or (KEEP if drain.cordoned(self._node()) else RELEASE)
-        self._patch({"metadata": {"annotations": {MARK: ASKED + after}}, "spec": {"unschedulable": True}})
-        if why := self._objection():
-            self._back_in_service()
-            raise LeftError(f"{self.name} works on, with its old packages: {why}")
-        self._patch({"metadata": {"annotations": {MARK: after}}})
+        after = after or (KEEP_CORDON if drain.is_cordoned(self._get_node()) else UNCORDON)
+        self._patch(
+            {"metadata": {"annotations": {OS_UPGRADE_ANNOTATION: UNCHECKED + after}}, "spec": {"unschedulable": True}}
+        )
+        if why := self._find_blocker():
+            self._return_to_service()
+            raise NodeSkippedError(f"{self.name} works on, with its old packages: {why}")
+        self._patch({"metadata": {"annotations": {OS_UPGRADE_ANNOTATION: after}}})
 
-    def _objection(self) -> str:
+    def _find_blocker(self) -> str:
         try:
-            self._until_others_vote()
+            self._wait_for_other_servers()
         except WaitTimeoutError as error:
             return str(error)
-        if Word.JOBS not in self.words and (held := list(jobs(self._picture()))):
+        if Override.JOBS not in self.overrides and (held := list(workload_blockers(self._gather_facts()))):
             return f"{held[0].text}. To end it now: --force jobs"
-        if Word.DATA not in self.words:
+        if Override.DATA not in self.overrides:
             try:
-                wait_until(f"Ceph to be well before {self.name} goes down", CEPH_SECONDS, self._ceph_rests)
+                wait_until(f"Ceph to be well before {self.name} goes down", CEPH_SECONDS, self._osds_ok_to_stop)
             except WaitTimeoutError:
                 return "it holds OSDs, and Ceph has not been HEALTH_OK for half an hour: ./lyceum status says why"
         return ""
 
-    def _picture(self) -> Picture:
-        return retry("the API", self.settle_seconds, lambda: take(self.kube, self.name))
+    def _gather_facts(self) -> NodeFacts:
+        return retry("the API", self.settle_seconds, lambda: gather_facts(self.kube, self.name))
 
-    def _ceph_rests(self) -> bool:
-        return ceph_rests(take(self.kube, self.name))
+    def _osds_ok_to_stop(self) -> bool:
+        return osds_ok_to_stop(gather_facts(self.kube, self.name))
 
-    def _until_others_vote(self) -> None:
+    def _wait_for_other_servers(self) -> None:
         def all_vote() -> bool:
-            if sick := sick_beside(servers_health(self.kube.items("/api/v1/nodes")), self.name):
+            if sick := unhealthy_others(server_health(self.kube.items("/api/v1/nodes")), self.name):
                 raise NotReadyError(f"{', '.join(sick)} is not well")
             return True
 
@@ -210,97 +214,99 @@ class Turn:
         self._patch({"spec": {"unschedulable": True}})
         try:
             with step(f"{self.name}: move its work elsewhere"):
-                drain.drain(self.kube, self.name, self.drain_seconds, ignore_budgets=Word.BUDGETS in self.words)
-        except BlockedError as error:
-            self._back_in_service()
-            raise LeftError(f"{error}\n{self.name} takes work again, with its old packages") from None
+                drain.drain_node(
+                    self.kube, self.name, self.drain_seconds, ignore_budgets=Override.BUDGETS in self.overrides
+                )
+        except DrainTimeoutError as error:
+            self._return_to_service()
+            raise NodeSkippedError(f"{error}\n{self.name} takes work again, with its old packages") from None
 
-    def _install(self) -> None:
+    def _install_packages(self) -> None:
         """An interrupted turn may find the machine on its way down or up, or told to reboot and deaf to it."""
-        self._until_others_vote()
-        wait_until(f"{self.name} to answer over SSH", self.settle_seconds, self._booted)
+        self._wait_for_other_servers()
+        wait_until(f"{self.name} to answer over SSH", self.settle_seconds, self._check_booted)
         snapshot = ["snapshot_before_change"] if self.server else []
         with step(f"{self.name}: install packages"):
             calls = [*snapshot, f"upgrade_packages {LOCK_SECONDS}"]
-            self.remote.run(script(*calls), seconds=INSTALL_SECONDS, say=aside)
+            self.remote.run(package_script(*calls), seconds=INSTALL_SECONDS, say=aside)
 
-    def _booted(self, *calls: str) -> bool:
+    def _check_booted(self, *calls: str) -> bool:
         try:
-            self.remote.run(script("booted_anew", *calls))
+            self.remote.run(package_script("booted_anew", *calls))
         except RemoteError as error:
             raise NotReadyError(str(error)) from None
         return True
 
     def _reboot(self) -> None:
         """By the guest itself: the VM's process stays, and with it the cards that are passed through to it."""
-        self._until_others_vote()
-        if why := self.remote.run(script("reboot_due")).strip():
+        self._wait_for_other_servers()
+        if why := self.remote.run(package_script("reboot_due")).strip():
             aside(f"{self.name} reboots for {why}")
 
-    def _wait(self) -> None:
+    def _wait_until_ready(self) -> None:
         unit = unit_name(Role.SERVER if self.server else Role.WORKER)
 
         def back() -> bool:
-            return self._booted(f"systemctl -q is-active {unit} || fail '{unit} is not up yet'")
+            return self._check_booted(f"systemctl -q is-active {unit} || fail '{unit} is not up yet'")
 
         def well() -> bool:
             # What the API says of a machine that was down is its last word, until its kubelet speaks again.
-            if self._heard() == last:
+            if self._lease_renew_time() == last:
                 raise NotReadyError("its kubelet has not reported since")
-            if why := whole_again(self.kube.get(self._path), self.expected):
+            if why := unready_reason(self.kube.get(self._path), self.expected_gpus):
                 raise NotReadyError(why)
             return True
 
         with step(f"{self.name}: wait until it is well"):
             try:
                 wait_until(f"{self.name} to be up", self.settle_seconds, back)
-                last = retry("the API", self.settle_seconds, self._heard)
+                last = retry("the API", self.settle_seconds, self._lease_renew_time)
                 wait_until(f"{self.name} to be well", self.settle_seconds, well)
             except WaitTimeoutError as error:
                 raise WaitTimeoutError(f"{error}; its console in Proxmox shows what it does") from None
 
-    def _heard(self) -> str:
+    def _lease_renew_time(self) -> str:
         """When its kubelet renewed its Lease last, which it does every ten seconds; empty where it has none."""
         lease = self.kube.find(f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{self.name}")
         return str(lease["spec"]["renewTime"]) if lease else ""
 
-    def _back_in_service(self) -> None:
-        spec = {} if mark_of(self._node()).endswith(KEEP) else {"spec": {"unschedulable": None}}
-        self._patch({"metadata": {"annotations": {MARK: None}}, **spec})
+    def _return_to_service(self) -> None:
+        spec = {} if upgrade_mark(self._get_node()).endswith(KEEP_CORDON) else {"spec": {"unschedulable": None}}
+        self._patch({"metadata": {"annotations": {OS_UPGRADE_ANNOTATION: None}}, **spec})
 
 
 @dataclass
-class Round:
+class UpgradeRun:
     """Turns of nodes that may be at the same time.
 
     Attributes:
-        paused: Whether somebody asked to stop after the present nodes.
-        left: Why nodes were left as they were.
+        is_paused: Whether somebody asked to stop after the present nodes.
+        skipped: Why nodes were left as they were.
         stuck: Why the round stopped.
-        waiting: Nodes whose turn never came.
+        not_started: Nodes whose turn never came.
     """
 
-    paused: Callable[[], bool]
-    left: list[str] = field(default_factory=list)
+    is_paused: Callable[[], bool]
+    skipped: list[str] = field(default_factory=list)
     stuck: list[str] = field(default_factory=list)
-    waiting: list[str] = field(default_factory=list)
+    not_started: list[str] = field(default_factory=list)
 
-    def go(self, turns: list[Turn], at_once: int) -> None:
+    def run(self, turns: list[NodeUpgrade], at_once: int) -> None:
         """So many at once; once one is stuck or somebody asks to pause, no other begins."""
         osds = threading.Lock()
 
-        def one(turn: Turn) -> None:
+        def one(turn: NodeUpgrade) -> None:
             try:
                 # One node with OSDs at a time: each takes a copy of everything away while it reboots.
                 guard: AbstractContextManager[object] = osds if turn.has_osds() else nullcontext()
                 with guard:
-                    if self.stuck or self.paused():
-                        self.waiting.append(turn.name)
+                    if self.stuck or self.is_paused():
+                        self.not_started.append(turn.name)
                     else:
-                        turn.take()
-            except LeftError as error:
-                self.left.append(str(error))
-            except (StuckError, WaitTimeoutError) as error:
+                        turn.run()
+            except NodeSkippedError as error:
+                self.skipped.append(str(error))
+            except (NodeStuckError, WaitTimeoutError) as error:
                 self.stuck.append(str(error))
 
         with ThreadPoolExecutor(at_once) as workers:

@@ -10,14 +10,14 @@ from components.cluster.bootstrap import assemble
 PACKAGES_SH = (Path(__file__).parent / "os_packages.sh").read_text()
 LOCK_SECONDS = 600
 """How long somebody else may hold dpkg's lock: a nightly upgrade of a large machine takes minutes."""
-RELEVANT = re.compile(r"^(linux-(image|headers|modules)|nvidia-|libnvidia-|.*-dkms$|firmware-|linux-firmware)")
+DRIVER_PACKAGES = re.compile(r"^(linux-(image|headers|modules)|nvidia-|libnvidia-|.*-dkms$|firmware-|linux-firmware)")
 """Packages that a GPU's driver depends on: the operator's driver is built against the running kernel."""
-KERNEL = re.compile(r"^linux-image")
+KERNEL_PACKAGE = re.compile(r"^linux-image")
 _PENDING = re.compile(r"(?P<name>\S+)(?: \[(?P<old>[^]]*)\])? \((?P<new>\S+)(?P<origin>[^)]*)\)")
 
 
 @dataclass(frozen=True)
-class Pending:
+class PendingPackage:
     """A package that the archive has in a newer version.
 
     Attributes:
@@ -34,7 +34,7 @@ class Pending:
 
 
 @dataclass(frozen=True)
-class Packages:
+class NodePackages:
     """What a node lacks.
 
     Attributes:
@@ -46,7 +46,7 @@ class Packages:
         stale: Why the lists are not of now; empty where they are.
     """
 
-    pending: tuple[Pending, ...] = ()
+    pending: tuple[PendingPackage, ...] = ()
     held: tuple[str, ...] = ()
     unfinished: tuple[str, ...] = ()
     reboot: tuple[str, ...] = ()
@@ -54,41 +54,41 @@ class Packages:
     stale: str = ""
 
     @property
-    def due(self) -> bool:
+    def needs_upgrade(self) -> bool:
         """Whether there is something to do."""
         return bool(self.pending or self.unfinished or self.reboot)
 
     @property
-    def security(self) -> int:
+    def security_count(self) -> int:
         """How many of the pending packages mend a security hole."""
         return sum(one.security for one in self.pending)
 
     @property
-    def relevant(self) -> tuple[str, ...]:
+    def driver_packages(self) -> tuple[str, ...]:
         """Pending packages that a GPU's driver depends on."""
-        return tuple(one.name for one in self.pending if RELEVANT.match(one.name))
+        return tuple(one.name for one in self.pending if DRIVER_PACKAGES.match(one.name))
 
     @property
     def will_reboot(self) -> bool:
         """Whether a reboot is certain; other packages may ask for one once they are installed."""
-        return bool(self.reboot) or any(KERNEL.match(one.name) for one in self.pending)
+        return bool(self.reboot) or any(KERNEL_PACKAGE.match(one.name) for one in self.pending)
 
 
-def script(*calls: str) -> str:
+def package_script(*calls: str) -> str:
     """A script of the functions and these calls."""
     return assemble([PACKAGES_SH, *(f"{call}\n" for call in calls)])
 
 
-def read(text: str) -> Packages:
+def parse_survey(text: str) -> NodePackages:
     """Reads what `survey` prints."""
     facts: dict[str, list[str]] = {}
     for line in text.splitlines():
         key, _, rest = line.partition(" ")
         facts.setdefault(key, []).append(rest)
     matches = (_PENDING.match(line) for line in facts.get("pending", ()))
-    return Packages(
+    return NodePackages(
         pending=tuple(
-            Pending(found["name"], found["old"] or "", found["new"], "-security" in found["origin"])
+            PendingPackage(found["name"], found["old"] or "", found["new"], "-security" in found["origin"])
             for found in matches
             if found
         ),
@@ -100,7 +100,7 @@ def read(text: str) -> Packages:
     )
 
 
-def notes(found: dict[str, Packages], *, precompiled: bool, gpu_nodes: frozenset[str]) -> Iterator[str]:
+def notes(found: dict[str, NodePackages], *, precompiled: bool, gpu_nodes: frozenset[str]) -> Iterator[str]:
     """What is worth knowing before packages are upgraded.
 
     Args:
@@ -122,7 +122,7 @@ def notes(found: dict[str, Packages], *, precompiled: bool, gpu_nodes: frozenset
             yield f"{name} holds back {', '.join(one.held)} (apt-mark unhold lets them go on)"
         if one.stale:
             yield f"{name}: the package lists are not of now: {one.stale}"
-    if kernels := [name for name, one in found.items() if one.relevant and name in gpu_nodes]:
+    if kernels := [name for name, one in found.items() if one.driver_packages and name in gpu_nodes]:
         driver = (
             "a precompiled driver must exist for the new kernel (driver.usePrecompiled), or the node has no GPU after its reboot"
             if precompiled

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ops.clients.kubernetes import Object
-from ops.nodes.blockers import gpus_of, healthy_server, is_work
+from ops.nodes.blockers import count_gpus, is_healthy_server, is_user_workload
 from ops.nodes.facts import is_ready, is_server
 
 KUBELET_SKEW = 3
@@ -36,24 +36,24 @@ class Version:
 
 
 @dataclass(frozen=True)
-class Member:
+class ClusterNode:
     """One node.
 
     Attributes:
         name: Its name.
         version: What it runs.
         server: Whether it is a server.
-        well: Ready, and for a server a voter of etcd.
+        healthy: Ready, and for a server a voter of etcd.
         gpus: GPUs that work on it holds.
-        work: Pods that are somebody's work.
+        workloads: Pods that are somebody's work.
     """
 
     name: str
     version: Version
     server: bool
-    well: bool
+    healthy: bool
     gpus: int = 0
-    work: int = 0
+    workloads: int = 0
 
 
 @dataclass(frozen=True)
@@ -61,42 +61,42 @@ class Plan:
     """What is to be done.
 
     Attributes:
-        wanted: Release that the site's file names.
+        target: Release that the site's file names.
         servers: Servers that do not run it, in their order.
         agents: Agents that do not, the idle ones first.
-        done: Nodes that run it.
-        reasons: Why it must not begin.
+        upgraded: Nodes that run it.
+        blockers: Why it must not begin.
         notes: What is worth knowing.
     """
 
-    wanted: Version
-    servers: tuple[Member, ...]
-    agents: tuple[Member, ...]
-    done: tuple[str, ...]
-    reasons: tuple[str, ...]
+    target: Version
+    servers: tuple[ClusterNode, ...]
+    agents: tuple[ClusterNode, ...]
+    upgraded: tuple[str, ...]
+    blockers: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
 
-def members(nodes: list[Object], pods: list[Object]) -> list[Member]:
+def read_nodes(nodes: list[Object], pods: list[Object]) -> list[ClusterNode]:
     """Reads nodes, and what runs on them."""
     found = []
     for node in nodes:
         name = node["metadata"]["name"]
-        work = [pod for pod in pods if pod["spec"].get("nodeName") == name and is_work(pod)]
+        work = [pod for pod in pods if pod["spec"].get("nodeName") == name and is_user_workload(pod)]
         found.append(
-            Member(
+            ClusterNode(
                 name=name,
                 version=Version.parse(node["status"]["nodeInfo"]["kubeletVersion"]),
                 server=is_server(node),
-                well=healthy_server(node) if is_server(node) else is_ready(node),
-                gpus=sum(map(gpus_of, work)),
-                work=len(work),
+                healthy=is_healthy_server(node) if is_server(node) else is_ready(node),
+                gpus=sum(map(count_gpus, work)),
+                workloads=len(work),
             )
         )
     return found
 
 
-def plan(wanted: str, found: list[Member], *, removed: tuple[str, ...] = ()) -> Plan:
+def make_plan(wanted: str, found: list[ClusterNode], *, removed: tuple[str, ...] = ()) -> Plan:
     """Plans the way from what runs to what is wanted.
 
     Args:
@@ -108,16 +108,20 @@ def plan(wanted: str, found: list[Member], *, removed: tuple[str, ...] = ()) -> 
     servers = [one for one in found if one.server]
     due = [one for one in found if one.version != target]
     return Plan(
-        wanted=target,
+        target=target,
         servers=tuple(one for one in due if one.server),
-        agents=tuple(sorted((one for one in due if not one.server), key=lambda one: (one.gpus, one.work, one.name))),
-        done=tuple(one.name for one in found if one.version == target),
-        reasons=tuple(_reasons(target, found, servers, removed) if due else ()),
+        agents=tuple(
+            sorted((one for one in due if not one.server), key=lambda one: (one.gpus, one.workloads, one.name))
+        ),
+        upgraded=tuple(one.name for one in found if one.version == target),
+        blockers=tuple(_find_blockers(target, found, servers, removed) if due else ()),
         notes=tuple(_notes(found)),
     )
 
 
-def _reasons(target: Version, found: list[Member], servers: list[Member], removed: tuple[str, ...]) -> Iterator[str]:
+def _find_blockers(
+    target: Version, found: list[ClusterNode], servers: list[ClusterNode], removed: tuple[str, ...]
+) -> Iterator[str]:
     newer = [one for one in found if one.version > target]
     if newer:
         yield (
@@ -130,7 +134,7 @@ def _reasons(target: Version, found: list[Member], servers: list[Member], remove
     for one in found:
         if not one.server and target.minor - one.version.minor > KUBELET_SKEW:
             yield f"{one.name} runs {one.version}, more than {KUBELET_SKEW} minors behind {target}: bring the agents on first"
-    sick = [one.name for one in servers if not one.well]
+    sick = [one.name for one in servers if not one.healthy]
     if sick:
         yield (
             f"{len(servers) - len(sick)}/{len(servers)} etcd members are healthy ({', '.join(sick)} not): mend or replace "
@@ -140,12 +144,12 @@ def _reasons(target: Version, found: list[Member], servers: list[Member], remove
         yield f"{target} no longer has {', '.join(removed)}, and somebody still asks for it: change that first"
 
 
-def _notes(found: list[Member]) -> Iterator[str]:
-    if silent := [one.name for one in found if not one.well and not one.server]:
+def _notes(found: list[ClusterNode]) -> Iterator[str]:
+    if silent := [one.name for one in found if not one.healthy and not one.server]:
         yield f"{', '.join(silent)} not ready: left for a later run"
 
 
-def removed_apis(metrics: str, wanted: Version) -> tuple[str, ...]:
+def find_removed_apis(metrics: str, wanted: Version) -> tuple[str, ...]:
     """APIs in use that a release no longer has, from the API server's own count of deprecated requests."""
     found = set()
     for line in metrics.splitlines():
@@ -161,7 +165,7 @@ def removed_apis(metrics: str, wanted: Version) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def batches(agents: tuple[Member, ...], at_once: int) -> list[list[Member]]:
+def make_batches(agents: tuple[ClusterNode, ...], at_once: int) -> list[list[ClusterNode]]:
     """Agents that are well, so many at once."""
-    well = [one for one in agents if one.well]
+    well = [one for one in agents if one.healthy]
     return [well[start : start + at_once] for start in range(0, len(well), at_once)]

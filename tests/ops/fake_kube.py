@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx
 
-from ops.nodes.decommission import MEMBER, REMOVE, REMOVED
+from ops.nodes.decommission import MEMBER_ANNOTATION, REMOVE_ANNOTATION, REMOVED_ANNOTATION
 
 Object = dict[str, Any]
 PDBS = "/apis/policy/v1/poddisruptionbudgets"
@@ -73,9 +73,9 @@ class FakeKube:
         if "spec" in change:
             self.log.append(f"{'cordon' if change['spec']['unschedulable'] else 'uncordon'} {name}")
             node["spec"] |= change["spec"]
-        elif REMOVE in noted:
+        elif REMOVE_ANNOTATION in noted:
             self.log.append(f"remove {name} from etcd")
-            annotations[REMOVED] = annotations.pop(MEMBER)
+            annotations[REMOVED_ANNOTATION] = annotations.pop(MEMBER_ANNOTATION)
         return node
 
     def delete(self, path: str) -> bool:

@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx
 
-from ops.nodes.facts import HOSTNAME, Picture
+from ops.nodes.facts import HOSTNAME_LABEL, NodeFacts
 
 Object = dict[str, Any]
 
@@ -18,7 +18,7 @@ def node(
     annotations: dict[str, str] | None = None,
 ) -> Object:
     conditions = [{"type": "Ready", "status": str(ready)}]
-    labels = {HOSTNAME: name}
+    labels = {HOSTNAME_LABEL: name}
     if server:
         labels |= {"node-role.kubernetes.io/control-plane": "true", "node-role.kubernetes.io/etcd": "true"}
         conditions.append({"type": "EtcdIsVoter", "status": str(voter)})
@@ -56,7 +56,7 @@ def pod(
 def osd(number: int, host: str, *, wanted: int = 1, ready: int = 1) -> Object:
     return {
         "metadata": {"name": f"rook-ceph-osd-{number}", "namespace": "rook-ceph", "uid": f"{number:08x}-uid"},
-        "spec": {"replicas": wanted, "template": {"spec": {"nodeSelector": {HOSTNAME: host}}}},
+        "spec": {"replicas": wanted, "template": {"spec": {"nodeSelector": {HOSTNAME_LABEL: host}}}},
         "status": {"readyReplicas": ready},
     }
 
@@ -72,7 +72,7 @@ def pool(copies: int) -> Object:
 
 def local_volume(claim: str, *hosts: str) -> Object:
     namespace, _, name = claim.partition("/")
-    expressions = [{"key": HOSTNAME, "operator": "In", "values": list(hosts)}]
+    expressions = [{"key": HOSTNAME_LABEL, "operator": "In", "values": list(hosts)}]
     affinity = {"required": {"nodeSelectorTerms": [{"matchExpressions": expressions}]}}
     reference = {"namespace": namespace, "name": name}
     return {
@@ -89,8 +89,8 @@ def budget(name: str, app: str, allowed: int = 0) -> Object:
     }
 
 
-def picture(name: str, **parts: Any) -> Picture:
-    return Picture(name=name, **({"nodes": []} | parts))
+def picture(name: str, **parts: Any) -> NodeFacts:
+    return NodeFacts(name=name, **({"nodes": []} | parts))
 
 
 def answered(status: int) -> httpx.HTTPStatusError:

@@ -10,7 +10,7 @@ from config.gpus import Gpu
 from config.hosts import Mappings, Node
 from config.site import Site
 from ops.checks.preflight.facts import Entry, Facts, HostFacts, PciMapping
-from ops.nodes.vm import Machine
+from ops.nodes.vm import Vm
 
 BRIDGE_CLASS = "0x06"
 _SIZE = re.compile(r"size=(\d+)([MGT])")
@@ -52,7 +52,7 @@ def problems(site: Site, nodes: tuple[Node, ...], facts: Facts) -> list[Problem]
     return found
 
 
-def lost(stack: str, nodes: tuple[Node, ...], known: Mapping[str, Machine], facts: Facts) -> list[Problem]:
+def lost(stack: str, nodes: tuple[Node, ...], known: Mapping[str, Vm], facts: Facts) -> list[Problem]:
     """Machines of the engine's state that somebody deleted in Proxmox: the engine would take them for what they were.
 
     They are never made anew by themselves: whoever deleted one may still have its disks, or have meant it.

@@ -147,9 +147,9 @@ def test_the_api_address_on_a_second_machine_is_told_with_both_names(campus: Pro
 
 def test_an_etcd_that_refuses_to_write_is_told_and_one_command_makes_it_write_again(campus: Project) -> None:
     """Q5. The alarm is raised by hand; ops/test_etcd fills a real etcd until it raises it itself."""
-    status = json.loads(on(campus, "server-1", etcd.LOOK).splitlines()[0])
+    status = json.loads(on(campus, "server-1", etcd.STATUS_SCRIPT).splitlines()[0])
     raised = json.dumps({"action": "ACTIVATE", "memberID": status["header"]["member_id"], "alarm": "NOSPACE"})
-    on(campus, "server-1", etcd.script(f"etcd maintenance/alarm '{raised}'\n"))
+    on(campus, "server-1", etcd.etcd_script(f"etcd maintenance/alarm '{raised}'\n"))
     write = ("lab", "kubectl", "--", "-n", "canary", "annotate", "--overwrite", "secret", "canary")
     campus.lyceum(*write, "written=no", code=1)
 

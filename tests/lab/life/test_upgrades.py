@@ -12,7 +12,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from config.versions import K3S
-from ops.upgrade.node_upgrade import mark_of
+from ops.upgrade.node_upgrade import upgrade_mark
 from ops.upgrade.plan import Version
 from tests.lab.life import canary
 from tests.lab.life.conftest import change_site
@@ -77,7 +77,7 @@ def in_service(campus: Project) -> None:
     canary.whole(campus, *NODES)
     for node in campus.objects("nodes"):
         assert not node["spec"].get("unschedulable"), f"{node['metadata']['name']} must take work again"
-        assert not mark_of(node), f"{node['metadata']['name']} must not look as if its upgrade went on"
+        assert not upgrade_mark(node), f"{node['metadata']['name']} must not look as if its upgrade went on"
 
 
 def lacks_nothing(campus: Project) -> None:
@@ -168,7 +168,9 @@ def test_an_upgrade_of_packages_that_is_killed_anywhere_goes_on_with_the_same_co
 
         campus.kill_when(moment, *apply, once=begun)
         # A server on its way down takes the API along for a moment.
-        canary.until(lambda node=node: mark_of(campus.object("node", node)), f"{node} is marked, killed at `{moment}`")
+        canary.until(
+            lambda node=node: upgrade_mark(campus.object("node", node)), f"{node} is marked, killed at `{moment}`"
+        )
 
     campus.lyceum(*apply)
 

@@ -44,7 +44,7 @@ def campus(monkeypatch: pytest.MonkeyPatch) -> Any:
             api_outage, "silence", lambda node: SILENT if node.name in names[-silent:] and silent else ""
         )
         monkeypatch.setattr(api_outage, "why_off", lambda _, vm: "switched off" if vm in names[-off:] and off else "")
-        monkeypatch.setattr(etcd, "trouble", lambda _: full)
+        monkeypatch.setattr(etcd, "find_problem", lambda _: full)
         monkeypatch.setattr(api_vip, "trouble", lambda _: twice)
         return api_outage.reason(SimpleNamespace(stack=SimpleNamespace(name="prod")))  # type: ignore[arg-type]
 

@@ -10,7 +10,7 @@ import pytest
 from config.hosts import Node
 from ops.checks.preflight.checks import disk_mib, lost, problems
 from ops.checks.preflight.facts import Facts, HostFacts, PciMapping, mapping
-from ops.nodes.vm import Machine
+from ops.nodes.vm import Vm
 from tests.support.sites import site
 
 SITE = site()
@@ -201,7 +201,7 @@ def test_a_change_of_what_exists_is_judged(make: Callable[[], Facts], text: str,
 
 
 def test_a_machine_that_somebody_deleted_is_told_and_never_made_anew_by_itself() -> None:
-    known = {"gpu-1": Machine("gpu-1", GPU_1.vm_id, "pve1", "urn")}
+    known = {"gpu-1": Vm("gpu-1", GPU_1.vm_id, "pve1", "urn")}
     (found,) = lost("prod", SITE.machines, known, facts())
 
     assert f"gpu-1: its VM {GPU_1.vm_id} is gone from Proxmox" in found.text

@@ -30,7 +30,7 @@ class Here:
     port: int
 
     def run(self, script: str, *, seconds: float = 300) -> str:
-        moved = script.replace(etcd.CERTIFICATES, str(self.certificates)).replace("2382 2379", str(self.port))
+        moved = script.replace(etcd.CERTIFICATE_DIR, str(self.certificates)).replace("2382 2379", str(self.port))
         assert moved.count(str(self.port)) == 1
         done = subprocess.run(["bash", "-s"], input=moved, capture_output=True, text=True, check=False)
         if done.returncode:
@@ -42,7 +42,7 @@ class Here:
         body = {"key": base64.b64encode(key.encode()).decode(), "value": base64.b64encode(b"x" * size).decode()}
         file = self.certificates / "body.json"
         file.write_text(json.dumps(body))
-        self.run(etcd.script(f"etcd kv/put @{file} >/dev/null\n"))
+        self.run(etcd.etcd_script(f"etcd kv/put @{file} >/dev/null\n"))
 
 
 @pytest.fixture
@@ -69,8 +69,8 @@ def server(tmp_path: Path) -> Iterator[Here]:
             process.kill()
 
 
-def look(here: Here) -> etcd.Member | str:
-    return etcd.look({here.name: here})[here.name]  # type: ignore[dict-item]
+def look(here: Here) -> etcd.EtcdMember | str:
+    return etcd.read_members({here.name: here})[here.name]  # type: ignore[dict-item]
 
 
 def fill(here: Here) -> None:
@@ -83,15 +83,15 @@ def fill(here: Here) -> None:
 def test_a_full_etcd_is_told_and_made_writable_again(server: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(server)
     full = look(server)
-    assert isinstance(full, etcd.Member)
-    assert (full.quota, full.leads) == (QUOTA, True)
-    assert re.match(r"etcd is full \(alarm NOSPACE, \d+ of 8 MiB\): nothing can be written any more", full.trouble)
+    assert isinstance(full, etcd.EtcdMember)
+    assert (full.quota, full.is_leader) == (QUOTA, True)
+    assert re.match(r"etcd is full \(alarm NOSPACE, \d+ of 8 MiB\): nothing can be written any more", full.problem)
 
-    etcd._make_room({"server-1": server}, [full], full.alarms)  # type: ignore[dict-item]
+    etcd.reclaim_space({"server-1": server}, [full], full.alarms)  # type: ignore[dict-item]
 
     well = look(server)
-    assert isinstance(well, etcd.Member)
-    assert well.trouble == ""
+    assert isinstance(well, etcd.EtcdMember)
+    assert well.problem == ""
     assert well.size < full.size / 2, "the file must have become smaller"
     server.put("same", 1_000_000)
 
@@ -101,30 +101,32 @@ def test_a_way_out_that_was_cut_is_gone_to_its_end_by_the_next_run(server: Here)
     """After each of its steps: history that is gone already, a file that is small already, an alarm that is left."""
     fill(server)
     full = look(server)
-    assert isinstance(full, etcd.Member)
+    assert isinstance(full, etcd.EtcdMember)
     for done in range(3):
-        for script in (etcd.compact(full.revision), etcd.DEFRAGMENT, etcd.disarm(full.alarms))[:done]:
+        for script in (etcd.compact_script(full.revision), etcd.DEFRAGMENT_SCRIPT, etcd.disarm_script(full.alarms))[
+            :done
+        ]:
             server.run(script)
         if done < 2:
             assert look(server).alarms == full.alarms, "the alarm goes last"  # type: ignore[union-attr]
 
-    etcd._make_room({"server-1": server}, [full], full.alarms)  # type: ignore[dict-item]
+    etcd.reclaim_space({"server-1": server}, [full], full.alarms)  # type: ignore[dict-item]
     server.put("same", 1_000_000)
 
 
-def member(**changes: int) -> etcd.Member:
+def member(**changes: int) -> etcd.EtcdMember:
     status = {
         "header": {"member_id": "1", "revision": "7"},
         "leader": "2",
         "dbSize": str(changes.get("size", 0)),
         "dbSizeQuota": "100000000",
     }
-    return etcd.member("server-1", f"{json.dumps(status)}\n{{}}\n")
+    return etcd.parse_member("server-1", f"{json.dumps(status)}\n{{}}\n")
 
 
 def test_an_etcd_that_is_nearly_full_is_told_before_it_is() -> None:
-    assert member(size=79_000_000).trouble == ""
-    assert member(size=81_000_000).trouble == "etcd is nearly full on server-1 (77 of 95 MiB)"
+    assert member(size=79_000_000).problem == ""
+    assert member(size=81_000_000).problem == "etcd is nearly full on server-1 (77 of 95 MiB)"
 
 
 def test_a_server_that_does_not_answer_is_told_and_the_others_are_still_asked() -> None:
@@ -134,5 +136,5 @@ def test_a_server_that_does_not_answer_is_told_and_the_others_are_still_asked() 
         def run(self, script: str, *, seconds: float = 300) -> str:
             raise RemoteError("server-2 (10.9.0.32) over SSH: no answer in time")
 
-    found = etcd.look({"server-2": Dead()})  # type: ignore[dict-item]
+    found = etcd.read_members({"server-2": Dead()})  # type: ignore[dict-item]
     assert found == {"server-2": "server-2 (10.9.0.32) over SSH: no answer in time"}

@@ -20,7 +20,7 @@ from config.tokens import TokenGenerations, TokenKind, derive_token
 from ops.clients.ssh import Remote, RemoteError
 from ops.credentials.rotate import Rotation
 from ops.engine.engine import Engine
-from ops.nodes.rolling_restart import Rolling
+from ops.nodes.rolling_restart import RollingRestart
 from tests.ops.objects import node
 from tests.support.sites import site
 
@@ -194,7 +194,7 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> None:
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     made = Cluster()
     made.members = [Member(one.name, one.role, made) for one in (*SERVERS, *AGENTS)]
-    monkeypatch.setattr(Rolling, "kube", lambda *_: FakeKube(made) if made.answers else None)
+    monkeypatch.setattr(RollingRestart, "connect", lambda *_: FakeKube(made) if made.answers else None)
     return made
 
 
@@ -231,7 +231,7 @@ def steps_of(kind: TokenKind) -> int:
     made = Cluster()
     made.members = [Member(one.name, one.role, made) for one in (*SERVERS, *AGENTS)]
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Rolling, "kube", lambda *_: FakeKube(made))
+        patched.setattr(RollingRestart, "connect", lambda *_: FakeKube(made))
         alone(patched)
         run(made, FakeStack(), kind)
     return made.steps
@@ -254,7 +254,7 @@ def test_killed_at_any_step_the_same_command_finishes_it(
     for step in range(steps_of(kind)):
         made = Cluster(kill_at=step, afterwards=afterwards)
         made.members = [Member(one.name, one.role, made) for one in (*SERVERS, *AGENTS)]
-        monkeypatch.setattr(Rolling, "kube", lambda *_, made=made: FakeKube(made) if made.answers else None)
+        monkeypatch.setattr(RollingRestart, "connect", lambda *_, made=made: FakeKube(made) if made.answers else None)
         stack = FakeStack()
         with pytest.raises(KilledError):
             run(made, stack, kind)
@@ -281,7 +281,7 @@ def test_servers_that_start_by_themselves_in_the_middle_are_brought_back(
     for step in range(steps_of(kind)):
         made = Cluster(kill_at=step, afterwards=True)
         made.members = [Member(one.name, one.role, made) for one in (*SERVERS, *AGENTS)]
-        monkeypatch.setattr(Rolling, "kube", lambda *_, made=made: FakeKube(made) if made.answers else None)
+        monkeypatch.setattr(RollingRestart, "connect", lambda *_, made=made: FakeKube(made) if made.answers else None)
         stack = FakeStack()
         with pytest.raises(KilledError):
             run(made, stack, kind)

@@ -3,14 +3,14 @@
 import pytest
 
 from ops.clients.kubernetes import Object
-from ops.nodes.blockers import Word, even, gpus_of, objections, quorum, standing
-from ops.nodes.facts import movable
-from ops.nodes.remove import going_on, without
+from ops.nodes.blockers import Override, count_gpus, find_blockers, quorum_blockers, server_count_problem, unresolved
+from ops.nodes.facts import evictable_pods
+from ops.nodes.remove import mark_removal_in_progress, without_nodes
 from tests.ops.objects import ceph, local_volume, node, osd, picture, pod, pool, servers
 
 
 def texts(name: str, **parts: object) -> list[str]:
-    return [objection.text for objection in objections(picture(name, **parts))]
+    return [objection.text for objection in find_blockers(picture(name, **parts))]
 
 
 def test_one_of_three_healthy_servers_may_go() -> None:
@@ -55,9 +55,9 @@ def test_of_five_servers_the_second_of_them_may_go(healthy: tuple[bool, ...]) ->
 
 
 def test_no_word_overrules_a_lost_quorum() -> None:
-    found = objections(picture("server-1", nodes=servers(True, False, True)))
+    found = find_blockers(picture("server-1", nodes=servers(True, False, True)))
 
-    assert standing(found, set(Word)) == found
+    assert unresolved(found, set(Override)) == found
 
 
 def test_a_worker_needs_no_quorum() -> None:
@@ -109,7 +109,7 @@ def test_a_goodbye_that_was_cut_is_not_held_up_by_its_own_doing(
     """OSDs that it evicted or stopped make Ceph warn; given again, it must go on, and somebody else's trouble still counts."""
     seen = picture("gpu-1", ceph=ceph(health), pools=[pool(2)], osds=where_down(*down, wanted=wanted))
 
-    assert bool(objections(going_on(seen, {"gpu-1", "gpu-2"}))) is stays
+    assert bool(find_blockers(mark_removal_in_progress(seen, {"gpu-1", "gpu-2"}))) is stays
 
 
 @pytest.mark.parametrize(("leaving", "stays"), [("gpu-1", False), ("gpu-2", True)])
@@ -119,7 +119,7 @@ def test_the_osds_of_a_node_that_fell_silent_are_down_before_the_api_says_so(lea
     warns = ceph("HEALTH_WARN", "MON_DOWN")
     seen = picture(leaving, nodes=nodes, ceph=warns, pools=[pool(2)], osds=where_down())
 
-    assert bool(objections(going_on(seen, {leaving}))) is stays
+    assert bool(find_blockers(mark_removal_in_progress(seen, {leaving}))) is stays
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_a_monitor_that_the_drain_moves_does_not_hold_up_the_goodbye(
     leaving["spec"]["unschedulable"] = drained
     seen = picture("gpu-1", nodes=[leaving], ceph=ceph("HEALTH_WARN", *checks), pools=[pool(2)], osds=where_down())
 
-    assert bool(objections(going_on(seen, {"gpu-1"}))) is stays
+    assert bool(find_blockers(mark_removal_in_progress(seen, {"gpu-1"}))) is stays
 
 
 def test_a_second_osd_is_judged_as_if_the_first_had_left() -> None:
@@ -146,8 +146,8 @@ def test_a_second_osd_is_judged_as_if_the_first_had_left() -> None:
     osds = [osd(n, f"gpu-{n + 1}") for n in range(3)]
     whole = picture("gpu-2", ceph=ceph(), pools=[pool(2)], osds=osds)
 
-    assert objections(whole) == []
-    assert "1 would remain" in objections(without(whole, {"gpu-1"}))[0].text
+    assert find_blockers(whole) == []
+    assert "1 would remain" in find_blockers(without_nodes(whole, {"gpu-1"}))[0].text
 
 
 def test_file_systems_count_as_pools_do() -> None:
@@ -184,10 +184,10 @@ def test_jobs_and_notebooks_are_work_and_name_their_owner() -> None:
 
 
 def test_a_word_overrules_its_own_objection_only() -> None:
-    found = objections(picture("gpu-1", pods=[pod("train", owner="Job/t")], volumes=[local_volume("a/b", "gpu-1")]))
-    left = standing(found, {Word.JOBS})
+    found = find_blockers(picture("gpu-1", pods=[pod("train", owner="Job/t")], volumes=[local_volume("a/b", "gpu-1")]))
+    left = unresolved(found, {Override.JOBS})
 
-    assert [objection.word for objection in left] == [Word.DATA]
+    assert [objection.override for objection in left] == [Override.DATA]
 
 
 def test_pods_that_stay_or_have_ended_hold_nothing_up() -> None:
@@ -195,19 +195,19 @@ def test_pods_that_stay_or_have_ended_hold_nothing_up() -> None:
     static["metadata"]["annotations"]["kubernetes.io/config.mirror"] = "x"
     pods = [static, pod("log", owner="DaemonSet/log"), pod("done", owner="Job/done", phase="Succeeded"), pod("here")]
 
-    assert [item["metadata"]["name"] for item in movable(pods)] == ["here"]
+    assert [item["metadata"]["name"] for item in evictable_pods(pods)] == ["here"]
 
 
 def test_slices_count_as_gpus() -> None:
     sliced = pod("sliced")
     sliced["spec"]["containers"][0]["resources"]["limits"] = {"nvidia.com/mig-1g.5gb": "2", "cpu": "4"}
 
-    assert gpus_of(sliced) == 2
+    assert count_gpus(sliced) == 2
 
 
 @pytest.mark.parametrize(("count", "right"), [(1, True), (2, False), (3, True), (4, False), (5, True), (0, True)])
 def test_an_even_number_of_servers_survives_no_more_than_one_fewer(count: int, right: bool) -> None:
-    assert (even(count) == "") is right
+    assert (server_count_problem(count) == "") is right
 
 
 def test_five_become_three_one_after_the_other() -> None:
@@ -216,4 +216,4 @@ def test_five_become_three_one_after_the_other() -> None:
     first = picture("server-5", nodes=five)
     second = picture("server-4", nodes=five[:4])
 
-    assert list(quorum(first)) == list(quorum(second)) == []
+    assert list(quorum_blockers(first)) == list(quorum_blockers(second)) == []

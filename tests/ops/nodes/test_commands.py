@@ -1,6 +1,6 @@
 """What `lyceum node` tells."""
 
-from ops.nodes.commands import how_to_add, row, servers_without
+from ops.nodes.commands import count_remaining_servers, explain_add, node_row
 from tests.ops.objects import node, pod
 from tests.support.sites import site
 
@@ -9,7 +9,7 @@ GPU_1 = next(machine for machine in SITE.machines if machine.name == "gpu-1")
 
 
 def test_a_line_tells_machine_node_and_whose_work() -> None:
-    line = row(
+    line = node_row(
         GPU_1, True, True, node("gpu-1"), [pod("train", owner="Job/t", gpus=2), pod("web", owner="ReplicaSet/w")]
     )
 
@@ -18,22 +18,22 @@ def test_a_line_tells_machine_node_and_whose_work() -> None:
 
 
 def test_a_machine_that_should_be_in_the_cluster_and_is_not_stands_out() -> None:
-    assert row(GPU_1, True, True, None, [])[5] == "[red]absent[/]"
+    assert node_row(GPU_1, True, True, None, [])[5] == "[red]absent[/]"
 
 
 def test_a_drained_node_says_so() -> None:
     drained = node("gpu-1")
     drained["spec"]["unschedulable"] = True
 
-    assert row(GPU_1, True, True, drained, [])[5] == "[green]ready[/], drained"
+    assert node_row(GPU_1, True, True, drained, [])[5] == "[green]ready[/], drained"
 
 
 def test_what_the_settings_no_longer_want_is_to_be_removed() -> None:
-    assert row(GPU_1, False, True, node("gpu-1"), [])[4] == "to be removed"
+    assert node_row(GPU_1, False, True, node("gpu-1"), [])[4] == "to be removed"
 
 
 def test_an_unknown_machine_is_added_in_the_sites_file_at_a_free_address() -> None:
-    text = how_to_add(SITE, "all", "gpu-3")
+    text = explain_add(SITE, "all", "gpu-3")
 
     assert "config/sites/campus.yaml has no machine `gpu-3`" in text
     assert "address: 10.9.0.43" in text
@@ -42,7 +42,7 @@ def test_an_unknown_machine_is_added_in_the_sites_file_at_a_free_address() -> No
 def test_a_machine_of_a_later_stage_names_the_stage() -> None:
     larger = site({"nodes": [*_nodes(), _third()]})
 
-    assert "in service from stage alpha2 on" in how_to_add(larger, "alpha", "gpu-3")
+    assert "in service from stage alpha2 on" in explain_add(larger, "alpha", "gpu-3")
 
 
 def _nodes() -> list[dict[str, object]]:
@@ -57,6 +57,6 @@ def _third() -> dict[str, object]:
 
 
 def test_servers_that_stay_are_counted_only_where_one_leaves() -> None:
-    assert servers_without(SITE.machines, {"server-3"}) == 2
-    assert servers_without(SITE.machines, {"gpu-1"}) == 0
-    assert servers_without(SITE.machines, set()) == 3
+    assert count_remaining_servers(SITE.machines, {"server-3"}) == 2
+    assert count_remaining_servers(SITE.machines, {"gpu-1"}) == 0
+    assert count_remaining_servers(SITE.machines, set()) == 3

@@ -6,16 +6,16 @@ import httpx
 import pytest
 
 from ops.nodes import drain
-from ops.nodes.blockers import Word
-from ops.nodes.decommission import MEMBER, REMOVED, Goodbye, has_left_etcd
-from ops.nodes.drain import BlockedError
-from ops.nodes.osds import purge, purged
-from ops.nodes.vm import Machine, NotOursError, look
+from ops.nodes.blockers import Override
+from ops.nodes.decommission import MEMBER_ANNOTATION, REMOVED_ANNOTATION, Decommission, has_left_etcd
+from ops.nodes.drain import DrainTimeoutError
+from ops.nodes.osds import is_purged, purge_osd
+from ops.nodes.vm import ForeignVmError, Vm, find_vm
 from tests.ops.fake_kube import FakeKube, FakePve
 from tests.ops.objects import answered, budget, node, osd, pod, servers
 
-VM = Machine("gpu-1", 141, "pve1", "urn:gpu-1")
-SERVER = Machine("server-2", 141, "pve1", "urn:server-2")
+VM = Vm("gpu-1", 141, "pve1", "urn:gpu-1")
+SERVER = Vm("server-2", 141, "pve1", "urn:server-2")
 
 
 @pytest.fixture(autouse=True)
@@ -23,13 +23,13 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.sleep", lambda _: None)
 
 
-def goodbye(kube: FakeKube | None, pve: FakePve, machine: Machine = VM, **more: Any) -> Goodbye:
-    return Goodbye(machine, kube, pve, **({"drain_seconds": 60.0} | more))  # type: ignore[arg-type]
+def goodbye(kube: FakeKube | None, pve: FakePve, machine: Vm = VM, **more: Any) -> Decommission:
+    return Decommission(machine, kube, pve, **({"drain_seconds": 60.0} | more))  # type: ignore[arg-type]
 
 
 def server_cluster() -> FakeKube:
     kube = FakeKube(servers(True, True, True))
-    kube.nodes["server-2"]["metadata"]["annotations"][MEMBER] = "server-2-abcd"
+    kube.nodes["server-2"]["metadata"]["annotations"][MEMBER_ANNOTATION] = "server-2-abcd"
     kube.secrets.add("server-2.node-password.k3s")
     return kube
 
@@ -38,7 +38,7 @@ def test_a_worker_is_drained_before_its_data_goes_and_forgotten_last() -> None:
     kube = FakeKube([node("gpu-1")], [pod("web", owner="ReplicaSet/web")], osds=[osd(3, "gpu-1"), osd(1, "gpu-2")])
     kube.secrets.add("gpu-1.node-password.k3s")
     pve = FakePve()
-    goodbye(kube, pve).say()
+    goodbye(kube, pve).run()
 
     assert kube.log == [
         "cordon gpu-1",
@@ -65,7 +65,7 @@ def test_a_server_is_off_before_its_vote_goes() -> None:
         return patch(path, change)
 
     kube.patch = watch  # type: ignore[method-assign]
-    goodbye(kube, pve, SERVER).say()
+    goodbye(kube, pve, SERVER).run()
 
     assert seen == ["stopped"]
     assert kube.log.index("remove server-2 from etcd") < kube.log.index("delete server-2")
@@ -76,10 +76,10 @@ def test_a_goodbye_that_was_cut_goes_on_where_it_stopped(stop: int) -> None:
     kube, pve = server_cluster(), FakePve("server-2")
     kube.pods = [pod("web", owner="ReplicaSet/web", on="server-2")]
     for one in goodbye(kube, pve, SERVER).steps()[:stop]:
-        if not one.done():
-            one.do()
+        if not one.is_done():
+            one.run()
     before = list(kube.log)
-    goodbye(kube, pve, SERVER).say()
+    goodbye(kube, pve, SERVER).run()
 
     assert kube.log[: len(before)] == before
     assert len(kube.log) == len(set(kube.log)), "no step is done twice"
@@ -89,10 +89,10 @@ def test_a_goodbye_that_was_cut_goes_on_where_it_stopped(stop: int) -> None:
 
 def test_a_goodbye_that_is_complete_changes_nothing() -> None:
     kube, pve = server_cluster(), FakePve("server-2")
-    goodbye(kube, pve, SERVER).say()
+    goodbye(kube, pve, SERVER).run()
     kube.log.clear()
     pve.log.clear()
-    goodbye(kube, pve, SERVER).say()
+    goodbye(kube, pve, SERVER).run()
 
     assert kube.log == []
     assert pve.log == []
@@ -101,7 +101,7 @@ def test_a_goodbye_that_is_complete_changes_nothing() -> None:
 def test_a_machine_and_a_cluster_that_are_gone_are_left_at_peace() -> None:
     pve = FakePve()
     pve.vm = None
-    goodbye(None, pve).say()
+    goodbye(None, pve).run()
 
     assert pve.log == []
 
@@ -109,7 +109,7 @@ def test_a_machine_and_a_cluster_that_are_gone_are_left_at_peace() -> None:
 def test_a_moving_api_address_is_waited_out() -> None:
     kube, pve = server_cluster(), FakePve("server-2")
     kube.outage = 3
-    goodbye(kube, pve, SERVER).say()
+    goodbye(kube, pve, SERVER).run()
 
     assert "server-2" not in kube.nodes
 
@@ -117,16 +117,16 @@ def test_a_moving_api_address_is_waited_out() -> None:
 @pytest.mark.parametrize("vm", [FakePve("printer"), FakePve(tags="worker"), FakePve(tags="not-lyceum")])
 def test_a_vmid_that_another_machine_has_taken_is_not_touched(vm: FakePve) -> None:
     """Proxmox gives a freed VMID to the next machine; deleting by number alone hits it (capmox#856)."""
-    with pytest.raises(NotOursError, match="left alone"):
-        look(vm, VM)  # type: ignore[arg-type]
+    with pytest.raises(ForeignVmError, match="left alone"):
+        find_vm(vm, VM)  # type: ignore[arg-type]
 
     assert vm.log == []
 
 
 def test_a_blocked_drain_names_pod_owner_and_budget() -> None:
     kube = FakeKube([node("gpu-1")], [pod("db-0", owner="StatefulSet/db")], budgets=[budget("db-budget", "db-0")])
-    with pytest.raises(BlockedError) as error:
-        drain.drain(kube, "gpu-1", 0)  # type: ignore[arg-type]
+    with pytest.raises(DrainTimeoutError) as error:
+        drain.drain_node(kube, "gpu-1", 0)  # type: ignore[arg-type]
 
     assert "vision/db-0 (StatefulSet db): budget vision/db-budget allows 0 disruptions (1 healthy, 1 wanted)" in str(
         error.value
@@ -135,7 +135,7 @@ def test_a_blocked_drain_names_pod_owner_and_budget() -> None:
 
 def test_a_budget_is_given_up_by_word() -> None:
     kube = FakeKube([node("gpu-1")], [pod("db-0")], budgets=[budget("db", "db-0")])
-    goodbye(kube, FakePve(), words=frozenset({Word.BUDGETS})).say()
+    goodbye(kube, FakePve(), overrides=frozenset({Override.BUDGETS})).run()
 
     assert "delete db-0" in kube.log
 
@@ -143,8 +143,8 @@ def test_a_budget_is_given_up_by_word() -> None:
 def test_a_pod_that_waits_for_a_finalizer_says_so() -> None:
     stuck = pod("stuck")
     stuck["metadata"] |= {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["example.org/hold"]}
-    with pytest.raises(BlockedError, match="waits for finalizer example"):
-        drain.drain(FakeKube([node("gpu-1")], [stuck]), "gpu-1", 0)  # type: ignore[arg-type]
+    with pytest.raises(DrainTimeoutError, match="waits for finalizer example"):
+        drain.drain_node(FakeKube([node("gpu-1")], [stuck]), "gpu-1", 0)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("answer", [answered(500), httpx.ConnectError("the address is moving")], ids=["500", "silent"])
@@ -158,7 +158,7 @@ def test_an_api_without_a_leader_does_not_end_a_drain(answer: Exception, monkeyp
         return post(path, body)
 
     monkeypatch.setattr(kube, "post", once)
-    drain.drain(kube, "gpu-1", 5, every=0)  # type: ignore[arg-type]
+    drain.drain_node(kube, "gpu-1", 5, every=0)  # type: ignore[arg-type]
 
     assert kube.pods == []
 
@@ -169,21 +169,21 @@ def test_pods_on_a_silent_node_are_not_waited_for() -> None:
     leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     kube = FakeKube([node("gpu-1", ready=False)], [leaving])
 
-    drain.drain(kube, "gpu-1", 0)  # type: ignore[arg-type]
+    drain.drain_node(kube, "gpu-1", 0)  # type: ignore[arg-type]
 
 
 def test_an_earlier_purge_of_the_same_number_says_nothing_about_this_osd() -> None:
     """Ceph gives the number of a purged OSD to the next disk."""
     kube = FakeKube([node("gpu-1")], osds=[osd(3, "gpu-1")])
-    purge(kube, kube.osds[0])  # type: ignore[arg-type]
+    purge_osd(kube, kube.osds[0])  # type: ignore[arg-type]
     kube.osds[0] = osd(3, "gpu-1") | {"metadata": kube.osds[0]["metadata"] | {"uid": "another-uid"}}
 
-    assert not purged(kube, kube.osds[0])  # type: ignore[arg-type]
+    assert not is_purged(kube, kube.osds[0])  # type: ignore[arg-type]
 
 
 def test_data_given_up_by_word_is_not_handed_over() -> None:
     kube = FakeKube([node("gpu-1")], osds=[osd(0, "gpu-1")])
-    goodbye(kube, FakePve(), words=frozenset({Word.DATA})).say()
+    goodbye(kube, FakePve(), overrides=frozenset({Override.DATA})).run()
 
     assert not any("create" in line for line in kube.log)
 
@@ -192,10 +192,10 @@ def test_data_given_up_by_word_is_not_handed_over() -> None:
     ("annotations", "left"),
     [
         ({}, True),
-        ({MEMBER: "s-1"}, False),
-        ({MEMBER: "s-1", REMOVED: "s-1"}, True),
-        ({MEMBER: "s-2", REMOVED: "s-1"}, False),
-        ({REMOVED: "s-1"}, True),
+        ({MEMBER_ANNOTATION: "s-1"}, False),
+        ({MEMBER_ANNOTATION: "s-1", REMOVED_ANNOTATION: "s-1"}, True),
+        ({MEMBER_ANNOTATION: "s-2", REMOVED_ANNOTATION: "s-1"}, False),
+        ({REMOVED_ANNOTATION: "s-1"}, True),
     ],
 )
 def test_a_member_has_left_when_k3s_names_the_very_member(annotations: dict[str, str], left: bool) -> None:

@@ -9,8 +9,8 @@ from ops import audit_log
 from ops.engine.pending_operations import VM
 from ops.nodes import remove as leaving
 from ops.nodes import vm
-from ops.nodes.remove import Leave, leave
-from ops.nodes.vm import machines, released
+from ops.nodes.remove import RemovalRequest, remove_nodes
+from ops.nodes.vm import machines, prepare_deletion
 from tests.ops.fake_kube import FakePve
 
 
@@ -32,7 +32,7 @@ def test_a_machines_tags_tell_whether_it_is_in_the_cluster(tags: tuple[str, ...]
 def log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     asked: list[str] = []
     monkeypatch.setattr(audit_log, "record_operation", lambda *_: asked.append("journal"))
-    monkeypatch.setattr(leaving, "reachable", lambda _: asked.append("cluster"))
+    monkeypatch.setattr(leaving, "connect_to_cluster", lambda _: asked.append("cluster"))
     return asked
 
 
@@ -46,7 +46,7 @@ def test_the_operators_machine_is_switched_off_and_the_cluster_is_not_asked(
     """It must go when the cluster is down, too."""
     pve = FakePve("ops-1")
     monkeypatch.setattr(leaving, "proxmox", lambda _: pve)
-    leave(engine("ops-1", "maintenance"), Leave(("ops-1",), "remove"))
+    remove_nodes(engine("ops-1", "maintenance"), RemovalRequest(("ops-1",), "remove"))
 
     assert log == ["journal"]
     assert pve.log == ["shutdown"]
@@ -54,7 +54,7 @@ def test_the_operators_machine_is_switched_off_and_the_cluster_is_not_asked(
 
 def test_for_a_node_the_cluster_is_asked_first(log: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leaving, "proxmox", lambda _: FakePve("gpu-1"))
-    leave(engine("gpu-1", "worker"), Leave(("gpu-1",), "remove"))
+    remove_nodes(engine("gpu-1", "worker"), RemovalRequest(("gpu-1",), "remove"))
 
     assert log == ["cluster", "journal"]
 
@@ -70,6 +70,6 @@ def test_a_machine_that_is_gone_from_proxmox_is_left_out_of_what_the_engine_dele
         resource |= {"urn": f"urn::{name}-vm", "protect": True}
         resource["inputs"]["vmId"] = vm_id
 
-    left = released(engine("gpu-1"), both, machines(both).values())["deployment"]["resources"]
+    left = prepare_deletion(engine("gpu-1"), both, machines(both).values())["deployment"]["resources"]
 
     assert [(one["urn"], one["protect"]) for one in left] == [("urn::gpu-1-vm", False)]

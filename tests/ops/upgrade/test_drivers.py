@@ -3,7 +3,7 @@
 import pytest
 
 from config.versions import DRIVER
-from ops.upgrade.drivers import FAILED, RUNS, STATE, Driver, drivers, notes, verdict
+from ops.upgrade.drivers import FAILED, STATE_LABEL, VERSION_LABEL, NodeDriver, describe_problems, notes, read_drivers
 from tests.ops.objects import node, pod
 from tests.support.sites import site
 
@@ -14,38 +14,40 @@ HELD = site({"versions": {"gpu-operator": "v25.10.1"}})
 
 def test_a_node_is_read_with_its_driver_and_who_holds_its_cards() -> None:
     one, other = node("gpu-1"), node("gpu-2")
-    one["metadata"]["labels"] |= {RUNS: "580.95.05", STATE: "wait-for-jobs-required"}
+    one["metadata"]["labels"] |= {VERSION_LABEL: "580.95.05", STATE_LABEL: "wait-for-jobs-required"}
     other["metadata"]["labels"]["nvidia.com/gpu.present"] = "true"
-    found = drivers([node("server-1", server=True), one, other], [pod("train", gpus=1), pod("web", on="gpu-2")])
+    found = read_drivers([node("server-1", server=True), one, other], [pod("train", gpus=1), pod("web", on="gpu-2")])
 
     assert found == [
-        Driver("gpu-1", "580.95.05", "wait-for-jobs-required", ("vision/train",)),
-        Driver("gpu-2", ""),
+        NodeDriver("gpu-1", "580.95.05", "wait-for-jobs-required", ("vision/train",)),
+        NodeDriver("gpu-2", ""),
     ]
 
 
 def test_a_node_that_runs_the_pin_is_well() -> None:
-    assert verdict(Driver("gpu-1", DRIVER, "upgrade-done"), SITE) == "", (
+    assert describe_problems(NodeDriver("gpu-1", DRIVER, "upgrade-done"), SITE) == "", (
         "without a setting, the operator's own is the pin"
     )
-    assert verdict(Driver("gpu-1", "580.95.05"), PINNED) == ""
+    assert describe_problems(NodeDriver("gpu-1", "580.95.05"), PINNED) == ""
 
 
 def test_a_node_that_waits_is_told_with_the_pin_the_state_and_the_holder() -> None:
-    waiting = Driver("gpu-1", "570.1.2", "wait-for-jobs-required", ("vision/jupyter-ada",))
+    waiting = NodeDriver("gpu-1", "570.1.2", "wait-for-jobs-required", ("vision/jupyter-ada",))
 
-    assert verdict(waiting, PINNED) == "the pin is 580.95.05, wait-for-jobs-required; held by vision/jupyter-ada"
-    assert verdict(Driver("gpu-1", "570.1.2"), PINNED) == "the pin is 580.95.05; nothing holds its GPUs"
+    assert (
+        describe_problems(waiting, PINNED) == "the pin is 580.95.05, wait-for-jobs-required; held by vision/jupyter-ada"
+    )
+    assert describe_problems(NodeDriver("gpu-1", "570.1.2"), PINNED) == "the pin is 580.95.05; nothing holds its GPUs"
 
 
 def test_a_failed_upgrade_is_told_with_the_way_to_try_again() -> None:
-    assert f"kubectl label node gpu-1 --overwrite {STATE}=upgrade-required" in verdict(
-        Driver("gpu-1", "570.1.2", FAILED), PINNED
+    assert f"kubectl label node gpu-1 --overwrite {STATE_LABEL}=upgrade-required" in describe_problems(
+        NodeDriver("gpu-1", "570.1.2", FAILED), PINNED
     )
 
 
 def test_a_driver_too_old_for_an_image_is_told_with_both() -> None:
-    text = verdict(Driver("gpu-1", "470.1.2"), HELD)
+    text = describe_problems(NodeDriver("gpu-1", "470.1.2"), HELD)
 
     assert "pytorch-notebook:cuda12-2026-08-03: CUDA 12 needs driver 525 or newer" in text
     assert "the pin" not in text, "nobody knows what another operator brings"
@@ -60,13 +62,13 @@ def test_a_driver_too_old_for_an_image_is_told_with_both() -> None:
     ],
 )
 def test_a_partial_upgrade_names_the_nodes_that_are_left(runs: tuple[str, ...], words: str) -> None:
-    found = [Driver(f"gpu-{number}", version) for number, version in enumerate(runs)]
+    found = [NodeDriver(f"gpu-{number}", version) for number, version in enumerate(runs)]
 
     told = "\n".join(notes(found, PINNED))
     assert told.startswith(words) if words else not told
 
 
 def test_different_drivers_are_shown_without_a_pin() -> None:
-    found = [Driver("gpu-1", "580.1.2"), Driver("gpu-2", "595.9.7")]
+    found = [NodeDriver("gpu-1", "580.1.2"), NodeDriver("gpu-2", "595.9.7")]
 
     assert list(notes(found, HELD)) == ["nodes run different NVIDIA drivers: 580.1.2, 595.9.7"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.upgrade.os_packages import Packages, Pending, notes, read, script
+from ops.upgrade.os_packages import NodePackages, PendingPackage, notes, package_script, parse_survey
 from tests.support.machine import LOG, Machine
 
 APT = (
@@ -39,8 +39,8 @@ Inst libc6 [2.36-9] (2.36-9+deb12u1 Debian:12.15/stable, Debian-Security:12/stab
 Inst linux-image-6.1.0-40-amd64 (6.1.153-1 Debian:12.15/stable [amd64])
 Conf libc6 (2.36-9+deb12u1 Debian:12.15/stable [amd64])
 """
-LIBC = Pending("libc6", "2.36-9", "2.36-9+deb12u1", security=True)
-IMAGE = Pending("linux-image-6.1.0-40-amd64", "", "6.1.153-1", security=False)
+LIBC = PendingPackage("libc6", "2.36-9", "2.36-9+deb12u1", security=True)
+IMAGE = PendingPackage("linux-image-6.1.0-40-amd64", "", "6.1.153-1", security=False)
 
 
 @pytest.fixture
@@ -55,15 +55,15 @@ def machine(tmp_path: Path) -> Machine:
     return machine
 
 
-def surveyed(machine: Machine) -> Packages:
-    done = machine.run(script("survey"))
+def surveyed(machine: Machine) -> NodePackages:
+    done = machine.run(package_script("survey"))
     assert done.code == 0, done.told
-    return read(done.out)
+    return parse_survey(done.out)
 
 
 def test_a_machine_that_lacks_nothing_has_nothing_due(machine: Machine) -> None:
-    assert surveyed(machine) == Packages()
-    assert not surveyed(machine).due
+    assert surveyed(machine) == NodePackages()
+    assert not surveyed(machine).needs_upgrade
 
 
 def test_what_a_machine_lacks_is_read(machine: Machine) -> None:
@@ -74,8 +74,12 @@ def test_what_a_machine_lacks_is_read(machine: Machine) -> None:
     machine.write("/run/reboot-required.pkgs", "libc6\nlibc6\n")
     found = surveyed(machine)
 
-    assert found == Packages((LIBC, IMAGE), held=("containerd",), reboot=("libc6",), unattended=True)
-    assert (found.security, found.relevant, found.will_reboot) == (1, ("linux-image-6.1.0-40-amd64",), True)
+    assert found == NodePackages((LIBC, IMAGE), held=("containerd",), reboot=("libc6",), unattended=True)
+    assert (found.security_count, found.driver_packages, found.will_reboot) == (
+        1,
+        ("linux-image-6.1.0-40-amd64",),
+        True,
+    )
 
 
 def test_a_kernel_that_waits_for_its_boot_is_a_reason_without_a_file(machine: Machine) -> None:
@@ -97,7 +101,7 @@ def test_while_somebody_holds_the_lock_a_survey_tells_old_lists(machine: Machine
 
 def test_a_lock_is_waited_for_and_its_holder_named(machine: Machine) -> None:
     machine.say("locked", "once\ntwice\n")
-    done = machine.run(script("upgrade_packages 600"))
+    done = machine.run(package_script("upgrade_packages 600"))
 
     assert done.code == 0, done.told
     assert re.search(r"waiting for dpkg's lock, held by process 812 \(unattended-upgr\): \d+ s of 600 s", done.told)
@@ -105,14 +109,14 @@ def test_a_lock_is_waited_for_and_its_holder_named(machine: Machine) -> None:
 
 def test_a_lock_that_is_never_given_up_is_told_with_its_holder(machine: Machine) -> None:
     machine.say("locked", "once\ntwice\n")
-    done = machine.run(script("upgrade_packages 0"))
+    done = machine.run(package_script("upgrade_packages 0"))
 
     assert done.code == 1
     assert "dpkg's lock is still held by process 812 (unattended-upgr)" in done.told
 
 
 def test_configuration_files_are_kept_and_no_package_is_removed(machine: Machine) -> None:
-    machine.run(script("upgrade_packages 600"))
+    machine.run(package_script("upgrade_packages 600"))
     (call,) = machine.called("apt-get")
 
     assert "--force-confdef -o Dpkg::Options::=--force-confold" in call
@@ -123,7 +127,7 @@ def test_an_upgrade_that_was_cut_is_ended_before_another_begins(machine: Machine
     machine.say("unfinished", "The following packages are only half configured:\n libc6                GNU C Library\n")
     assert surveyed(machine).unfinished == ("libc6",)
     machine.forget()
-    machine.run(script("upgrade_packages 600"))
+    machine.run(package_script("upgrade_packages 600"))
 
     assert [line.split()[-1] for line in machine.log] == ["--audit", "-a", "--with-new-pkgs"]
 
@@ -132,38 +136,38 @@ def test_a_package_that_fails_is_told_in_its_own_words(machine: Machine) -> None
     machine.say(
         "fails", "Setting up bind9 ...\nbind9: disk full\nE: Sub-process /usr/bin/dpkg returned an error code (1)\n"
     )
-    done = machine.run(script("upgrade_packages 600"))
+    done = machine.run(package_script("upgrade_packages 600"))
 
     assert done.code == 1
     assert "packages could not be installed: bind9: disk full;E: Sub-process" in done.told
 
 
 def test_a_machine_reboots_only_where_something_asks_for_it(machine: Machine) -> None:
-    assert machine.run(script("reboot_due")).out == ""
-    assert machine.run(script("booted_anew")).code == 0
+    assert machine.run(package_script("reboot_due")).out == ""
+    assert machine.run(package_script("booted_anew")).code == 0
     assert machine.called("systemctl") == []
     machine.write("/run/reboot-required", "")
-    assert machine.run(script("reboot_due")).out == "its packages\n"
+    assert machine.run(package_script("reboot_due")).out == "its packages\n"
     assert machine.called("systemctl") == [], "the answer must be on its way before the machine goes down"
 
 
 def test_a_machine_is_told_to_reboot_until_it_has_been_booted_anew(machine: Machine) -> None:
     """Whoever tells it may be killed at any moment, and the word may go down with the connection."""
     machine.write("/run/reboot-required", "")
-    machine.run(script("reboot_due"))
+    machine.run(package_script("reboot_due"))
 
-    assert [machine.run(script("booted_anew")).code for _ in range(2)] == [1, 1]
+    assert [machine.run(package_script("booted_anew")).code for _ in range(2)] == [1, 1]
     assert machine.called("systemctl") == ["systemctl reboot"] * 2
     machine.path("/run/lyceum-rebooting").unlink()
-    assert machine.run(script("booted_anew")).code == 0
+    assert machine.run(package_script("booted_anew")).code == 0
 
 
-def told(*, precompiled: bool = False, **found: Packages) -> str:
+def told(*, precompiled: bool = False, **found: NodePackages) -> str:
     return "\n".join(notes(found, precompiled=precompiled, gpu_nodes=frozenset({"gpu"})))
 
 
 def test_nodes_that_upgrade_themselves_are_named_with_the_remedy() -> None:
-    assert "gpu upgrade themselves whenever they like" in told(gpu=Packages(unattended=True))
+    assert "gpu upgrade themselves whenever they like" in told(gpu=NodePackages(unattended=True))
 
 
 @pytest.mark.parametrize(
@@ -171,5 +175,5 @@ def test_nodes_that_upgrade_themselves_are_named_with_the_remedy() -> None:
     [(True, "a precompiled driver must exist for the new kernel"), (False, "driver is built anew for it")],
 )
 def test_a_new_kernel_under_a_gpu_is_told_with_what_it_means_for_the_driver(precompiled: bool, words: str) -> None:
-    assert words in told(precompiled=precompiled, gpu=Packages((IMAGE,)))
-    assert told(precompiled=precompiled, server=Packages((IMAGE,))) == "", "a node without a GPU has no driver"
+    assert words in told(precompiled=precompiled, gpu=NodePackages((IMAGE,)))
+    assert told(precompiled=precompiled, server=NodePackages((IMAGE,))) == "", "a node without a GPU has no driver"

@@ -28,9 +28,6 @@ COMMANDS:
    kubectl          Run kubectl
    token            Manage tokens
    etcd-snapshot    Manage etcd snapshots
-   secrets-encrypt  Control secrets encryption and keys rotation
-   certificate      Manage K3s certificates
-   check-config     Run config check
 """
 
 
@@ -65,7 +62,7 @@ def _kubectl(arguments: Sequence[str]) -> None:
     )
 
 
-def _tools(name: str) -> Callable[[Sequence[str]], None]:
+def _small_command(name: str) -> Callable[[Sequence[str]], None]:
     def run(arguments: Sequence[str]) -> None:
         from lab.k3s import subcommands  # noqa: PLC0415
 
@@ -78,7 +75,7 @@ _COMMANDS: Mapping[str, Callable[[Sequence[str]], None]] = {
     "server": _server,
     "agent": _agent,
     "kubectl": _kubectl,
-    **{name: _tools(name) for name in ("token", "etcd-snapshot", "secrets-encrypt", "certificate", "check-config")},
+    **{name: _small_command(name) for name in ("token", "etcd-snapshot")},
 }
 
 

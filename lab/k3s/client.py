@@ -1,6 +1,5 @@
 """The joining side of K3s's supervisor protocol: trust the CA that the token names, then ask with the token."""
 
-import base64
 import ssl
 from collections.abc import Mapping
 from urllib.parse import urlsplit
@@ -41,12 +40,11 @@ class SupervisorClient:
     def __init__(self, url: str, bundle: bytes, token: tokens.Token, user: str) -> None:
         self.bundle = bundle
         self._url = url
-        if token.bootstrap:
-            self._authorization = f"Bearer {token.password}"
-        else:
-            pair = f"{token.user or user}:{token.password}"
-            self._authorization = f"Basic {base64.b64encode(pair.encode()).decode()}"
-        self._http = httpx.AsyncClient(verify=ssl.create_default_context(cadata=bundle.decode()), timeout=10)
+        self._http = httpx.AsyncClient(
+            verify=ssl.create_default_context(cadata=bundle.decode()),
+            auth=(token.user or user, token.password),
+            timeout=10,
+        )
 
     @classmethod
     async def connect(cls, server: str, token: str, user: str) -> "SupervisorClient":
@@ -83,9 +81,8 @@ class SupervisorClient:
         self, method: str, path: str, *, headers: Mapping[str, str] | None = None, body: bytes | None = None
     ) -> bytes:
         """Make an authorized request and return what is answered; raises `RefusedError`."""
-        sent = {"Authorization": self._authorization, **(headers or {})}
         try:
-            response = await self._http.request(method, f"{self._url}{path}", headers=sent, content=body)
+            response = await self._http.request(method, f"{self._url}{path}", headers=headers, content=body)
         except httpx.HTTPError as error:
             raise RefusedError(f"{self._url}{path}: {error!r}") from error
         if response.is_error:

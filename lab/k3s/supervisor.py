@@ -26,8 +26,6 @@ from lab.kubernetes import KubeClient, KubernetesError
 
 __all__ = ["State", "Supervisor"]
 
-_AGENT_GROUP = "system:bootstrappers:k3s:default-node-token"
-
 
 @dataclass
 class State:
@@ -99,24 +97,9 @@ class Supervisor:
         user, password = _basic(request)
         return user == "server" and _equal(password, self._state.server_password)
 
-    async def _is_node(self, request: Request) -> bool:
+    def _is_node(self, request: Request) -> bool:
         _, password = _basic(request)
-        if _equal(password, self._state.server_password) or _equal(password, self._state.agent_password):
-            return True
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        return scheme == "Bearer" and await self._is_bootstrap_token(token)
-
-    async def _is_bootstrap_token(self, token: str) -> bool:
-        identifier, _, secret = token.partition(".")
-        path = f"/api/v1/namespaces/kube-system/secrets/bootstrap-token-{identifier}"
-        stored = await self._state.kube.get(path) if self._state.ready and secret else None
-        if stored is None:
-            return False
-        data = {name: base64.b64decode(value).decode() for name, value in stored.get("data", {}).items()}
-        expires = data.get("expiration")
-        alive = not expires or dt.datetime.fromisoformat(expires) > dt.datetime.now(dt.UTC)
-        groups = data.get("auth-extra-groups", "").split(",")
-        return alive and _equal(secret, data.get("token-secret", "")) and _AGENT_GROUP in groups
+        return _equal(password, self._state.server_password) or _equal(password, self._state.agent_password)
 
     async def _ping(self, _: Request) -> Response:
         return PlainTextResponse("pong")
@@ -125,17 +108,17 @@ class Supervisor:
         return Response((self._state.paths.tls / "server-ca.crt").read_bytes(), media_type="text/plain")
 
     async def _readyz(self, request: Request) -> Response:
-        if not await self._is_node(request):
+        if not self._is_node(request):
             return _unauthorized()
         return PlainTextResponse("ok") if self._state.ready else _not_ready()
 
     async def _config(self, request: Request) -> Response:
-        if not (self._is_server(request) or await self._is_node(request)):
+        if not self._is_node(request):
             return _unauthorized()
         return JSONResponse({"critical": self._state.critical, "version": self._state.version})
 
     async def _client_ca(self, request: Request) -> Response:
-        if not await self._is_node(request):
+        if not self._is_node(request):
             return _unauthorized()
         return Response((self._state.paths.tls / "client-ca.crt").read_bytes(), media_type="text/plain")
 
@@ -154,7 +137,7 @@ class Supervisor:
         return JSONResponse({"clients": [member.client_url for member in members if member.client_url]})
 
     async def _kubelet_certificate(self, request: Request) -> Response:
-        if not await self._is_node(request):
+        if not self._is_node(request):
             return _unauthorized()
         if not self._state.ready:
             return _not_ready()

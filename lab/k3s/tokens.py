@@ -1,13 +1,10 @@
-"""Join tokens: the short form, K3s's secure form `K10<hash>::<user>:<password>`, and bootstrap tokens `id.secret`."""
+"""Join tokens: the short form, and K3s's secure form `K10<hash>::<user>:<password>`."""
 
 import hashlib
-import re
 import secrets
 from dataclasses import dataclass
 
 __all__ = ["Token", "TokenError", "ca_hash", "check_ca", "parse", "random_password", "secure"]
-
-_BOOTSTRAP = re.compile(r"[a-z0-9]{6}\.[a-z0-9]{16}")
 
 
 class TokenError(Exception):
@@ -21,10 +18,9 @@ class Token:
     ca_hash: str
     """SHA-256 of the CA bundle in hex; empty in the short form."""
     user: str
-    """`server` or `node`; empty in the short form and in bootstrap tokens."""
+    """`server` or `node`; empty in the short form."""
     password: str
-    """The shared secret, or the whole `id.secret` of a bootstrap token."""
-    bootstrap: bool
+    """The shared secret."""
 
 
 def ca_hash(bundle: bytes) -> str:
@@ -50,18 +46,16 @@ def parse(token: str) -> Token:
     if not token:
         raise TokenError("token must not be empty")
     if not token.startswith("K10"):
-        return Token("", "", token, bool(_BOOTSTRAP.fullmatch(token)))
+        return Token("", "", token)
     digest, separator, credentials = token[3:].partition("::")
     if not separator:
         digest, credentials = "", digest
     if digest and len(digest) != hashlib.sha256().digest_size * 2:
         raise TokenError("invalid token CA hash length")
-    if _BOOTSTRAP.fullmatch(credentials):
-        return Token(digest, "", credentials, bootstrap=True)
     user, separator, password = credentials.partition(":")
     if not separator or not password:
         raise TokenError("invalid token format")
-    return Token(digest, user, password, bootstrap=False)
+    return Token(digest, user, password)
 
 
 def check_ca(token: Token, bundle: bytes) -> None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 
 from lab.contracts import Disk, LabSpec, Nic, PciDevice, PveNode, Storage, VmSpec
+from tests.lab.proxmox.campus import make_setup
 
 A100 = PciDevice("0000:41:00.0", "10de", "20f1", "10de", "145f", 41, "030200", "NVIDIA A100 PCIE 40GB")
 
@@ -27,6 +28,7 @@ CAMPUS = LabSpec(
     gateway=IPv4Address("10.21.0.1"),
     nodes=(NODE,),
     mirror=IPv4Address("10.21.0.2"),
+    setup=make_setup({}),
 )
 
 

@@ -13,15 +13,7 @@ def test_a_secure_token_gives_back_its_parts() -> None:
 
 
 def test_a_short_token_is_the_password() -> None:
-    assert tokens.parse("geheim") == tokens.Token("", "", "geheim", bootstrap=False)
-
-
-def test_a_bootstrap_token_is_recognised_in_both_forms() -> None:
-    short = tokens.parse("abcdef.0123456789abcdef")
-    full = tokens.parse(tokens.secure("abcdef.0123456789abcdef", BUNDLE))
-    assert short.bootstrap
-    assert full.bootstrap
-    assert short.password == full.password
+    assert tokens.parse("geheim") == tokens.Token("", "", "geheim")
 
 
 @pytest.mark.parametrize(

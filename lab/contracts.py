@@ -2,33 +2,24 @@
 
 The Proxmox simulator turns API calls into `VmSpec` and calls a `Hypervisor`; the host room implements it with
 namespaces. Nothing here does any work, so every room can import it and tests can build campuses by hand.
-
-The campus daemon assembles the rooms through these factories (protocols at the end of this file):
-`lab.proxmox.create_app`, `lab.charts.create_app` and `lab.controllers.run`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
-from pathlib import Path
 from typing import Any, Protocol
-
-from starlette.types import ASGIApp
 
 from config.proxmox_grants import ApiCall
 
 __all__ = [
     "AdminSetup",
     "AgentSilent",
-    "ChartsFactory",
-    "ControllersRun",
     "Disk",
     "HostFailed",
     "Hypervisor",
     "LabSpec",
     "Nic",
     "PciDevice",
-    "ProxmoxFactory",
     "PveNode",
     "Storage",
     "StoreSpec",
@@ -190,33 +181,4 @@ class Hypervisor(Protocol):
         Raises `AgentSilent` when the agent does not answer, `KeyError` for an unknown command and
         `FileNotFoundError` when `file-read` names no file.
         """
-        ...
-
-
-class ProxmoxFactory(Protocol):
-    """`lab.proxmox.create_app`: the Proxmox API of all nodes.
-
-    It keeps its state in `run`/pve/, logs requests to `run`/log/proxmox-requests.jsonl and writes
-    `run`/proxmox-token at its first start. Its lifespan start-up puts VMs with `onboot` into the background to boot,
-    as a node does after a power failure.
-    """
-
-    def __call__(self, spec: LabSpec, hypervisor: Hypervisor, run: Path) -> ASGIApp:
-        """Build the application; it is served with TLS on port 8006 of every node's address."""
-        ...
-
-
-class ChartsFactory(Protocol):
-    """`lab.charts.create_app`: the mirror of charts, K3s and images."""
-
-    def __call__(self, spec: LabSpec, run: Path, charts: Path | None) -> ASGIApp:
-        """Build the application; `charts` is a directory of real archives to serve instead of the stand-ins."""
-        ...
-
-
-class ControllersRun(Protocol):
-    """`lab.controllers.run`: stand-ins for the operators whose pods do not really run."""
-
-    async def __call__(self, spec: LabSpec, kubeconfig: Callable[[], str | None]) -> None:
-        """Run until cancelled; `kubeconfig` gives the admin's kubeconfig (YAML) once a cluster exists, else None."""
         ...

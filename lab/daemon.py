@@ -67,7 +67,7 @@ class Campus:
             with step("Proxmox API, mirror, object store"):
                 proxmox = await self._serve(group, hypervisor)
             controllers = importlib.import_module("lab.controllers")
-            group.create_task(controllers.run(spec, functools.partial(kubeconfig, hypervisor)))
+            group.create_task(controllers.run(functools.partial(kubeconfig, hypervisor)))
             handlers = Faults(hypervisor).handlers() | Direct(hypervisor).handlers() | report.handlers()
             await control.serve(run.control, handlers | proxmox.handlers())
             say(f"ready in {time.monotonic() - begun:.1f} s")
@@ -90,7 +90,7 @@ class Campus:
         spec, run = self._wish.spec, self._run
         stored = [await self._start_store(group, spec.store)] if spec.store else []  # first: it loads while we do
         proxmox = create_app(spec, hypervisor, run.path)
-        charts = importlib.import_module("lab.charts").create_app(spec, run.path, self._wish.charts)
+        charts = importlib.import_module("lab.charts").create_app(run.path, self._wish.charts)
         nodes = [node.address for node in spec.nodes]
         started = [
             self._server(group, proxmox, nodes, network.PVE_PORT),

@@ -28,9 +28,9 @@ def definition(
     Args:
         group: API group, e.g. ``kueue.x-k8s.io``.
         kind: e.g. ``ClusterQueue``.
-        traits: Words: served versions (the storage version ends in ``*`` where there are several, one that is not
-            served ends in ``!``), then any of ``cluster`` (not namespaced), ``nostatus`` (no status subresource),
-            ``scale`` (scale subresource), ``plural=...``, ``short=a,b``.
+        traits: Words: served versions (the storage version ends in ``*`` where there are several), then any of
+            ``cluster`` (not namespaced), ``nostatus`` (no status subresource), ``scale`` (scale subresource),
+            ``short=a,b``.
         keep: Adds ``helm.sh/resource-policy: keep``.
         columns: Columns of ``kubectl get`` and their JSONPath.
     """
@@ -38,13 +38,13 @@ def definition(
     named = dict(word.split("=", 1) for word in words if "=" in word)
     versions = [word for word in words if word[0] == "v" and word[1:2].isdigit()]
     unknown = set(words) - set(versions) - {"cluster", "nostatus", "scale"} - {f"{k}={v}" for k, v in named.items()}
-    if unknown or not versions or set(named) - {"plural", "short"}:
+    if unknown or not versions or set(named) - {"short"}:
         raise ValueError(f"{kind}.{group}: traits '{traits}' hold {sorted(unknown | set(named)) or 'no version'}")
     shown = [{"name": name, "jsonPath": path, "type": "string"} for name, path in (columns or {}).items()]
     names: Object = {
         "kind": kind,
         "listKind": f"{kind}List",
-        "plural": named.get("plural", plural(kind)),
+        "plural": plural(kind),
         "singular": kind.lower(),
     }
     if "short" in named:
@@ -76,8 +76,8 @@ def definitions(crds: Crds) -> list[Object]:
 
 def _version(word: str, words: list[str], shown: list[Object], *, only: bool) -> Object:
     version: Object = {
-        "name": word.rstrip("*!"),
-        "served": not word.endswith("!"),
+        "name": word.rstrip("*"),
+        "served": True,
         "storage": only or word.endswith("*"),
         "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
     }

@@ -5,7 +5,6 @@ Layout, as Lyceum expects it of any mirror: ``/charts/index.yaml`` and its archi
 """
 
 import hashlib
-import json
 import re
 import struct
 import time
@@ -18,8 +17,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lab.charts.archive import collect, index
-from lab.contracts import LabSpec
 from lab.k3s import checksums, launcher
+from lab.request_log import RequestLog
 
 LOG = "mirror-requests.jsonl"
 
@@ -40,16 +39,15 @@ def image_checksum(name: str) -> str:
     return hashlib.sha512(image_bytes(name)).hexdigest()
 
 
-def create_app(spec: LabSpec, run: Path, charts: Path | None = None) -> Starlette:  # noqa: ARG001  # the contract's
+def create_app(run: Path, charts: Path | None = None) -> Starlette:
     """Builds the mirror.
 
     Args:
-        spec: The campus; the mirror offers the same on each.
         run: The lab's run directory; requests are logged to ``log/mirror-requests.jsonl`` there.
         charts: Directory of real chart archives that replace stand-ins of the same name.
 
     Raises:
-        CatalogError: The catalogue or `charts` holds something that is no chart.
+        CatalogError: The catalogue or `charts` holds something that is not a chart.
     """
     archives = collect(charts)
     files = {archive.file: archive.data for archive in archives}
@@ -89,24 +87,23 @@ def create_app(spec: LabSpec, run: Path, charts: Path | None = None) -> Starlett
             Route("/images/{file}", image),
         ]
     )
-    app.add_middleware(RequestLog, path=run / "log" / LOG)
+    app.add_middleware(LogRequests, log=RequestLog(run / "log" / LOG))
     return app
 
 
-class RequestLog:
-    """Writes one JSON line a request: time (Unix seconds), method, path, status, bytes, milliseconds."""
+class LogRequests:
+    """ASGI middleware that logs each request with the size of its answer."""
 
-    def __init__(self, app: ASGIApp, path: Path) -> None:
+    def __init__(self, app: ASGIApp, log: RequestLog) -> None:
         self._app = app
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._path = path
+        self._log = log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes the request on and counts what is sent back."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started, status, size = time.monotonic(), 500, 0
+        began, status, size = time.monotonic(), 500, 0
 
         async def counted(message: Message) -> None:
             nonlocal status, size
@@ -117,13 +114,4 @@ class RequestLog:
         try:
             await self._app(scope, receive, counted)
         finally:
-            record = {
-                "time": round(time.time(), 3),
-                "method": scope["method"],
-                "path": scope["path"],
-                "status": status,
-                "bytes": size,
-                "ms": round((time.monotonic() - started) * 1000, 1),
-            }
-            with self._path.open("a") as log:
-                log.write(json.dumps(record) + "\n")
+            self._log.write(scope["method"], scope["path"], status, began, bytes=size)

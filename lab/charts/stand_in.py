@@ -89,8 +89,6 @@ class Entry(_Strict):
     version: str
     app_version: str
     description: str
-    label: str | None = None
-    """Label ``app.kubernetes.io/name`` of its objects, where it is not the chart's name."""
     fullname_limit: int = 63
     """Characters to which upstream shortens ``{fullname}``."""
     crds: Crds | None = None

@@ -157,7 +157,7 @@ def _replicas(item: Workload, own: dict[str, Any]) -> Any:
 
 def _selector(entry: Entry, component: str) -> dict[str, Any]:
     return {
-        "app.kubernetes.io/name": entry.label or entry.name,
+        "app.kubernetes.io/name": entry.name,
         "app.kubernetes.io/instance": Expr(".Release.Name | toJson"),
         "app.kubernetes.io/component": component,
     }

@@ -6,7 +6,6 @@ or output of its own. It decides only while its operator's workload is there and
 
 from collections.abc import Callable
 
-from lab.contracts import LabSpec
 from lab.controllers import ceph, certificates, ingress, kueue, loadbalancer, prometheus, volumes
 from lab.controllers.gpu import drivers, features, operator, sharing
 from lab.controllers.runner import Decide, run_with
@@ -29,11 +28,10 @@ STAND_INS: dict[str, Decide] = {
 """Name -> decision. A controller that runs for real replaces its stand-in, by leaving it out."""
 
 
-async def run(spec: LabSpec, kubeconfig: Callable[[], str | None]) -> None:  # noqa: ARG001  # the contract's
+async def run(kubeconfig: Callable[[], str | None]) -> None:
     """Runs all stand-ins until cancelled.
 
     Args:
-        spec: The campus; the stand-ins learn all they need from the API.
         kubeconfig: Gives the admin's kubeconfig (YAML) once a cluster exists, else None. Asked about once a second,
             so it must be cheap; its server address must be reachable from where this runs.
     """

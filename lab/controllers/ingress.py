@@ -7,8 +7,8 @@ from lab.controllers.snapshot_cache import Object, World, annotations, labels, n
 
 __all__ = ["decide"]
 
-CONTROLLERS = {"k8s.io/ingress-nginx": ("ingress-nginx", "traefik"), "traefik.io/ingress-controller": ("traefik",)}
-"""Controller of an IngressClass -> names of the charts that serve it; Traefik can stand in for ingress-nginx."""
+CONTROLLER, CHART = "k8s.io/ingress-nginx", "ingress-nginx"
+"""Controller of an IngressClass, and the name of the chart that serves it."""
 
 
 def decide(world: World) -> Iterator[Change]:
@@ -28,12 +28,12 @@ def _is_default(class_: Object) -> bool:
 
 
 def _published(world: World, class_: Object) -> list[Object] | None:
-    for chart in CONTROLLERS.get(path(class_, "spec", "controller", default=""), ()):
-        controller = world.operator(name=chart, component="controller") or world.operator(name=chart)
-        if controller is None:
-            continue
-        for service in world.all("Service"):
-            addresses = path(service, "status", "loadBalancer", "ingress", default=[])
-            if labels(service).get("app.kubernetes.io/name") == chart and addresses:
-                return [{"ip": item["ip"]} for item in addresses if "ip" in item]
+    if path(class_, "spec", "controller", default="") != CONTROLLER:
+        return None
+    if world.operator(name=CHART, component="controller") is None:
+        return None
+    for service in world.all("Service"):
+        addresses = path(service, "status", "loadBalancer", "ingress", default=[])
+        if labels(service).get("app.kubernetes.io/name") == CHART and addresses:
+            return [{"ip": item["ip"]} for item in addresses if "ip" in item]
     return None

@@ -28,13 +28,13 @@ from lab.proxmox.locks import Locks
 from lab.proxmox.permissions import RULES, WORLD, check
 from lab.proxmox.privileges import Access
 from lab.proxmox.reconcile import reconcile
-from lab.proxmox.requestlog import RequestLog
 from lab.proxmox.router import Router
 from lab.proxmox.routes import TABLES
 from lab.proxmox.state import State, TaskRecord, load
 from lab.proxmox.tasks import TaskBoard
 from lab.proxmox.timing import Timing
 from lab.proxmox.volumes import Volumes
+from lab.request_log import RequestLog, redact
 
 __all__ = ["Proxmox", "create_app"]
 
@@ -200,7 +200,9 @@ class Proxmox:
             outcome, status = _reason(refusal), refusal.status
             response = wire.failure(refusal)
         finally:
-            self._log.write(call, 0 if drop else status, began, outcome)
+            user, params = call.identity.name, redact(call.params)
+            status = 0 if drop else status
+            self._log.write(call.method, call.path, status, began, user=user, params=params, outcome=outcome)
         return wire.Dropped() if drop else response
 
     async def _misfortune(self, call: Call) -> bool:

@@ -30,7 +30,6 @@ CRD_FOLDERS = {
     "cert-manager": "cert-manager",
     "rook-ceph": "rook-ceph",
     "gpu-operator": "gpu-operator",
-    "network-operator": "network-operator",
     "kueue": "kueue",
     "kubeflow-trainer": "kubeflow-trainer",
     "kserve-crd": "kserve",

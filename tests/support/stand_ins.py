@@ -5,15 +5,14 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from lab.contracts import LabSpec
 from lab.controllers import run
 
 
 @contextmanager
-def working(spec: LabSpec, kubeconfig: Callable[[], str]) -> Iterator[None]:
+def working(kubeconfig: Callable[[], str]) -> Iterator[None]:
     """Lets the stand-ins work in a thread of their own."""
     loop = asyncio.new_event_loop()
-    task = loop.create_task(run(spec, kubeconfig))
+    task = loop.create_task(run(kubeconfig))
 
     def work() -> None:
         asyncio.set_event_loop(loop)

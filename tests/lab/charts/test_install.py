@@ -12,7 +12,6 @@ import uvicorn
 
 from lab.charts import create_app
 from lab.charts.stand_in import catalog
-from lab.contracts import LabSpec
 from tests.support.controlplane import ControlPlane, free_ports
 from tests.support.engine import Project
 from tests.support.stand_ins import working
@@ -30,25 +29,21 @@ AFTER = {
     "ceph-csi-drivers": ["rook-ceph"],
     "rook-ceph-cluster": ["ceph-csi-drivers"],
     "ingress-nginx": ["metallb"],
-    "traefik": ["metallb", "ingress-nginx"],
     "kserve-resources": ["kserve-crd", "cert-manager"],
     "kserve-runtime-configs": ["kserve-resources"],
     "kubeflow-pipelines": ["rook-ceph-cluster"],
     "jupyterhub": ["rook-ceph-cluster", "metallb"],
     "kube-prometheus-stack": ["prometheus-operator-crds", "rook-ceph-cluster"],
     "gpu-operator": ["prometheus-operator-crds"],
-    "network-operator": ["gpu-operator"],
 }
 DRIVERS = {"rbd": {"name": "rook-ceph.rbd.csi.ceph.com"}, "cephfs": {"name": "rook-ceph.cephfs.csi.ceph.com"}}
 VALUES = {
     "cert-manager": {"crds": {"enabled": True}},
     "ceph-csi-drivers": {"drivers": {**DRIVERS, "nfs": {"enabled": False}, "nvmeof": {"enabled": False}}},
     "ingress-nginx": {"controller": {"kind": "DaemonSet", "metrics": {"enabled": True}}},
-    "traefik": {"ingressClass": {"isDefaultClass": False}},
     "kserve-runtime-configs": {"kserve": {"servingruntime": {"enabled": True}}},
     "kubeflow-trainer": {"runtimes": {"torchDistributed": {"enabled": True}}},
     "kube-prometheus-stack": {"grafana": {"persistence": {"enabled": True}}},
-    "network-operator": {"nfd": {"enabled": False}},
     "csi-driver-nfs": {"storageClass": {"create": True, "name": "nfs"}},
     "rook-ceph-cluster": {"toolbox": {"enabled": True}},
 }
@@ -89,10 +84,10 @@ for chart in given["versions"]:
 
 
 @contextmanager
-def mirror(spec: LabSpec, run: Path) -> Iterator[str]:
+def mirror(run: Path) -> Iterator[str]:
     """Serves the mirror on loopback and yields the address of its charts."""
     (port,) = free_ports(1)
-    server = uvicorn.Server(uvicorn.Config(create_app(spec, run), host="127.0.0.1", port=port, log_level="warning"))
+    server = uvicorn.Server(uvicorn.Config(create_app(run), host="127.0.0.1", port=port, log_level="warning"))
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()))
     thread.start()
     try:
@@ -114,8 +109,8 @@ def unready(cluster: ControlPlane) -> list[str]:
     ]
 
 
-def test_every_chart_installs_becomes_ready_and_then_stays_as_it_is(tmp_path: Path, spec: LabSpec) -> None:
-    with ControlPlane(tmp_path / "plane") as cluster, mirror(spec, tmp_path) as charts:
+def test_every_chart_installs_becomes_ready_and_then_stays_as_it_is(tmp_path: Path) -> None:
+    with ControlPlane(tmp_path / "plane") as cluster, mirror(tmp_path) as charts:
         card = {"address": "0000:01:00.0", "vendor": "10de", "device": "20f1", "name": "NVIDIA A100 40GB PCIe"}
         for name in ("node-1", "node-2", "node-3"):
             cluster.node(name, annotations={"lab.lyceum/gpus": json.dumps([card])})
@@ -130,7 +125,7 @@ def test_every_chart_installs_becomes_ready_and_then_stays_as_it_is(tmp_path: Pa
         }
         (project.directory / "given.json").write_text(json.dumps(given))
         project.program(PROGRAM)
-        with working(spec, cluster.kubeconfig.read_text):
+        with working(cluster.kubeconfig.read_text):
             project.up()
             again = project.up()
             # What operators make of a release is nothing that Helm waits for.

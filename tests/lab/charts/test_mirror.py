@@ -10,7 +10,6 @@ import pytest
 from starlette.applications import Starlette
 
 from lab.charts import create_app, image_checksum
-from lab.contracts import LabSpec
 
 
 class Mirror:
@@ -32,8 +31,8 @@ class Mirror:
 
 
 @pytest.fixture
-def mirror(tmp_path: Path, spec: LabSpec) -> Mirror:
-    return Mirror(create_app(spec, tmp_path))
+def mirror(tmp_path: Path) -> Mirror:
+    return Mirror(create_app(tmp_path))
 
 
 def test_the_index_and_its_archives_are_served(mirror: Mirror) -> None:

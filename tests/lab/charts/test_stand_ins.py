@@ -83,9 +83,9 @@ def test_plurals_are_formed_as_kubernetes_forms_them(kind: str, expected: str) -
 
 
 def test_traits_say_versions_scope_and_subresources() -> None:
-    spec = definition("kueue.x-k8s.io", "ResourceFlavor", "v1beta1 v1beta2* v1alpha1! cluster nostatus")["spec"]
+    spec = definition("kueue.x-k8s.io", "ResourceFlavor", "v1beta1 v1beta2* cluster nostatus")["spec"]
     facts = [(version["name"], version["served"], version["storage"]) for version in spec["versions"]]
-    assert facts == [("v1beta1", True, False), ("v1beta2", True, True), ("v1alpha1", False, False)]
+    assert facts == [("v1beta1", True, False), ("v1beta2", True, True)]
     assert spec["scope"] == "Cluster"
     assert all("subresources" not in version for version in spec["versions"])
 

@@ -39,13 +39,6 @@ def test_an_ingress_without_a_class_belongs_to_the_default_class() -> None:
     assert shown(NGINX, SERVICE, class_(), hub) is None
 
 
-def test_traefik_serves_the_class_of_ingress_nginx_in_its_place() -> None:
-    traefik = running("traefik", "traefik", name="traefik")
-    service = SERVICE | {"metadata": {"name": "traefik", "labels": {"app.kubernetes.io/name": "traefik"}}}
-    hub = thing("Ingress", "hub", "jhub", spec={"ingressClassName": "nginx"})
-    assert shown(traefik, service, class_(), hub) == [{"ip": "10.0.0.7"}]
-
-
 def test_nothing_is_shown_while_no_controller_runs() -> None:
     hub = thing("Ingress", "hub", "jhub", spec={"ingressClassName": "nginx"})
     assert shown(SERVICE, class_(), hub) is None

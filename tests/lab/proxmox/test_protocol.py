@@ -2,7 +2,7 @@
 
 import pytest
 
-from lab.proxmox.requestlog import redact
+from lab.request_log import redact
 from tests.lab.proxmox.campus import IMAGE, Campus, Refused, image_call
 
 pytestmark = pytest.mark.anyio

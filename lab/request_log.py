@@ -1,4 +1,4 @@
-"""The request log: one JSON line a call, without secrets."""
+"""The request logs of what the lab serves: one JSON line a request, without secrets."""
 
 import json
 import re
@@ -6,8 +6,6 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-from lab.proxmox.call import Call
 
 __all__ = ["RequestLog", "redact"]
 
@@ -31,35 +29,30 @@ def redact(params: Mapping[str, Sequence[str]]) -> dict[str, Any]:
 
 
 class RequestLog:
-    """Appends to the log file.
-
-    Args:
-        path: `RUN/log/proxmox-requests.jsonl`; its directory is made.
-    """
+    """Appends to a log file; its directory is created."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Line buffered: a killed campus leaves every finished call in the file.
+        # Line buffered: a killed campus leaves every finished request in the file.
         self._file = path.open("a", buffering=1, encoding="utf-8")
 
-    def write(self, call: Call, status: int, began: float, outcome: str) -> None:
+    def write(self, method: str, path: str, status: int, began: float, **details: Any) -> None:
         """Add a line.
 
         Args:
-            call: What was asked.
+            method: Of the request.
+            path: Of the request, without its query.
             status: HTTP status of the answer; 0 when the connection was dropped.
-            began: `time.monotonic()` at the start of the call.
-            outcome: UPID of the task it started, message of the error, or empty.
+            began: `time.monotonic()` at the start of the request.
+            details: What else the line says.
         """
         line = {
             "time": round(time.time(), 3),
-            "user": call.identity.name,
-            "method": call.method,
-            "path": call.path,
-            "params": redact(call.params),
+            "method": method,
+            "path": path,
             "status": status,
             "ms": round((time.monotonic() - began) * 1000, 1),
-            "outcome": outcome,
+            **details,
         }
         self._file.write(json.dumps(line, separators=(",", ":")) + "\n")
 

@@ -2,10 +2,23 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    ValidationInfo,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
 
 FROM_FILE = "file"
 """Validation context of what people wrote, where sizes carry a unit; in code they are MiB."""
@@ -17,10 +30,24 @@ MIB = 1024 * 1024
 _UNITS_MIB = {"MiB": 1, "GiB": 1024, "TiB": 1024 * 1024}
 _SIZE = re.compile(r"(\d+)\s*(MiB|GiB|TiB)")
 _RANGE = re.compile(r"\[(\d{1,9})-(\d{1,9})\]")
+_RANGE_REMEDY = "write `name-[01-40]`"
 
 
 def _kebab_case(name: str) -> str:
     return name.replace("_", "-")
+
+
+class InvalidValueError(ValueError):
+    """A value that a setting cannot have.
+
+    Attributes:
+        rule: What is wrong, as a predicate of the value: `is not a valid domain`.
+        remedy: What to do.
+    """
+
+    def __init__(self, rule: str, remedy: str) -> None:
+        super().__init__(f"{rule}; {remedy}")
+        self.rule, self.remedy = rule, remedy
 
 
 class Model(BaseModel):
@@ -50,7 +77,7 @@ def _parse_size(value: object, info: ValidationInfo) -> object:
         return value
     if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
         return int(match[1]) * _UNITS_MIB[match[2]]
-    raise ValueError("is no size; write a whole number with MiB, GiB or TiB, as in `64 GiB`")
+    raise InvalidValueError("is not a valid size", "write a whole number with MiB, GiB or TiB, as in `64 GiB`")
 
 
 def format_size(mib: int) -> str:
@@ -77,35 +104,124 @@ def _parse_cidr(value: object) -> object:
         return IPv4Network(value)
     except ValueError as error:
         if "host bits set" in str(error):
-            raise ValueError(f"has host bits set; did you mean {IPv4Network(value, strict=False)}?") from None
-        raise ValueError("is not an IPv4 network; write it as in `10.21.0.0/16`") from None
+            remedy = f"did you mean {IPv4Network(value, strict=False)}?"
+            raise InvalidValueError("has host bits set", remedy) from None
+        raise InvalidValueError("is not a valid IPv4 network", "write it as in `10.21.0.0/16`") from None
 
 
 Cidr = Annotated[IPv4Network, BeforeValidator(_parse_cidr, json_schema_input_type=str)]
 
-DnsLabel = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """Form of a text: a regular expression, and the words for a text that does not match it.
+
+    Attributes:
+        regex: The whole text must match it; JSON Schema shows it as `pattern`.
+        rule: What is wrong with a text that does not match.
+        remedy: How to write it.
+    """
+
+    regex: str
+    rule: str
+    remedy: str
+
+    def matches(self, text: str) -> bool:
+        """Whether a text has this form."""
+        return re.fullmatch(self.regex, text) is not None
+
+    def _require_match(self, text: str) -> str:
+        if not self.matches(text):
+            raise InvalidValueError(self.rule, self.remedy)
+        return text
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._require_match, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {**handler(schema), "pattern": self.regex}
+
+
+DNS_LABEL = Pattern(
+    r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
+    "is not a valid name",
+    "use a-z, 0-9 and -, at most 63 characters, with a letter or digit at both ends",
+)
+DnsLabel = Annotated[str, DNS_LABEL]
 """One label of a host name (RFC 1123)."""
-Domain = Annotated[str, Field(pattern=r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}$")]
-Mac = Annotated[str, AfterValidator(str.lower), Field(pattern=r"^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$")]
-PciAddress = Annotated[str, Field(pattern=r"^[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$")]
+Domain = Annotated[
+    str,
+    Pattern(
+        r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}$",
+        "is not a valid domain",
+        "write it in lower case, as in `lab.campus.example`",
+    ),
+]
+MAC_ADDRESS = Pattern(
+    r"^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$", "is not a valid MAC address", "write it as in `02:00:00:00:00:01`"
+)
+Mac = Annotated[str, AfterValidator(str.lower), MAC_ADDRESS]
+PciAddress = Annotated[
+    str,
+    Pattern(
+        r"^[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$",
+        "is not a valid PCI address",
+        'write it as `lspci -D` prints it, in quotes: `"0000:41:00.0"`',
+    ),
+]
 """Domain, bus, device and function, as `lspci -D` prints them: `0000:41:00.0`."""
-PciId = Annotated[str, Field(pattern=r"^[0-9a-f]{4}:[0-9a-f]{4}$")]
+PciId = Annotated[
+    str,
+    Pattern(
+        r"^[0-9a-f]{4}:[0-9a-f]{4}$",
+        "is not a valid PCI ID",
+        'write it as `lspci -n` prints it, in quotes: `"10de:20f1"`',
+    ),
+]
 """Vendor and device, as `lspci -n` prints them: `10de:20f1`."""
 VmId = Annotated[int, Field(ge=100, le=999_999_999)]
 """A Proxmox VMID; below 100 is reserved (pve-admin-guide, `qm`)."""
-
-
-Hostname = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$")]
+Hostname = Annotated[
+    str,
+    Pattern(
+        r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$", "is not a valid host name", "write a name or an IP address"
+    ),
+]
 """A host name, qualified or not, or an address."""
-Email = Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")]
-Duration = Annotated[str, Field(pattern=r"^[1-9]\d*[smhdwy]$")]
+NamePattern = Annotated[
+    str,
+    Pattern(
+        r"^[a-z0-9\[\]-]+$", "is not a valid name or pattern", "use a-z, 0-9 and -, as in `gpu-1` or `gpu-[01-40]`"
+    ),
+]
+"""A name, or as many names as the range in it counts."""
+Email = Annotated[
+    str,
+    Pattern(r"^[^@\s]+@[^@\s]+\.[^@\s]+$", "is not a valid e-mail address", "write it as in `it@campus.example`"),
+]
+Duration = Annotated[
+    str,
+    Pattern(
+        r"^[1-9]\d*[smhdwy]$", "is not a valid duration", "write a number with a unit, as in `30s`, `12h` or `15d`"
+    ),
+]
 """A whole number with a unit, as Prometheus writes it: `30s`, `15d`."""
-Cron = Annotated[str, Field(pattern=r"^(\S+\s+){4}\S+$")]
+Cron = Annotated[
+    str,
+    Pattern(r"^(\S+\s+){4}\S+$", "is not a valid schedule", "write five fields, as in `0 2 * * *`: every day at 02:00"),
+]
 """Minute, hour, day of the month, month, day of the week."""
 ImageReference = Annotated[
-    str, Field(pattern=r"^[a-z0-9][a-z0-9./_:-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}|@sha256:[0-9a-f]{64})$")
+    str,
+    Pattern(
+        r"^[a-z0-9][a-z0-9./_:-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}|@sha256:[0-9a-f]{64})$",
+        "is not a valid image with a tag or digest",
+        "write it as in `registry/name:1.2`",
+    ),
 ]
 """A container image with its tag or digest."""
+Sha256 = Annotated[str, Pattern(r"^[0-9a-f]{64}$", "is not a valid SHA-256 checksum", "it has 64 hex digits")]
+Sha512 = Annotated[str, Pattern(r"^[0-9a-f]{128}$", "is not a valid SHA-512 checksum", "it has 128 hex digits")]
 
 
 def _parse_address_range(value: object) -> object:
@@ -115,9 +231,11 @@ def _parse_address_range(value: object) -> object:
     try:
         low, high = IPv4Address(first.strip()), IPv4Address((last or first).strip())
     except ValueError:
-        raise ValueError("is neither an address nor a range; write `10.0.0.50` or `10.0.0.50-10.0.0.60`") from None
+        raise InvalidValueError(
+            "is not a valid address or address range", "write `10.0.0.50` or `10.0.0.50-10.0.0.60`"
+        ) from None
     if high < low:
-        raise ValueError(f"ends before it starts; did you mean {high}-{low}?")
+        raise InvalidValueError("ends before it starts", f"did you mean {high}-{low}?")
     return {"first": low, "last": high}
 
 
@@ -149,18 +267,18 @@ def expand_range(pattern: str) -> list[str]:
     """Expands at most one range of a pattern: `ws-[01-40]` gives ws-01 to ws-40, zeros kept; no range gives the text itself.
 
     Raises:
-        ValueError: the range is reversed or too long, or there is more than one.
+        InvalidValueError: the range is reversed or too long, or there is more than one.
     """
     found = list(_RANGE.finditer(pattern))
     if not found:
         return [pattern]
     if len(found) > 1:
-        raise ValueError(f"`{pattern}` has more than one [first-last] range")
+        raise InvalidValueError("has more than one [first-last] range", _RANGE_REMEDY)
     low, high = found[0].groups()
     if int(high) < int(low):
-        raise ValueError(f"`{pattern}` counts backwards: {high} comes before {low}")
+        raise InvalidValueError(f"counts backwards: {high} comes before {low}", _RANGE_REMEDY)
     if int(high) - int(low) >= MAX_RANGE:
-        raise ValueError(f"`{pattern}` stands for more than {MAX_RANGE} names")
+        raise InvalidValueError(f"stands for more than {MAX_RANGE} names", _RANGE_REMEDY)
     width = len(low) if low.startswith("0") else 0
     head, tail = pattern[: found[0].start()], pattern[found[0].end() :]
     return [f"{head}{n:0{width}d}{tail}" for n in range(int(low), int(high) + 1)]

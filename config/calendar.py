@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from config.base import DnsLabel, Model
+from config.base import DnsLabel, InvalidValueError, Model, Pattern
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 MINUTES_A_DAY = 24 * 60
@@ -18,7 +18,7 @@ def _validate_time_zone(name: str) -> str:
     try:
         ZoneInfo(name)
     except (KeyError, ValueError, OSError):  # ZoneInfoNotFoundError is a KeyError; a directory's name is an OSError
-        raise ValueError("is not a time zone; write it as in `Europe/Vienna` (IANA)") from None
+        raise InvalidValueError("is not a valid time zone", "write it as in `Europe/Vienna` (IANA)") from None
     return name
 
 
@@ -28,14 +28,18 @@ def _parse_days(value: object) -> object:
     for item in value if isinstance(value, list) else [value]:
         first, dash, last = str(item).lower().partition("-")
         if first not in DAYS or (dash and last not in DAYS):
-            raise ValueError(f"holds a day that does not exist; write `mon-fri`, `sat` or a list of {', '.join(DAYS)}")
+            remedy = f"write `mon-fri`, `sat` or a list of {', '.join(DAYS)}"
+            raise InvalidValueError("contains a day that does not exist", remedy)
         start = DAYS.index(first)
         length = (DAYS.index(last) - start) % 7 + 1 if dash else 1
         days += [DAYS[(start + n) % 7] for n in range(length)]
     return tuple(dict.fromkeys(days))
 
 
-ClockTime = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$|^24:00$")]
+ClockTime = Annotated[
+    str,
+    Pattern(r"^([01]\d|2[0-3]):[0-5]\d$|^24:00$", "is not a valid time of day", "write it as in `08:00`, in quotes"),
+]
 """A time of day, `08:00` to `24:00`."""
 Days = Annotated[
     tuple[str, ...], BeforeValidator(_parse_days, json_schema_input_type=str | list[str]), Field(min_length=1)

@@ -5,59 +5,10 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
+from config.base import InvalidValueError
 from config.finding import FieldPath, Finding, closest_name, suggest_name
 from config.introspection import field_at, fields_by_alias, model_at
-from config.rules.references import NAME_REMEDY
 from config.site import Site
-
-PATTERNS: dict[str, tuple[str, str]] = {
-    r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$": ("is no name", NAME_REMEDY),
-    r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}$": (
-        "is no domain",
-        "write it in small letters, as in `lab.campus.example`",
-    ),
-    r"^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$": ("is no MAC address", "write it as in `02:00:00:00:00:01`"),
-    r"^[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$": (
-        "is no PCI address",
-        'write it as `lspci -D` does, in quotes: `"0000:41:00.0"`',
-    ),
-    r"^[0-9a-f]{4}:[0-9a-f]{4}$": ("is no PCI id", 'write it as `lspci -n` does, in quotes: `"10de:20f1"`'),
-    r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$": ("is no host name", "write a name or an address"),
-    r"^[^@\s]+@[^@\s]+\.[^@\s]+$": ("is no e-mail address", "write it as in `it@campus.example`"),
-    r"^[1-9]\d*[smhdwy]$": ("is no duration", "write a number with a unit, as in `30s`, `12h` or `15d`"),
-    r"^(\S+\s+){4}\S+$": ("is no schedule", "write five fields, as in `0 2 * * *`: every day at two"),
-    r"^[a-z0-9][a-z0-9./_:-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}|@sha256:[0-9a-f]{64})$": (
-        "is no image with a tag or digest",
-        "write it as in `registry/name:1.2`",
-    ),
-    r"^[a-z0-9\[\]-]+$": ("is no name or pattern", "use a-z, 0-9 and -, as in `gpu-1` or `gpu-[01-40]`"),
-    r"^[0-9a-f]{128}$": ("is no SHA-512", "it has 128 hex digits"),
-    r"^[0-9a-f]{64}$": ("is no SHA-256", "it has 64 hex digits"),
-    r"^[A-Za-z0-9._-]+\.(qcow2|raw|vmdk)$": ("is no image file name", "end it in .qcow2, .raw or .vmdk"),
-    r"^v\d+\.\d+\.\d+\+k3s\d+$": ("is no K3s release", "write it as in `v1.36.4+k3s1`"),
-    r"^v\d+\.\d+\.\d+$": ("is no version", "write it as in `v1.2.3`"),
-    r"^\d+\.\d+(\.\d+)?$": ("is no driver version", "write it as in `595.91.07`, in quotes"),
-    r"^/\S*$": ("is no path", "start it with /"),
-    r"^#\S+$": ("is no Slack channel", 'write it in quotes, as in `"#cluster"`'),
-    r"^[A-Za-z0-9.-]+:\d{1,5}$": ("is no server with a port", "write it as in `smtp.campus.example:587`"),
-    r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$": ("is no bucket name", "use a-z, 0-9, . and -, 3 to 63 characters"),
-    r"^https://[a-z0-9.-]+(:\d{1,5})?$": (
-        "is no address of a store",
-        "write https:// and a host, as in `https://s3.campus.example`; the bucket has a setting of its own",
-    ),
-    r"^(https://|ssh://|git@)\S+$": ("is no Git repository", "start it with https://, ssh:// or git@"),
-    r"^[a-z0-9.-]+/[a-z0-9_-]+$": ("is no resource name", "write it as in `rdma/shared`"),
-    r"^([01]\d|2[0-3]):[0-5]\d$|^24:00$": ("is no time of day", "write it as in `08:00`, in quotes"),
-    r"^(upstream|https://\S+|oci://\S+)$": (
-        "is no source of charts",
-        "write `upstream`, or a URL with https:// or oci://",
-    ),
-    (
-        r"^[A-Za-z0-9]([A-Za-z0-9./_-]{0,251}[A-Za-z0-9])?(=[A-Za-z0-9._-]{0,63})?"
-        r":(NoSchedule|PreferNoSchedule|NoExecute)$"
-    ): ("is no taint", "write it as in `nvidia.com/gpu=true:NoSchedule`"),
-}
-"""What a pattern means to people; a test holds that every pattern of the model is here."""
 
 SYNONYMS: dict[str, tuple[str, ...]] = {
     "cpus": ("cores",),
@@ -148,10 +99,6 @@ def _translate_error(error: ErrorDetails, path: FieldPath, value: object) -> Fin
 def _rule_and_remedy(kind: str, context: dict[str, Any], message: str, value: object) -> tuple[str, str]:
     if value is None and kind.endswith(("_type", "_parsing")):
         return "is empty", "write a value, or remove the line"
-    if kind == "string_pattern_mismatch":
-        return PATTERNS.get(
-            context["pattern"], ("is not written as it should be", f"it must match {context['pattern']}")
-        )
     if kind in {"enum", "literal_error"}:
         words = [word.strip("'") for word in str(context["expected"]).replace(" or ", ", ").split(", ")]
         return f"is none of {', '.join(words)}", suggest_name(str(value), words)
@@ -160,8 +107,10 @@ def _rule_and_remedy(kind: str, context: dict[str, Any], message: str, value: ob
         meaning = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}[word]
         return f"must be {meaning} {limit}", "correct the number"
     if kind == "value_error":
-        rule, _, remedy = message.removeprefix("Value error, ").partition("; ")
-        return rule, remedy or "correct it"
+        cause = context["error"]
+        if isinstance(cause, InvalidValueError):
+            return cause.rule, cause.remedy
+        return f"is not valid: {_as_clause(str(cause))}", "correct it"
     return _TYPES.get(kind, (f"is not right: {_as_clause(message)}", "correct it"))
 
 

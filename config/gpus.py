@@ -1,13 +1,13 @@
 """The one GPU model: what a card is, how it is shared, and what follows from that."""
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 from enum import StrEnum
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from config.base import Model, PciAddress, PciId
+from config.base import InvalidValueError, Model, PciAddress, PciId
+from config.finding import suggest_name
 
 
 class Sharing(StrEnum):
@@ -64,8 +64,7 @@ CARDS: dict[str, Card] = {
 
 def _validate_model(model: str) -> str:
     if model not in CARDS:
-        close = get_close_matches(model, CARDS, n=1) or [", ".join(sorted(CARDS))]
-        raise ValueError(f"is no GPU model that Lyceum knows; did you mean {close[0]}?")
+        raise InvalidValueError("is not a GPU model that Lyceum knows", suggest_name(model, CARDS))
     return model
 
 
@@ -97,26 +96,35 @@ class Gpu(Model):
         if self.sharing is Sharing.MIG:
             self._check_layout()
         elif self.layout:
-            raise ValueError("has a `layout` without `sharing: mig`; remove it, or change `sharing`")
+            raise InvalidValueError("has a `layout` without `sharing: mig`", "remove it, or change `sharing`")
         if self.sharing in {Sharing.TIME_SLICING, Sharing.MPS} and self.replicas is None:
-            raise ValueError(f"lacks `replicas`; `sharing: {self.sharing}` needs it: how many pods share the card")
+            remedy = f"`sharing: {self.sharing}` needs it: how many pods share the card"
+            raise InvalidValueError("lacks `replicas`", remedy)
         if self.sharing in {Sharing.EXCLUSIVE, Sharing.MIG} and self.replicas is not None:
-            raise ValueError("has `replicas`, but is shared with nobody; remove it, or take `time-slicing` or `mps`")
+            remedy = "remove it, or use `time-slicing` or `mps`"
+            raise InvalidValueError(f"has `replicas`, which `sharing: {self.sharing}` does not use", remedy)
         return self
 
     def _check_layout(self) -> None:
         mig = self.card.mig
         if not mig:
-            raise ValueError(f"{self.model} has no MIG; use `exclusive`, `time-slicing` or `mps`")
+            raise InvalidValueError(f"cannot use MIG on {self.model}", "use `exclusive`, `time-slicing` or `mps`")
         if not self.layout:
-            raise ValueError("lacks `layout`; `sharing: mig` needs it: profile -> slices, as in `{1g.5gb: 7}`")
+            remedy = "`sharing: mig` needs it: profile -> slices, as in `{1g.5gb: 7}`"
+            raise InvalidValueError("lacks `layout`", remedy)
         for profile, count in self.layout.items():
             if profile not in mig:
-                raise ValueError(f"MIG profile {profile} is not on {self.model}; it has {', '.join(mig)}")
+                raise InvalidValueError(
+                    f"has the MIG profile {profile}, which {self.model} does not offer", f"known: {', '.join(mig)}"
+                )
             if not 1 <= count <= mig[profile]:
-                raise ValueError(f"{count} x {profile} do not fit on one {self.model}; at most {mig[profile]}")
+                raise InvalidValueError(
+                    f"has {count} x {profile}, which one {self.model} cannot hold", f"at most {mig[profile]}"
+                )
         # Every profile takes its leading number of the card's seven (A30: four) compute slices.
         slices = max(int(profile.split("g.")[0]) for profile in mig)
         asked = sum(int(profile.split("g.")[0]) * count for profile, count in self.layout.items())
         if asked > slices:
-            raise ValueError(f"the layout asks for {asked} compute slices; {self.model} has {slices}")
+            raise InvalidValueError(
+                f"has a `layout` of {asked} compute slices", f"{self.model} has {slices}: use fewer"
+            )

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, HttpUrl
 
-from config.base import DnsLabel, Mac, Model, PciAddress, PciId, Size, VmId
+from config.base import DnsLabel, Mac, Model, NamePattern, Pattern, PciAddress, PciId, Sha512, Size, VmId
 from config.gpus import Gpu
 
 
@@ -26,14 +26,22 @@ class Role(StrEnum):
     """The graphical machine a student lands on; not a cluster node (R8)."""
 
 
+ImageFileName = Annotated[
+    str,
+    Pattern(
+        r"^[A-Za-z0-9._-]+\.(qcow2|raw|vmdk)$", "is not a valid image file name", "end it in .qcow2, .raw or .vmdk"
+    ),
+]
+
+
 class Image(Model):
     """The cloud image that nodes start from; it must have qemu-guest-agent in it."""
 
     url: HttpUrl
     """Where each Proxmox node downloads it from."""
-    sha512: str | None = Field(default=None, pattern=r"^[0-9a-f]{128}$")
+    sha512: Sha512 | None = None
     """Checksum that Proxmox verifies."""
-    file_name: str = Field(default="lyceum-node.qcow2", pattern=r"^[A-Za-z0-9._-]+\.(qcow2|raw|vmdk)$")
+    file_name: ImageFileName = "lyceum-node.qcow2"
     """Name on the storage."""
 
 
@@ -116,7 +124,7 @@ class Shift(StrEnum):
 class HostGroup(Model):
     """One bare machine, or as many alike as the range in its name says."""
 
-    name: str = Field(pattern=r"^[a-z0-9\[\]-]+$")
+    name: NamePattern
     """Proxmox node name, or a pattern: `ws-[01-40]`."""
     cpus: int = Field(gt=0)
     """Threads."""
@@ -168,8 +176,10 @@ class Shape(Model):
 
 Taint = Annotated[
     str,
-    Field(
-        pattern=r"^[A-Za-z0-9]([A-Za-z0-9./_-]{0,251}[A-Za-z0-9])?(=[A-Za-z0-9._-]{0,63})?:(NoSchedule|PreferNoSchedule|NoExecute)$"
+    Pattern(
+        r"^[A-Za-z0-9]([A-Za-z0-9./_-]{0,251}[A-Za-z0-9])?(=[A-Za-z0-9._-]{0,63})?:(NoSchedule|PreferNoSchedule|NoExecute)$",
+        "is not a valid taint",
+        "write it as in `nvidia.com/gpu=true:NoSchedule`",
     ),
 ]
 """A node taint: `nvidia.com/gpu=true:NoSchedule` (R41)."""
@@ -183,7 +193,7 @@ STORAGE_TAINTS = (f"{STORAGE_KEY}=true:NoSchedule",)
 class NodeGroup(Model):
     """One virtual machine, or as many alike as the range in its name says."""
 
-    name: str = Field(pattern=r"^[a-z0-9\[\]-]+$")
+    name: NamePattern
     """VM and host name, or a pattern: `gpu-[01-40]`. The name is the identity: never reuse it for another machine."""
     role: Role
     """What it is for."""

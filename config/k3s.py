@@ -1,11 +1,16 @@
 """The Kubernetes distribution."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, HttpUrl
 
 from config import versions
-from config.base import Cron, Domain, Model
+from config.base import Cron, Domain, Model, Pattern, Sha256
+
+K3sRelease = Annotated[
+    str, Pattern(r"^v\d+\.\d+\.\d+\+k3s\d+$", "is not a valid K3s release", "write it as in `v1.36.4+k3s1`")
+]
+Version = Annotated[str, Pattern(r"^v\d+\.\d+\.\d+$", "is not a valid version", "write it as in `v1.2.3`")]
 
 
 class Snapshots(Model):
@@ -20,11 +25,11 @@ class Snapshots(Model):
 class K3s(Model):
     """K3s and its API."""
 
-    version: str = Field(default=versions.K3S, pattern=r"^v\d+\.\d+\.\d+\+k3s\d+$")
+    version: K3sRelease = versions.K3S
     """Release, as in `v1.36.4+k3s1`."""
     binaries: HttpUrl = HttpUrl("https://github.com/k3s-io/k3s/releases/download")
     """Where nodes download `<version>/k3s` and `<version>/sha256sum-amd64.txt`; a mirror of the same layout on closed sites."""
-    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    sha256: Sha256 | None = None
     """Checksum of the binary; absent means the release's own checksum file, fetched over verified TLS."""
     flannel: Literal["vxlan", "host-gw", "wireguard-native"] = "vxlan"
     """Flannel's way between nodes (R5): `host-gw` is fastest on one network, `wireguard-native` encrypts."""
@@ -32,7 +37,7 @@ class K3s(Model):
     """Further names in the API's certificate."""
     snapshots: Snapshots = Snapshots()
     """etcd snapshots."""
-    kube_vip: str = Field(default=versions.KUBE_VIP, pattern=r"^v\d+\.\d+\.\d+$")
+    kube_vip: Version = versions.KUBE_VIP
     """kube-vip, which holds the API address."""
     mirrors: dict[str, HttpUrl] = Field(default_factory=dict)
     """Registry -> mirror of it, as in `{docker.io: "https://mirror.campus.example"}` (R14)."""

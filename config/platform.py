@@ -2,10 +2,11 @@
 
 from enum import StrEnum
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field, HttpUrl
 
-from config.base import DnsLabel, Duration, Email, Hostname, LayerSettings, Model, Size
+from config.base import DnsLabel, Duration, Email, Hostname, LayerSettings, Model, Pattern, Size
 from config.services import (
     Backup,
     Costs,
@@ -18,7 +19,10 @@ from config.services import (
     Tunnel,
 )
 
-__all__ = ["LayerSettings", "Platform"]
+ExportedPath = Annotated[str, Pattern(r"^/\S*$", "is not a valid path", "start it with /")]
+DriverVersion = Annotated[
+    str, Pattern(r"^\d+\.\d+(\.\d+)?$", "is not a valid driver version", "write it as in `595.91.07`, in quotes")
+]
 
 
 class Issuer(StrEnum):
@@ -74,7 +78,7 @@ class Nfs(Model):
 
     server: Hostname
     """Host name or address."""
-    share: str = Field(pattern=r"^/\S*$")
+    share: ExportedPath
     """Exported path."""
 
 
@@ -92,7 +96,7 @@ class Storage(Model):
 class GpuOperator(LayerSettings):
     """NVIDIA GPU Operator (R28)."""
 
-    driver: str | None = Field(default=None, pattern=r"^\d+\.\d+(\.\d+)?$")
+    driver: DriverVersion | None = None
     """Driver version; absent means the chart's own."""
     precompiled: bool = False
     """Use precompiled drivers: no compiler and no package mirror needed on the nodes."""

@@ -1,16 +1,46 @@
 """Layers that look after the others: backup, logs, alarms, images, the way in from outside, power."""
 
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field, HttpUrl
 
-from config.base import Cron, DnsLabel, Duration, Email, LayerSettings, Model, Size
+from config.base import Cron, DnsLabel, Duration, Email, LayerSettings, Model, Pattern, Size
+
+SlackChannel = Annotated[
+    str, Pattern(r"^#\S+$", "is not a valid Slack channel", 'write it in quotes, as in `"#cluster"`')
+]
+HostAndPort = Annotated[
+    str,
+    Pattern(r"^[A-Za-z0-9.-]+:\d{1,5}$", "is not a valid host with a port", "write it as in `smtp.campus.example:587`"),
+]
+S3Endpoint = Annotated[
+    str,
+    Pattern(
+        r"^https://[a-z0-9.-]+(:\d{1,5})?$",
+        "is not a valid S3 endpoint",
+        "write https:// and a host, as in `https://s3.campus.example`; the bucket is a separate setting",
+    ),
+]
+BucketName = Annotated[
+    str,
+    Pattern(
+        r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", "is not a valid bucket name", "use a-z, 0-9, . and -, 3 to 63 characters"
+    ),
+]
+GitRepository = Annotated[
+    str,
+    Pattern(r"^(https://|ssh://|git@)\S+$", "is not a valid Git repository", "start it with https://, ssh:// or git@"),
+]
+ResourceName = Annotated[
+    str, Pattern(r"^[a-z0-9.-]+/[a-z0-9_-]+$", "is not a valid resource name", "write it as in `rdma/shared`")
+]
 
 
 class Slack(Model):
     """Alarms to Slack; the address of the hook is the secret `slack-webhook` (R34)."""
 
-    channel: str = Field(pattern=r"^#\S+$")
+    channel: SlackChannel
     """Channel, as in `#cluster`."""
 
 
@@ -21,7 +51,7 @@ class Mail(Model):
     """Who is told."""
     sender: Email
     """From whom."""
-    server: str = Field(pattern=r"^[A-Za-z0-9.-]+:\d{1,5}$")
+    server: HostAndPort
     """Mail server, as in `smtp.campus.example:587`."""
     user: str | None = None
     """Log-in at the mail server; absent means none is needed."""
@@ -61,11 +91,11 @@ def snapshot_folder(site: str) -> str:
 class S3(Model):
     """Object storage; its keys are the secrets `s3-access-key` and `s3-secret-key`."""
 
-    endpoint: str = Field(pattern=r"^https://[a-z0-9.-]+(:\d{1,5})?$")
+    endpoint: S3Endpoint
     """Where it answers: `https://s3.campus.example`. There is no way to skip TLS."""
     ca_file: Path | None = None
     """CA of its certificate, if it is not a public one."""
-    bucket: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
+    bucket: BucketName
     """Bucket."""
     region: str = "us-east-1"
     """Region; most campus stores ignore it."""
@@ -114,7 +144,7 @@ class Tunnel(LayerSettings):
 class Repository(Model):
     """A Git repository that Fleet follows (R32)."""
 
-    url: str = Field(pattern=r"^(https://|ssh://|git@)\S+$")
+    url: GitRepository
     """Where it is."""
     branch: str = "main"
     """Branch."""
@@ -149,7 +179,7 @@ class HighThroughput(LayerSettings):
 
     enabled: bool = False
     """Whether it is installed; needs hosts with such `devices`."""
-    resource: str = Field(default="rdma/shared", pattern=r"^[a-z0-9.-]+/[a-z0-9_-]+$")
+    resource: ResourceName = "rdma/shared"
     """Name by which a pod asks for it."""
     per_node: int = Field(default=63, ge=1, le=1000)
     """Pods that share a card."""

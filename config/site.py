@@ -4,11 +4,11 @@ from dataclasses import replace
 from functools import cached_property
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 from pydantic import Field
 
-from config.base import DnsLabel, Domain, Model, broadcast, expand_range
+from config.base import DnsLabel, Domain, Model, Pattern, broadcast, expand_range
 from config.calendar import Calendar
 from config.hosts import STORAGE_TAINTS, Desktops, Host, HostGroup, Node, NodeGroup, Proxmox, Role, Shape
 from config.identity import Identity
@@ -25,6 +25,16 @@ STAGES: dict[str, int | None] = {"alpha": 2, "alpha2": 4, "beta": 4, "beta2": 8,
 _Card = TypeVar("_Card")
 VMID_BASE = 100_000
 """Derived VMIDs are this plus the address's place in the site's network, so they are unique and never move."""
+
+
+ChartSource = Annotated[
+    str,
+    Pattern(
+        r"^(upstream|https://\S+|oci://\S+)$",
+        "is not a valid source of charts",
+        "write `upstream`, or a URL with https:// or oci://",
+    ),
+]
 
 
 class SecretFile(Model):
@@ -75,7 +85,7 @@ class Site(Model):
     """When the machines belong to their owners, and when to the cluster (R10, R11)."""
     versions: dict[str, str] = Field(default_factory=dict)
     """Charts held at another version than Lyceum's own: chart -> version."""
-    charts: str = Field(default="upstream", pattern=r"^(upstream|https://\S+|oci://\S+)$")
+    charts: ChartSource = "upstream"
     """Where charts come from: `upstream`, or the URL of a mirror."""
     ca_file: Path | None = None
     """The campus's own CA, trusted by nodes and by Lyceum beside the public ones."""

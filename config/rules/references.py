@@ -1,17 +1,12 @@
 """Names and patterns: everything must expand, fit together and point at something that exists."""
 
-import re
 from collections.abc import Generator, Iterator
 from ipaddress import IPv4Address
 
-from config.base import expand_range
+from config.base import DNS_LABEL, MAC_ADDRESS, InvalidValueError, expand_range
 from config.finding import FieldPath, Finding, suggest_name
 from config.hosts import HostGroup, NodeGroup
 from config.site import Site
-
-_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-_MAC = re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}", re.IGNORECASE)
-NAME_REMEDY = "use a-z, 0-9 and -, at most 63 characters, with a letter or digit at both ends"
 
 
 def check_patterns(site: Site) -> Iterator[Finding]:
@@ -27,8 +22,8 @@ def _check_group(path: FieldPath, group: HostGroup | NodeGroup, *, addresses: tu
     if names is None:
         return
     for name in names:
-        if not _LABEL.fullmatch(name):
-            yield Finding((*path, "name"), "is no host name", NAME_REMEDY, value=name)
+        if not DNS_LABEL.matches(name):
+            yield Finding((*path, "name"), "is not a valid host name", DNS_LABEL.remedy, value=name)
             break
         if name == "localhost":
             yield Finding((*path, "name"), "is reserved", "choose another name", value=name)
@@ -57,9 +52,9 @@ _NOUN = {"mac": "MAC address", "host": "host name"}
 
 def _is_valid(field: str, value: str) -> bool:
     if field == "mac":
-        return _MAC.fullmatch(value) is not None
+        return MAC_ADDRESS.matches(value)
     if field == "host":
-        return _LABEL.fullmatch(value) is not None
+        return DNS_LABEL.matches(value)
     try:
         IPv4Address(value)
     except ValueError:
@@ -70,8 +65,8 @@ def _is_valid(field: str, value: str) -> bool:
 def _try_expand(path: FieldPath, pattern: str) -> Generator[Finding, None, list[str] | None]:
     try:
         return expand_range(pattern)
-    except ValueError as error:
-        yield Finding(path, str(error).removeprefix(f"`{pattern}` "), "write `name-[01-40]`")
+    except InvalidValueError as error:
+        yield Finding(path, error.rule, error.remedy)
         return None
 
 

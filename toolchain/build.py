@@ -1,8 +1,8 @@
-"""Brings the toolchain into `.toolchain`: found in the cache, else downloaded, else built.
+"""Installs the toolchain into `.toolchain`: from the cache, otherwise downloaded, otherwise built.
 
     python3 -m toolchain.build [--verify] [--list] [program ...]
 
-Needs only Python's own library, because it runs before the project's virtual environment exists.
+Uses only the standard library, because it runs before the project's virtual environment exists.
 """
 
 from __future__ import annotations
@@ -12,35 +12,35 @@ import sys
 from pathlib import Path
 
 from toolchain import cache, compiler, download
-from toolchain.console import duration, say, step
+from toolchain.console import duration, print_line, step
 from toolchain.programs import Program, programs
 
 PROJECT = Path(__file__).resolve().parent.parent
 
 
-def missing(candidates: tuple[Program, ...], *, thorough: bool = False) -> list[Program]:
-    """Those that the cache lacks, or has damaged."""
-    return [one for one in candidates if not cache.is_sound(cache.entry(one), thorough=thorough)]
+def missing_programs(candidates: tuple[Program, ...], *, thorough: bool = False) -> list[Program]:
+    """The programs that are not in the cache, or are damaged there."""
+    return [one for one in candidates if not cache.is_intact(cache.entry_path(one), thorough=thorough)]
 
 
-def ensure(wanted: tuple[Program, ...], *, thorough: bool = False) -> None:
-    """Makes the cache hold all of these programs.
+def ensure_programs(wanted: tuple[Program, ...], *, thorough: bool = False) -> None:
+    """Downloads or builds the programs that are not in the cache.
 
     Raises:
         compiler.BuildError: One could be neither downloaded nor built; those before it are in the cache.
     """
-    if not missing(wanted, thorough=thorough):
+    if not missing_programs(wanted, thorough=thorough):
         return
-    with cache.lock():
-        absent = missing(wanted, thorough=thorough)  # again: another set-up may have been at work
-        for one in _download(absent) if absent and download.wanted() else absent:
-            _build(one)
+    with cache.exclusive_lock():
+        absent = missing_programs(wanted, thorough=thorough)  # again: another set-up may have been at work
+        for one in _download_releases(absent) if absent and download.is_allowed() else absent:
+            _build_program(one)
 
 
-def _download(absent: list[Program]) -> list[Program]:
-    """Takes what official releases give; returns what is left to build."""
+def _download_releases(absent: list[Program]) -> list[Program]:
+    """Downloads the official releases that are available; returns the programs that are left to build."""
     first = next((one.release for one in absent if one.release), None)
-    if first is None or not download.reachable(first):
+    if first is None or not download.is_reachable(first):
         return absent
     left = []
     for program in absent:
@@ -48,28 +48,30 @@ def _download(absent: list[Program]) -> list[Program]:
             left.append(program)
             continue
         try:
-            with step(program.name) as shown, cache.scratch(program) as place:
-                origin = download.fetch(program, program.release, place / "results", shown)
-                cache.publish(program, place / "results", origin)
+            with step(program.name) as shown, cache.scratch_directory(program) as place:
+                origin = download.download_release(program, program.release, place / "results", shown)
+                cache.publish_entry(program, place / "results", origin)
         except download.UnavailableError as reason:
-            say(f"  {program.name:<11} not downloaded: {reason}")
+            print_line(f"  {program.name:<11} not downloaded: {reason}")
             left.append(program)
     return left
 
 
-def _build(program: Program) -> None:
-    times = cache.times()
+def _build_program(program: Program) -> None:
+    times = cache.build_times()
     if times.last(program.name) is None:
-        say(f"  {program.name:<11} {program.version}: first build, about {duration(program.cold_minutes * 60)}")
+        print_line(f"  {program.name:<11} {program.version}: first build, about {duration(program.cold_minutes * 60)}")
     with step(program.name, times) as shown:
-        compiler.build(program, compiler.find_go() or compiler.fetch_go(), shown)
+        compiler.build_program(program, compiler.find_go() or compiler.fetch_go(), shown)
 
 
 def main(arguments: list[str]) -> int:
-    """Runs the command; 0 when everything asked for is in place."""
-    parser = argparse.ArgumentParser(prog="python3 -m toolchain.build", description="Brings the toolchain into place.")
+    """Runs the command; returns 0 when everything requested is installed."""
+    parser = argparse.ArgumentParser(prog="python3 -m toolchain.build", description="Installs the toolchain.")
     parser.add_argument("--verify", action="store_true", help="hash every binary, not only look at its size and time")
-    parser.add_argument("--list", action="store_true", help="say what is there, and from where; change nothing")
+    parser.add_argument(
+        "--list", action="store_true", help="list what is installed and where it came from; change nothing"
+    )
     parser.add_argument("programs", nargs="*", metavar="program", help="only these")
     options = parser.parse_args(arguments)
     everything = programs()
@@ -79,18 +81,20 @@ def main(arguments: list[str]) -> int:
     chosen = tuple(one for one in everything if not options.programs or one.name in options.programs)
     if options.list:
         for one in chosen:
-            say(f"  {one.name:<11} {one.version:<10} {cache.origin(one)}")
+            print_line(f"  {one.name:<11} {one.version:<10} {cache.read_origin(one)}")
         return 0
     try:
-        ensure(chosen, thorough=options.verify)
+        ensure_programs(chosen, thorough=options.verify)
     except compiler.BuildError as error:
-        say(f"toolchain: {error}")
+        print_line(f"toolchain: {error}")
         return 1
     except KeyboardInterrupt:
-        say("\ntoolchain: interrupted; what is finished stays, run it again to go on")
+        print_line("\ntoolchain: interrupted; finished programs are kept, run it again to continue")
         return 130
     finally:
-        cache.link(PROJECT / ".toolchain", tuple(one for one in everything if cache.is_sound(cache.entry(one))))
+        cache.link_programs(
+            PROJECT / ".toolchain", tuple(one for one in everything if cache.is_intact(cache.entry_path(one)))
+        )
     return 0
 
 

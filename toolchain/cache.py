@@ -1,7 +1,7 @@
 """The cache of finished programs, shared by all clones on a machine, and a project's links into it.
 
-An entry is a directory `<program>-<key>` that holds `bin/` and `manifest.json`. The key is a hash of everything that
-the program is made from, so an entry never changes; it appears by one rename, complete or not at all.
+An entry is a directory `<program>-<key>` with `bin/` and `manifest.json`. The key is a hash of everything that the
+program is made from, so an entry never changes; one rename creates it, so it is complete or does not exist.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from toolchain.console import Times, say
+from toolchain.console import Times, print_line
 from toolchain.programs import HERE, Program
 
 RECIPE = "1"
-"""Part of every key; raise it when a recipe changes what it makes from the same sources."""
+"""Part of every key; increase it when a recipe changes its result for the same sources."""
 
 
-def root() -> Path:
+def cache_root() -> Path:
     """Directory of the cache: $LYCEUM_CACHE/toolchain, by default in the user's cache directory."""
     chosen = os.environ.get("LYCEUM_CACHE")
     return (Path(chosen) if chosen else Path.home() / ".cache" / "lyceum") / "toolchain"
 
 
-def key(program: Program) -> str:
+def entry_key(program: Program) -> str:
     """Hash of the program's version, sources and platform: twelve hexadecimal digits."""
     directory = HERE / program.module
     digest = hashlib.sha256(f"{RECIPE} {program.name} {program.version} {platform.machine()}".encode())
-    for file in sources(program):
+    for file in source_files(program):
         digest.update(f"\0{file.relative_to(directory)}\0".encode() + file.read_bytes())
     return digest.hexdigest()[:12]
 
 
-def sources(program: Program) -> list[Path]:
+def source_files(program: Program) -> list[Path]:
     """Files that the program is built from, sorted."""
     directory = HERE / program.module
     files = [directory / "go.mod", directory / "go.sum"]
@@ -49,9 +49,9 @@ def sources(program: Program) -> list[Path]:
     return sorted(files)
 
 
-def entry(program: Program) -> Path:
-    """Where the program is, or will be."""
-    return root() / f"{program.name}-{key(program)}"
+def entry_path(program: Program) -> Path:
+    """Directory of the program's entry, which may not exist yet."""
+    return cache_root() / f"{program.name}-{entry_key(program)}"
 
 
 def sha256(file: Path) -> str:
@@ -60,24 +60,24 @@ def sha256(file: Path) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def origin(program: Program) -> str:
-    """Where the cached program came from, for people."""
+def read_origin(program: Program) -> str:
+    """Where the cached program came from, as text for a person."""
     try:
-        return str(json.loads((entry(program) / "manifest.json").read_text())["origin"])
+        return str(json.loads((entry_path(program) / "manifest.json").read_text())["origin"])
     except (OSError, ValueError, KeyError):
-        return "not there yet"
+        return "not installed"
 
 
-def times() -> Times:
-    """How long builds took on this machine."""
-    return Times(root() / "times.json")
+def build_times() -> Times:
+    """Duration of each build on this machine."""
+    return Times(cache_root() / "times.json")
 
 
-def is_sound(directory: Path, *, thorough: bool = False) -> bool:
+def is_intact(directory: Path, *, thorough: bool = False) -> bool:
     """Whether an entry is complete and unchanged.
 
-    Size and modification time are compared with the manifest each time, the SHA-256 only when a time differs or when
-    `thorough` asks for it: hashing 700 MB takes seconds.
+    Size and modification time are compared with the manifest each time; the SHA-256 only if a time differs or with
+    `thorough`, because hashing 700 MB takes seconds.
     """
     try:
         files = json.loads((directory / "manifest.json").read_text())["files"]
@@ -93,7 +93,7 @@ def is_sound(directory: Path, *, thorough: bool = False) -> bool:
     return bool(files)
 
 
-def publish(program: Program, made: Path, origin: str) -> None:
+def publish_entry(program: Program, made: Path, origin: str) -> None:
     """Moves finished binaries into the cache.
 
     Args:
@@ -116,42 +116,44 @@ def publish(program: Program, made: Path, origin: str) -> None:
     for name in program.binaries:
         (made / name).rename(staging / "bin" / name)
     (staging / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
-    target = entry(program)
+    target = entry_path(program)
     if target.exists():  # damaged, or it would not have been made again
         shutil.rmtree(target)
     staging.rename(target)
 
 
 @contextmanager
-def scratch(program: Program) -> Iterator[Path]:
-    """A directory in the cache's file system that is gone afterwards."""
-    with tempfile.TemporaryDirectory(dir=root(), prefix=f".making-{program.name}-", ignore_cleanup_errors=True) as path:
+def scratch_directory(program: Program) -> Iterator[Path]:
+    """A temporary directory in the cache's file system."""
+    with tempfile.TemporaryDirectory(
+        dir=cache_root(), prefix=f".making-{program.name}-", ignore_cleanup_errors=True
+    ) as path:
         yield Path(path)
 
 
 @contextmanager
-def lock() -> Iterator[None]:
-    """Lets one process at a time fill the cache, and clears what a killed one has left."""
-    root().mkdir(parents=True, exist_ok=True)
-    with (root() / ".lock").open("w") as handle:
+def exclusive_lock() -> Iterator[None]:
+    """Lets one process at a time fill the cache, and removes what a killed process left."""
+    cache_root().mkdir(parents=True, exist_ok=True)
+    with (cache_root() / ".lock").open("w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("  another set-up fills the toolchain cache; waiting for it")
+            print_line("  waiting for another set-up, which is filling the toolchain cache")
             fcntl.flock(handle, fcntl.LOCK_EX)
-        for left in root().glob(".making-*"):
+        for left in cache_root().glob(".making-*"):
             shutil.rmtree(left, ignore_errors=True)
         yield
 
 
-def link(project: Path, programs: tuple[Program, ...]) -> None:
-    """Brings the entries into a project's `.toolchain`.
+def link_programs(project: Path, programs: tuple[Program, ...]) -> None:
+    """Links the entries into a project's `.toolchain`.
 
-    `bin/` has every binary: the file itself, under a second name where the cache is on the same file system, because the
-    lab shows this directory to its hosts, which see no cache. `pulumi/plugins/` has the provider plugins in the layout
-    of a Pulumi home directory: plugins that pulumi finds on PATH instead make it warn about each, at every command.
+    `bin/` has every binary: a hard link if the cache is on the same file system, otherwise a copy, because the lab mounts
+    this directory in its hosts, which cannot see the cache. `pulumi/plugins/` has the provider plugins in the layout of a
+    Pulumi home directory: for plugins on PATH pulumi would print a warning at every command.
     """
-    binaries = {project / "bin" / name: entry(one) / "bin" / name for one in programs for name in one.binaries}
+    binaries = {project / "bin" / name: entry_path(one) / "bin" / name for one in programs for name in one.binaries}
     plugins = {
         project / "pulumi" / "plugins" / f"{name.removeprefix('pulumi-')}-v{one.version}" / name
         for one in programs
@@ -159,8 +161,8 @@ def link(project: Path, programs: tuple[Program, ...]) -> None:
         if name.startswith("pulumi-resource-")
     }
     for place, binary in binaries.items():
-        if not _is_same(place, binary):
-            with _replacing(place) as fresh:
+        if not _is_same_file(place, binary):
+            with _replace_atomically(place) as fresh:
                 try:
                     fresh.hardlink_to(binary)
                 except OSError:
@@ -168,7 +170,7 @@ def link(project: Path, programs: tuple[Program, ...]) -> None:
     for place in plugins:
         target = Path("../../../bin") / place.name
         if not (place.is_symlink() and place.readlink() == target):
-            with _replacing(place) as fresh:
+            with _replace_atomically(place) as fresh:
                 fresh.symlink_to(target)
     for place in [*project.glob("bin/*"), *project.glob("pulumi/plugins/*/*")]:
         if place not in binaries and place not in plugins:
@@ -177,7 +179,7 @@ def link(project: Path, programs: tuple[Program, ...]) -> None:
                 place.parent.rmdir()
 
 
-def _is_same(place: Path, binary: Path) -> bool:
+def _is_same_file(place: Path, binary: Path) -> bool:
     if place.is_symlink() or not place.exists():
         return False
     here, there = place.stat(), binary.stat()
@@ -185,8 +187,8 @@ def _is_same(place: Path, binary: Path) -> bool:
 
 
 @contextmanager
-def _replacing(place: Path) -> Iterator[Path]:
-    """A fresh name that takes the place of a file at once."""
+def _replace_atomically(place: Path) -> Iterator[Path]:
+    """A temporary name that replaces the file atomically at the end."""
     place.parent.mkdir(parents=True, exist_ok=True)
     fresh = place.with_name(f".{place.name}.new")
     fresh.unlink(missing_ok=True)

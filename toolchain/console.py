@@ -1,4 +1,4 @@
-"""Says what long work is doing: one line that moves on a terminal, a line now and then in a log."""
+"""Progress of long work: one updated line on a terminal, a line now and then in a log."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-HEARTBEAT_S = 60.0  # between two lines of a log that nobody may be watching
-FRAME_S = 0.5  # between two pictures of the line on a terminal
-WIDTH = 100  # of that line; longer ones would wrap and stay
+HEARTBEAT_S = 60.0  # between two lines in a log
+FRAME_S = 0.5  # between two updates of the line on a terminal
+WIDTH = 100  # of that line; a longer one would wrap and could not be overwritten
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them: `0.4 s`, `12 s`, `4 min 0 s`."""
+    """Seconds as text: `0.4 s`, `12 s`, `4 min 0 s`."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def say(text: str) -> None:
-    """Prints a line at once, also into a pipe."""
+def print_line(text: str) -> None:
+    """Prints a line without buffering, also into a pipe."""
     print(text, flush=True)
 
 
 class Step:
-    """One piece of work under way; `note` says how far it is."""
+    """One piece of running work; `note` sets its progress."""
 
     def __init__(self, name: str, last_s: float | None) -> None:
         self.name = name
@@ -45,36 +45,33 @@ class Step:
         """Replaces what is shown beside the elapsed time."""
         self._detail = detail
 
-    def _picture(self) -> str:
+    def _render(self) -> str:
         elapsed = duration(time.monotonic() - self.started)
         return f"  {self.name:<11} {elapsed}{self.expected}{'  ' + self._detail if self._detail else ''}"[:WIDTH]
 
     def watch(self) -> None:
-        """Shows the step until it has ended; runs in a thread of its own."""
+        """Shows the step until it has ended; runs in a thread."""
         live = sys.stdout.isatty()
         if not live:
-            say(f"  {self.name:<11} started{self.expected}")
+            print_line(f"  {self.name:<11} started{self.expected}")
         while not self._ended.wait(FRAME_S if live else HEARTBEAT_S):
             if live:
-                sys.stdout.write("\r\033[K" + self._picture())
+                sys.stdout.write("\r\033[K" + self._render())
                 sys.stdout.flush()
             else:
-                say(self._picture())
+                print_line(self._render())
         if live:
             sys.stdout.write("\r\033[K")
             sys.stdout.flush()
 
     def end(self) -> float:
-        """Stops the display and gives the seconds the step took."""
+        """Stops the display; returns the seconds that the step took."""
         self._ended.set()
         return time.monotonic() - self.started
 
 
 class Times:
-    """How long each step took last time on this machine, in a small JSON file.
-
-    A file that is missing or damaged costs nothing but the remark.
-    """
+    """How long each step took last time on this machine, in a small JSON file; a missing or damaged file is ignored."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -91,7 +88,7 @@ class Times:
         return self._read().get(name)
 
     def record(self, name: str, seconds: float) -> None:
-        """Remembers for next time."""
+        """Stores the seconds that a step took."""
         known = self._read() | {name: round(seconds, 1)}
         self._path.parent.mkdir(parents=True, exist_ok=True)
         fresh = self._path.with_suffix(".new")
@@ -110,6 +107,6 @@ def step(name: str, times: Times | None = None) -> Iterator[Step]:
     finally:
         took = current.end()
         watcher.join()
-    say(f"  {name:<11} done in {duration(took)}")
+    print_line(f"  {name:<11} done in {duration(took)}")
     if times:
         times.record(name, took)

@@ -1,4 +1,4 @@
-"""The lab's Debian packages: which, how to see that they are there, and how they come."""
+"""The Debian packages that the lab needs: which, how to detect them, how to install them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from toolchain import cache
-from toolchain.console import say, step
+from toolchain.console import print_line, step
 
 PACKAGES = {
     "ca-certificates": "/etc/ssl/certs/ca-certificates.crt",
@@ -32,43 +32,43 @@ OURS = "# made by Lyceum's set-up for the time of an installation; may be remove
 
 
 class AptError(Exception):
-    """apt-get failed; says how, and the remedy."""
+    """apt-get failed; the text has its output and the remedy."""
 
 
-def missing() -> list[str]:
-    """Packages whose program is not on this machine, sorted."""
-    return sorted(package for package, proof in PACKAGES.items() if not _is_there(proof))
+def missing_packages() -> list[str]:
+    """Packages whose program is not installed on this machine, sorted."""
+    return sorted(package for package, proof in PACKAGES.items() if not _is_installed(proof))
 
 
-def _is_there(proof: str) -> bool:
+def _is_installed(proof: str) -> bool:
     return Path(proof).exists() if proof.startswith("/") else shutil.which(proof, path=PLACES) is not None
 
 
 def install_missing() -> None:
-    """Installs what is missing where that is allowed, else says what to install; the lab alone needs it.
+    """Installs missing packages as root with apt-get, otherwise prints what to install; only the lab needs them.
 
     Raises:
         AptError: apt-get could not install them.
     """
-    absent = missing()
+    absent = missing_packages()
     if not absent:
         return
     apt = shutil.which("apt-get", path=PLACES)
     if os.geteuid() != 0 or apt is None:
         how = f"sudo apt-get install {' '.join(absent)}" if apt else f"your system's packages for {', '.join(absent)}"
-        say(f"  The lab needs programs that are not on this machine. Remedy: {how}")
+        print_line(f"  The lab needs programs that are not on this machine. Remedy: {how}")
         return
-    with step("debian", cache.times()) as shown, _services_stay_down():
+    with step("debian", cache.build_times()) as shown, _services_not_started():
         shown.note("package lists")
-        _apt([apt, "update", "-q"])
+        _run_apt([apt, "update", "-q"])
         shown.note(" ".join(absent))
-        _apt([apt, "install", "-q", "-y", "--no-install-recommends", *absent])
+        _run_apt([apt, "install", "-q", "-y", "--no-install-recommends", *absent])
     if "openssh-server" in absent and Path("/run/systemd/system").is_dir():
-        # The lab starts sshd inside its hosts; installing it must not open a door on this machine.
+        # The lab starts sshd inside its hosts; the installation must not start one on this machine.
         subprocess.run(["systemctl", "disable", "--quiet", "ssh.service", "ssh.socket"], check=False)
 
 
-def _apt(command: list[str]) -> None:
+def _run_apt(command: list[str]) -> None:
     done = subprocess.run(
         command,
         capture_output=True,
@@ -79,13 +79,13 @@ def _apt(command: list[str]) -> None:
     )
     if done.returncode != 0:
         raise AptError(
-            f"{' '.join(command)}\n{done.stderr.strip()}\nRemedy: mend apt, or install the packages yourself"
+            f"{' '.join(command)}\n{done.stderr.strip()}\nRemedy: repair apt, or install the packages yourself"
         )
 
 
 @contextmanager
-def _services_stay_down() -> Iterator[None]:
-    """Tells Debian's maintainer scripts not to start what they install, unless somebody already decides that."""
+def _services_not_started() -> Iterator[None]:
+    """Keeps Debian's maintainer scripts from starting services, unless the machine already has a policy for that."""
     if POLICY.exists() and OURS not in POLICY.read_text():
         yield
         return

@@ -1,4 +1,4 @@
-"""The environment in which Lyceum runs Pulumi: this project's engine and plugins, and nothing of the user's."""
+"""The environment in which Lyceum runs Pulumi: this project's engine and plugins, not those of the user."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def binary(name: str) -> Path:
 
 
 def engine_environment() -> dict[str, str]:
-    """Variables for a process that runs `pulumi`, on top of the caller's.
+    """Variables for a process that runs `pulumi`, to be added to the caller's environment.
 
-    The plugins come from a Pulumi home of the project's own, so that the engine finds exactly the pinned ones, asks no
-    network for them, and warns about none. Backend and passphrase are the caller's business.
+    The plugins come from the project's own Pulumi home, so that the engine finds exactly the pinned ones, without
+    downloads and warnings. The caller sets backend and passphrase.
     """
     return {
         "PATH": f"{BINARIES}{os.pathsep}{os.environ.get('PATH', os.defpath)}",

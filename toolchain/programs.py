@@ -18,23 +18,23 @@ SDK = "github.com/pulumi/pulumi/sdk/v3"
 KUBERNETES_PROVIDER = "github.com/pulumi/pulumi-kubernetes/provider/v4"
 
 
-class Workshop(Protocol):
-    """What a recipe needs: a private copy of the sources, a compiler, and a place for what comes out."""
+class BuildWorkspace(Protocol):
+    """What a recipe needs: a private copy of the sources, a compiler, and a directory for the results."""
 
     source: Path
     version: str
 
     def compile(self, package: str, binary: Path | str, variables: dict[str, str] | None = None) -> None:
-        """Builds a Go package into a binary; a plain name puts it among the results."""
+        """Builds a Go package into a binary; a plain name puts it in the results directory."""
 
     def module(self, path: str) -> Path:
-        """Downloads a Go module, verified against go.sum, and gives its (read-only) directory."""
+        """Downloads a Go module, verified against go.sum; returns its (read-only) directory."""
 
     def run(self, *command: str | Path) -> None:
         """Runs a program in the source directory."""
 
     def keep(self, file: Path) -> None:
-        """Puts a file among the results, executable."""
+        """Copies a file to the results directory, executable."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,72 +56,72 @@ class Program:
     module: str
     """Directory below toolchain/ that holds go.mod."""
     sources: tuple[str, ...]
-    """Its files and directories that matter, besides go.mod and go.sum."""
+    """Files and directories that it is built from, besides go.mod and go.sum."""
     binaries: tuple[str, ...]
-    build: Callable[[Workshop], None]
+    build: Callable[[BuildWorkspace], None]
     cold_minutes: float
-    """What a first build takes on two cores, measured; a promise to the person who waits."""
+    """Duration of a first build on two cores, measured; shown to the person who waits."""
     release: Release | None = None
 
 
-def requirement(package: str) -> str:
+def pinned_requirement(package: str) -> str:
     """The version that requirements.txt pins for a Python package."""
-    return _pin(HERE.parent / "requirements.txt", rf"^{re.escape(package)}==(\S+)$", package)
+    return _read_pin(HERE.parent / "requirements.txt", rf"^{re.escape(package)}==(\S+)$", package)
 
 
-def module_version(directory: str, path: str) -> str:
+def pinned_module(directory: str, path: str) -> str:
     """The version that a go.mod requires of a module, without the leading v."""
-    return _pin(HERE / directory / "go.mod", rf"^(?:require|\t)\s*{re.escape(path)} v(\S+)", path)
+    return _read_pin(HERE / directory / "go.mod", rf"^(?:require|\t)\s*{re.escape(path)} v(\S+)", path)
 
 
-def _pin(file: Path, pattern: str, what: str) -> str:
+def _read_pin(file: Path, pattern: str, what: str) -> str:
     found = re.search(pattern, file.read_text(), re.MULTILINE)
     if not found:
-        raise LookupError(f"{file}: no exact version of {what}; pin it there, the toolchain is built to match")
+        raise LookupError(f"{file}: no exact version of {what}; pin it there, because the toolchain must match it")
     return found.group(1)
 
 
-def _build_pulumi(shop: Workshop) -> None:
-    version = {f"{SDK}/go/common/version.Version": f"v{shop.version}"}
-    shop.compile("github.com/pulumi/pulumi/pkg/v3/cmd/pulumi", "pulumi", version)
-    shop.compile("./langhost", "pulumi-language-python", {"main.version": shop.version})
-    # The SDK brings the script that runs a program under the engine; pulumi looks for it beside its own executable.
-    shop.keep(shop.module(SDK) / "python" / "cmd" / "pulumi-language-python-exec")
+def _build_pulumi(workspace: BuildWorkspace) -> None:
+    version = {f"{SDK}/go/common/version.Version": f"v{workspace.version}"}
+    workspace.compile("github.com/pulumi/pulumi/pkg/v3/cmd/pulumi", "pulumi", version)
+    workspace.compile("./langhost", "pulumi-language-python", {"main.version": workspace.version})
+    # The SDK has the script that runs a program under the engine; pulumi looks for it beside its own executable.
+    workspace.keep(workspace.module(SDK) / "python" / "cmd" / "pulumi-language-python-exec")
 
 
-def _build_command(shop: Workshop) -> None:
-    shop.compile("./command", "pulumi-resource-command", {"main.version": shop.version})
+def _build_command(workspace: BuildWorkspace) -> None:
+    workspace.compile("./command", "pulumi-resource-command", {"main.version": workspace.version})
 
 
-def _build_kube(shop: Workshop) -> None:
-    # The source says v0.0.0-master; charts compare what the API server answers with the versions that they support.
+def _build_kube(workspace: BuildWorkspace) -> None:
+    # The source has v0.0.0-master; charts compare the API server's version with those that they support.
     base = "k8s.io/component-base/version"
-    major, minor, _ = shop.version.split(".")
-    version = {"gitVersion": f"v{shop.version}", "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
-    shop.compile(".", "kube", {f"{base}.{name}": value for name, value in version.items()})
+    major, minor, _ = workspace.version.split(".")
+    version = {"gitVersion": f"v{workspace.version}", "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
+    workspace.compile(".", "kube", {f"{base}.{name}": value for name, value in version.items()})
 
 
-def _build_kubernetes(shop: Workshop) -> None:
-    upstream = shop.module(KUBERNETES_PROVIDER) / "cmd" / "pulumi-resource-kubernetes"
+def _build_kubernetes(workspace: BuildWorkspace) -> None:
+    upstream = workspace.module(KUBERNETES_PROVIDER) / "cmd" / "pulumi-resource-kubernetes"
     schema = json.loads((upstream / "schema.json").read_text())
-    schema["version"] = shop.version
-    (shop.source / "schema.json").write_text(json.dumps(schema))
-    (shop.source / "terraform-mapping.json").write_bytes((upstream / "terraform-mapping.json").read_bytes())
-    shop.compile(".", "pulumi-resource-kubernetes", {"main.version": shop.version})
+    schema["version"] = workspace.version
+    (workspace.source / "schema.json").write_text(json.dumps(schema))
+    (workspace.source / "terraform-mapping.json").write_bytes((upstream / "terraform-mapping.json").read_bytes())
+    workspace.compile(".", "pulumi-resource-kubernetes", {"main.version": workspace.version})
 
 
-def _build_proxmoxve(shop: Workshop) -> None:
-    # The bridge compiles twice: first into a generator, whose schema and metadata the provider then embeds.
-    version = {"lyceum/toolchain/proxmoxve.Version": shop.version}
-    metadata = shop.source / "bridge-metadata.json"
+def _build_proxmoxve(workspace: BuildWorkspace) -> None:
+    # The bridge is compiled twice: first as a generator, whose schema and metadata the provider then embeds.
+    version = {"lyceum/toolchain/proxmoxve.Version": workspace.version}
+    metadata = workspace.source / "bridge-metadata.json"
     metadata.write_text("{}")
-    shop.compile("./cmd/tfgen", shop.source / "tfgen", version)
-    shop.run(shop.source / "tfgen", "schema", "--out", "generated")
-    (shop.source / "generated" / "bridge-metadata.json").replace(metadata)
-    (shop.source / "generated" / "schema.json").replace(
-        shop.source / "cmd" / "pulumi-resource-proxmoxve" / "schema.json"
+    workspace.compile("./cmd/tfgen", workspace.source / "tfgen", version)
+    workspace.run(workspace.source / "tfgen", "schema", "--out", "generated")
+    (workspace.source / "generated" / "bridge-metadata.json").replace(metadata)
+    (workspace.source / "generated" / "schema.json").replace(
+        workspace.source / "cmd" / "pulumi-resource-proxmoxve" / "schema.json"
     )
-    shop.compile("./cmd/pulumi-resource-proxmoxve", "pulumi-resource-proxmoxve", version)
+    workspace.compile("./cmd/pulumi-resource-proxmoxve", "pulumi-resource-proxmoxve", version)
 
 
 def _plugin_release(name: str) -> Release:
@@ -133,11 +133,11 @@ def _plugin_release(name: str) -> Release:
 
 
 def programs() -> tuple[Program, ...]:
-    """All programs, in the order in which they are of use to somebody who waits: engine first, largest last."""
+    """All programs in build order: the engine first, the largest last."""
     return (
         Program(
             name="pulumi",
-            version=requirement("pulumi"),
+            version=pinned_requirement("pulumi"),
             module="engine",
             sources=("langhost",),
             binaries=("pulumi", "pulumi-language-python", "pulumi-language-python-exec"),
@@ -151,7 +151,7 @@ def programs() -> tuple[Program, ...]:
         ),
         Program(
             name="command",
-            version=requirement("pulumi-command"),
+            version=pinned_requirement("pulumi-command"),
             module="engine",
             sources=("command",),
             binaries=("pulumi-resource-command",),
@@ -161,7 +161,7 @@ def programs() -> tuple[Program, ...]:
         ),
         Program(
             name="kube",
-            version=module_version("controlplane", "k8s.io/kubernetes"),
+            version=pinned_module("controlplane", "k8s.io/kubernetes"),
             module="controlplane",
             sources=("main.go",),
             binaries=("kube",),
@@ -170,16 +170,16 @@ def programs() -> tuple[Program, ...]:
         ),
         Program(
             name="kwok",
-            version=module_version("kwok", "sigs.k8s.io/kwok"),
+            version=pinned_module("kwok", "sigs.k8s.io/kwok"),
             module="kwok",
             sources=(),
             binaries=("kwok",),
-            build=lambda shop: shop.compile("sigs.k8s.io/kwok/cmd/kwok", "kwok"),
+            build=lambda workspace: workspace.compile("sigs.k8s.io/kwok/cmd/kwok", "kwok"),
             cold_minutes=1.5,
         ),
         Program(
             name="proxmoxve",
-            version=requirement("pulumi-proxmoxve"),
+            version=pinned_requirement("pulumi-proxmoxve"),
             module="proxmoxve",
             sources=("provider.go", "cmd", "stub"),
             binaries=("pulumi-resource-proxmoxve",),
@@ -194,7 +194,7 @@ def programs() -> tuple[Program, ...]:
         ),
         Program(
             name="kubernetes",
-            version=requirement("pulumi-kubernetes"),
+            version=pinned_requirement("pulumi-kubernetes"),
             module="kubernetes",
             sources=("main.go",),
             binaries=("pulumi-resource-kubernetes",),

@@ -1,9 +1,9 @@
-"""`make setup`: everything that Lyceum needs on this machine, and nothing twice.
+"""`make setup`: installs everything that Lyceum needs on this machine.
 
     python3 -m toolchain.setup
 
-In this order: Debian packages of the lab, virtual environment, pinned Python packages, toolchain. Each part first looks
-whether there is anything to do, so a second run takes a fraction of a second; each may be interrupted and run again.
+In this order: Debian packages of the lab, virtual environment, pinned Python packages, toolchain. Each part first checks
+whether there is anything to do, so a second run takes a fraction of a second; each can be interrupted and run again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from toolchain import build, cache, debian
-from toolchain.console import duration, say, step
+from toolchain.console import duration, print_line, step
 
 PROJECT = Path(__file__).resolve().parent.parent
 VENV = PROJECT / ".venv"
@@ -26,11 +26,11 @@ OLDEST_PYTHON = (3, 11)
 
 
 class SetupError(Exception):
-    """The machine lacks something that this program cannot put there; says the remedy."""
+    """The machine lacks something that this program cannot install; the text has the remedy."""
 
 
 def requirements_hash() -> str:
-    """What the virtual environment must have been filled from."""
+    """Hash of the pinned requirements."""
     digest = hashlib.sha256()
     for name in REQUIREMENTS:
         digest.update((PROJECT / name).read_bytes())
@@ -38,19 +38,19 @@ def requirements_hash() -> str:
 
 
 def environment_is_current() -> bool:
-    """Whether the virtual environment was filled, to the end, from today's pins."""
+    """Whether the virtual environment was completely installed from the current pins."""
     return STAMP.is_file() and STAMP.read_text() == requirements_hash() and (VENV / "bin" / "python").exists()
 
 
-def make_environment() -> None:
-    """Creates the virtual environment, or mends it, and installs the pinned packages.
+def create_environment() -> None:
+    """Creates or repairs the virtual environment and installs the pinned packages.
 
     Raises:
-        SetupError: Python's venv module or a package cannot be had.
+        SetupError: Python's venv module or a package is not available.
     """
     if environment_is_current():
         return
-    with step("python", cache.times()) as shown:
+    with step("python", cache.build_times()) as shown:
         shown.note("virtual environment")
         _run([sys.executable, "-m", "venv", str(VENV)], "apt-get install python3-venv, or use a Python that has venv")
         shown.note("packages")
@@ -66,9 +66,9 @@ def _run(command: list[str], remedy: str) -> None:
 
 
 def main() -> int:
-    """Runs the set-up; 0 when everything is in place."""
+    """Runs the set-up; returns 0 when everything is installed."""
     if sys.version_info < OLDEST_PYTHON:
-        say(
+        print_line(
             f"setup: {sys.executable} is Python {sys.version.split()[0]}; Lyceum needs "
             f"{'.'.join(map(str, OLDEST_PYTHON))} or newer. Remedy: make setup PYTHON=python3.12"
         )
@@ -77,16 +77,16 @@ def main() -> int:
     os.chdir(PROJECT)
     try:
         debian.install_missing()
-        make_environment()
+        create_environment()
         result = build.main([])
     except (SetupError, debian.AptError) as error:
-        say(f"setup: {error}")
+        print_line(f"setup: {error}")
         return 1
     except KeyboardInterrupt:
-        say("\nsetup: interrupted; run it again to go on where it stopped")
+        print_line("\nsetup: interrupted; run it again to continue")
         return 130
     if result == 0:
-        say(f"setup: ready ({duration(time.monotonic() - started)})")
+        print_line(f"setup: ready ({duration(time.monotonic() - started)})")
     return result
 
 

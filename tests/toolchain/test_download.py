@@ -12,10 +12,10 @@ import pytest
 
 from toolchain import download
 from toolchain.console import Step
-from toolchain.programs import Program, Release, Workshop
+from toolchain.programs import BuildWorkspace, Program, Release
 
 
-def nothing(shop: Workshop) -> None:
+def nothing(shop: BuildWorkspace) -> None:
     """A recipe that is never used."""
 
 
@@ -88,7 +88,7 @@ def offered(shelf: Shelf, archive: bytes, digest: str | None = None) -> Program:
 
 def fetch(program: Program, into: Path) -> str:
     assert program.release
-    return download.fetch(program, program.release, into, Step("tool", None))
+    return download.download_release(program, program.release, into, Step("tool", None))
 
 
 def test_a_release_with_its_published_checksum_is_unpacked(shelf: Shelf, tmp_path: Path) -> None:
@@ -124,23 +124,23 @@ def test_a_release_that_lacks_a_binary_is_refused(shelf: Shelf, tmp_path: Path) 
 @pytest.mark.parametrize(("status", "open_"), [(200, True), (404, True), (403, False), (503, False)])
 def test_a_server_is_reachable_unless_something_on_the_way_refuses(shelf: Shelf, status: int, open_: bool) -> None:
     shelf.front_door = status
-    assert download.reachable(Release(archive=f"{shelf.url}/x", checksums="")) is open_
+    assert download.is_reachable(Release(archive=f"{shelf.url}/x", checksums="")) is open_
 
 
 def test_nobody_there_is_a_refusal() -> None:
-    assert not download.reachable(Release(archive="http://127.0.0.1:9/x", checksums=""))
+    assert not download.is_reachable(Release(archive="http://127.0.0.1:9/x", checksums=""))
 
 
 def test_downloads_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LYCEUM_DOWNLOAD", "never")
-    assert not download.wanted()
+    assert not download.is_allowed()
 
 
 def test_a_misspelt_switch_is_refused_with_the_choices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LYCEUM_DOWNLOAD", "no")
     with pytest.raises(SystemExit, match=r"auto .* or never"):
-        download.wanted()
+        download.is_allowed()
 
 
 def test_checksum_files_of_both_habits_are_read() -> None:
-    assert download.checksum("ABC  one.tar.gz\ndef *two.tar.gz\n", "two.tar.gz") == "def"
+    assert download.find_checksum("ABC  one.tar.gz\ndef *two.tar.gz\n", "two.tar.gz") == "def"

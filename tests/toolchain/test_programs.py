@@ -22,18 +22,18 @@ def test_each_plugin_has_the_version_that_its_python_package_asks_for(package: s
 
 
 def test_the_engine_has_the_version_of_the_sdk() -> None:
-    assert programs.module_version("engine", "github.com/pulumi/pulumi/pkg/v3") == metadata.version("pulumi")
+    assert programs.pinned_module("engine", "github.com/pulumi/pulumi/pkg/v3") == metadata.version("pulumi")
 
 
 def test_a_pin_that_is_missing_is_named_with_its_file() -> None:
     with pytest.raises(LookupError, match=r"requirements\.txt: no exact version of left-pad"):
-        programs.requirement("left-pad")
+        programs.pinned_requirement("left-pad")
 
 
 @pytest.mark.parametrize("program", ALL, ids=lambda program: program.name)
 def test_every_source_that_a_recipe_names_is_there(program: programs.Program) -> None:
     assert all((programs.HERE / program.module / name).exists() for name in program.sources)
-    assert {"go.mod", "go.sum"} <= {file.name for file in cache.sources(program)}
+    assert {"go.mod", "go.sum"} <= {file.name for file in cache.source_files(program)}
 
 
 @pytest.mark.parametrize("program", ALL, ids=lambda program: program.name)

@@ -92,7 +92,7 @@ def test_an_unknown_program_is_refused_with_the_known_ones(capsys: pytest.Captur
 
 def test_a_second_set_up_takes_no_time() -> None:
     """Every `make` target begins with it."""
-    if build.missing(programs()) or not setup.environment_is_current() or debian.missing():
+    if build.missing_programs(programs()) or not setup.environment_is_current() or debian.missing_packages():
         pytest.fail("this machine is not set up. Remedy: make setup")
     started = time.monotonic()
     run = subprocess.run(
@@ -104,14 +104,14 @@ def test_a_second_set_up_takes_no_time() -> None:
 
 def test_a_new_set_up_waits_for_the_one_that_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LYCEUM_CACHE", str(tmp_path))
-    with cache.lock():
+    with cache.exclusive_lock():
         other = subprocess.Popen(
-            [sys.executable, "-c", "from toolchain import cache\nwith cache.lock(): pass"],
+            [sys.executable, "-c", "from toolchain import cache\nwith cache.exclusive_lock(): pass"],
             cwd=setup.PROJECT,
             stdout=subprocess.PIPE,
             text=True,
         )
         assert other.stdout
-        assert "waiting for it" in other.stdout.readline()
+        assert "waiting for another set-up" in other.stdout.readline()
     assert other.wait(10) == 0
     other.stdout.close()

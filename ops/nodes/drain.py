@@ -1,4 +1,4 @@
-"""Moves what runs on a node elsewhere, and says who holds it up."""
+"""Drains a node by the eviction API, and reports which pods block it and why."""
 
 import time
 
@@ -11,35 +11,33 @@ from ops.nodes.facts import controller_kind, evictable_pods, is_ready, namespace
 from ops.wait import API_ERRORS, REPORT_SECONDS, transient_reason
 
 DEFAULT_MINUTES = 5
-"""How long a drain waits for budgets and for pods to end, by default."""
-
-
+"""How long a drain waits for disruption budgets and for pods to terminate, by default."""
 OS_UPGRADE_ANNOTATION = "lyceum/os-upgrade"
-"""Annotation of a Node whose packages are being upgraded (ops/upgrade/node_upgrade.py); it goes with the cordon."""
+"""Annotation of a Node whose packages are being upgraded (ops/upgrade/node_upgrade.py); uncordoning removes it."""
 
 
 class DrainTimeoutError(LyceumError):
-    """The drain did not end in its time; the text names each pod with what holds it."""
+    """The drain did not finish in time; the text lists each remaining pod and what blocks it."""
 
 
 def is_cordoned(node: Object) -> bool:
-    """Whether new pods stay away."""
+    """Whether the node is unschedulable."""
     return bool(node["spec"].get("unschedulable"))
 
 
 def cordon(kube: Kube, name: str) -> None:
-    """Keeps new pods away."""
+    """Marks the node unschedulable."""
     kube.patch(f"/api/v1/nodes/{name}", {"spec": {"unschedulable": True}})
 
 
 def uncordon(kube: Kube, name: str) -> None:
-    """Lets pods come again."""
+    """Makes the node schedulable again."""
     change = {"metadata": {"annotations": {OS_UPGRADE_ANNOTATION: None}}, "spec": {"unschedulable": None}}
     kube.patch(f"/api/v1/nodes/{name}", change)
 
 
 def list_remaining_pods(kube: Kube, name: str) -> list[Object]:
-    """Pods that still have to go; on a node that is silent, those that are being deleted count as gone."""
+    """Pods that are still to be evicted; on a node that is not Ready, pods that are being deleted count as gone."""
     pods = evictable_pods(kube.items("/api/v1/pods", fieldSelector=f"spec.nodeName={name}"))
     node = kube.find(f"/api/v1/nodes/{name}")
     if node is not None and is_ready(node):
@@ -48,12 +46,19 @@ def list_remaining_pods(kube: Kube, name: str) -> list[Object]:
 
 
 def drain_node(kube: Kube, name: str, seconds: float, *, ignore_budgets: bool = False, every: float = 1.0) -> None:
-    """Evicts every movable pod and waits until they are gone.
+    """Evicts all pods that can be evicted, and waits until they are gone.
+
+    Args:
+        kube: The cluster.
+        name: The node.
+        seconds: How long at most.
+        ignore_budgets: Deletes pods instead of evicting them, so that disruption budgets do not count.
+        every: Seconds between two attempts.
 
     Raises:
-        BlockedError: the time is over; run it again to go on.
+        BlockedError: pods remain after `seconds`; a second call continues.
     """
-    start = said = time.monotonic()
+    start = reported = time.monotonic()
     while True:
         try:
             pods = list_remaining_pods(kube, name)
@@ -66,20 +71,20 @@ def drain_node(kube: Kube, name: str, seconds: float, *, ignore_budgets: bool = 
             pods, reasons = [], [f"the API does not answer: {why}"]
         now = time.monotonic()
         if now - start >= seconds:
-            held = "\n".join(f"  {reason}" for reason in reasons)
-            raise DrainTimeoutError(f"{name} is not empty after {seconds:.0f} s:\n{held}")
-        if now - said >= REPORT_SECONDS:
-            said = now
-            aside(f"{len(reasons)} pod(s) left after {now - start:.0f} s: {reasons[0]}")
+            details = "\n".join(f"  {reason}" for reason in reasons)
+            raise DrainTimeoutError(f"{name} is not drained after {seconds:.0f} s:\n{details}")
+        if now - reported >= REPORT_SECONDS:
+            reported = now
+            aside(f"{len(reasons)} pod(s) remain after {now - start:.0f} s: {reasons[0]}")
         time.sleep(every)
 
 
 def _evict(kube: Kube, pod: Object, *, ignore_budgets: bool) -> str:
-    """Asks for one pod's eviction; returns why it is still there."""
+    """Evicts one pod; returns why it is still there."""
     if pod["metadata"].get("deletionTimestamp"):
         finalizers = pod["metadata"].get("finalizers")
-        waits = f"finalizer {', '.join(finalizers)}" if finalizers else "its containers to end"
-        return f"{describe_pod(pod)}: waits for {waits}"
+        waits = f"finalizer {', '.join(finalizers)}" if finalizers else "its containers to stop"
+        return f"{describe_pod(pod)}: waiting for {waits}"
     meta = pod["metadata"]
     path = f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}"
     if ignore_budgets:
@@ -99,25 +104,25 @@ def _evict(kube: Kube, pod: Object, *, ignore_budgets: bool) -> str:
 
 
 def describe_pod(pod: Object) -> str:
-    """`namespace/name (ReplicaSet web)`."""
+    """A pod with its controller: `namespace/name (ReplicaSet web)`."""
     owner = next((f"{one['kind']} {one['name']}" for one in owner_references(pod) if one.get("controller")), "")
     return namespaced_name(pod) + (f" ({owner})" if owner else "")
 
 
 def describe_budgets(pod: Object, budgets: list[Object]) -> str:
-    """Which budget holds a pod, and how much it allows."""
-    holders = [budget for budget in budgets if _selects(budget, pod)]
-    if not holders:
-        return "the API asks to try again later"
-    said = []
-    for budget in holders:
+    """Which disruption budgets block a pod's eviction, and what they allow."""
+    matching = [budget for budget in budgets if _selects(budget, pod)]
+    if not matching:
+        return "the API answers 429: try again later"
+    details = []
+    for budget in matching:
         status = budget.get("status", {})
-        said.append(
+        details.append(
             f"budget {namespaced_name(budget)} allows {status.get('disruptionsAllowed', 0)} disruptions "
-            f"({status.get('currentHealthy', 0)} healthy, {status.get('desiredHealthy', 0)} wanted)"
+            f"({status.get('currentHealthy', 0)} healthy, {status.get('desiredHealthy', 0)} required)"
         )
-    remedy = "scale its owner up" if controller_kind(pod) else "ask its owner to end it"
-    return f"{'; '.join(said)}; {remedy}, or give up the budget with --force budgets"
+    remedy = "scale its controller up" if controller_kind(pod) else "ask its user to stop it"
+    return f"{'; '.join(details)}; {remedy}, or ignore the budget with --force budgets"
 
 
 def _selects(budget: Object, pod: Object) -> bool:
@@ -127,7 +132,7 @@ def _selects(budget: Object, pod: Object) -> bool:
     selector = budget["spec"].get("selector") or {}
     wanted = selector.get("matchLabels") or {}
     return all(labels.get(key) == value for key, value in wanted.items()) and all(
-        _matches(one, labels) for one in selector.get("matchExpressions") or []
+        _matches(expression, labels) for expression in selector.get("matchExpressions") or []
     )
 
 

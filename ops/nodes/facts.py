@@ -1,4 +1,4 @@
-"""What the cluster says about one node, read once. Decisions are made on this, so that they can be tested without one."""
+"""What the Kubernetes API knows about one node, read once. Decisions are pure functions of it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -15,25 +15,23 @@ FINISHED_PHASES = {"Succeeded", "Failed"}
 
 @dataclass(frozen=True)
 class NodeFacts:
-    """A node and what hangs on it.
+    """A node and what depends on it.
 
     Attributes:
         name: Its name.
         nodes: All Node objects.
-        pods: Pods on this node, those of DaemonSets and static ones left out.
-        budgets: All PodDisruptionBudgets.
+        pods: Pods on this node that a drain evicts.
         volumes: All PersistentVolumes.
-        ceph: The CephCluster, if there is one.
-        pools: Ceph's pools and file systems.
-        osds: Deployments of Ceph's OSDs, on all nodes.
-        removal_in_progress: Whether OSDs are stopped or evicted already, only ones that leave, or a drain has moved other daemons:
-            a goodbye that was interrupted goes on.
+        ceph: The CephCluster, or None.
+        pools: CephBlockPools and CephFilesystems.
+        osds: Deployments of the OSDs on all nodes.
+        removal_in_progress: Whether an earlier removal of this node was interrupted: its OSDs are stopped or evicted, or its
+            drain has moved other Ceph daemons.
     """
 
     name: str
     nodes: list[Object]
     pods: list[Object] = field(default_factory=list)
-    budgets: list[Object] = field(default_factory=list)
     volumes: list[Object] = field(default_factory=list)
     ceph: Object | None = None
     pools: list[Object] = field(default_factory=list)
@@ -42,7 +40,7 @@ class NodeFacts:
 
     @property
     def node(self) -> Object | None:
-        """The Node object, or None where it is gone."""
+        """The Node object, or None if it does not exist."""
         return next((node for node in self.nodes if node["metadata"]["name"] == self.name), None)
 
     @property
@@ -52,7 +50,7 @@ class NodeFacts:
 
 
 def gather_facts(kube: Kube, name: str) -> NodeFacts:
-    """Asks the API; kinds that are not installed count as empty."""
+    """Reads the API; a kind that is not installed counts as an empty list."""
     clusters = kube.items(f"/apis/ceph.rook.io/v1/namespaces/{ROOK_NAMESPACE}/cephclusters")
     pools = [
         item
@@ -63,7 +61,6 @@ def gather_facts(kube: Kube, name: str) -> NodeFacts:
         name=name,
         nodes=kube.items("/api/v1/nodes"),
         pods=evictable_pods(kube.items("/api/v1/pods", fieldSelector=f"spec.nodeName={name}")),
-        budgets=kube.items("/apis/policy/v1/poddisruptionbudgets"),
         volumes=kube.items("/api/v1/persistentvolumes"),
         ceph=clusters[0] if clusters else None,
         pools=pools,
@@ -72,7 +69,7 @@ def gather_facts(kube: Kube, name: str) -> NodeFacts:
 
 
 def evictable_pods(pods: Iterable[Object]) -> list[Object]:
-    """Pods that a drain has to deal with: not a DaemonSet's, not static, not finished."""
+    """Pods that a drain evicts: neither of a DaemonSet, nor static, nor finished."""
     return [
         pod
         for pod in pods
@@ -83,12 +80,12 @@ def evictable_pods(pods: Iterable[Object]) -> list[Object]:
 
 
 def controller_kind(item: Object) -> str:
-    """Kind of what made an object: `ReplicaSet`; empty for nothing."""
+    """Kind of the controller that owns an object, as `ReplicaSet`; empty if none does."""
     return next((str(owner["kind"]) for owner in owner_references(item) if owner.get("controller")), "")
 
 
 def owner_references(item: Object) -> list[dict[str, Any]]:
-    """Owner references."""
+    """The owner references of an object."""
     return item["metadata"].get("ownerReferences") or []
 
 
@@ -98,13 +95,13 @@ def namespaced_name(item: Object) -> str:
 
 
 def has_condition(item: Object, kind: str) -> bool:
-    """Whether a condition is True."""
+    """Whether a condition has the status True."""
     conditions = item.get("status", {}).get("conditions") or []
     return any(one["type"] == kind and one["status"] == "True" for one in conditions)
 
 
 def is_ready(node: Object) -> bool:
-    """Whether the kubelet reports."""
+    """Whether the node is Ready."""
     return has_condition(node, "Ready")
 
 
@@ -115,21 +112,21 @@ def is_server(node: Object) -> bool:
 
 
 def osd_host(osd: Object) -> str:
-    """Host name of an OSD's Deployment; Rook pins each to its node."""
+    """Name of the node to which Rook pins an OSD's Deployment; empty if it is pinned to none."""
     selector = osd["spec"]["template"]["spec"].get("nodeSelector") or {}
     return str(selector.get(HOSTNAME_LABEL, ""))
 
 
 def is_deployment_ready(deployment: Object) -> bool:
-    """Whether a Deployment of one pod is wanted and Ready; a pod that was evicted from the only node it may use is not."""
+    """Whether a Deployment is scaled up and has a Ready pod; an evicted pod that is pinned to its node is not Ready."""
     return bool(deployment["spec"].get("replicas", 1) and deployment.get("status", {}).get("readyReplicas"))
 
 
-def ceph_health_checks(picture: NodeFacts) -> dict[str, Object]:
-    """What Ceph warns of, by its names for it: `OSD_DOWN`."""
-    return (picture.ceph or {}).get("status", {}).get("ceph", {}).get("details") or {}
+def ceph_health_checks(facts: NodeFacts) -> dict[str, Object]:
+    """Ceph's active health checks by code, such as `OSD_DOWN`."""
+    return (facts.ceph or {}).get("status", {}).get("ceph", {}).get("details") or {}
 
 
 def osd_id(osd: Object) -> str:
-    """Ceph's number of an OSD, which is the end of its Deployment's name."""
+    """Ceph's ID of an OSD: the end of its Deployment's name."""
     return str(osd["metadata"]["name"]).rpartition("-")[2]

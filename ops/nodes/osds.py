@@ -1,7 +1,7 @@
-"""Takes the OSDs of a node out of Ceph, by Rook's own purge: it waits until no copy would be lost, then removes them.
+"""Purges the OSDs of a node from Ceph with Rook's own command, which waits until no replica would be lost.
 
-Rook removes only an OSD that is down, and asks Ceph `safe-to-destroy` until the copies are elsewhere (Rook, "Ceph OSD
-Management"); here that is one Job an OSD, made and followed through the API, so that no shell in a pod is needed.
+Rook removes only an OSD that is down, and asks Ceph `safe-to-destroy` until the replicas are elsewhere (Rook, "Ceph OSD
+Management"). Here that is one Job for each OSD, created and watched through the API, so that no `kubectl exec` is needed.
 """
 
 from ops.clients.kubernetes import Kube, Object
@@ -9,7 +9,7 @@ from ops.nodes.facts import ROOK_NAMESPACE, osd_host, osd_id
 from ops.wait import retry, wait_until
 
 PURGE_SECONDS = 4 * 3600.0
-"""A full 500 GiB disk moves in two to three hours over 1 Gbit/s."""
+"""Moving the data of a full 500 GiB disk takes two to three hours over 1 Gbit/s."""
 API_SECONDS = 120
 SERVICE_ACCOUNT = "rook-ceph-purge-osd"
 NODE_LABEL = "lyceum.io/leaving"
@@ -19,24 +19,24 @@ _DEPLOYMENTS = f"/apis/apps/v1/namespaces/{ROOK_NAMESPACE}/deployments"
 
 def list_osds(kube: Kube, name: str) -> list[Object]:
     """Deployments of the OSDs on a node."""
-    found = kube.items(_DEPLOYMENTS, labelSelector="app=rook-ceph-osd")
-    return [osd for osd in found if osd_host(osd) == name]
+    deployments = kube.items(_DEPLOYMENTS, labelSelector="app=rook-ceph-osd")
+    return [osd for osd in deployments if osd_host(osd) == name]
 
 
 def is_purged(kube: Kube, osd: Object) -> bool:
-    """Whether the purge of an OSD has ended well."""
+    """Whether the purge of an OSD has succeeded."""
     job = kube.find(f"{_JOBS}/{_job_name(osd)}")
     return job is not None and bool(job.get("status", {}).get("succeeded"))
 
 
 def purge_osd(kube: Kube, osd: Object, seconds: float = PURGE_SECONDS) -> None:
-    """Stops an OSD and follows its purge; what an interrupted run began is taken up.
+    """Stops an OSD and waits for its purge; continues one that an interrupted run started.
 
     Raises:
-        WaitTimeoutError: its copies did not find another place in time.
+        WaitTimeoutError: its replicas could not be placed elsewhere in time.
     """
     retry("the API", API_SECONDS, lambda: _start_purge(kube, osd))
-    wait_until(f"Ceph to do without OSD {osd_id(osd)}", seconds, lambda: is_purged(kube, osd), every=2)
+    wait_until(f"Ceph to remove OSD {osd_id(osd)}", seconds, lambda: is_purged(kube, osd), every=2)
 
 
 def _start_purge(kube: Kube, osd: Object) -> None:
@@ -48,12 +48,12 @@ def _start_purge(kube: Kube, osd: Object) -> None:
 
 
 def list_purge_jobs(kube: Kube, name: str) -> list[Object]:
-    """Purges of a node's OSDs, done or not."""
+    """Purge Jobs of a node's OSDs, finished or not."""
     return kube.items(_JOBS, labelSelector=f"{NODE_LABEL}={name}")
 
 
 def delete_osds(kube: Kube, name: str) -> None:
-    """Deletes what is left of the OSDs of a node that is gone, and the jobs that purged them."""
+    """Deletes the OSD Deployments of a node that no longer exists, and the Jobs that purged them."""
     retry("the API", API_SECONDS, lambda: _delete(kube, name))
 
 
@@ -65,13 +65,13 @@ def _delete(kube: Kube, name: str) -> None:
 
 
 def _job_name(osd: Object) -> str:
-    # Ceph gives a number to another disk later; the uid tells this OSD's purge from an earlier one's.
+    # Ceph reuses IDs; the uid distinguishes this OSD's purge from an earlier one of the same ID.
     return f"lyceum-purge-osd-{osd_id(osd)}-{osd['metadata']['uid'][:8]}"
 
 
 def purge_job(osd: Object, image: str) -> Object:
-    """A Job that runs Rook's `ceph osd remove` with the operator's image and the cluster's own configuration."""
-    number = osd_id(osd)
+    """A Job that runs Rook's `ceph osd remove` with the operator's image and the cluster's configuration."""
+    identifier = osd_id(osd)
 
     def from_secret(name: str, key: str) -> Object:
         return {"name": name, "valueFrom": {"secretKeyRef": {"name": "rook-ceph-mon", "key": key}}}
@@ -80,7 +80,7 @@ def purge_job(osd: Object, image: str) -> Object:
         "name": "purge",
         "image": image,
         "args": [
-            *("ceph", "osd", "remove", f"--osd-ids={number}"),
+            *("ceph", "osd", "remove", f"--osd-ids={identifier}"),
             *("--preserve-pvc=false", "--force-osd-removal=false"),
         ],
         "env": [

@@ -1,4 +1,4 @@
-"""K3s started anew on one server at a time, as long as etcd keeps its majority, and on a few agents at once."""
+"""Restarts K3s on one server at a time, while etcd keeps its quorum, and on several agents at once."""
 
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,19 +16,19 @@ from ops.wait import WaitTimeoutError, wait_until
 
 AGENTS_AT_ONCE = 5
 API_SECONDS = 60
-"""How long the API may be between two servers before it counts as gone."""
-SETTLE_SECONDS = 300
-KUBECONFIG = "cat /etc/rancher/k3s/k3s.yaml"
-"""K3s writes it anew at every start, with a certificate that is valid."""
+"""How long the API address may take to move to another server before the API counts as lost."""
+HEALTHY_SECONDS = 300
+READ_KUBECONFIG = "cat /etc/rancher/k3s/k3s.yaml"
+"""K3s writes this file at every start, with a valid certificate."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Whose turn it is.
+    """The servers to restart next.
 
     Attributes:
-        names: Servers that may be started anew now, together.
-        blocker: Why none may be.
+        names: Servers that can be restarted now, all at the same time.
+        blocker: Why none can be; empty if `names` is valid.
     """
 
     names: tuple[str, ...] = ()
@@ -38,39 +38,39 @@ class Selection:
 def select_servers(
     due: Iterable[str], health: Mapping[str, bool] | None, lost: frozenset[str] = frozenset()
 ) -> Selection:
-    """The server that is started anew next: one that is not well comes first, and no other may be unwell meanwhile.
+    """Selects the server to restart next: an unhealthy one first, and none while another one is unhealthy.
 
     Args:
-        due: Servers that have to be started anew, in their order.
-        health: Whether each server is Ready and a voter; None where the API does not answer: then there is nothing to
-            lose, and etcd needs most of them to come up together.
-        lost: Servers that nobody waits for.
+        due: Servers that have to be restarted, in order.
+        health: Whether each server is healthy, by name; None if the API does not answer. Then all are restarted together:
+            there is no quorum to lose, and etcd needs most of them up at the same time.
+        lost: Servers that are given up and not waited for.
     """
     names = tuple(due)
     if health is None or not names:
         return Selection(names)
     first = min(names, key=lambda name: health.get(name, False))
-    sick = [name for name in unhealthy_others(health, first) if name not in lost]
-    if sick:
+    unhealthy = [name for name in unhealthy_others(health, first) if name not in lost]
+    if unhealthy:
         return Selection(
-            blocker=f"{first} is not restarted while {', '.join(sick)} is not Ready and a voter: etcd would lose its majority"
+            blocker=f"{first} is not restarted while {', '.join(unhealthy)} is not a Ready, voting member: etcd would lose its quorum"
         )
     return Selection((first,))
 
 
 def read_server_health(kube: Kube) -> dict[str, bool]:
-    """Whether each server is Ready and votes."""
+    """Whether each server is a Ready, voting member of etcd, by name."""
     return server_health(kube.items("/api/v1/nodes"))
 
 
 @dataclass(frozen=True)
 class RollingRestart:
-    """Machines that K3s is started anew on.
+    """A restart of K3s on many nodes.
 
     Attributes:
-        site: Their campus.
-        remotes: How each is reached, by name.
-        script: What starts K3s on a machine; ends when it is up.
+        site: The site.
+        remotes: The machines by name.
+        script: The script that restarts K3s on a node and returns when it is up.
     """
 
     site: Site
@@ -78,7 +78,7 @@ class RollingRestart:
     script: Callable[[Node], str]
 
     def connect(self, servers: Iterable[Node], seconds: float = API_SECONDS) -> Kube | None:
-        """The cluster's API with the certificate that a server has today; None where it does not answer in time."""
+        """The cluster's API, with the kubeconfig as a server has it now; None if the API does not answer in time."""
         own = [self.remotes[node.name] for node in servers if node.name in self.remotes]
         try:
             return wait_until("the API", seconds, lambda: next(filter(None, map(self._connect, own)), None), every=2)
@@ -87,10 +87,10 @@ class RollingRestart:
 
     def _connect(self, server: Remote) -> Kube | None:
         try:
-            text = server.run(KUBECONFIG)
+            text = server.run(READ_KUBECONFIG)
         except RemoteError:
             return None
-        # By its own address too: an API that only its shared address lacks is not gone.
+        # The server's own address too: the API may work while only its virtual IP is missing.
         for address in (str(self.site.network.api_address), server.address):
             kube = Kube(text.replace("127.0.0.1", address))
             if kube.ready():
@@ -100,45 +100,51 @@ class RollingRestart:
     def restart_servers(
         self,
         servers: tuple[Node, ...],
-        due: Callable[[], list[str]],
+        list_due: Callable[[], list[str]],
         *,
         lost: frozenset[str] = frozenset(),
         after: Callable[[Node], None] = lambda _: None,
     ) -> None:
-        """Starts K3s anew on the servers that are due; ends the command where the next one may not be.
+        """Restarts K3s on the servers that are due, one at a time.
 
         Args:
             servers: All servers that can be reached.
-            due: Asks the machines which ones are; asked before each.
-            lost: Servers that nobody waits for.
-            after: Done after each start.
+            list_due: Returns the names of those that are due; called before each restart.
+            lost: Servers that are given up and not waited for.
+            after: Called after the restart of each server.
+
+        Raises:
+            OperationRefusedError: the next restart would cost etcd its quorum.
+            LyceumError: a restart failed or had no effect, or the API does not come back.
         """
         known = {node.name: node for node in servers}
-        done: set[str] = set()
-        while names := due():
-            if again := done.intersection(names):
+        restarted: set[str] = set()
+        while names := list_due():
+            if unchanged := restarted.intersection(names):
                 raise LyceumError(
-                    f"{', '.join(sorted(again))} was started anew and is as before: `journalctl -u k3s` there says why"
+                    f"{', '.join(sorted(unchanged))} was restarted without effect: see `journalctl -u k3s` there"
                 )
             kube = self.connect(servers)
-            now = select_servers(names, read_server_health(kube) if kube else None, lost)
-            if now.blocker:
-                raise OperationRefusedError(f"{now.blocker}. Mend or replace it, then run this again")
-            with step(f"restart K3s on {', '.join(now.names)}"):
-                self._run_script([known[name] for name in now.names])
+            selection = select_servers(names, read_server_health(kube) if kube else None, lost)
+            if selection.blocker:
+                raise OperationRefusedError(f"{selection.blocker}. Repair or replace it, then run this command again")
+            with step(f"restart K3s on {', '.join(selection.names)}"):
+                self._run_script([known[name] for name in selection.names])
                 self._wait_healthy(
-                    servers, now.names, lambda kube: [name for name, well in read_server_health(kube).items() if well]
+                    servers,
+                    selection.names,
+                    lambda kube: [name for name, healthy in read_server_health(kube).items() if healthy],
                 )
-            for name in now.names:
+            for name in selection.names:
                 after(known[name])
-            done |= set(now.names)
+            restarted |= set(selection.names)
         if self.connect(servers) is None:
             raise LyceumError(
                 f"the API of {self.site.title} does not answer; ./lyceum backup list shows what can be restored"
             )
 
     def restart_agents(self, servers: tuple[Node, ...], agents: list[Node]) -> None:
-        """Starts K3s anew on agents, a few at once; containers go on meanwhile."""
+        """Restarts K3s on agents, several at once; their containers keep running."""
         for start in range(0, len(agents), AGENTS_AT_ONCE):
             batch = agents[start : start + AGENTS_AT_ONCE]
             names = tuple(node.name for node in batch)
@@ -151,30 +157,30 @@ class RollingRestart:
             with ThreadPoolExecutor(len(nodes)) as workers:
                 list(workers.map(lambda node: self.remotes[node.name].run(self.script(node), seconds=600), nodes))
         except RemoteError as error:
-            raise LyceumError(f"{error}\nNothing else was touched; run this again to go on") from error
+            raise LyceumError(f"{error}\nNothing else was changed; run this command again to continue") from error
 
     def _wait_healthy(
-        self, servers: tuple[Node, ...], names: tuple[str, ...], well: Callable[[Kube], Iterable[str]]
+        self, servers: tuple[Node, ...], names: tuple[str, ...], list_healthy: Callable[[Kube], Iterable[str]]
     ) -> None:
-        def settled() -> bool:
+        def all_healthy() -> bool:
             kube = self.connect(servers, 5)
-            return kube is not None and set(names) <= set(well(kube))
+            return kube is not None and set(names) <= set(list_healthy(kube))
 
         try:
-            wait_until(f"{', '.join(names)} to be well", SETTLE_SECONDS, settled)
+            wait_until(f"{', '.join(names)} to be healthy", HEALTHY_SECONDS, all_healthy)
         except WaitTimeoutError as error:
-            raise LyceumError(f"{error}; nothing else was touched. Run this again to go on") from error
+            raise LyceumError(f"{error}; nothing else was changed. Run this command again to continue") from error
 
 
 def list_ready_nodes(kube: Kube) -> list[str]:
-    """Nodes that report."""
+    """Names of the Ready nodes."""
     return [node["metadata"]["name"] for node in kube.items("/api/v1/nodes") if is_ready(node)]
 
 
 def servers_and_agents(nodes: Iterable[Node]) -> tuple[tuple[Node, ...], tuple[Node, ...]]:
-    """Servers and agents: agents get their certificates from servers, so servers come first."""
-    members = [node for node in nodes if node.in_cluster]
+    """Splits nodes into servers and agents; servers restart first, because they issue the agents' certificates."""
+    cluster_nodes = [node for node in nodes if node.in_cluster]
     return (
-        tuple(node for node in members if node.role is Role.SERVER),
-        tuple(node for node in members if node.role is not Role.SERVER),
+        tuple(node for node in cluster_nodes if node.role is Role.SERVER),
+        tuple(node for node in cluster_nodes if node.role is not Role.SERVER),
     )

@@ -89,7 +89,7 @@ def budget(name: str, app: str, allowed: int = 0) -> Object:
     }
 
 
-def picture(name: str, **parts: Any) -> NodeFacts:
+def node_facts(name: str, **parts: Any) -> NodeFacts:
     return NodeFacts(name=name, **({"nodes": []} | parts))
 
 

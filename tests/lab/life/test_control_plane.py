@@ -98,7 +98,7 @@ def test_one_of_five_servers_is_replaced(campus: Project) -> None:
 def test_four_servers_would_survive_no_more_than_three(campus: Project) -> None:
     text = campus.lyceum("node", "remove", "dev", "server-5", code=REFUSED)
 
-    assert "4 servers survive no more than 3" in text
+    assert "4 servers tolerate no more failures than 3" in text
     canary.whole(campus, *FIVE)
 
 

@@ -91,7 +91,7 @@ def test_four_workers_become_two_again(campus: Project) -> None:
 def test_a_worker_whose_copies_have_nowhere_to_go_stays(campus: Project) -> None:
     text = campus.lyceum("node", "remove", "dev", "gpu-2", code=REFUSED)
 
-    assert "a pool keeps 2 copies on different hosts, and 1 would remain" in text
+    assert "a pool keeps 2 replicas on different nodes, and 1 would remain" in text
     canary.whole(campus, *TWO)
 
 
@@ -125,7 +125,7 @@ def test_with_a_server_dead_nothing_else_takes_quorum_away(campus: Project) -> N
     text = campus.lyceum("upgrade", "apply", "dev", code=REFUSED)
     assert "2/3 etcd members are healthy (server-3 not)" in text
     text = campus.lyceum("node", "replace", "dev", "server-2", code=REFUSED)
-    assert "first mend or replace server-3" in text
+    assert "first repair or replace server-3" in text
 
 
 def test_up_leaves_an_upgrade_to_the_upgrade(campus: Project) -> None:

@@ -181,7 +181,7 @@ class FakeStack:
 def _nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     alone(monkeypatch)
     monkeypatch.setattr("time.sleep", lambda _: None)
-    monkeypatch.setattr("ops.nodes.rolling_restart.SETTLE_SECONDS", 0)
+    monkeypatch.setattr("ops.nodes.rolling_restart.HEALTHY_SECONDS", 0)
 
 
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -128,7 +128,7 @@ def test_a_blocked_drain_names_pod_owner_and_budget() -> None:
     with pytest.raises(DrainTimeoutError) as error:
         drain.drain_node(kube, "gpu-1", 0)  # type: ignore[arg-type]
 
-    assert "vision/db-0 (StatefulSet db): budget vision/db-budget allows 0 disruptions (1 healthy, 1 wanted)" in str(
+    assert "vision/db-0 (StatefulSet db): budget vision/db-budget allows 0 disruptions (1 healthy, 1 required)" in str(
         error.value
     )
 
@@ -143,7 +143,7 @@ def test_a_budget_is_given_up_by_word() -> None:
 def test_a_pod_that_waits_for_a_finalizer_says_so() -> None:
     stuck = pod("stuck")
     stuck["metadata"] |= {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["example.org/hold"]}
-    with pytest.raises(DrainTimeoutError, match="waits for finalizer example"):
+    with pytest.raises(DrainTimeoutError, match="waiting for finalizer example"):
         drain.drain_node(FakeKube([node("gpu-1")], [stuck]), "gpu-1", 0)  # type: ignore[arg-type]
 
 

@@ -27,7 +27,7 @@ from ops.upgrade.node_upgrade import (
 from ops.upgrade.os_packages import PACKAGES_SH
 from ops.upgrade.plan import ClusterNode, Version
 from tests.ops.fake_kube import FakeKube
-from tests.ops.objects import budget, ceph, node, osd, picture, pod, servers
+from tests.ops.objects import budget, ceph, node, node_facts, osd, pod, servers
 
 RELEASED = Version.parse("v1.36.4+k3s1")
 STEPS = ("fetch_packages", "snapshot_before_change", "upgrade_packages", "reboot_due", "booted_anew")
@@ -201,14 +201,14 @@ def test_no_server_goes_down_while_another_is_sick(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize(("health", "rests"), [("HEALTH_OK", True), ("HEALTH_WARN", False)])
 def test_osds_go_down_only_while_ceph_is_well(health: str, rests: bool) -> None:
-    assert osds_ok_to_stop(picture("gpu-1", osds=[osd(0, "gpu-1")], ceph=ceph(health))) is rests
-    assert osds_ok_to_stop(picture("gpu-1", osds=[osd(0, "gpu-2")], ceph=ceph(health))), "it holds no OSD"
+    assert osds_ok_to_stop(node_facts("gpu-1", osds=[osd(0, "gpu-1")], ceph=ceph(health))) is rests
+    assert osds_ok_to_stop(node_facts("gpu-1", osds=[osd(0, "gpu-2")], ceph=ceph(health))), "it holds no OSD"
 
 
 def test_an_osd_that_is_down_counts_before_rook_has_looked() -> None:
     """It looks once a minute; the next node could go down on a word from before the last one did."""
     down = [osd(0, "gpu-1"), osd(1, "gpu-2", ready=0)]
-    assert not osds_ok_to_stop(picture("gpu-1", osds=down, ceph=ceph("HEALTH_OK")))
+    assert not osds_ok_to_stop(node_facts("gpu-1", osds=down, ceph=ceph("HEALTH_OK")))
 
 
 def test_a_node_is_well_only_when_its_kubelet_has_spoken_after_the_reboot() -> None:

@@ -3,7 +3,7 @@
 import json
 import tempfile
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -44,24 +44,24 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Backups of the cluster's state.")
 StackName = Annotated[str, typer.Argument(help="The stack.")]
-Directory = Annotated[Path | None, typer.Option(help="Where backups are kept; .lyceum/backups/<site> if not given.")]
+Directory = Annotated[Path | None, typer.Option(help="Directory of the backups; default: .lyceum/backups/<site>.")]
 
 S3_PREFIX = "s3:"
-"""Before the name of a snapshot that lies in S3."""
+"""Prefix of the name of a snapshot in S3."""
 
 
 @app.command("now")
 def create_backup(stack: StackName, *, to: Directory = None) -> None:
-    """Takes a snapshot of etcd, brings it here and to S3, and proves that it can be used."""
+    """Takes an etcd snapshot, stores it on this machine and in S3, and verifies it."""
     engine = begin(stack)
     kube = connect_to_cluster(engine)
     if kube is None:
-        raise LyceumError(f"{stack} has no cluster yet; ./lyceum up {stack}")
+        raise LyceumError(f"{stack} has no cluster yet: ./lyceum up {stack}")
     file = take_backup(engine, kube, backup_directory(engine.stack, to))
     console.print(f"[green]✓[/] {file}")
     store = open_store(engine.stack)
     if store:
-        with step(f"snapshot and engine's state in {store.location()}"):
+        with step(f"upload to {store.location()}"):
             complete_upload(engine, kube, store, file)
     escrow = read_stored_escrow(store)
     if not (escrow or has_escrow_file(stack)):
@@ -73,67 +73,65 @@ def list_backups(
     stack: StackName,
     *,
     to: Directory = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For tools.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Shows every snapshot and where it lies: on servers, their copies, here, in S3; and what is worrying about them."""
+    """Lists every snapshot and where it is stored: servers, maintenance machine, this machine, S3; and warnings."""
     engine = begin(stack)
-    found, kept = (
-        gather_overview(engine.stack, Kube.of(engine), backup_directory(engine.stack, to)),
-        gather_replicas(engine),
-    )
-    found = replace(
-        found,
-        snapshots=merge_entries(found.snapshots, replica_snapshots(kept)),
-        worries=[*found.worries, *(describe_replicas(one) for one in kept if one.problem)],
+    overview = gather_overview(engine.stack, Kube.of(engine), backup_directory(engine.stack, to))
+    replicas = gather_replicas(engine)
+    overview = replace(
+        overview,
+        snapshots=merge_entries(overview.snapshots, replica_snapshots(replicas)),
+        warnings=[*overview.warnings, *(describe_replicas(replica) for replica in replicas if replica.problem)],
     )
     if as_json:
-        console.print_json(json.dumps(asdict(found)))
+        console.print_json(json.dumps(overview.as_json()))
         return
     table = Table("snapshot", "taken", "age", "MiB", "where", title=engine.stack.site.title)
-    table.columns[0].no_wrap = True  # it is what `--from` takes
-    for one in found.snapshots:
-        size, where = f"{one.size / 1024**2:.1f}", ", ".join(one.places)
-        table.add_row(one.name, format_time(one.taken), format_age(time.time() - one.taken), size, where)
+    table.columns[0].no_wrap = True  # `restore --from` takes it
+    for entry in overview.snapshots:
+        size, where = f"{entry.size / 1024**2:.1f}", ", ".join(entry.places)
+        table.add_row(entry.name, format_time(entry.taken), format_age(time.time() - entry.taken), size, where)
     console.print(table)
-    if found.escrow:
-        console.print(f"seed in escrow since {found.escrow.made}")
-    for worry in found.worries:
-        console.print(f"[yellow]![/] {escape(worry)}")
+    if overview.escrow:
+        console.print(f"escrow of the seed: {overview.escrow.made}")
+    for warning in overview.warnings:
+        console.print(f"[yellow]![/] {escape(warning)}")
 
 
 @app.command("verify")
 def verify_backups(
     stack: StackName,
     name: Annotated[
-        str, typer.Argument(help="Which, `s3:NAME` for one in S3; all here and the newest in S3 if not given.")
+        str, typer.Argument(help="A backup, or `s3:NAME` for one in S3; default: all local ones and the newest in S3.")
     ] = "",
     *,
     to: Directory = None,
 ) -> None:
-    """Proves that backups are whole, that this stack's token opens them, and that the escrow holds its seed."""
+    """Verifies that backups are intact, that this stack's token decrypts them, and that the escrow holds its seed."""
     chosen = begin(stack).stack
-    home = backup_directory(chosen, to)
+    directory = backup_directory(chosen, to)
     seed = chosen.secret("seed")
-    proven: dict[str, SnapshotMetadata] = {}
+    verified: dict[str, SnapshotMetadata] = {}
     store = open_store(chosen)
     if not name.startswith(S3_PREFIX):
-        files = [find_local_backup(home, name)] if name else local_backups(home)
-        proven |= {file.name: verify_backup(file, seed, chosen.site.name) for file in files}
+        files = [find_local_backup(directory, name)] if name else local_backups(directory)
+        verified |= {file.name: verify_backup(file, seed, chosen.site.name) for file in files}
     if store and (name.startswith(S3_PREFIX) or (not name and store.list_snapshots())):
-        proven |= _verify_stored(chosen, store, name.removeprefix(S3_PREFIX) or "latest", seed, home)
+        verified |= _verify_stored(chosen, store, name.removeprefix(S3_PREFIX) or "latest", seed, directory)
     elif name.startswith(S3_PREFIX):
-        raise LyceumError(f"{chosen.site.name} has no store: set platform.backup.s3 in its file")
+        raise LyceumError(f"{chosen.site.name} has no object store: set platform.backup.s3 in its file")
     escrow = read_stored_escrow(store)
-    if not proven:
-        raise LyceumError(f"there is no backup in {home} nor in S3; ./lyceum backup now {stack}")
-    for title, note in proven.items():
-        console.print(f"[green]✓[/] {title}: whole, taken {note.taken}, the token is there")
+    if not verified:
+        raise LyceumError(f"there is no backup in {directory} or in S3: ./lyceum backup now {stack}")
+    for title, metadata in verified.items():
+        console.print(f"[green]✓[/] {title}: intact, taken {metadata.taken}, this stack's token decrypts it")
     if escrow and escrow.seed != seed_fingerprint(seed):
         raise LyceumError(
-            f"the escrow made {escrow.made} holds another seed than this stack's: ./lyceum backup escrow {stack}"
+            f"the escrow from {escrow.made} holds another seed than this stack's: ./lyceum backup escrow {stack}"
         )
     if escrow:
-        console.print(f"[green]✓[/] the escrow made {escrow.made} holds the seed that opens them")
+        console.print(f"[green]✓[/] the escrow from {escrow.made} holds this stack's seed")
     elif not has_escrow_file(stack):
         console.print(f"[yellow]![/] {missing_escrow_warning(stack)}")
 
@@ -143,17 +141,17 @@ def escrow_seed(
     stack: StackName,
     *,
     file: Annotated[
-        Path | None, typer.Option("--file", help="Write it into this file instead of beside the snapshots.")
+        Path | None, typer.Option("--file", help="Write the escrow to this file instead of the object store.")
     ] = None,
     passphrase_file: passphrase.PassphraseFile = None,
 ) -> None:
-    """Puts the seed in escrow, under a recovery passphrase: with it and the bucket everything can be restored."""
+    """Stores the seed in escrow, encrypted with a recovery passphrase: with it and the bucket all can be restored."""
     chosen = begin(stack).stack
     seed = chosen.secret("seed")
     store = None if file else open_store(chosen)
     if file is None and store is None:
         raise LyceumError(
-            f"{chosen.site.name} has no store (platform.backup.s3): give --file, and keep that file elsewhere"
+            f"{chosen.site.name} has no object store (platform.backup.s3): use --file, and keep that file on another machine"
         )
     content = seal_seed(
         seed, chosen.site.name, format_timestamp(time.time()), passphrase.choose_passphrase(passphrase_file)
@@ -165,14 +163,16 @@ def escrow_seed(
         store.write_object(ESCROW_OBJECT, content)
         where = store.location(ESCROW_OBJECT)
     audit_log.record_operation(stack, ESCROW_OPERATION, {"where": where, "seed": seed_fingerprint(seed)})
-    console.print(f"[green]✓[/] the seed lies in {where}; the passphrase is nowhere but with you")
+    console.print(f"[green]✓[/] escrow written to {where}; the passphrase is not stored anywhere: keep it")
 
 
-def _verify_stored(stack: Stack, store: "ObjectStore", name: str, seed: str, home: Path) -> dict[str, SnapshotMetadata]:
-    with tempfile.TemporaryDirectory(dir=home) as room:
-        one = find_stored_snapshot(store, name)
+def _verify_stored(
+    stack: Stack, store: "ObjectStore", name: str, seed: str, directory: Path
+) -> dict[str, SnapshotMetadata]:
+    with tempfile.TemporaryDirectory(dir=directory) as scratch:
+        snapshot = find_stored_snapshot(store, name)
         return {
-            f"{S3_PREFIX}{one.name}": verify_backup(
-                download_snapshot(stack, store, one, Path(room)), seed, stack.site.name
+            f"{S3_PREFIX}{snapshot.name}": verify_backup(
+                download_snapshot(stack, store, snapshot, Path(scratch)), seed, stack.site.name
             )
         }

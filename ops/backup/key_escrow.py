@@ -1,7 +1,7 @@
-"""What survives the loss of the operators' machine: the seed under a passphrase, and the engine's state under the seed.
+"""Escrow for the loss of the operators' machine: the seed, encrypted with a passphrase, and the engine's state, encrypted with the seed.
 
-Both lie beside the snapshots. A snapshot is opened by a token that is derived from the seed, so whoever has bucket and passphrase has
-the cluster again, and nobody else has anything. Pure: texts in, texts out.
+Both are stored beside the snapshots. Snapshots are decrypted with a token that is derived from the seed, so bucket and passphrase
+together are enough to restore the cluster, and neither is enough alone. Pure functions.
 """
 
 import base64
@@ -19,27 +19,27 @@ from config.key_derivation import derive_key, seed_fingerprint
 from ops.backup.metadata import BackupError
 
 ESCROW_OBJECT, STATE_OBJECT = "escrow.json", "state"
-"""Names of the two beside the snapshots."""
+"""Names of the two objects in the bucket."""
 MIN_PASSPHRASE_LENGTH = 12
-"""Characters of a passphrase."""
+"""Characters."""
 _FORMAT = "lyceum-escrow-1"
 _SCRYPT = {"n": 2**17, "r": 8, "p": 1}
-"""128 MiB and a third of a second for each guess (RFC 7914)."""
+"""Each guess takes 128 MiB and a third of a second (RFC 7914)."""
 _NONCE_BYTES = 12
 
 
 class EscrowError(BackupError):
-    """It is none, was changed, or the passphrase is another one."""
+    """Not an escrow, changed, or not decrypted by this passphrase or seed."""
 
 
 @dataclass(frozen=True)
 class Escrow:
-    """What an escrow says without its passphrase.
+    """The part of an escrow that can be read without its passphrase.
 
     Attributes:
-        site: Whose seed.
-        made: When, UTC.
-        seed: Fingerprint of the seed in it.
+        site: Site whose seed it holds.
+        made: Time at which it was written, UTC.
+        seed: Fingerprint of the seed.
     """
 
     site: str
@@ -48,7 +48,7 @@ class Escrow:
 
 
 def seal_seed(seed: str, site: str, made: str, passphrase: str) -> bytes:
-    """Puts a seed under a passphrase; everything readable in it is bound to what is not."""
+    """Encrypts a seed with a passphrase. The readable fields are authenticated with it."""
     salt, nonce = os.urandom(16), os.urandom(_NONCE_BYTES)
     head = {
         "form": _FORMAT,
@@ -65,20 +65,20 @@ def seal_seed(seed: str, site: str, made: str, passphrase: str) -> bytes:
 
 
 def read_escrow(content: bytes) -> Escrow:
-    """What an escrow says about itself.
+    """The readable part of an escrow.
 
     Raises:
-        EscrowError: it is none.
+        EscrowError: the content is not an escrow.
     """
     head, _ = _parse_escrow(content)
     return Escrow(head["site"], head["made"], head["seed"])
 
 
 def unseal_seed(content: bytes, passphrase: str) -> str:
-    """Takes the seed out.
+    """Decrypts the seed of an escrow.
 
     Raises:
-        EscrowError: it is no escrow, or the passphrase does not open it.
+        EscrowError: the content is not an escrow, or the passphrase does not decrypt it.
     """
     head, sealed = _parse_escrow(content)
     key = _derive_key(passphrase, bytes.fromhex(head["salt"]), head["scrypt"])
@@ -86,26 +86,28 @@ def unseal_seed(content: bytes, passphrase: str) -> str:
         return AESGCM(key).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], _associated_data(head)).decode()
     except InvalidTag:
         raise EscrowError(
-            f"the passphrase does not open the escrow of {head['site']} made {head['made']}, or somebody changed it"
+            f"the passphrase does not decrypt the escrow of {head['site']} from {head['made']}, or the escrow was changed"
         ) from None
 
 
 def seal_state(state: str, seed: str, site: str) -> bytes:
-    """Puts the engine's state under the seed."""
+    """Encrypts the engine's state with the seed."""
     nonce = os.urandom(_NONCE_BYTES)
     return nonce + _state_key(seed).encrypt(nonce, zlib.compress(state.encode()), site.encode())
 
 
 def unseal_state(content: bytes, seed: str, site: str) -> str:
-    """Takes the engine's state out.
+    """Decrypts the engine's state.
 
     Raises:
-        EscrowError: it is of another site or another seed, or was changed.
+        EscrowError: it belongs to another site or seed, or was changed.
     """
     try:
         plain = _state_key(seed).decrypt(content[:_NONCE_BYTES], content[_NONCE_BYTES:], site.encode())
     except InvalidTag:
-        raise EscrowError(f"the engine's state in the store is not of {site} and this seed, or was changed") from None
+        raise EscrowError(
+            f"the engine's state in the store belongs to another site or seed than {site}'s, or was changed"
+        ) from None
     return zlib.decompress(plain).decode()
 
 
@@ -126,7 +128,7 @@ def _parse_escrow(content: bytes) -> tuple[dict[str, Any], bytes]:
         head = json.loads(content)
         sealed = base64.b64decode(head.pop("sealed"))
     except (ValueError, KeyError, AttributeError, TypeError):
-        raise EscrowError("that is no escrow of Lyceum") from None
+        raise EscrowError("this is not an escrow of Lyceum") from None
     if head.get("form") != _FORMAT:
-        raise EscrowError(f"that is an escrow of another form ({head.get('form')}); this release reads {_FORMAT}")
+        raise EscrowError(f"the escrow has the format {head.get('form')}; this release reads {_FORMAT}")
     return head, sealed

@@ -1,4 +1,4 @@
-"""Asks for the recovery passphrase: typed, from a file, or from the environment; never an argument, which everybody can read."""
+"""Reads the recovery passphrase: from the terminal, a file or the environment; never from an argument, which `ps` shows."""
 
 import getpass
 import os
@@ -19,20 +19,24 @@ PassphraseFile = Annotated[
 
 
 def ask_passphrase(file: Path | None) -> str:
-    """The passphrase of an escrow that exists."""
+    """The passphrase of an existing escrow."""
     return _read_passphrase(file) or getpass.getpass("recovery passphrase: ")
 
 
 def choose_passphrase(file: Path | None) -> str:
-    """The passphrase of a new escrow; typed twice, and not short."""
+    """The passphrase of a new escrow; typed twice on a terminal.
+
+    Raises:
+        LyceumError: the two entries differ, or the passphrase is too short.
+    """
     text = _read_passphrase(file)
     if text is None:
-        text = getpass.getpass("recovery passphrase (write it down where the campus's papers are): ")
+        text = getpass.getpass("recovery passphrase (keep it on paper, away from this machine): ")
         if getpass.getpass("again: ") != text:
-            raise LyceumError("those were two different passphrases; nothing was written")
+            raise LyceumError("the two passphrases differ; nothing was written")
     if len(text) < MIN_PASSPHRASE_LENGTH:
         raise UsageError(
-            f"a recovery passphrase has at least {MIN_PASSPHRASE_LENGTH} characters: whoever guesses it has the whole cluster"
+            f"a recovery passphrase needs at least {MIN_PASSPHRASE_LENGTH} characters: it protects the whole cluster"
         )
     return text
 
@@ -40,12 +44,12 @@ def choose_passphrase(file: Path | None) -> str:
 def _read_passphrase(file: Path | None) -> str | None:
     if file:
         if not file.is_file():
-            raise UsageError(f"there is no file {file} with the passphrase")
+            raise UsageError(f"the passphrase file {file} does not exist")
         return file.read_text().strip()
     if text := os.environ.get(ENVIRONMENT_VARIABLE):
         return text
     if not sys.stdin.isatty():
         raise UsageError(
-            f"the recovery passphrase is missing: type it on a terminal, or give --passphrase-file or ${ENVIRONMENT_VARIABLE}"
+            f"the recovery passphrase is missing: run this on a terminal, or set --passphrase-file or ${ENVIRONMENT_VARIABLE}"
         )
     return None

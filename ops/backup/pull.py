@@ -1,4 +1,4 @@
-"""`lyceum backup bring`: a copy of the operators' machine becomes a backup that is here."""
+"""`lyceum backup bring`: downloads a snapshot copy from the maintenance machine and verifies it."""
 
 import shlex
 from dataclasses import replace
@@ -18,45 +18,45 @@ from ops.engine.engine import Engine
 from ops.nodes.commands import begin
 
 NOT_METADATA = {"file", "size"}
-"""What a machine says of a copy beside its note."""
+"""Fields that the maintenance machine reports besides the metadata of a copy."""
 
 
 def pull_backup(
     stack: StackName,
-    name: Annotated[str, typer.Argument(help="Which, as `status` names it; `latest` is the newest.")] = "latest",
+    name: Annotated[str, typer.Argument(help="Name of the copy, as `status` prints it, or `latest`.")] = "latest",
     *,
     to: Directory = None,
 ) -> None:
-    """Brings a copy of a snapshot here from the operators' machine, and proves that it can be used."""
+    """Downloads a snapshot copy from the maintenance machine and verifies that it can be restored."""
     engine = begin(stack)
     machine, file = find_replica(gather_replicas(engine), name)
     local = _download_replica(engine, machine, str(file["file"]), backup_directory(engine.stack, to))
     seed = engine.stack.secret("seed")
-    note = SnapshotMetadata(**{key: value for key, value in file.items() if key not in NOT_METADATA})
-    # A machine that only copies does not know which token opens what it copies.
-    write_metadata(local, replace(note, token=note.token or find_token_hash(local.read_bytes(), seed)))
+    metadata = SnapshotMetadata(**{key: value for key, value in file.items() if key not in NOT_METADATA})
+    # The maintenance machine has no seed, so it cannot know the token of a snapshot that it copies.
+    write_metadata(local, replace(metadata, token=metadata.token or find_token_hash(local.read_bytes(), seed)))
     verify_backup(local, seed, engine.stack.site.name)
     console.print(f"[green]✓[/] {local}")
 
 
-def find_replica(found: list[ReplicaStatus], name: str) -> tuple[str, dict[str, Any]]:
-    """The machine and the copy of a name, or of the newest.
+def find_replica(replicas: list[ReplicaStatus], name: str) -> tuple[str, dict[str, Any]]:
+    """The maintenance machine and its copy with this name, or the newest copy for `latest`.
 
     Raises:
-        BackupError: there is none; names what there is, or why nobody knows.
+        BackupError: there is none; the text lists the copies, and the problems of machines without a usable answer.
     """
-    every = [(one.machine, file) for one in found for file in one.files]
-    wanted = [entry for entry in every if name in {"latest", entry[1]["file"]}]
-    if not wanted:
-        there = ", ".join(str(file["file"]) for _, file in every) or "none"
-        why = "".join(f"; {one.machine}: {one.problem}" for one in found if one.problem)
-        raise BackupError(f"no operators' machine has a copy `{name}`; there: {there}{why}")
-    return max(wanted, key=lambda entry: str(entry[1]["taken"]))
+    copies = [(replica.machine, file) for replica in replicas for file in replica.files]
+    matching = [copy for copy in copies if name in {"latest", copy[1]["file"]}]
+    if not matching:
+        available = ", ".join(str(file["file"]) for _, file in copies) or "none"
+        problems = "".join(f"; {replica.machine}: {replica.problem}" for replica in replicas if replica.problem)
+        raise BackupError(f"no maintenance machine has a copy `{name}`; available: {available}{problems}")
+    return max(matching, key=lambda copy: str(copy[1]["taken"]))
 
 
 def _download_replica(engine: Engine, machine: str, name: str, target: Path) -> Path:
     remote = remotes(engine, tuple(node for node in engine.stack.nodes if node.name == machine))[machine]
     file = target / name
-    with step(f"{name} from {machine}"):
+    with step(f"download {name} from {machine}"):
         remote.fetch(f"cat {shlex.quote(f'{COPIES}/{name}')}", file)
     return file

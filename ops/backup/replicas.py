@@ -1,4 +1,4 @@
-"""The copies of etcd snapshots on the operators' machines: which there are, and whether their timer does its work."""
+"""Snapshot copies on the maintenance machines: which exist, and whether the timer that makes them runs."""
 
 import json
 import time
@@ -13,7 +13,7 @@ from ops.engine.engine import Engine
 from ops.engine.stack import Stack
 
 STALE_SECONDS = 3 * 3600
-"""Seconds without a run after which something is wrong: the timer's are an hour apart."""
+"""Seconds without a run after which it is reported; the timer runs every hour."""
 STATUS_SCRIPT = f"""systemctl is-active {TIMER}.timer || true
 cat {COPIES}/status.json 2>/dev/null || true
 """
@@ -21,13 +21,13 @@ cat {COPIES}/status.json 2>/dev/null || true
 
 @dataclass(frozen=True)
 class ReplicaStatus:
-    """How the copies on one machine are.
+    """The snapshot copies on one maintenance machine.
 
     Attributes:
-        machine: The operators' machine.
-        problem: Why nobody may rely on them; empty where all is well.
-        notes: What went wrong without harm in the last run.
-        files: The copies, oldest first: `file` and what its note says.
+        machine: Name of the machine.
+        problem: Why the copies cannot be relied on; empty if they can.
+        notes: Harmless errors of the last run.
+        files: The copies, oldest first: `file`, `size` and the fields of SnapshotMetadata.
     """
 
     machine: str
@@ -37,12 +37,12 @@ class ReplicaStatus:
 
     @property
     def newest(self) -> str:
-        """When the newest was taken, UTC; empty for none."""
+        """Time of the newest copy, UTC; empty if there is none."""
         return str(self.files[-1]["taken"]) if self.files else ""
 
 
 def gather_replicas(engine: Engine) -> list[ReplicaStatus]:
-    """Asks every operators' machine of a stack; none where it has none."""
+    """Reads the status of the copies from every maintenance machine of a stack."""
     nodes = tuple(node for node in engine.stack.nodes if node.role is Role.MAINTENANCE)
     if not nodes:
         return []
@@ -52,7 +52,7 @@ def gather_replicas(engine: Engine) -> list[ReplicaStatus]:
 
 def _read_status(remote: Remote | None, name: str, stack: Stack) -> ReplicaStatus:
     if remote is None:
-        return ReplicaStatus(name, f"it is not there yet: ./lyceum up {stack.name}")
+        return ReplicaStatus(name, f"the machine does not exist yet: ./lyceum up {stack.name}")
     try:
         timer, _, status = remote.run(STATUS_SCRIPT).partition("\n")
     except RemoteError as error:
@@ -62,46 +62,46 @@ def _read_status(remote: Remote | None, name: str, stack: Stack) -> ReplicaStatu
 
 
 def assess_replicas(name: str, timer: str, status: dict[str, Any] | None, schedule: str, now: float) -> ReplicaStatus:
-    """What a machine's answers mean.
+    """Turns a machine's answers into a status.
 
     Args:
         name: The machine.
-        timer: What `systemctl is-active` says of its timer.
-        status: What its last run left; None before the first.
-        schedule: When servers take snapshots, as cron has it.
-        now: Seconds since 1970.
+        timer: Output of `systemctl is-active` for its timer.
+        status: Content of the status file of its last run; None before the first run.
+        schedule: Cron schedule of the servers' snapshots.
+        now: Unix seconds.
     """
-    told = tuple(status["told"]) if status else ()
+    messages = tuple(status["told"]) if status else ()
     files = tuple(status["copies"]) if status else ()
     if timer != "active":
-        problem = f"its timer is {timer}; ./lyceum up starts it, journalctl -u {TIMER} there says more"
+        problem = f"its timer is {timer}; ./lyceum up starts it; see `journalctl -u {TIMER}` on the machine"
     elif status is None:
-        problem = ""  # the timer will come
+        problem = ""  # the timer has not run yet
     elif not status["ok"]:
-        problem = "; ".join(told)
+        problem = "; ".join(messages)
     elif (silent := now - parse_timestamp(status["ran"])) >= STALE_SECONDS:
-        problem = f"it has looked for no snapshot for {format_age(silent)}; journalctl -u {TIMER} there says why"
+        problem = f"its last run was {format_age(silent)} ago; see `journalctl -u {TIMER}` on the machine"
     elif (old := now - parse_timestamp(files[-1]["taken"] if files else status["first"])) > longest_interval(
         schedule
     ) + STALE_SECONDS:
-        problem = f"no snapshot came for {format_age(old)}, and one is due by `{schedule}`: do the servers take them?"
+        problem = f"no snapshot for {format_age(old)}, though the schedule is `{schedule}`: check the servers"
     else:
-        return ReplicaStatus(name, "", told, files)
+        return ReplicaStatus(name, "", messages, files)
     return ReplicaStatus(name, problem, files=files)
 
 
-def describe_replicas(one: ReplicaStatus) -> str:
-    """A line for people."""
-    if one.problem:
-        return f"{one.machine}: {one.problem}"
-    kept = f"{len(one.files)}, the newest of {one.newest}" if one.files else "none yet"
-    return "; ".join([f"{one.machine}: {kept}", *one.notes])
+def describe_replicas(status: ReplicaStatus) -> str:
+    """The status in one line."""
+    if status.problem:
+        return f"{status.machine}: {status.problem}"
+    copies = f"{len(status.files)}, the newest of {status.newest}" if status.files else "none yet"
+    return "; ".join([f"{status.machine}: {copies}", *status.notes])
 
 
-def replica_snapshots(found: list[ReplicaStatus]) -> list[SnapshotEntry]:
-    """The copies among all snapshots."""
+def replica_snapshots(replicas: list[ReplicaStatus]) -> list[SnapshotEntry]:
+    """The copies as entries of the inventory."""
     return [
-        SnapshotEntry(file["snapshot"], parse_timestamp(file["taken"]), file["size"], (one.machine,))
-        for one in found
-        for file in one.files
+        SnapshotEntry(file["snapshot"], parse_timestamp(file["taken"]), file["size"], (replica.machine,))
+        for replica in replicas
+        for file in replica.files
     ]

@@ -1,7 +1,7 @@
-"""`lyceum restore`: new servers with the state of a backup; the same path whether one of them lives or all are lost.
+"""`lyceum restore`: replaces all servers and starts them from a backup, whether some of them still run or all are lost.
 
-Servers are made anew by the engine and the first one starts from the snapshot, so a restore is an ordinary run of the
-graph; workers, and what runs on them, are left alone and find the cluster again, because its CA is in the snapshot.
+The engine replaces the servers, and the first one starts from the snapshot, so a restore is an ordinary run of the program.
+Workers and their pods keep running and rejoin the cluster, because the snapshot holds its CA.
 """
 
 import json
@@ -49,51 +49,54 @@ if TYPE_CHECKING:
 
 RESTORE_SETTING = "restore-from"
 NOT_READY_SECONDS = 120
-"""The API calls a node silent after fifty seconds; its word for one from a snapshot begins anew."""
+"""Kubernetes marks a silent node NotReady after fifty seconds, counted again from the restore."""
 
 
 def restore(
     stack: StackName,
     *,
     source: Annotated[
-        str, typer.Option("--from", help="A backup's name, its file, `s3:NAME`, or `latest` of both places.")
+        str, typer.Option("--from", help="Name or file of a backup, `s3:NAME`, or `latest` of this machine and S3.")
     ] = "latest",
-    to: Annotated[Path | None, typer.Option("--directory", help="Where backups are kept.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, touch nothing.")] = False,
+    to: Annotated[Path | None, typer.Option("--directory", help="Directory of the backups.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, change nothing.")] = False,
     escrow: Annotated[
-        str, typer.Option(help="Take the seed from its escrow: `s3`, or a file. By itself where there is no seed here.")
+        str,
+        typer.Option(
+            help="Read the seed from its escrow: `s3` or a file. Default where this machine has no seed: `s3`."
+        ),
     ] = "",
     passphrase_file: passphrase.PassphraseFile = None,
-    yes_restore: Annotated[str, typer.Option(metavar="SITE", help="The explicit word: the name of the site.")] = "",
+    yes_restore: Annotated[str, typer.Option(metavar="SITE", help="The override: the name of the site.")] = "",
 ) -> None:
-    """Makes all servers anew and puts a backup's state back; what happened since is forgotten."""
+    """Replaces all servers and restores a backup's state; changes after the backup are lost."""
     engine = begin(stack)
     chosen = engine.stack
-    home = backup_directory(chosen, to)
+    directory = backup_directory(chosen, to)
     try:
         store = open_store(chosen)
         seed, found = _find_seed(chosen, store, escrow, passphrase_file)
         file = (
             Path(chosen.settings[RESTORE_SETTING])
             if RESTORE_SETTING in chosen.settings
-            else _find_backup(chosen, store, home, source)
+            else _find_backup(chosen, store, directory, source)
         )
-        note = verify_backup(file, seed, chosen.site.name)
+        metadata = verify_backup(file, seed, chosen.site.name)
     except BackupError as error:
         raise OperationRefusedError(str(error)) from error
     servers = [node.name for node in chosen.nodes if node.role is Role.SERVER]
-    _print_plan(file, note, servers, chosen.site.k3s.version)
-    if (number := token_generation(note, seed) or 1) != chosen.generations.server_token:
+    _print_plan(file, metadata, servers, chosen.site.k3s.version)
+    if (number := token_generation(metadata, seed) or 1) != chosen.generations.server_token:
         console.print(
-            f"  [yellow]![/] it needs generation {number} of the server token, which is then in use again; afterwards: "
+            f"  [yellow]![/] it needs generation {number} of the server token, which will be in use again; afterwards run "
             f"./lyceum secrets rotate {chosen.site.name} {TokenKind.SERVER}"
         )
     if dry_run:
-        console.print("nothing was touched")
+        console.print("nothing was changed")
         return
     if yes_restore != chosen.site.name:
         raise OperationRefusedError(
-            f"what happened since {note.taken} will be forgotten; if that is meant: --yes-restore {chosen.site.name}"
+            f"all changes since {metadata.taken} will be lost; to confirm: --yes-restore {chosen.site.name}"
         )
     with engine.alone() as lock:
         if found:
@@ -108,10 +111,10 @@ def restore(
             )
         chosen.set(RESTORE_SETTING, str(file))
         _activate_generation(chosen, number)
-        # Workers too: the engine would take a VM that is gone for what it was.
+        # Lost workers as well: the engine's state still has them, so it would not create them again.
         lost = {one.name: one.host for one in vm.missing_from_proxmox(engine, known.values())}
         if lost:
-            console.print(f"[yellow]![/] gone from Proxmox, made anew: {', '.join(sorted(lost))}")
+            console.print(f"[yellow]![/] missing in Proxmox, will be created: {', '.join(sorted(lost))}")
         going = [one for one in going if one.name not in lost]
         _power_off(engine, going)
         engine.replace_state(without_machines(unprotected(state, {one.urn for one in going}), lost, lost.values()))
@@ -119,7 +122,7 @@ def restore(
         common = ("up", "--yes", "--skip-preview", f"--parallel={PARALLEL}", "--message", f"restore {file.name}")
         if code := engine.run(*common, *replaced, lock=lock):
             raise LyceumError(
-                f"the restore is not complete; run it again: it goes on where it stopped (code {code})", exit_code=code
+                f"the restore is not complete (exit code {code}); run it again to continue", exit_code=code
             )
         save_tokens(engine)
         if kube := connect_to_cluster(engine):
@@ -129,78 +132,82 @@ def restore(
         raise typer.Exit(engine.run(*common, lock=lock))
 
 
-def _print_plan(file: Path, note: SnapshotMetadata, servers: list[str], version: str) -> None:
-    console.print(f"[green]✓[/] {file.name}: whole, taken {note.taken} on {note.server}; the token is there")
-    console.print(f"  {', '.join(servers)} will be made anew; workers and their pods stay as they are")
-    if note.version and note.version != version:
-        console.print(f"  [yellow]![/] it was taken under K3s {note.version}, and the site's file says {version}")
+def _print_plan(file: Path, metadata: SnapshotMetadata, servers: list[str], version: str) -> None:
+    console.print(
+        f"[green]✓[/] {file.name}: intact, taken {metadata.taken} on {metadata.server}, this stack's token decrypts it"
+    )
+    console.print(f"  {', '.join(servers)} will be replaced; workers and their pods are not touched")
+    if metadata.version and metadata.version != version:
+        console.print(f"  [yellow]![/] it was taken with K3s {metadata.version}; the site file has {version}")
 
 
 def _find_seed(
     chosen: Stack, store: "ObjectStore | None", escrow: str, passphrase_file: Path | None
 ) -> tuple[str, bool]:
-    """The seed, and whether it came out of its escrow."""
+    """The seed, and whether it was read from its escrow."""
     here = None if escrow else chosen.known_secret("seed")
     if here:
         return here, False
     if escrow not in {"", "s3"}:
         if not Path(escrow).is_file():
-            raise BackupError(f"there is no escrow {escrow}")
+            raise BackupError(f"the escrow file {escrow} does not exist")
         content: bytes | None = Path(escrow).read_bytes()
     else:
         content = store.read_object(ESCROW_OBJECT) if store else None
     if content is None:
         raise BackupError(
-            f"token missing: snapshot unusable. {chosen.name} has no seed, and no escrow lies beside the snapshots; "
-            f"bring the seed back: ./lyceum secrets set {chosen.site.name} seed, or --escrow FILE"
+            f"token missing: snapshot unusable. {chosen.name} has no seed, and there is no escrow in the object store; "
+            f"set the seed: ./lyceum secrets set {chosen.site.name} seed, or use --escrow FILE"
         )
-    told = read_escrow(content)
-    console.print(f"the seed of {told.site} lies in escrow since {told.made}")
+    header = read_escrow(content)
+    console.print(f"escrow of the seed of {header.site}, written {header.made}")
     return unseal_seed(content, passphrase.ask_passphrase(passphrase_file)), True
 
 
-def _find_backup(chosen: Stack, store: "ObjectStore | None", home: Path, source: str) -> Path:
-    """The file of a backup, brought from the store where it lies only there."""
+def _find_backup(chosen: Stack, store: "ObjectStore | None", directory: Path, source: str) -> Path:
+    """The file of a backup; downloads it where only the store has it."""
     if source.startswith(S3_PREFIX):
         if store is None:
-            raise BackupError(f"{chosen.site.name} has no store: set platform.backup.s3 in its file")
-        one: StoredObject | None = find_stored_snapshot(store, source.removeprefix(S3_PREFIX))
+            raise BackupError(f"{chosen.site.name} has no object store: set platform.backup.s3 in its file")
+        snapshot: StoredObject | None = find_stored_snapshot(store, source.removeprefix(S3_PREFIX))
     else:
-        one = find_newer_snapshot(store, home) if source == "latest" and store else None
-    if one is None or store is None:
-        return find_local_backup(home, source)
-    with step(f"bring {one.name} from {store.location()}"):
-        return download_snapshot(chosen, store, one, home)
+        snapshot = find_newer_snapshot(store, directory) if source == "latest" and store else None
+    if snapshot is None or store is None:
+        return find_local_backup(directory, source)
+    with step(f"download {snapshot.name} from {store.location()}"):
+        return download_snapshot(chosen, store, snapshot, directory)
 
 
-def _activate_generation(chosen: Stack, found: int) -> None:
-    """Puts the server token in use that opens the snapshot; one that was rotated away since is used again."""
+def _activate_generation(chosen: Stack, generation: int) -> None:
+    """Makes the generation of the server token that decrypts the snapshot the current one, even if it was rotated since."""
     before = chosen.generations
-    if found != before.current(TokenKind.SERVER) or before.rotating is TokenKind.SERVER:
-        newest = max(found, before.newest)
-        chosen.set_generations(before.with_generation(TokenKind.SERVER, found).model_copy(update={"newest": newest}))
+    if generation != before.current(TokenKind.SERVER) or before.rotating is TokenKind.SERVER:
+        newest = max(generation, before.newest)
+        chosen.set_generations(
+            before.with_generation(TokenKind.SERVER, generation).model_copy(update={"newest": newest})
+        )
         console.print(
-            f"[yellow]![/] the snapshot was taken under generation {found} of the server token, now in use again"
+            f"[yellow]![/] generation {generation} of the server token, with which the snapshot was taken, is in use again"
         )
 
 
 def _recover_state(engine: Engine, state: State, store: "ObjectStore | None", seed: str) -> State:
-    """The engine's state, from the store where there is none: every layer would be made twice, on a cluster that has it."""
+    """The engine's state, from the store where this machine has none; without it the engine would create every layer again."""
     if store is None or state["deployment"].get("resources"):
         return state
     content = store.read_object(STATE_OBJECT)
     if content is None:
         console.print(
-            "[yellow]![/] no engine's state lies in S3: what the snapshot holds and the engine makes will collide"
+            "[yellow]![/] there is no engine state in S3: resources in the snapshot will conflict with those that the engine creates"
         )
         return state
-    with step("the engine's state comes back from S3"):
+    with step("restore the engine's state from S3"):
         engine.replace_state(json.loads(unseal_state(content, seed, engine.stack.site.name)))
     return engine.export()
 
 
 def servers_to_replace(entries: list[State], servers: list[str], keys: dict[str, str]) -> list[str]:
-    """Servers that a restore has yet to make anew: all, or after an interruption those that show their old host key."""
+    """Servers that a restore still has to replace: all, or after an interruption those with their old host key."""
     for entry in reversed(entries):
         if entry["operation"] == "restored":
             return servers
@@ -210,34 +217,34 @@ def servers_to_replace(entries: list[State], servers: list[str], keys: dict[str,
 
 
 def remove_departed_nodes(kube: Kube, known: set[str]) -> None:
-    """Forgets machines that left after the snapshot was taken: it brings their Nodes back, and nobody will keep them.
+    """Deletes the Nodes of machines that were removed after the snapshot, which brings them back.
 
     Args:
         kube: The restored cluster.
-        known: Names of the machines that there are.
+        known: Names of the existing machines.
     """
 
-    def silent() -> list[str]:
-        strangers = [node for node in kube.items("/api/v1/nodes") if node["metadata"]["name"] not in known]
-        if alive := [node["metadata"]["name"] for node in strangers if is_ready(node)]:
-            raise NotReadyError(f"{', '.join(alive)} may be alive, and is none of our machines")
-        return [node["metadata"]["name"] for node in strangers]
+    def not_ready_nodes() -> list[str]:
+        unknown = [node for node in kube.items("/api/v1/nodes") if node["metadata"]["name"] not in known]
+        if alive := [node["metadata"]["name"] for node in unknown if is_ready(node)]:
+            raise NotReadyError(f"{', '.join(alive)} is Ready, but is not one of the stack's machines")
+        return [node["metadata"]["name"] for node in unknown]
 
     try:
-        names = retry("Kubernetes to miss machines that are gone", NOT_READY_SECONDS, silent)
+        names = retry("removed machines to become NotReady", NOT_READY_SECONDS, not_ready_nodes)
     except WaitTimeoutError as error:
-        console.print(f"[yellow]![/] {error}: its Node is left alone")
+        console.print(f"[yellow]![/] {error}: its Node is kept")
         return
     for name in names:
-        with step(f"forget {name}, which left after the snapshot"):
+        with step(f"delete the Node {name}, removed after the snapshot"):
             delete_node(kube, name)
             osds.delete_osds(kube, name)
 
 
 def _power_off(engine: Engine, going: list[Vm]) -> None:
-    """No old server may answer at the API address, or vote, beside the new ones."""
+    """Powers off old servers: none may answer at the API address or vote in etcd beside the new ones."""
     pve = proxmox(engine)
     for one in going:
         if not vm.is_stopped(pve, one):
-            with step(f"switch {one.name} off"):
+            with step(f"power off {one.name}"):
                 vm.shut_down(pve, one)

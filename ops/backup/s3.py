@@ -1,7 +1,8 @@
-"""The object store that backups go to, behind boto3; what goes wrong is told as endpoint, certificate, key or bucket.
+"""The S3 object store for backups, through boto3. Errors name what is wrong: endpoint, certificate, key or bucket.
 
-Imported where it is needed only: boto3 takes a third of a second. Below the site's name lie `snapshots/` (K3s's folder: K3s takes whatever is in it for a snapshot), the engine's state and the
-escrow. K3s lists by prefix, and `arena/snapshots` is none of `arena-2`'s.
+Import it only where it is needed: boto3 takes a third of a second. Each site has a folder in the bucket with `snapshots/`, in which
+K3s takes every object for a snapshot, the engine's state and the escrow. K3s lists by prefix: `arena/snapshots` does not match
+objects of `arena-2`.
 """
 
 from collections.abc import Iterator
@@ -22,17 +23,17 @@ from ops.files import becoming
 S3_SETTING = "platform.backup.s3"
 CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS = 10, 60
 PROBE_OBJECT = "probe"
-"""What the doctor writes and deletes."""
+"""Object that the doctor writes and deletes."""
 _METADATA_PREFIX = "k3s-"
-"""Of what K3s says about a snapshot: cluster-id, node-name, token-hash."""
+"""Prefix of K3s's metadata of a snapshot: cluster-id, node-name, token-hash."""
 
 
 class StoreError(BackupError):
-    """The store cannot be used; the text names what is wrong and the remedy."""
+    """The object store cannot be used; the text names what is wrong and the remedy."""
 
 
 class ObjectStore:
-    """One site's part of a bucket."""
+    """The folder of one site in a bucket."""
 
     def __init__(self, where: S3, site: str, access_key: str, secret_key: str) -> None:
         self._where = where
@@ -46,14 +47,14 @@ class ObjectStore:
                 "s3",
                 endpoint_url=where.endpoint,
                 region_name=where.region,
-                # K3s trusts the given CA alone, too.
+                # As K3s does: a given CA replaces the public ones.
                 verify=str(PROJECT / where.ca_file) if where.ca_file else system,
                 config=Config(
                     connect_timeout=CONNECT_TIMEOUT_SECONDS,
                     read_timeout=READ_TIMEOUT_SECONDS,
                     retries={"mode": "standard", "max_attempts": 2},
                     s3={"addressing_style": "path"},
-                    # Stores older than S3's newer checksums (Ceph, MinIO) refuse them.
+                    # Older releases of Ceph and MinIO reject S3's newer checksums.
                     request_checksum_calculation="when_required",
                     response_checksum_validation="when_required",
                 ),
@@ -61,30 +62,34 @@ class ObjectStore:
 
     @classmethod
     def of(cls, stack: Stack) -> Self | None:
-        """The store of a stack's site; None where the site has none. Ends the command where a key is missing."""
+        """The store of a stack's site; None where the site has none.
+
+        Raises:
+            LyceumError: a key is missing.
+        """
         where = stack.site.platform.backup.s3
         if where is None:
             return None
         return cls(where, stack.site.name, stack.secret("s3-access-key"), stack.secret("s3-secret-key"))
 
     def location(self, name: str = "") -> str:
-        """Where an object is, for people."""
+        """URL of an object, for messages."""
         return f"s3://{self._where.bucket}/{self._site}/{name}"
 
     def list_snapshots(self) -> list[StoredObject]:
-        """Snapshots of etcd, oldest first."""
+        """The etcd snapshots, oldest first."""
         prefix = f"{snapshot_folder(self._site)}/"
         found = []
         with self._translate_errors():
             pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._where.bucket, Prefix=prefix)
             for item in (item for page in pages for item in page.get("Contents", [])):
                 name = item["Key"].removeprefix(prefix)
-                if "/" not in name:  # K3s keeps what it knows about snapshots in a folder below
+                if "/" not in name:  # K3s stores metadata of snapshots in a folder below
                     found.append(StoredObject(name, item["Size"], item["LastModified"].timestamp()))
         return sorted(found, key=lambda one: (one.changed, one.name))
 
     def snapshot_metadata(self, name: str) -> dict[str, str]:
-        """What K3s says about a snapshot: `cluster-id`, `node-name`, `token-hash`."""
+        """K3s's metadata of a snapshot: `cluster-id`, `node-name`, `token-hash`."""
         with self._translate_errors():
             answer = self._client.head_object(Bucket=self._where.bucket, Key=f"{snapshot_folder(self._site)}/{name}")
         meta = {key.lower(): str(value) for key, value in answer["Metadata"].items()}
@@ -93,19 +98,19 @@ class ObjectStore:
         }
 
     def download_snapshot(self, name: str, target: Path) -> None:
-        """Brings a snapshot into a file that only we can read."""
+        """Downloads a snapshot into a file with mode 0600."""
         with self._translate_errors(), becoming(target) as file:
             answer = self._client.get_object(Bucket=self._where.bucket, Key=f"{snapshot_folder(self._site)}/{name}")
             for chunk in answer["Body"].iter_chunks(1 << 20):
                 file.write(chunk)
 
     def delete_snapshot(self, name: str) -> None:
-        """Deletes a snapshot; one that is gone is fine."""
+        """Deletes a snapshot; does nothing if it does not exist."""
         with self._translate_errors():
             self._client.delete_object(Bucket=self._where.bucket, Key=f"{snapshot_folder(self._site)}/{name}")
 
     def read_object(self, name: str) -> bytes | None:
-        """A small object of ours, or None where there is none."""
+        """Content of an object of the site, or None if it does not exist."""
         try:
             with self._translate_errors():
                 content: bytes = self._client.get_object(Bucket=self._where.bucket, Key=f"{self._site}/{name}")[
@@ -118,15 +123,15 @@ class ObjectStore:
         return content
 
     def write_object(self, name: str, content: bytes) -> None:
-        """Writes a small object of ours, whole or not at all."""
+        """Writes an object of the site; S3 makes it visible only when it is complete."""
         with self._translate_errors():
             self._client.put_object(Bucket=self._where.bucket, Key=f"{self._site}/{name}", Body=content)
 
     def probe(self) -> None:
-        """Proves that it is there, and that the key may list, write, read and delete; leaves nothing.
+        """Checks that the bucket exists and that the key may list, write, read and delete; leaves no object behind.
 
         Raises:
-            StoreError: it is not, or may not.
+            StoreError: one of these is not so.
         """
         self.list_snapshots()
         self.write_object(PROBE_OBJECT, b"lyceum")
@@ -143,41 +148,41 @@ class ObjectStore:
 
 
 def error_code(error: StoreError) -> str:
-    """S3's code of a refusal; empty where the store never answered."""
+    """S3's error code; empty if the store did not answer."""
     cause = error.__cause__
     return str(cause.response["Error"]["Code"]) if isinstance(cause, ClientError) else ""
 
 
 def explain_error(error: Exception, where: S3, site: str) -> str:
-    """Which of endpoint, certificate, key and bucket is wrong, and what to do; never a key itself."""
+    """Which of endpoint, certificate, key and bucket is wrong, and the remedy. The text never holds a key."""
     if isinstance(error, SSLError):
-        known = f"is not signed by {where.ca_file}" if where.ca_file else "is of no public CA"
-        return f"the certificate of {where.endpoint} {known}: {_innermost_reason(error)}; name its CA in {S3_SETTING}.ca-file"
+        known = f"is not signed by {where.ca_file}" if where.ca_file else "is not signed by a public CA"
+        return f"the certificate of {where.endpoint} {known}: {_innermost_reason(error)}; set its CA in {S3_SETTING}.ca-file"
     if not isinstance(error, ClientError):
-        return f"{where.endpoint} does not answer: {_innermost_reason(error)}; check {S3_SETTING}.endpoint, its port and the way there"
+        return f"{where.endpoint} does not answer: {_innermost_reason(error)}; check {S3_SETTING}.endpoint, its port and the route to it"
     name = str(error.response["Error"]["Code"])
-    renew = f"give it again: ./lyceum secrets set {site}"
+    renew = f"set it again: ./lyceum secrets set {site}"
     match name:
         case "InvalidAccessKeyId":
             return f"{where.endpoint} does not know the access key; {renew} s3-access-key"
         case "SignatureDoesNotMatch":
-            return f"{where.endpoint} refuses the secret key, it is not the access key's; {renew} s3-secret-key"
+            return f"{where.endpoint} rejects the secret key: it does not match the access key; {renew} s3-secret-key"
         case "AccessDenied" | "403":
-            needed = "give it the rights to list, write, read and delete there"
-            return f"the key may not use the bucket {where.bucket} at {where.endpoint}; {needed}"
+            needed = "grant it list, read, write and delete"
+            return f"the key has no access to the bucket {where.bucket} at {where.endpoint}; {needed}"
         case "NoSuchBucket":
-            return f"there is no bucket {where.bucket} at {where.endpoint}; make it, or correct {S3_SETTING}.bucket"
+            return f"there is no bucket {where.bucket} at {where.endpoint}; create it, or correct {S3_SETTING}.bucket"
         case "RequestTimeTooSkewed":
-            return f"{where.endpoint} refuses our clock, or its own is wrong; compare both with a time server"
+            return f"{where.endpoint} rejects the time of the request: its clock or this machine's is wrong; compare both with a time server"
         case "PermanentRedirect" | "AuthorizationHeaderMalformed":
             return f"{where.endpoint} has the bucket {where.bucket} in another region; correct {S3_SETTING}.region"
         case _:
-            said = f"{name} {error.response['Error'].get('Message', '')}".rstrip()
-            return f"{where.endpoint} refuses: {said}; ask whoever runs the store"
+            answer = f"{name} {error.response['Error'].get('Message', '')}".rstrip()
+            return f"{where.endpoint} answers: {answer}; ask the administrators of the store"
 
 
 def _innermost_reason(error: Exception) -> str:
-    """The innermost cause, which says what happened; the outer ones repeat the URL."""
+    """The innermost cause, which names the error; the outer ones repeat the URL."""
     inner: BaseException = error
     while (next_one := inner.__cause__ or inner.__context__) is not None:
         inner = next_one

@@ -1,12 +1,12 @@
-"""Backups in their places: taken from a server, brought here and to the object store, fetched back, looked over."""
+"""Moves backups between servers, this machine and the object store, and lists what each of them has."""
 
 import hashlib
 import shlex
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from config.errors import LyceumError
 from config.hosts import Role
@@ -42,7 +42,7 @@ from ops.clients.kubernetes import Kube
 from ops.clients.ssh import Remote, remotes
 from ops.console import errors, step
 from ops.engine.engine import Engine
-from ops.engine.stack import STATE as KEPT
+from ops.engine.stack import STATE as STATE_DIRECTORY
 from ops.engine.stack import Stack
 from ops.nodes.blockers import is_healthy_server
 
@@ -52,14 +52,14 @@ if TYPE_CHECKING:
 SNAPSHOT_NAME = "lyceum"
 SNAPSHOT_DIRECTORY = "/var/lib/rancher/k3s/server/db/snapshots"
 ACCESS_SECRETS = ("s3-access-key", "s3-secret-key")
-"""Secrets that open the bucket."""
+"""Secrets with the keys of the bucket."""
 ESCROW_OPERATION = "escrow"
-"""In the journal: the only trace here of an escrow that was written into a file."""
+"""Operation in the audit log: the only record of an escrow that was written to a file."""
 
 
 def backup_directory(stack: Stack, chosen: Path | None) -> Path:
-    """Where a stack's backups are; nobody else may read them, for they hold every Secret's encrypted text."""
-    path = chosen or KEPT / "backups" / stack.site.name
+    """Directory of a stack's backups, created with mode 0700: snapshots hold every Secret of the cluster, encrypted."""
+    path = chosen or STATE_DIRECTORY / "backups" / stack.site.name
     path.mkdir(parents=True, exist_ok=True, mode=0o700)
     return path
 
@@ -68,17 +68,17 @@ def open_store(stack: Stack) -> "ObjectStore | None":
     """The site's object store, if it has one.
 
     Raises:
-        BackupError: it cannot be used.
+        BackupError: it cannot be used, for example because its CA file is missing.
     """
     if stack.site.platform.backup.s3 is None:
         return None
-    from ops.backup.s3 import ObjectStore  # noqa: PLC0415 - boto3 takes its time, and most commands need none
+    from ops.backup.s3 import ObjectStore  # noqa: PLC0415 - importing boto3 is slow, and most commands do not need it
 
     return ObjectStore.of(stack)
 
 
 def snapshot_script(keep: int) -> str:
-    """Takes a snapshot on a server, keeps the newest, and prints the path of the new one and its SHA-256."""
+    """Script for a server: takes a snapshot, prunes old ones, and prints SHA-256 and path of the new one."""
     return f"""set -euo pipefail
 /usr/local/bin/k3s etcd-snapshot save --name {SNAPSHOT_NAME} >&2
 /usr/local/bin/k3s etcd-snapshot prune --name {SNAPSHOT_NAME} --snapshot-retention {keep} >&2
@@ -88,35 +88,37 @@ sha256sum "$file"
 
 
 def take_backup(engine: Engine, kube: Kube, target: Path) -> Path:
-    """Takes a backup from a healthy server; ends the command where none can."""
+    """Takes a snapshot on a healthy server and downloads it as a verified backup into `target`.
+
+    Raises:
+        LyceumError: no server is healthy, or the snapshot or its download failed.
+    """
     stack = engine.stack
     nodes = {node["metadata"]["name"]: node for node in kube.items("/api/v1/nodes")}
     servers = tuple(node for node in stack.nodes if node.role is Role.SERVER)
-    able = [node for node in servers if node.name in nodes and is_healthy_server(nodes[node.name])]
-    if not able:
-        raise LyceumError(
-            "no server is Ready and a voter of etcd; ./lyceum status shows which, docs/operations/restore.md what to do"
-        )
-    chosen = able[0]
-    remote = remotes(engine, (chosen,))[chosen.name]
-    with step(f"snapshot on {chosen.name}"):
+    healthy = [node for node in servers if node.name in nodes and is_healthy_server(nodes[node.name])]
+    if not healthy:
+        raise LyceumError("no server is Ready and an etcd voter; see ./lyceum status, then docs/operations/restore.md")
+    server = healthy[0]
+    remote = remotes(engine, (server,))[server.name]
+    with step(f"take a snapshot on {server.name}"):
         file, digest, name = _download_from_server(
             remote, stack.site.k3s.snapshots.keep, target / _file_name(stack, time.time())
         )
     seed = stack.secret("seed")
-    note = SnapshotMetadata(
+    metadata = SnapshotMetadata(
         site=stack.site.name,
         stack=stack.name,
         taken=format_timestamp(time.time()),
-        server=chosen.name,
-        version=nodes[chosen.name]["status"]["nodeInfo"]["kubeletVersion"],
+        server=server.name,
+        version=nodes[server.name]["status"]["nodeInfo"]["kubeletVersion"],
         nodes=len(nodes),
         sha256=digest,
         seed=seed_fingerprint(seed),
         token=token_hash(derive_token(seed, TokenKind.SERVER, stack.generations.current(TokenKind.SERVER))),
         snapshot=name,
     )
-    write_metadata(file, note)
+    write_metadata(file, metadata)
     verify_backup(file, seed, stack.site.name)
     prune_backups(target, stack.site.k3s.snapshots.keep)
     return file
@@ -131,75 +133,79 @@ def _download_from_server(remote: Remote, keep: int, target: Path) -> tuple[Path
     remote.fetch(f"cat {shlex.quote(path.strip())}", target)
     if hashlib.sha256(target.read_bytes()).hexdigest() != digest:
         target.unlink()
-        raise BackupError(f"{remote.name}: the snapshot changed on its way here; run this again")
+        raise BackupError(f"{remote.name}: the download of the snapshot is corrupt; run this again")
     return target, digest, Path(path.strip()).name
 
 
 def complete_upload(engine: Engine, kube: Kube, store: "ObjectStore", file: Path) -> None:
-    """Sees that K3s brought a backup to the store, adds the engine's state, and takes away what is one too many.
+    """Checks that K3s uploaded a backup to the store, uploads the engine's state, and deletes surplus snapshots.
+
+    K3s uploads a snapshot itself when it takes it, and reports success even if the upload failed.
 
     Raises:
-        BackupError: it is not there; K3s's own reason is in the text, because K3s calls that a success.
+        BackupError: the snapshot is not in the store; the text holds K3s's reason.
     """
-    note, stack = read_metadata(file), engine.stack
+    metadata, stack = read_metadata(file), engine.stack
     stored = store.list_snapshots()
-    if not any(one.name == note.snapshot and one.size == file.stat().st_size for one in stored):
-        said = [
+    if not any(one.name == metadata.snapshot and one.size == file.stat().st_size for one in stored):
+        reasons = [
             failure.reason
             for failure in failed_uploads(kube.items(SNAPSHOT_FILES_PATH))
-            if failure.name == note.snapshot
+            if failure.name == metadata.snapshot
         ]
-        why = said[-1] if said else f"see `journalctl -u k3s` on {note.server}"
-        raise BackupError(f"the backup is here, but {note.server} did not bring it to {store.location()}: {why}")
+        reason = reasons[-1] if reasons else f"see `journalctl -u k3s` on {metadata.server}"
+        raise BackupError(
+            f"the backup is on this machine, but {metadata.server} did not upload it to {store.location()}: {reason}"
+        )
     store.write_object(STATE_OBJECT, seal_state(engine.ask("stack", "export"), stack.secret("seed"), stack.site.name))
     for name in surplus_snapshots(stored, stack.site.k3s.snapshots.keep):
         store.delete_snapshot(name)
 
 
-def download_snapshot(stack: Stack, store: "ObjectStore", one: StoredObject, home: Path) -> Path:
-    """Brings a snapshot of the store here, with a note of what K3s says about it.
+def download_snapshot(stack: Stack, store: "ObjectStore", snapshot: StoredObject, directory: Path) -> Path:
+    """Downloads a snapshot from the store, and writes its metadata file from K3s's metadata.
 
     Raises:
-        BackupError: it could not be brought.
+        BackupError: the download failed.
     """
-    taken = snapshot_time(one.name, one.changed)
-    target = home / _file_name(stack, taken)
-    said = store.snapshot_metadata(one.name)
-    store.download_snapshot(one.name, target)
-    note = SnapshotMetadata(
+    taken = snapshot_time(snapshot.name, snapshot.changed)
+    target = directory / _file_name(stack, taken)
+    k3s_metadata = store.snapshot_metadata(snapshot.name)
+    store.download_snapshot(snapshot.name, target)
+    metadata = SnapshotMetadata(
         site=stack.site.name,
         stack=stack.name,
         taken=format_timestamp(taken),
-        server=said.get("node-name", ""),
+        server=k3s_metadata.get("node-name", ""),
         version="",
         nodes=0,
         sha256=hashlib.sha256(target.read_bytes()).hexdigest(),
         seed="",
-        token=said.get("token-hash", ""),
-        snapshot=one.name,
+        token=k3s_metadata.get("token-hash", ""),
+        snapshot=snapshot.name,
     )
-    write_metadata(target, note)
+    write_metadata(target, metadata)
     return target
 
 
 def find_stored_snapshot(store: "ObjectStore", name: str) -> StoredObject:
-    """A snapshot of the store, by name or `latest`.
+    """A snapshot in the store, by name or `latest`.
 
     Raises:
-        BackupError: there is none; names what there is.
+        BackupError: there is none; the text lists the snapshots in the store.
     """
     stored = _oldest_first(store)
     if name == "latest" and stored:
         return stored[-1]
     found = next((one for one in stored if one.name == name), None)
     if found is None:
-        there = ", ".join(one.name for one in stored) or "none"
-        raise BackupError(f"there is no snapshot `{name}` in {store.location()}; there: {there}")
+        available = ", ".join(one.name for one in stored) or "none"
+        raise BackupError(f"there is no snapshot `{name}` in {store.location()}; available: {available}")
     return found
 
 
-def find_newer_snapshot(store: "ObjectStore", home: Path) -> StoredObject | None:
-    """The newest snapshot of the store, where nothing here is as new.
+def find_newer_snapshot(store: "ObjectStore", directory: Path) -> StoredObject | None:
+    """The newest snapshot in the store, if every local backup in the directory is older; else None.
 
     Raises:
         BackupError: the store cannot be used.
@@ -209,7 +215,7 @@ def find_newer_snapshot(store: "ObjectStore", home: Path) -> StoredObject | None
         return None
     newest = stored[-1]
     taken = snapshot_time(newest.name, newest.changed)
-    local = local_snapshots({file: read_metadata(file) for file in local_backups(home)})
+    local = local_snapshots({file: read_metadata(file) for file in local_backups(directory)})
     return newest if all(known.name != newest.name and known.taken < taken for known in local) else None
 
 
@@ -219,43 +225,51 @@ def _oldest_first(store: "ObjectStore") -> list[StoredObject]:
 
 @dataclass(frozen=True)
 class BackupOverview:
-    """What the places say.
+    """Snapshots and escrow in all places.
 
     Attributes:
-        snapshots: Each once.
-        worries: What is wrong, in one line each.
-        escrow: The escrow in the store, if there is one.
+        snapshots: Every snapshot once, oldest first.
+        warnings: One line each.
+        escrow: The escrow in the store; None if there is none.
     """
 
     snapshots: list[SnapshotEntry]
-    worries: list[str]
+    warnings: list[str]
     escrow: Escrow | None
 
+    def as_json(self) -> dict[str, Any]:
+        """The form that `backup list --json` prints."""
+        return {
+            "snapshots": [asdict(snapshot) for snapshot in self.snapshots],
+            "worries": self.warnings,
+            "escrow": asdict(self.escrow) if self.escrow else None,
+        }
 
-def gather_overview(stack: Stack, kube: Kube | None, home: Path) -> BackupOverview:
-    """Asks this machine, the store and the cluster; a place that does not answer is a worry."""
+
+def gather_overview(stack: Stack, kube: Kube | None, directory: Path) -> BackupOverview:
+    """Lists the snapshots of this machine, the store and the cluster; a place that does not answer gives a warning."""
     items = kube.items(SNAPSHOT_FILES_PATH) if kube else []
-    local = local_snapshots({file: read_metadata(file) for file in local_backups(home)})
-    far: Sequence[SnapshotEntry] = ()
-    found: list[str] = []
+    local = local_snapshots({file: read_metadata(file) for file in local_backups(directory)})
+    stored: Sequence[SnapshotEntry] = ()
+    warnings: list[str] = []
     escrow = None
     try:
         store = open_store(stack)
         if store:
-            far = stored_snapshots(store.list_snapshots())
-            found = snapshot_warnings(
-                far, failed_uploads(items), stack.site.k3s.snapshots.schedule, time.time(), stack.name
+            stored = stored_snapshots(store.list_snapshots())
+            warnings = snapshot_warnings(
+                stored, failed_uploads(items), stack.site.k3s.snapshots.schedule, time.time(), stack.name
             )
             escrow = read_stored_escrow(store)
     except BackupError as error:
-        found = [str(error)]
+        warnings = [str(error)]
     if not (escrow or has_escrow_file(stack.name)):
-        found.append(missing_escrow_warning(stack.name))
-    return BackupOverview(merge_entries(server_snapshots(items), local, far), found, escrow)
+        warnings.append(missing_escrow_warning(stack.name))
+    return BackupOverview(merge_entries(server_snapshots(items), local, stored), warnings, escrow)
 
 
 def read_stored_escrow(store: "ObjectStore | None") -> Escrow | None:
-    """What lies beside the snapshots.
+    """The readable part of the escrow in the store; None if there is none or it is not valid.
 
     Raises:
         BackupError: the store cannot be used.
@@ -271,7 +285,7 @@ def read_stored_escrow(store: "ObjectStore | None") -> Escrow | None:
 
 
 def has_escrow_file(stack: str) -> bool:
-    """Whether the seed was once put in escrow in a file."""
+    """Whether the audit log records an escrow that was written to a file."""
     return any(
         entry["operation"] == ESCROW_OPERATION and not entry["where"].startswith("s3://")
         for entry in audit_log.read_entries(stack)
@@ -279,5 +293,5 @@ def has_escrow_file(stack: str) -> bool:
 
 
 def missing_escrow_warning(stack: str) -> str:
-    """One line with the command."""
-    return f"the seed is in no escrow, and without it no snapshot opens: ./lyceum backup escrow {stack}"
+    """Warning for a stack without an escrow, with the command that writes one."""
+    return f"there is no escrow of the seed, without which no snapshot can be restored: ./lyceum backup escrow {stack}"

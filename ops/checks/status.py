@@ -172,7 +172,7 @@ def report(stack: Stack) -> Report:
         layers=layers(kube),
         tokens=tokens(stack.generations),
         copies=gather_replicas(engine),
-        backups=gather_overview(stack, kube, backup_directory(stack, None)).worries,
+        backups=gather_overview(stack, kube, backup_directory(stack, None)).warnings,
     )
 
 

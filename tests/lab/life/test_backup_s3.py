@@ -135,7 +135,7 @@ def test_what_is_wrong_with_the_store_is_told_by_name(
 
 
 @pytest.mark.parametrize(
-    ("key", "told"), [("s3-access-key", "does not know the access key"), ("s3-secret-key", "refuses the secret key")]
+    ("key", "told"), [("s3-access-key", "does not know the access key"), ("s3-secret-key", "rejects the secret key")]
 )
 def test_a_wrong_key_is_told_by_name(campus: Project, key: str, told: str) -> None:
     file = campus.run / key
@@ -158,7 +158,7 @@ def test_an_upload_that_fails_on_the_server_is_told_with_k3ss_reason(campus: Pro
     worries = campus.status()["backups"]
     campus.kubectl(*patch, json.dumps({"stringData": {"etcd-s3-bucket": "lyceum"}}))
 
-    assert "did not bring it to s3://lyceum/lab/: bucket nowhere does not exist" in told
+    assert "did not upload it to s3://lyceum/lab/: bucket nowhere does not exist" in told
     assert any("the last upload to S3 failed" in line for line in worries)
     campus.lyceum("backup", "now", "dev")
     assert not any("the last upload" in line for line in campus.status()["backups"])
@@ -171,7 +171,7 @@ def test_the_seed_goes_into_escrow_and_is_proven_to_be_the_snapshots(campus: Pro
     assert "s3://lyceum/lab/escrow.json" in told
     proven = campus.lyceum("backup", "verify", "dev")
     assert "s3:lyceum-server-1-" in proven
-    assert "holds the seed that opens them" in proven
+    assert "holds this stack's seed" in proven
     assert campus.status()["backups"] == []
 
 
@@ -188,9 +188,9 @@ def test_all_machines_and_all_that_lay_here_are_lost_and_come_back_from_the_stor
     forget_everything(campus)
     assert "the recovery passphrase is missing" in campus.lyceum("restore", "dev", code=2)
     monkeypatch.setenv("LYCEUM_RECOVERY_PASSPHRASE", "wrong horse battery")
-    assert "the passphrase does not open the escrow" in campus.lyceum("restore", "dev", code=REFUSED)
+    assert "the passphrase does not decrypt the escrow" in campus.lyceum("restore", "dev", code=REFUSED)
     monkeypatch.setenv("LYCEUM_RECOVERY_PASSPHRASE", PASSPHRASE)
-    assert "nothing was touched" in campus.lyceum("restore", "dev", "--dry-run")
+    assert "nothing was changed" in campus.lyceum("restore", "dev", "--dry-run")
     assert not (campus.run / "seed").exists()
     shutil.rmtree(campus.path / ".lyceum" / "backups")
 

@@ -164,7 +164,7 @@ def test_after_the_loss_of_all_servers_a_backup_brings_everything_back(campus: P
     late = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "late", "namespace": "canary"}}
     canary.apply(campus, late)
     plug(campus, *SERVERS)
-    assert "nothing was touched" in campus.lyceum("restore", "dev", "--dry-run")
+    assert "nothing was changed" in campus.lyceum("restore", "dev", "--dry-run")
     assert "--yes-restore lab" in campus.lyceum("restore", "dev", code=REFUSED)
 
     campus.killed_at_each(RESTORE_CUT, "restore", "dev", "--yes-restore", "lab")

@@ -1,4 +1,4 @@
-"""Which snapshot lies where, and what is worrying about it."""
+"""Which snapshot is stored where, and warnings about them."""
 
 from pathlib import Path
 from typing import Any
@@ -42,14 +42,14 @@ def in_s3(*hours: float) -> list[SnapshotEntry]:
     return stored_snapshots(stored(f"etcd-snapshot-server-1-{int(NOW - hour * HOUR)}") for hour in hours)
 
 
-def test_the_time_of_a_snapshot_is_in_its_name() -> None:
-    """An upload that comes late, or a copy, says nothing about when it was taken."""
+def test_the_time_of_a_snapshot_is_read_from_its_name() -> None:
+    """The modification time of a late upload or a copy is not the time of the snapshot."""
     assert snapshot_time("etcd-snapshot-server-1-1795328801", 5) == 1795328801
     assert snapshot_time("by-hand", 5) == 5
     assert snapshot_time("release-2026", 5) == 5
 
 
-def test_a_snapshot_in_three_places_is_one_line(tmp_path: Path) -> None:
+def test_a_snapshot_in_three_places_is_one_entry(tmp_path: Path) -> None:
     name = f"lyceum-server-1-{int(NOW)}"
     file = tmp_path / "a.db"
     file.write_bytes(b"x")
@@ -64,33 +64,33 @@ def test_a_snapshot_in_three_places_is_one_line(tmp_path: Path) -> None:
     assert [(one.name, one.places) for one in found] == [(name, ("server-1", "here", "S3"))]
 
 
-def test_of_what_k3s_reports_only_servers_files_are_listed() -> None:
-    """The store is asked itself: what the cluster remembers of it may be old."""
+def test_server_snapshots_exclude_s3_and_failed_ones() -> None:
+    """The store lists its own objects: the cluster's list of them can be outdated."""
     items = [file_object("a", "server-1"), file_object("b", "s3"), file_object("c", "server-2", "disk full")]
 
     assert [one.name for one in server_snapshots(items)] == ["a"]
 
 
-def test_a_failed_upload_is_told_with_k3ss_reason() -> None:
+def test_a_failed_upload_gives_a_warning_with_k3s_reason() -> None:
     failed = failed_uploads([file_object("a", "s3", "bucket x does not exist"), file_object("b", "s3")])
     told = snapshot_warnings(in_s3(24), failed, EVERY_SIX_HOURS, failed[0].time + HOUR, "prod")
 
     assert any("the last upload to S3 failed 60 min ago (a): bucket x does not exist" in line for line in told)
 
 
-def test_a_failure_before_the_newest_snapshot_is_history() -> None:
+def test_a_failure_before_the_newest_snapshot_gives_no_warning() -> None:
     old = [FailedUpload(NOW - 5 * HOUR, "a", "gone")]
 
     assert snapshot_warnings(in_s3(1), old, EVERY_SIX_HOURS, NOW, "prod") == []
 
 
-def test_an_empty_store_is_told_with_the_command() -> None:
+def test_an_empty_store_gives_a_warning_with_the_command() -> None:
     assert snapshot_warnings([], [], EVERY_SIX_HOURS, NOW, "prod") == [
-        "no snapshot lies in S3 yet: ./lyceum backup now prod"
+        "there is no snapshot in S3 yet: ./lyceum backup now prod"
     ]
 
 
-def test_a_snapshot_that_is_older_than_the_schedule_allows_is_told() -> None:
+def test_a_snapshot_older_than_the_schedule_allows_gives_a_warning() -> None:
     assert snapshot_warnings(in_s3(6.9), [], EVERY_SIX_HOURS, NOW, "prod") == []
     [line] = snapshot_warnings(in_s3(30, 8), [], EVERY_SIX_HOURS, NOW, "prod")
 
@@ -110,16 +110,18 @@ def test_a_snapshot_that_is_older_than_the_schedule_allows_is_told() -> None:
         ("0 2 * * 1-5", 3 * 24),
         ("0 2 1 * *", 31 * 24),
         ("0 2 1,15 * 1", 7 * 24),
-        ("0 2 * * mon", 70 * 24),
+        ("0 2 * * mon", 7 * 24),
+        ("0 2 1 jan,jul *", 70 * 24),
+        ("@weekly", 70 * 24),
     ],
 )
-def test_the_longest_gap_of_a_schedule(schedule: str, hours: float) -> None:
-    """Written in words it cannot be read, and the longest that is looked at is taken: late, but never a false alarm."""
+def test_longest_interval_of_a_schedule(schedule: str, hours: float) -> None:
+    """A schedule that cannot be read gives the longest interval: a late warning, but never a false one."""
     assert longest_interval(schedule) == hours * HOUR
 
 
-def test_the_newest_of_each_server_and_kind_are_kept() -> None:
-    """K3s prunes nothing whose settings came out of a Secret; its own count would be over all servers together."""
+def test_the_newest_snapshots_of_each_server_and_kind_are_kept() -> None:
+    """K3s does not prune snapshots whose settings come from a Secret, and would count those of all servers together."""
     kinds = ("etcd-snapshot-server-1", "etcd-snapshot-server-2", "lyceum-server-1")
     objects = [stored(f"{kind}-{1_700_000_000 + number}") for kind in kinds for number in range(4)]
 
@@ -131,5 +133,5 @@ def test_the_newest_of_each_server_and_kind_are_kept() -> None:
 @pytest.mark.parametrize(
     ("seconds", "words"), [(30, "0 min"), (3600, "60 min"), (8 * HOUR, "8 h"), (72 * HOUR, "3 days"), (-5, "0 min")]
 )
-def test_ages_are_told_as_people_say_them(seconds: float, words: str) -> None:
+def test_durations_are_formatted_for_people(seconds: float, words: str) -> None:
     assert format_age(seconds) == words

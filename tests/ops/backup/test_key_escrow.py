@@ -1,4 +1,4 @@
-"""The seed in escrow opens with its passphrase alone, tells whose it is without it, and cannot be changed unseen."""
+"""An escrow is decrypted only by its passphrase, names its site without it, and any change of it is detected."""
 
 import json
 
@@ -11,16 +11,16 @@ SEED, PASSPHRASE = "5eed" * 16, "correct horse battery"
 SEALED = seal_seed(SEED, "arena", "2026-01-01T00:00:00Z", PASSPHRASE)
 
 
-def test_the_passphrase_gives_the_seed_back() -> None:
+def test_the_passphrase_decrypts_the_seed() -> None:
     assert unseal_seed(SEALED, PASSPHRASE) == SEED
 
 
-def test_another_passphrase_does_not() -> None:
-    with pytest.raises(EscrowError, match="the passphrase does not open the escrow of arena"):
+def test_another_passphrase_is_refused() -> None:
+    with pytest.raises(EscrowError, match="the passphrase does not decrypt the escrow of arena"):
         unseal_seed(SEALED, "wrong horse battery")
 
 
-def test_without_it_the_escrow_tells_whose_seed_it_holds_and_not_which() -> None:
+def test_the_readable_part_names_the_site_and_never_the_seed() -> None:
     told = read_escrow(SEALED)
 
     assert (told.site, told.made, told.seed) == ("arena", "2026-01-01T00:00:00Z", seed_fingerprint(SEED))
@@ -28,7 +28,7 @@ def test_without_it_the_escrow_tells_whose_seed_it_holds_and_not_which() -> None
     assert PASSPHRASE not in SEALED.decode()
 
 
-def test_two_escrows_of_one_seed_have_nothing_in_common_that_helps() -> None:
+def test_two_escrows_of_one_seed_share_no_salt_and_no_ciphertext() -> None:
     again = json.loads(seal_seed(SEED, "arena", "2026-01-01T00:00:00Z", PASSPHRASE))
 
     assert again["salt"] != json.loads(SEALED)["salt"]
@@ -36,23 +36,23 @@ def test_two_escrows_of_one_seed_have_nothing_in_common_that_helps() -> None:
 
 
 @pytest.mark.parametrize("part", ["site", "made", "seed"])
-def test_what_it_says_cannot_be_changed_unseen(part: str) -> None:
+def test_a_change_of_the_readable_part_is_detected(part: str) -> None:
     changed = json.loads(SEALED) | {part: "something else"}
-    with pytest.raises(EscrowError, match="or somebody changed it"):
+    with pytest.raises(EscrowError, match="or the escrow was changed"):
         unseal_seed(json.dumps(changed).encode(), PASSPHRASE)
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"sealed": "AA=="}'])
-def test_what_is_no_escrow_is_told(content: bytes) -> None:
-    with pytest.raises(EscrowError, match=r"that is (no|an) escrow of"):
+def test_content_that_is_not_an_escrow_is_refused(content: bytes) -> None:
+    with pytest.raises(EscrowError, match=r"not an escrow of Lyceum|the escrow has the format"):
         read_escrow(content)
 
 
-def test_the_engines_state_opens_with_the_seed_of_its_site() -> None:
+def test_the_engines_state_is_decrypted_by_the_seed_of_its_site_only() -> None:
     sealed = seal_state('{"deployment": {}}', SEED, "arena")
 
     assert unseal_state(sealed, SEED, "arena") == '{"deployment": {}}'
     assert b"deployment" not in sealed
     for seed, site in (("0ddd" * 16, "arena"), (SEED, "arena-2")):
-        with pytest.raises(EscrowError, match="is not of"):
+        with pytest.raises(EscrowError, match="belongs to another site or seed"):
             unseal_state(sealed, seed, site)

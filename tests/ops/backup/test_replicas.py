@@ -1,4 +1,4 @@
-"""What the operators' machine answers, and what it means."""
+"""The answers of a maintenance machine, and the status that follows."""
 
 import calendar
 from typing import Any
@@ -26,14 +26,14 @@ def answer(**changes: Any) -> dict[str, Any]:
     return good | changes
 
 
-def test_copies_that_are_looked_after_are_good() -> None:
+def test_current_copies_have_no_problem() -> None:
     found = assess_replicas("ops-1", "active", answer(), "0 */6 * * *", NOW)
 
     assert (found.problem, found.newest) == ("", "2026-01-02T06:00:00Z")
     assert describe_replicas(found) == "ops-1: 1, the newest of 2026-01-02T06:00:00Z"
 
 
-def test_a_machine_that_was_just_made_has_no_problem_yet() -> None:
+def test_a_new_maintenance_machine_has_no_problem() -> None:
     found = assess_replicas("ops-1", "active", None, "0 */6 * * *", NOW)
 
     assert (found.problem, describe_replicas(found)) == ("", "ops-1: none yet")
@@ -49,23 +49,23 @@ def test_a_machine_that_was_just_made_has_no_problem_yet() -> None:
             answer(ok=False, told=["server-1: no route", "server-2: no route"]),
             "server-1: no route; server-2: no",
         ),
-        ("active", answer(ran="2026-01-02T08:00:00Z"), "it has looked for no snapshot for 4 h"),
+        ("active", answer(ran="2026-01-02T08:00:00Z"), "its last run was 4 h ago"),
         (
             "active",
             answer(copies=[COPY | {"taken": "2026-01-02T02:00:00Z"}]),
-            "no snapshot came for 10 h, and one is due by",
+            "no snapshot for 10 h, though the schedule is",
         ),
-        ("active", answer(copies=[]), "no snapshot came for 36 h"),
+        ("active", answer(copies=[]), "no snapshot for 36 h"),
     ],
 )
-def test_copies_that_nobody_may_rely_on_say_why(timer: str, status: dict[str, Any] | None, problem: str) -> None:
+def test_unreliable_copies_report_a_problem(timer: str, status: dict[str, Any] | None, problem: str) -> None:
     found = assess_replicas("ops-1", timer, status, "0 */6 * * *", NOW)
 
     assert found.problem.startswith(problem)
     assert describe_replicas(found).startswith(f"ops-1: {problem}")
 
 
-def test_a_server_that_was_silent_is_told_though_the_copies_are_good() -> None:
+def test_a_silent_server_is_a_note_and_not_a_problem() -> None:
     found = assess_replicas(
         "ops-1", "active", answer(told=["server-2: Host key verification failed."]), "0 */6 * * *", NOW
     )
@@ -75,7 +75,7 @@ def test_a_server_that_was_silent_is_told_though_the_copies_are_good() -> None:
 
 
 @pytest.mark.parametrize(("problem", "healthy"), [("", True), ("its timer is off", False)])
-def test_a_campus_whose_copies_fail_is_not_healthy(problem: str, *, healthy: bool) -> None:
+def test_status_is_not_healthy_when_copies_fail(problem: str, *, healthy: bool) -> None:
     node = NodeState("server-1", "control-plane", ready=True, version="v1", gpus="")
     layer = LayerState("rook-ceph", "rook-ceph", "deployed", ready=True, waiting="")
     copies = [ReplicaStatus("ops-1", problem)]
@@ -86,7 +86,7 @@ def test_a_campus_whose_copies_fail_is_not_healthy(problem: str, *, healthy: boo
     assert report.healthy is healthy
 
 
-def test_the_newest_copy_of_all_machines_is_the_latest() -> None:
+def test_latest_is_the_newest_copy_of_all_machines() -> None:
     older = COPY | {"file": "campus-1.db", "taken": "2026-01-01T06:00:00Z"}
     found = [ReplicaStatus("ops-1", "", files=(older,)), ReplicaStatus("ops-2", "", files=(COPY,))]
 
@@ -94,16 +94,16 @@ def test_the_newest_copy_of_all_machines_is_the_latest() -> None:
     assert find_replica(found, "campus-1.db") == ("ops-1", older)
 
 
-def test_a_copy_that_is_nowhere_is_told_with_what_there_is_and_why() -> None:
+def test_an_unknown_copy_is_refused_with_available_copies_and_problems() -> None:
     found = [ReplicaStatus("ops-1", "no answer in time"), ReplicaStatus("ops-2", "", files=(COPY,))]
 
     with pytest.raises(
-        BackupError, match=r"no operators' machine has a copy `x`; there: campus-2.*; ops-1: no answer in"
+        BackupError, match=r"no maintenance machine has a copy `x`; available: campus-2.*; ops-1: no answer in"
     ):
         find_replica(found, "x")
 
 
-def test_a_copy_and_its_original_are_one_snapshot_in_two_places() -> None:
+def test_a_copy_and_its_original_are_one_entry_with_two_places() -> None:
     original = SnapshotEntry("etcd-1", float(NOW), 7, ("server-1",))
     [one] = merge_entries([original], replica_snapshots([ReplicaStatus("ops-1", "", files=(COPY,))]))
 

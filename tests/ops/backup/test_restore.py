@@ -1,4 +1,4 @@
-"""What a restore starts from: which snapshot, which seed, which of the machines are still there."""
+"""What a restore starts from: the snapshot, the seed and the machines that still exist."""
 
 import os
 from dataclasses import dataclass, field
@@ -46,7 +46,7 @@ def content() -> bytes:
 
 @dataclass
 class Bucket:
-    """A store of snapshots by name, with what K3s says of them, and small objects."""
+    """An object store: snapshots by name with K3s's metadata, and other objects."""
 
     kept: dict[str, bytes] = field(default_factory=dict)
     objects: dict[str, bytes] = field(default_factory=dict)
@@ -70,7 +70,7 @@ class Bucket:
 
 @dataclass
 class OneStack:
-    """A stack that has a seed, or has lost it."""
+    """A stack with or without a seed."""
 
     seed: str | None = None
     name: str = "prod"
@@ -108,7 +108,7 @@ def in_bucket(*times: int) -> Bucket:
     return Bucket({f"etcd-snapshot-server-2-{time}": content() for time in times})
 
 
-def test_the_newest_is_taken_wherever_it_lies(tmp_path: Path) -> None:
+def test_latest_is_the_newest_of_this_machine_and_the_store(tmp_path: Path) -> None:
     local = kept_here(tmp_path, "2027-01-15T08:00:00Z", "a")  # T0
 
     assert chosen(in_bucket(T0 - DAY), tmp_path) == local
@@ -116,7 +116,7 @@ def test_the_newest_is_taken_wherever_it_lies(tmp_path: Path) -> None:
     assert read_metadata(newer).snapshot == f"etcd-snapshot-server-2-{T0 + DAY}"
 
 
-def test_what_is_in_the_store_alone_is_brought_with_what_k3s_says_of_it(tmp_path: Path) -> None:
+def test_a_snapshot_that_only_the_store_has_is_downloaded_with_k3s_metadata(tmp_path: Path) -> None:
     file = chosen(in_bucket(T0), tmp_path)
 
     assert local_backups(tmp_path) == [file]
@@ -128,7 +128,7 @@ def test_what_is_in_the_store_alone_is_brought_with_what_k3s_says_of_it(tmp_path
     )
 
 
-def test_a_snapshot_of_another_token_is_refused_by_k3ss_own_hash(tmp_path: Path) -> None:
+def test_a_snapshot_of_another_token_is_refused_by_its_token_hash(tmp_path: Path) -> None:
     bucket = in_bucket(T0)
     bucket.token = token_of(OTHER)
 
@@ -137,7 +137,7 @@ def test_a_snapshot_of_another_token_is_refused_by_k3ss_own_hash(tmp_path: Path)
 
 
 @pytest.mark.parametrize("number", [1, 2, 30])
-def test_the_generation_of_the_token_is_found_by_its_hash(tmp_path: Path, number: int) -> None:
+def test_the_token_generation_is_found_by_its_hash(tmp_path: Path, number: int) -> None:
     bucket = in_bucket(T0)
     bucket.token = token_of(SEED, number)
 
@@ -146,7 +146,7 @@ def test_the_generation_of_the_token_is_found_by_its_hash(tmp_path: Path, number
 
 @dataclass
 class Rotated:
-    """A stack whose server token was changed."""
+    """A stack whose server token was rotated."""
 
     generations: TokenGenerations
 
@@ -167,43 +167,43 @@ class Rotated:
         ),
     ],
 )
-def test_the_token_that_opens_the_snapshot_is_in_use_again(
+def test_the_token_generation_of_the_snapshot_becomes_current(
     before: TokenGenerations, found: int, after: TokenGenerations
 ) -> None:
-    """No generation is ever given twice, and a rotation that the restore undoes is over."""
+    """No generation is used for two tokens, and a rotation that the restore reverts has ended."""
     stack = Rotated(before)
     _activate_generation(cast(Stack, stack), found)
 
     assert stack.generations == after
 
 
-def test_one_that_was_cut_on_its_way_to_the_store_is_refused(tmp_path: Path) -> None:
+def test_a_truncated_snapshot_in_the_store_is_refused(tmp_path: Path) -> None:
     bucket = Bucket({f"etcd-snapshot-server-2-{T0}": content()[:-40]})
 
-    with pytest.raises(BackupError, match="cut short"):
+    with pytest.raises(BackupError, match="truncated"):
         verify_backup(chosen(bucket, tmp_path), SEED, SITE)
 
 
-def test_a_name_that_the_store_has_not_is_told_with_those_it_has(tmp_path: Path) -> None:
+def test_an_unknown_snapshot_is_refused_with_the_available_names(tmp_path: Path) -> None:
     with pytest.raises(
-        BackupError, match=rf"no snapshot `x` in s3://lyceum/arena/; there: etcd-snapshot-server-2-{T0}"
+        BackupError, match=rf"no snapshot `x` in s3://lyceum/arena/; available: etcd-snapshot-server-2-{T0}"
     ):
         chosen(in_bucket(T0), tmp_path, "s3:x")
     with pytest.raises(BackupError, match=r"set platform\.backup\.s3"):
         chosen(None, tmp_path, "s3:latest")
 
 
-def test_a_backup_here_is_found_by_k3ss_name_without_asking_the_store(tmp_path: Path) -> None:
+def test_a_local_backup_is_found_by_k3s_name_without_a_request_to_the_store(tmp_path: Path) -> None:
     file = kept_here(tmp_path, "2027-01-15T08:00:00Z", "a")
 
     assert chosen(None, tmp_path, "lyceum-a") == file
 
 
-def test_the_seed_at_hand_is_taken_first() -> None:
+def test_a_local_seed_takes_precedence_over_the_escrow() -> None:
     assert seed_of(None, OneStack(SEED)) == (SEED, False)
 
 
-def test_a_lost_seed_comes_out_of_its_escrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_seed_is_read_from_its_escrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sealed = seal_seed(SEED, SITE, "2027-01-01T00:00:00Z", "correct horse battery")
     (tmp_path / "escrow.json").write_bytes(sealed)
     (tmp_path / "words").write_text("correct horse battery\n")
@@ -215,10 +215,10 @@ def test_a_lost_seed_comes_out_of_its_escrow(tmp_path: Path, monkeypatch: pytest
     assert seed_of(bucket, OneStack(OTHER), "s3") == (SEED, True), "asked for by name it goes before the one at hand"
 
 
-def test_without_seed_and_escrow_nothing_can_be_restored() -> None:
+def test_a_restore_without_seed_and_escrow_is_refused() -> None:
     with pytest.raises(BackupError, match="token missing: snapshot unusable"):
         seed_of(Bucket(), OneStack())
-    with pytest.raises(BackupError, match="there is no escrow nowhere"):
+    with pytest.raises(BackupError, match="the escrow file nowhere does not exist"):
         seed_of(None, OneStack(), "nowhere")
 
 
@@ -227,7 +227,7 @@ def resource(name: str, *dependencies: str) -> dict[str, Any]:
     return {"urn": f"urn:x::{name}", "dependencies": urns, "propertyDependencies": {"triggers": urns}}
 
 
-def test_a_machine_that_is_gone_is_forgotten_and_what_waited_for_it_is_not() -> None:
+def test_a_machine_missing_in_proxmox_is_dropped_from_the_state_and_its_dependents_are_kept() -> None:
     state = {
         "deployment": {
             "resources": [
@@ -248,8 +248,8 @@ def test_a_machine_that_is_gone_is_forgotten_and_what_waited_for_it_is_not() -> 
     assert left[-1]["propertyDependencies"] == {"triggers": ["urn:x::gpu-10-vm"]}
 
 
-def test_machines_that_left_after_the_snapshot_are_forgotten_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The snapshot brings their Nodes back, with nobody to keep them, and with the OSDs that were handed over."""
+def test_nodes_removed_after_the_snapshot_are_deleted_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The snapshot brings back their Nodes and the OSDs that were purged with them."""
     monkeypatch.setattr("time.sleep", lambda _: None)
     kube = FakeKube([node("gpu-1"), node("gpu-9", ready=False)], osds=[osd(1, "gpu-1"), osd(2, "gpu-9")])
     remove_departed_nodes(cast("Kube", kube), {"gpu-1"})
@@ -257,7 +257,7 @@ def test_machines_that_left_after_the_snapshot_are_forgotten_again(monkeypatch: 
     assert kube.log == ["delete gpu-9", "delete gpu-9.node-password.k3s", "delete rook-ceph-osd-2"]
 
 
-def test_a_machine_that_is_alive_is_left_alone_though_it_is_none_of_ours(
+def test_a_ready_node_that_is_not_ours_is_kept(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(restore, "NOT_READY_SECONDS", 0)
@@ -265,4 +265,4 @@ def test_a_machine_that_is_alive_is_left_alone_though_it_is_none_of_ours(
     remove_departed_nodes(cast("Kube", kube), {"gpu-1"})
 
     assert kube.log == []
-    assert "laptop may be alive" in capsys.readouterr().out
+    assert "laptop is Ready" in capsys.readouterr().out

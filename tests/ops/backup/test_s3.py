@@ -1,4 +1,4 @@
-"""What is wrong with a store is told by name: endpoint, certificate, access key, secret key, bucket, rights."""
+"""Errors of an object store name what is wrong: endpoint, certificate, access key, secret key, bucket, rights."""
 
 import stat
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ def refusal(of: Served, **changes: Any) -> str:
     return str(told.value)
 
 
-def test_a_good_store_is_proven_and_nothing_is_left(served_store: Served) -> None:
+def test_probe_of_a_working_store_leaves_no_object(served_store: Served) -> None:
     good = store(served_store)
     good.probe()
 
@@ -40,44 +40,44 @@ def test_a_good_store_is_proven_and_nothing_is_left(served_store: Served) -> Non
     assert good.list_snapshots() == []
 
 
-def test_an_access_key_that_nobody_knows(served_store: Served) -> None:
+def test_an_unknown_access_key_is_named(served_store: Served) -> None:
     told = refusal(served_store, access_key="AKIAWRONG")
 
-    assert "does not know the access key; give it again: ./lyceum secrets set arena s3-access-key" in told
+    assert "does not know the access key; set it again: ./lyceum secrets set arena s3-access-key" in told
 
 
-def test_a_secret_key_that_is_another_ones(served_store: Served) -> None:
+def test_a_wrong_secret_key_is_named(served_store: Served) -> None:
     told = refusal(served_store, secret_key="wrong")
 
-    assert "refuses the secret key" in told
+    assert "rejects the secret key" in told
     assert "./lyceum secrets set arena s3-secret-key" in told
 
 
-def test_a_bucket_that_is_not_there(served_store: Served) -> None:
+def test_a_missing_bucket_is_named(served_store: Served) -> None:
     assert "there is no bucket nowhere at https://127.0.0.1" in refusal(served_store, bucket="nowhere")
 
 
-def test_a_certificate_of_a_ca_that_nobody_named(served_store: Served) -> None:
+def test_a_certificate_of_an_unknown_ca_is_named(served_store: Served) -> None:
     told = refusal(served_store, ca_file=None)
 
-    assert "is of no public CA" in told
-    assert "name its CA in platform.backup.s3.ca-file" in told
+    assert "is not signed by a public CA" in told
+    assert "set its CA in platform.backup.s3.ca-file" in told
 
 
-def test_a_certificate_of_another_ca(served_store: Served, tmp_path: Path) -> None:
+def test_a_certificate_of_another_ca_is_named(served_store: Served, tmp_path: Path) -> None:
     with served(tmp_path) as other:
         told = refusal(served_store, ca_file=other.settings.ca_file)
 
     assert f"is not signed by {other.settings.ca_file}" in told
 
 
-def test_a_ca_file_that_is_not_there(served_store: Served) -> None:
+def test_a_missing_ca_file_is_named(served_store: Served) -> None:
     assert "there is no file gone.pem; correct platform.backup.s3.ca-file" in refusal(
         served_store, ca_file=Path("gone.pem")
     )
 
 
-def test_an_endpoint_where_nobody_listens(served_store: Served) -> None:
+def test_an_unreachable_endpoint_is_named(served_store: Served) -> None:
     told = refusal(served_store, endpoint="https://127.0.0.1:9")
 
     assert told.startswith("https://127.0.0.1:9 does not answer: ")
@@ -87,19 +87,19 @@ def test_an_endpoint_where_nobody_listens(served_store: Served) -> None:
 @pytest.mark.parametrize(
     ("code", "told"),
     [
-        ("AccessDenied", "give it the rights to list, write, read and delete there"),
+        ("AccessDenied", "grant it list, read, write and delete"),
         ("RequestTimeTooSkewed", "compare both with a time server"),
         ("AuthorizationHeaderMalformed", "correct platform.backup.s3.region"),
-        ("SlowDown", "refuses: SlowDown please; ask whoever runs the store"),
+        ("SlowDown", "answers: SlowDown please; ask the administrators of the store"),
     ],
 )
-def test_a_refusal_says_what_to_do(code: str, told: str) -> None:
+def test_an_s3_error_gives_a_remedy(code: str, told: str) -> None:
     error = ClientError({"Error": {"Code": code, "Message": "please"}}, "ListObjectsV2")
 
     assert told in explain_error(error, S3(endpoint="https://s3.campus.example", bucket="lyceum"), "arena")
 
 
-def test_snapshots_are_those_of_k3ss_folder_alone(served_store: Served, tmp_path: Path) -> None:
+def test_only_objects_in_k3s_folder_are_snapshots(served_store: Served, tmp_path: Path) -> None:
     ours = store(served_store, site="lists")
     ours.write_object("escrow.json", b"{}")
     ours.write_object("snapshots/.metadata/etcd-snapshot-1", b"{}")
@@ -115,7 +115,7 @@ def test_snapshots_are_those_of_k3ss_folder_alone(served_store: Served, tmp_path
     assert ours.list_snapshots() == []
 
 
-def test_what_k3s_says_about_a_snapshot_is_read(served_store: Served) -> None:
+def test_k3s_metadata_of_a_snapshot_is_read(served_store: Served) -> None:
     ours = store(served_store, site="said")
     meta = {"k3s-token-hash": "0123456789ab", "k3s-node-name": "server-1", "other": "x"}
     ours._client.put_object(Bucket="lyceum", Key="said/snapshots/one", Body=b"x", Metadata=meta)
@@ -123,5 +123,5 @@ def test_what_k3s_says_about_a_snapshot_is_read(served_store: Served) -> None:
     assert ours.snapshot_metadata("one") == {"token-hash": "0123456789ab", "node-name": "server-1"}
 
 
-def test_the_store_log_holds_no_key(served_store: Served) -> None:
+def test_the_store_log_holds_no_secret_key(served_store: Served) -> None:
     assert served_store.secret_key not in served_store.log.read_text()

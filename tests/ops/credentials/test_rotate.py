@@ -33,7 +33,7 @@ NEW = {kind: derive_token(SEED, kind, 2) for kind in TokenKind}
 
 
 class KilledError(Exception):
-    """The command ends here."""
+    """The command is killed here."""
 
 
 @dataclass
@@ -87,7 +87,7 @@ class Member:
     address: str = ""
 
     def run(self, script: str, *, seconds: float = 0) -> str:
-        """What the scripts of ops/credentials/rotation_scripts.py do, told by their calls."""
+        """What the scripts of ops/credentials/rotation_scripts.py do, recognised by their calls."""
         assert NODE_SH in script
         cluster = self.cluster
         killed, cluster.steps = cluster.steps == cluster.kill_at, cluster.steps + 1
@@ -130,7 +130,7 @@ class Member:
         return ""
 
     def start(self) -> None:
-        """K3s starts, by our hand or by itself."""
+        """K3s starts: restarted by the rotation, or by itself."""
         saved = self.cluster.saved
         self.running = False
         others = sum(not one.running for one in self.cluster.servers)
@@ -164,7 +164,7 @@ class FakeKube:
 
 @dataclass
 class FakeStack:
-    """What a rotation asks of a stack."""
+    """The part of a stack that a rotation uses."""
 
     name: str = "dev"
     site: Any = SITE
@@ -185,7 +185,7 @@ def _nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without backups and without a journal."""
+    """Without backups and without an audit log."""
     for name in ("transfer.take_backup", "transfer.backup_directory", "audit_log.record_operation"):
         monkeypatch.setattr(f"ops.credentials.rotate.{name}", lambda *_: None)
 
@@ -216,7 +216,7 @@ def run(cluster: Cluster, stack: FakeStack, kind: TokenKind, lost: frozenset[str
 
 
 def done(cluster: Cluster, stack: FakeStack, kind: TokenKind) -> None:
-    """Asserts that all have the new token, and that each starts with it whenever it likes."""
+    """Asserts that all machines have the new token, and that each can restart with it at any time."""
     assert stack.generations.current(kind) == 2
     assert stack.generations.rotating is None
     assert cluster.saved[kind] == NEW[kind]
@@ -227,7 +227,7 @@ def done(cluster: Cluster, stack: FakeStack, kind: TokenKind) -> None:
 
 
 def steps_of(kind: TokenKind) -> int:
-    """How many scripts an undisturbed rotation runs."""
+    """Number of scripts that an undisturbed rotation runs."""
     made = Cluster()
     made.members = [Member(one.name, one.role, made) for one in (*SERVERS, *AGENTS)]
     with pytest.MonkeyPatch.context() as patched:
@@ -238,7 +238,7 @@ def steps_of(kind: TokenKind) -> int:
 
 
 @pytest.mark.parametrize("kind", TokenKind)
-def test_every_machine_gets_the_new_token_and_one_server_at_most_is_down(cluster: Cluster, kind: TokenKind) -> None:
+def test_every_machine_gets_the_new_token_with_at_most_one_server_down(cluster: Cluster, kind: TokenKind) -> None:
     stack = FakeStack()
     run(cluster, stack, kind)
 
@@ -248,7 +248,7 @@ def test_every_machine_gets_the_new_token_and_one_server_at_most_is_down(cluster
 
 @pytest.mark.parametrize("kind", TokenKind)
 @pytest.mark.parametrize("afterwards", [False, True])
-def test_killed_at_any_step_the_same_command_finishes_it(
+def test_the_same_command_finishes_a_rotation_killed_at_any_step(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch, kind: TokenKind, afterwards: bool
 ) -> None:
     for step in range(steps_of(kind)):
@@ -273,10 +273,10 @@ WORST: dict[str, Callable[[Cluster], list[Member]]] = {
 
 @pytest.mark.parametrize("kind", TokenKind)
 @pytest.mark.parametrize("who", WORST)
-def test_servers_that_start_by_themselves_in_the_middle_are_brought_back(
+def test_servers_that_restart_during_a_rotation_rejoin(
     monkeypatch: pytest.MonkeyPatch, kind: TokenKind, who: str
 ) -> None:
-    """With the old token after K3s changed it, or the new one before: K3s shuts them out, and the API may be gone."""
+    """With the old token after K3s rotated it, or the new one before: K3s rejects them, and the API can be down."""
     shut_out = 0
     for step in range(steps_of(kind)):
         made = Cluster(kill_at=step, afterwards=True)
@@ -294,7 +294,7 @@ def test_servers_that_start_by_themselves_in_the_middle_are_brought_back(
     assert shut_out or kind is TokenKind.AGENT, "the control: the model does shut servers out"
 
 
-def test_a_server_that_died_in_the_middle_is_named_and_gone_on_without_by_word(cluster: Cluster) -> None:
+def test_a_lost_server_is_named_and_skipped_with_lost(cluster: Cluster) -> None:
     stack = FakeStack(generations=TokenGenerations().start_rotation(TokenKind.SERVER))
     dead = cluster.servers[2]
     dead.running = False
@@ -311,7 +311,7 @@ def test_a_server_that_died_in_the_middle_is_named_and_gone_on_without_by_word(c
     assert all(member.own[TokenKind.SERVER] == NEW[TokenKind.SERVER] for member in cluster.servers[:2])
 
 
-def test_an_unwell_server_stops_it_before_anything_is_noted(cluster: Cluster) -> None:
+def test_an_unhealthy_server_stops_a_rotation_before_it_starts(cluster: Cluster) -> None:
     stack = FakeStack()
     cluster.servers[1].running = False
     with pytest.raises(LyceumError):

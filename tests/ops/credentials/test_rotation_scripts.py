@@ -1,4 +1,4 @@
-"""The scripts that change tokens, really run by bash."""
+"""The scripts of a token rotation, run by bash."""
 
 from pathlib import Path
 
@@ -34,17 +34,17 @@ def seen(machine: Machine, kind: TokenKind = TokenKind.SERVER, role: Role = Role
     return TokenStatus.parse(done.out)
 
 
-def test_a_server_says_which_token_it_will_start_with_and_which_it_runs_with(server: Machine) -> None:
+def test_status_reports_the_configured_and_the_running_token(server: Machine) -> None:
     assert seen(server) == TokenStatus(token_hash(OLD), token_hash(OLD), due=False, state="active")
 
 
-def test_after_it_was_told_a_restart_is_due(server: Machine) -> None:
+def test_a_new_token_makes_a_restart_due(server: Machine) -> None:
     server.run(rotation_scripts.write_token_script(Role.SERVER, TokenKind.SERVER, NEW))
 
     assert seen(server) == TokenStatus(token_hash(NEW), token_hash(OLD), due=True, state="active")
 
 
-def test_a_token_keeps_the_form_that_it_has(server: Machine) -> None:
+def test_a_token_keeps_its_format(server: Machine) -> None:
     for kind in TokenKind:
         assert server.run(rotation_scripts.write_token_script(Role.SERVER, kind, NEW)).code == 0
 
@@ -52,7 +52,7 @@ def test_a_token_keeps_the_form_that_it_has(server: Machine) -> None:
     assert server.path(AGENT_TOKEN).read_text() == f"{NEW}\n"
 
 
-def test_an_agent_has_its_token_where_a_server_has_its_own(server: Machine) -> None:
+def test_an_agent_and_a_server_have_different_token_files(server: Machine) -> None:
     server.write(TOKEN, f"K10ca::node:{OLD}\n")
     server.run(rotation_scripts.write_token_script(Role.WORKER, TokenKind.AGENT, NEW))
 
@@ -60,7 +60,7 @@ def test_an_agent_has_its_token_where_a_server_has_its_own(server: Machine) -> N
     assert seen(server, TokenKind.AGENT, Role.WORKER) == TokenStatus(token_hash(NEW), "-", due=True, state="inactive")
 
 
-def test_told_twice_it_writes_nothing_and_no_restart_is_due(server: Machine) -> None:
+def test_the_same_token_again_writes_nothing_and_makes_no_restart_due(server: Machine) -> None:
     server.write(TOKEN, f"K10ca::server:{NEW}\n")
     before = server.files()
     server.run(rotation_scripts.write_token_script(Role.SERVER, TokenKind.SERVER, NEW))
@@ -68,7 +68,7 @@ def test_told_twice_it_writes_nothing_and_no_restart_is_due(server: Machine) -> 
     assert server.files() == before
 
 
-def test_what_k3s_would_refuse_goes_before_it_starts_anew(server: Machine) -> None:
+def test_the_node_password_file_is_deleted_before_a_restart(server: Machine) -> None:
     server.run(rotation_scripts.write_token_script(Role.SERVER, TokenKind.SERVER, NEW))
     assert server.run(rotation_scripts.restart_script(Role.SERVER)).code == 0
 
@@ -76,7 +76,7 @@ def test_what_k3s_would_refuse_goes_before_it_starts_anew(server: Machine) -> No
     assert not server.path(PASSWD).exists()
 
 
-def test_a_server_that_is_shut_out_is_started(server: Machine) -> None:
+def test_a_server_that_failed_to_start_is_started(server: Machine) -> None:
     (server.state / "active-k3s").unlink()
     assert seen(server).state == "inactive"
     server.run(rotation_scripts.restart_script(Role.SERVER))
@@ -85,7 +85,7 @@ def test_a_server_that_is_shut_out_is_started(server: Machine) -> None:
     assert not server.path(PASSWD).exists()
 
 
-def test_where_no_restart_is_due_nothing_is_done(server: Machine) -> None:
+def test_nothing_happens_where_no_restart_is_due(server: Machine) -> None:
     before = server.files()
     assert server.run(rotation_scripts.restart_script(Role.SERVER)).code == 0
 
@@ -105,8 +105,8 @@ def test_no_token_is_printed(server: Machine, role: Role) -> None:
         assert OLD not in done.out + done.told
 
 
-def test_only_k3ss_own_command_has_a_token_as_argument(server: Machine) -> None:
-    """K3s has no other way to be given one, and hides its arguments."""
+def test_only_the_k3s_command_has_a_token_as_argument(server: Machine) -> None:
+    """K3s accepts a new token only as an argument, and hides its arguments."""
     server.write(
         "/usr/local/bin/k3s", '#!/bin/bash\\nprintf "%s\\n" "k3s $*" >>"$LYCEUM_TEST/log"\n'.replace("\\n", "\n", 1)
     )

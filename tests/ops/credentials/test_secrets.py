@@ -1,4 +1,4 @@
-"""A secret is asked for, checked, kept where it belongs, and shown nowhere."""
+"""Secrets are read, validated, stored where the site names it, and never shown."""
 
 import json
 import stat
@@ -26,7 +26,7 @@ def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_secret_with_a_file_lands_there_for_its_owner_only(project: Path) -> None:
+def test_a_secret_with_a_file_is_written_with_mode_0600(project: Path) -> None:
     result = RUNNER.invoke(app, ["secrets", "set", "lab", "proxmox-token"], input=CANARY + "\n")
     assert result.exit_code == 0, result.output
     file = project / load_site("lab").secrets["proxmox-token"].file
@@ -35,21 +35,21 @@ def test_a_secret_with_a_file_lands_there_for_its_owner_only(project: Path) -> N
     assert CANARY not in result.output
 
 
-def test_a_value_that_cannot_be_the_secret_is_refused_and_not_repeated(project: Path) -> None:
+def test_an_invalid_value_is_refused_and_not_printed(project: Path) -> None:
     result = RUNNER.invoke(app, ["secrets", "set", "lab", "proxmox-token"], input="hunter2\n")
     assert result.exit_code == 1
     assert "user@realm!name=uuid" in result.output
     assert "hunter2" not in result.output
 
 
-def test_a_secret_that_the_site_does_not_need_is_refused(project: Path) -> None:
+def test_an_unknown_secret_is_refused(project: Path) -> None:
     result = RUNNER.invoke(app, ["secrets", "set", "lab", "slack-webhook"], input="https://x\n")
     assert result.exit_code == 2
     assert "it needs seed, proxmox-token, s3-access-key" in result.output
 
 
-def test_generate_makes_what_nobody_chooses_and_never_makes_it_again(project: Path) -> None:
-    """Everything of a stack hangs on its seed: a second one would lock everybody out."""
+def test_generate_creates_missing_secrets_and_keeps_existing_ones(project: Path) -> None:
+    """All credentials of a stack derive from its seed: a second one would lock everybody out."""
     file = project / load_site("lab").secrets["seed"].file
     assert RUNNER.invoke(app, ["secrets", "generate", "lab"]).exit_code == 0
     first = file.read_text()
@@ -58,7 +58,7 @@ def test_generate_makes_what_nobody_chooses_and_never_makes_it_again(project: Pa
     assert file.read_text() == first
 
 
-def test_list_tells_what_is_missing_and_ends_with_one(project: Path) -> None:
+def test_list_shows_missing_secrets_and_exits_with_one(project: Path) -> None:
     RUNNER.invoke(app, ["secrets", "generate", "lab"])
     result = RUNNER.invoke(app, ["secrets", "list", "lab", "--json"])
     assert result.exit_code == 1
@@ -79,16 +79,14 @@ def test_list_tells_what_is_missing_and_ends_with_one(project: Path) -> None:
         ("smtp-password", "two\nlines"),
     ],
 )
-def test_what_is_no_such_secret_is_told_by_its_form(name: str, value: str) -> None:
+def test_an_invalid_secret_is_refused_with_its_format(name: str, value: str) -> None:
     with pytest.raises(LyceumError, match=f"that is no {name}"):
         validate_secret(name, value)
 
 
 @pytest.mark.engine
-def test_a_secret_without_a_file_is_encrypted_in_the_stacks_configuration(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With the real engine: what lands in the file that is committed is ciphertext."""
+def test_a_secret_without_a_file_is_encrypted_in_the_stack_file(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the real engine: the committed file holds ciphertext only."""
     monkeypatch.setattr("ops.engine.engine.PROJECT", project)
     monkeypatch.setenv("PULUMI_BACKEND_URL", (project / "state").as_uri())
     monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "a passphrase of the test")

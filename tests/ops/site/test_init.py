@@ -43,11 +43,11 @@ def locate_findings(text: str, tmp_path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 40])
-def test_what_is_proposed_is_sound_for_any_number_of_hosts(count: int, tmp_path: Path) -> None:
+def test_the_proposed_site_is_valid_for_any_number_of_hosts(count: int, tmp_path: Path) -> None:
     assert locate_findings(render_site(propose_site(hosts(count), ANSWERS)), tmp_path) == []
 
 
-def test_forty_machines_alike_are_written_as_one(tmp_path: Path) -> None:
+def test_forty_equal_hosts_are_written_as_one_pattern(tmp_path: Path) -> None:
     text = render_site(propose_site(hosts(40), ANSWERS))
     assert "name: ws-[01-40]" in text
     assert len(text.splitlines()) < 65, "a file that people read"
@@ -56,12 +56,12 @@ def test_forty_machines_alike_are_written_as_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "taken", ["10.30.0.30", "10.30.0.32", "10.30.0.55", "10.30.0.101"], ids=["api", "server", "services", "worker"]
 )
-def test_an_address_that_a_host_has_is_not_proposed(taken: str, tmp_path: Path) -> None:
+def test_addresses_of_hosts_are_not_proposed(taken: str, tmp_path: Path) -> None:
     machines = [replace(hosts(1)[0], name="pve-a", address=IPv4Address(taken)), *hosts(2)]
     assert locate_findings(render_site(propose_site(machines, ANSWERS)), tmp_path) == []
 
 
-def test_servers_go_where_no_gpu_is() -> None:
+def test_servers_are_placed_on_hosts_without_gpus() -> None:
     quiet = [replace(host, name=f"cpu-{n}", gpus=()) for n, host in enumerate(hosts(3))]
     site = propose_site(
         [*hosts(2), *[replace(q, address=IPv4Address("10.30.0.240") + n) for n, q in enumerate(quiet)]], ANSWERS
@@ -69,7 +69,7 @@ def test_servers_go_where_no_gpu_is() -> None:
     assert [node["host"] for node in site["nodes"] if node["role"] == "server"] == ["cpu-0", "cpu-1", "cpu-2"]
 
 
-def test_two_models_in_a_host_are_not_given_to_one_machine(tmp_path: Path) -> None:
+def test_a_machine_gets_gpus_of_one_model(tmp_path: Path) -> None:
     other = replace(CARD, model="t4", pci="0000:02:00.0", iommu_group=15)
     machines = hosts(1, gpus=(other, CARD, replace(CARD, pci="0000:03:00.0", iommu_group=16)))
     site = propose_site(machines, ANSWERS)
@@ -77,12 +77,12 @@ def test_two_models_in_a_host_are_not_given_to_one_machine(tmp_path: Path) -> No
     assert locate_findings(render_site(site), tmp_path) == []
 
 
-def test_without_a_usable_gpu_nothing_is_proposed() -> None:
+def test_hosts_without_a_usable_gpu_are_refused() -> None:
     with pytest.raises(ValueError, match="no host has a GPU"):
         propose_site(hosts(2, gpus=(replace(CARD, iommu_group=-1),)), ANSWERS)
 
 
-def test_a_live_proxmox_is_read_as_it_is(tmp_path: Path) -> None:
+def test_hosts_gpus_network_and_storages_are_read_from_proxmox(tmp_path: Path) -> None:
     site = load_site("lab")
     with simulated(site, tmp_path) as proxmox:
         found = inventory.read_inventory(proxmox.root())
@@ -96,7 +96,7 @@ def test_a_live_proxmox_is_read_as_it_is(tmp_path: Path) -> None:
     assert (found.vm_storages, found.image_storages) == (("local-lvm",), ("local",))
 
 
-def test_an_unknown_card_is_told_and_left_out(tmp_path: Path) -> None:
+def test_an_unknown_gpu_is_reported_and_skipped(tmp_path: Path) -> None:
     site = load_site("lab")
     first, *rest = from_site(site, "test").nodes
     strange = replace(first.pci[0], device="ffff", name="Something new")
@@ -105,14 +105,14 @@ def test_an_unknown_card_is_told_and_left_out(tmp_path: Path) -> None:
     assert found.unknown == ("pve1: Something new at 0000:41:00.0 (10de:ffff) is no card that Lyceum knows; left out",)
 
 
-def test_a_site_from_the_simulated_proxmox_is_sound(tmp_path: Path) -> None:
+def test_a_site_from_the_simulated_proxmox_is_valid(tmp_path: Path) -> None:
     with simulated(load_site("lab"), tmp_path) as proxmox:
         found = inventory.read_inventory(proxmox.root())
     answers = replace(ANSWERS, cidr=found.cidr or ANSWERS.cidr, gateway=found.gateway or ANSWERS.gateway, dns=found.dns)
     assert locate_findings(render_site(propose_site(found.hosts, answers)), tmp_path) == []
 
 
-def test_run_again_it_corrects_the_hardware_and_keeps_comments() -> None:
+def test_a_second_run_updates_the_hardware_and_keeps_comments() -> None:
     text = render_site(propose_site(hosts(2), ANSWERS)).replace("memory: 64 GiB", "memory: 64 GiB # eight bars", 1)
     grown = [replace(host, memory=128 * 1024) for host in hosts(3)]
     new, told = merge_hosts(text, grown)
@@ -125,12 +125,12 @@ def test_run_again_it_corrects_the_hardware_and_keeps_comments() -> None:
     ]
 
 
-def test_run_again_on_the_same_hardware_it_changes_not_a_byte() -> None:
+def test_a_second_run_on_the_same_hardware_changes_no_byte() -> None:
     text = render_site(propose_site(hosts(4), ANSWERS))
     assert merge_hosts(text, hosts(4)) == (text, [])
 
 
-def test_run_again_it_keeps_how_people_share_a_card() -> None:
+def test_a_second_run_keeps_the_sharing_of_a_gpu() -> None:
     text = render_site(propose_site(hosts(1), ANSWERS)).replace(
         'subsystem: "1043:889a"', 'subsystem: "1043:889a", sharing: mps, replicas: 2'
     )
@@ -140,14 +140,14 @@ def test_run_again_it_keeps_how_people_share_a_card() -> None:
     assert told == ["ws-01: iommu-group of 0000:01:00.0 14 -> 99"]
 
 
-def test_a_host_that_is_gone_is_told_and_not_removed() -> None:
+def test_a_missing_host_is_reported_and_not_removed() -> None:
     text = render_site(propose_site(hosts(3), ANSWERS))
     new, told = merge_hosts(text, hosts(2))
     assert told == ["ws-03 is in the file, but not in Proxmox"]
     assert "ws-03" in new
 
 
-def test_without_a_terminal_a_missing_answer_names_its_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_answer_without_a_terminal_names_its_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ops.site.init.SITES", tmp_path)
     result = CliRunner().invoke(app, ["init", "first"])
     assert result.exit_code == 2
@@ -162,14 +162,14 @@ def test_a_site_can_be_described_by_hand(tmp_path: Path, monkeypatch: pytest.Mon
     assert validate_file(tmp_path / "first.yaml").findings == []
 
 
-def test_an_answer_that_does_not_do_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_answer_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ops.site.init.SITES", tmp_path)
     result = CliRunner().invoke(app, ["init", "first", "-a", "first-address=ten", "-a", "domain=x"])
     assert result.exit_code == 2
     assert "that does not do" in result.output
 
 
-def test_an_existing_file_is_never_written_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_existing_site_file_is_not_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ops.site.init.SITES", tmp_path)
     (tmp_path / "first.yaml").write_text("name: first # mine\n")
     result = CliRunner().invoke(app, ["init", "first", "--yes"])

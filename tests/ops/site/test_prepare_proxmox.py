@@ -41,28 +41,28 @@ def _site() -> Site:
     return load_site("lab")
 
 
-def test_no_privilege_reaches_beyond_our_own() -> None:
+def test_no_role_has_a_privilege_beyond_our_own_machines() -> None:
     assert not FORBIDDEN & {name for names in ROLES.values() for name in names}
 
 
-def test_nothing_is_granted_on_everything(site: Site) -> None:
+def test_nothing_is_granted_on_the_root_path(site: Site) -> None:
     assert "/" not in [path for path, _ in required_grants(site)]
 
 
-def test_whoever_lets_lyceum_make_mappings_gives_it_that_privilege_and_no_other(site: Site) -> None:
+def test_managed_mappings_need_one_more_privilege(site: Site) -> None:
     managed = site.model_copy(update={"proxmox": site.proxmox.model_copy(update={"mappings": Mappings.MANAGED})})
     more = set(required_grants(managed)) - set(required_grants(site))
     assert more == {("/mapping/pci", "LyceumMapper")}
 
 
-def test_the_lab_grants_what_a_real_campus_is_asked_to_grant(site: Site) -> None:
+def test_the_lab_grants_the_same_as_a_real_campus(site: Site) -> None:
     """Otherwise what works in the lab would lack a privilege on the first real Proxmox."""
     setup = from_site(site, "test").setup
     assert setup
     assert (setup.before_token, setup.after_token) == (calls_before_token(site), calls_after_token(site))
 
 
-def test_the_user_and_the_token_get_the_same(site: Site) -> None:
+def test_the_user_and_the_token_get_the_same_roles(site: Site) -> None:
     """A token with privilege separation holds what both hold."""
     assert all((call.params["users"], call.params["tokens"]) == (USER, TOKEN) for call in calls_after_token(site))
 
@@ -74,7 +74,7 @@ def test_every_mapping_names_group_and_subsystem(site: Site) -> None:
     assert all("iommugroup=" in entry and "subsystem-id=" in entry for entry in maps)
 
 
-def test_carried_out_on_a_bare_proxmox_it_gives_a_token_that_may_do_everything(site: Site, tmp_path: Path) -> None:
+def test_the_setup_of_a_new_proxmox_gives_a_token_with_all_privileges(site: Site, tmp_path: Path) -> None:
     with simulated(site, tmp_path, setup=None) as proxmox:
         token = apply_setup(proxmox.root(), site, tmp_path / "unkept")
         assert token
@@ -92,7 +92,7 @@ class KilledError(BaseException):
     """Stands for SIGKILL."""
 
 
-def test_a_set_up_that_is_killed_after_any_call_is_finished_by_the_next(site: Site, tmp_path: Path) -> None:
+def test_a_setup_killed_after_any_call_is_finished_by_the_next(site: Site, tmp_path: Path) -> None:
     """The moment between a token and its keeping included: Proxmox shows the secret only once."""
     unkept = tmp_path / "unkept"
     with simulated(site, tmp_path, setup=None) as proxmox:
@@ -120,7 +120,7 @@ def test_a_set_up_that_is_killed_after_any_call_is_finished_by_the_next(site: Si
         assert held, "the token that was kept must be the one that Proxmox knows"
 
 
-def test_the_commands_do_the_same_and_show_no_secret(site: Site) -> None:
+def test_the_printed_commands_do_the_same_and_hold_no_secret(site: Site) -> None:
     lines = setup_commands(site)
     assert lines[0] == "pveum pool add lyceum --comment 'Machines of The embedded campus'"
     assert "pveum user token add lyceum@pve lyceum --privsep 1" in lines
@@ -129,7 +129,7 @@ def test_the_commands_do_the_same_and_show_no_secret(site: Site) -> None:
     assert sum("acl modify" in line for line in lines) == len(required_grants(site))
 
 
-def test_prepare_prints_them() -> None:
+def test_prepare_prints_the_commands() -> None:
     result = CliRunner().invoke(app, ["proxmox", "prepare", "a100-host"])
     assert result.exit_code == 0
     assert "pvesh create /cluster/mapping/pci --id lyceum-k3s-wk-gpu1" in result.output

@@ -73,7 +73,7 @@ def test_settings_without_effect_are_reported_and_the_last_line_is_no_success(co
 
 
 @pytest.mark.parametrize("site", sorted(path.stem for path in SITES.glob("*.yaml")))
-def test_show_tells_the_machines_of_a_stage_with_the_source_of_every_value(site: str) -> None:
+def test_show_gives_the_source_of_every_value(site: str) -> None:
     result = RUNNER.invoke(app, ["show", site, "--stage", "alpha", "--json"])
     assert result.exit_code == 0, result.output
     shown = json.loads(result.output)

@@ -10,9 +10,10 @@ from components.cluster.k3s import K3s, K3sArgs
 from components.cluster.snapshot_access import SnapshotAccess
 from components.handles import Login
 from components.hosts.fleet import Fleet, FleetArgs
-from components.platform.ingress import address
-from components.platform.platform import Platform, PlatformArgs
-from components.workspaces.workspaces import Workspaces, WorkspacesArgs
+from components.layer import LayerGroupArgs
+from components.platform.ingress import ingress_address
+from components.platform.platform import Platform
+from components.workspaces.workspaces import Workspaces
 from config.immutable import immutable_settings
 from config.key_derivation import USER
 from config.load import load_settings
@@ -50,21 +51,15 @@ cluster = pulumi.ResourceOptions(
         kubernetes.Provider("kubernetes", kubeconfig=k3s.access.kubeconfig, cluster_identifier=f"lyceum-{site.name}")
     ]
 )
-platform = Platform(
-    "platform",
-    PlatformArgs(site=site, nodes=members, grafana_password=secrets.derived("grafana-admin"), given=secrets.given),
-    cluster,
-)
+platform = Platform("platform", LayerGroupArgs(site=site, nodes=members, secrets=secrets.of_layers, ready={}), cluster)
 Workspaces(
-    "workspaces",
-    WorkspacesArgs(site=site, nodes=members, after=platform.ready, hub_password=secrets.derived("hub-password")),
-    cluster,
+    "workspaces", LayerGroupArgs(site=site, nodes=members, secrets=secrets.of_layers, ready=platform.ready), cluster
 )
 
 pulumi.export("site", site.name)
 pulumi.export("stage", settings.stage)
 pulumi.export("api", f"https://{site.network.api_address}:6443")
-pulumi.export("ingress", address(site))
+pulumi.export("ingress", ingress_address(site))
 pulumi.export("kubeconfig", k3s.access.kubeconfig)
 pulumi.export("cluster_ca", k3s.ca)
 pulumi.export("fixed", immutable_settings(site))

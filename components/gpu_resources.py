@@ -12,11 +12,11 @@ from config.hosts import Node
 
 WHOLE = "nvidia.com/gpu"
 SHARED = "nvidia.com/gpu.shared"
-"""The device plugin's name for a share: asking for a whole card can then never give half of one."""
+"""The device plugin's name for a share, so that a request for a whole card never gets a share of one."""
 ALL_DISABLED = "all-disabled"
 
 
-def resource(gpu: Gpu) -> dict[str, int]:
+def card_resources(gpu: Gpu) -> dict[str, int]:
     """Resource names that a card offers, with their counts."""
     if gpu.sharing is Sharing.MIG:
         return {f"nvidia.com/mig-{profile}": count for profile, count in gpu.layout.items()}
@@ -25,12 +25,12 @@ def resource(gpu: Gpu) -> dict[str, int]:
     return {WHOLE: 1}
 
 
-def offered(nodes: Iterable[Node]) -> dict[str, int]:
+def offered_resources(nodes: Iterable[Node]) -> dict[str, int]:
     """Resource names that the nodes offer together, with their counts."""
     total: Counter[str] = Counter()
     for node in nodes:
         for gpu in node.gpus:
-            total.update(resource(gpu))
+            total.update(card_resources(gpu))
     return dict(sorted(total.items()))
 
 
@@ -40,7 +40,7 @@ def gpu_nodes(nodes: Iterable[Node]) -> list[Node]:
 
 
 def _mig_devices(node: Node) -> list[dict[str, Any]]:
-    """A mig-parted configuration of one node, card by card; equal cards are written once as `all`."""
+    """A mig-parted configuration of one node, card by card; equal cards are written once, as `all`."""
     cards = [
         {"mig-enabled": True, "mig-devices": dict(sorted(gpu.layout.items()))}
         if gpu.sharing is Sharing.MIG
@@ -58,7 +58,7 @@ def mig_profile(node: Node) -> str | None:
         return None
     rules = _mig_devices(node)
     if len(rules) == 1:
-        # Counts belong in the name: seven slices on one node and three on another are two configurations.
+        # The counts are in the name: seven slices on one node and three on another are two configurations.
         return "all-" + "-".join(f"{count}x{profile}" for profile, count in rules[0]["mig-devices"].items())
     return f"mixed-{sha256(yaml.safe_dump(rules).encode()).hexdigest()[:8]}"
 
@@ -83,8 +83,8 @@ def plugin_profile(node: Node) -> str | None:
 def plugin_configs(nodes: Iterable[Node]) -> dict[str, str]:
     """Device-plugin configurations by name; `default` is no sharing.
 
-    Sharing is renamed so that it shows in the resource name, and more than one share in a pod is refused: two shares
-    are no more than one (k8s-device-plugin, `failRequestsGreaterThanOne`).
+    Sharing shows in the resource name (`renameByDefault`), and a request for more than one share is refused: two shares
+    give no more than one (k8s-device-plugin, `failRequestsGreaterThanOne`).
     """
     configs = {"default": {"version": "v1", "flags": {"migStrategy": "mixed"}}}
     for node in gpu_nodes(nodes):
@@ -101,6 +101,6 @@ def plugin_configs(nodes: Iterable[Node]) -> dict[str, str]:
 
 
 def node_gpu_labels(node: Node) -> dict[str, str]:
-    """Labels that tell the GPU Operator how to share this node's cards; empty for whole cards."""
+    """Labels by which the GPU Operator shares this node's cards; empty for whole cards."""
     labels = {"nvidia.com/mig.config": mig_profile(node), "nvidia.com/device-plugin.config": plugin_profile(node)}
     return {key: value for key, value in labels.items() if value}

@@ -1,33 +1,29 @@
-"""What every layer on Kubernetes is made of: namespaces, Helm releases, custom resources."""
+"""What every layer on Kubernetes is made of: namespaces, Helm releases, custom resources; and how a record becomes one."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
+from importlib import import_module
 from typing import Any
 
 import pulumi
 import pulumi_kubernetes as k8s
 
 from components.base import Component
+from config import layers
 from config.base import format_size
 from config.hosts import Node
+from config.layer_record import LayerRecord
 from config.site import Site
 
 Values = dict[str, Any]
+Ready = Mapping[str, tuple[pulumi.Resource, ...]]
+"""Name of a layer -> what exists once it can be used."""
 INGRESS_CLASS, ISSUER = "nginx", "campus"
-"""What every page names: the ingress that serves it, and the ClusterIssuer that signs for it, whatever stands behind."""
+"""What every page names: the ingress that serves it, and the ClusterIssuer that signs for it."""
 BLOCK, NFS, LOCAL = "ceph-block", "nfs-client", "local-path"
-"""Storage classes: replicated on our own disks, the campus's own server, K3s's directory on the node."""
+"""Storage classes: replicated on the site's own disks, the campus's NFS server, K3s's directory on the node."""
 DEFAULT_TIMEOUT = 600
 """Seconds until a release must be ready."""
-
-
-class PodSecurity(StrEnum):
-    """Pod Security Standard of a namespace (kubernetes.io, Pod Security Standards)."""
-
-    PRIVILEGED = "privileged"
-    BASELINE = "baseline"
-    RESTRICTED = "restricted"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,14 +31,35 @@ class LayerArgs:
     """What every layer is made from.
 
     Attributes:
+        record: Its record in `config.layers`.
         site: The campus.
-        nodes: Machines in service.
+        nodes: Nodes in service.
         after: Resources that must exist first.
+        secrets: The secrets that its record names, by name.
+    """
+
+    record: LayerRecord
+    site: Site
+    nodes: tuple[Node, ...]
+    after: tuple[pulumi.Resource, ...]
+    secrets: Mapping[str, pulumi.Input[str]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LayerGroupArgs:
+    """What a group of layers is made from.
+
+    Attributes:
+        site: The campus.
+        nodes: Nodes in service.
+        secrets: Every secret that a layer of the site may need, by name.
+        ready: What the layers of earlier groups made.
     """
 
     site: Site
     nodes: tuple[Node, ...]
-    after: tuple[pulumi.Resource, ...] = ()
+    secrets: Mapping[str, pulumi.Input[str]]
+    ready: Ready
 
 
 def chart_arguments(site: Site, name: str) -> dict[str, Any]:
@@ -60,7 +77,7 @@ def quantity(mib: int) -> str:
     return format_size(mib).replace(" ", "").removesuffix("B")
 
 
-def page(site: Site, host: str, secret: str) -> Values:
+def ingress_values(site: Site, host: str, secret: str) -> Values:
     """The `ingress` values that charts share: one host, with a certificate from the site's issuer in a Secret."""
     return {
         "enabled": site.platform.ingress.enabled,
@@ -72,38 +89,34 @@ def page(site: Site, host: str, secret: str) -> Values:
 
 
 class Layer(Component):
-    """Base of the layers: it installs charts in its own namespaces, in the order it is told."""
+    """Base of the layers: it installs the charts of its record, in namespaces of its own."""
+
+    ready: tuple[pulumi.Resource, ...]
+    """What exists once another layer can use this one; each layer sets it."""
 
     def __init__(self, name: str, args: LayerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
+        self.record = args.record
         self.site = args.site
         self.nodes = args.nodes
+        self.secrets = args.secrets
         self._after = list(args.after)
+        self._namespaces: dict[str, k8s.core.v1.Namespace] = {}
 
-    def namespace(self, name: str, level: PodSecurity, **labels: str) -> k8s.core.v1.Namespace:
-        """Creates a namespace with its Pod Security level, against the cluster's default of `restricted`."""
-        return k8s.core.v1.Namespace(
-            f"{name}-namespace",
-            metadata={"name": name, "labels": {"pod-security.kubernetes.io/enforce": level.value, **labels}},
-            opts=self.child(depends_on=self._after),
-        )
-
-    def release(
-        self,
-        chart: str,
-        namespace: k8s.core.v1.Namespace,
-        values: Values,
-        after: Sequence[pulumi.Resource] = (),
-        timeout: int = DEFAULT_TIMEOUT,
+    def add_release(
+        self, chart: str, values: Values, after: Sequence[pulumi.Resource] = (), timeout: int = DEFAULT_TIMEOUT
     ) -> k8s.helm.v3.Release:
-        """Installs a chart under its own name, so that the names of its objects never change.
+        """Installs a chart of the record under its own name, so that the names of its objects never change.
 
         A Release, not a Chart: most of these charts have hooks, which Chart leaves out (pulumi-kubernetes#3284).
+
+        Raises:
+            LookupError: the record does not name the chart.
         """
         return k8s.helm.v3.Release(
             chart,
             name=chart,
-            namespace=namespace.metadata.name,
+            namespace=self._namespace(self.record.release(chart).namespace),
             values=values,
             timeout=timeout,
             skip_await=False,
@@ -114,7 +127,22 @@ class Layer(Component):
             **chart_arguments(self.site, chart),
         )
 
-    def custom(
+    def _namespace(self, name: str) -> pulumi.Input[str]:
+        """A namespace by its name; one of the record's own is created with its Pod Security level at first use."""
+        record = self.record.namespace(name)
+        if record is None:
+            return name
+        if name not in self._namespaces:
+            # The cluster's default is `restricted`.
+            labels = {"pod-security.kubernetes.io/enforce": record.level.value}
+            self._namespaces[name] = k8s.core.v1.Namespace(
+                f"{name}-namespace",
+                metadata={"name": name, "labels": labels},
+                opts=self.child(depends_on=self._after),
+            )
+        return self._namespaces[name].metadata.name
+
+    def add_custom_resource(
         self,
         name: str,
         kind: str,
@@ -134,10 +162,10 @@ class Layer(Component):
             spec: Its `spec`.
             after: What brings its definition and answers its webhook.
             namespace: Namespace, for namespaced kinds.
-            wait_for: Condition that ends the wait, in the words of `kubectl wait --for`.
+            wait_for: Condition that ends the wait, as `kubectl wait --for` takes it.
         """
         metadata: dict[str, Any] = {"name": name}
-        # An empty map would be a difference for ever: the API server drops it.
+        # An empty map would be a permanent difference: the API server drops it.
         if wait_for:
             metadata["annotations"] = {"pulumi.com/waitFor": wait_for}
         if namespace:
@@ -150,3 +178,40 @@ class Layer(Component):
             spec=dict(spec),
             opts=self.child(depends_on=list(after)),
         )
+
+
+def component_class(record: LayerRecord) -> type[Layer]:
+    """The class that a record names.
+
+    Raises:
+        ModuleNotFoundError, AttributeError: there is no such module or class.
+        TypeError: the class is not a layer.
+    """
+    module, _, name = record.component.partition(":")
+    found = getattr(import_module(module), name)
+    if not (isinstance(found, type) and issubclass(found, Layer)):
+        raise TypeError(f"layer {record.name}: `{record.component}` is not a Layer")
+    return found
+
+
+def install_layers(group: str, args: LayerGroupArgs, parent: Component) -> Ready:
+    """Creates the layers of a group that the site switches on, below its component.
+
+    A layer waits for those that it needs and for nothing else, so that they come up side by side.
+    """
+    ready = dict(args.ready)
+    for record in layers.LAYERS:
+        if record.group == group and record.is_on(args.site):
+            layer = component_class(record)(
+                record.name,
+                LayerArgs(
+                    record=record,
+                    site=args.site,
+                    nodes=args.nodes,
+                    after=tuple(one for need in record.needs for one in ready.get(need.layer, ())),
+                    secrets={name: args.secrets[name] for name in record.secrets},
+                ),
+                pulumi.ResourceOptions(parent=parent),
+            )
+            ready[record.name] = layer.ready
+    return ready

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
+from config import layers
 from config.hosts import PowerControl
+from config.layer_record import is_on
 from config.planned import PLANNED
 from config.platform import Issuer
 from config.site import Site
@@ -46,8 +48,7 @@ BY_SETTING = (
     RequiredSecret("oidc-client-secret", "secret of the client at the identity provider", "identity.oidc"),
     RequiredSecret("slack-webhook", "address of the Slack hook", "platform.monitoring.notifications.slack"),
     RequiredSecret("smtp-password", "password at the mail server", "platform.monitoring.notifications.mail.user"),
-    RequiredSecret("s3-access-key", "access key of the bucket", "platform.backup.s3"),
-    RequiredSecret("s3-secret-key", "secret key of the bucket", "platform.backup.s3"),
+    *(RequiredSecret(one.name, one.what, one.setting) for record in layers.LAYERS for one in record.given_secrets),
     RequiredSecret("tunnel-token", "token of the Cloudflare tunnel", "platform.tunnel"),
     RequiredSecret("ipmi-password", "password of the management controllers", "hosts[].power"),
 )
@@ -57,17 +58,17 @@ def required_secrets(site: Site) -> tuple[RequiredSecret, ...]:
     """Every secret that a site needs, those of every site first."""
     platform = site.platform
     notifications = platform.monitoring.notifications
+    of_layers = (secret for record in layers.LAYERS if record.is_on(site) for secret in record.given_secrets)
     wanted = {
+        **{secret.name: is_on(site, secret.setting) for secret in of_layers},
         "certificate-key": platform.certificates.issuer is Issuer.FILES,
         "oidc-client-secret": site.identity.oidc is not None,
         "slack-webhook": notifications.slack is not None,
         "smtp-password": notifications.mail is not None and notifications.mail.user is not None,
-        "s3-access-key": platform.backup.s3 is not None,
-        "s3-secret-key": platform.backup.s3 is not None,
         "tunnel-token": platform.tunnel.enabled,
         "ipmi-password": any(host.power is PowerControl.IPMI for host in site.hosts),
     }
-    return (*EVERY_SITE, *(need for need in BY_SETTING if wanted[need.name]))
+    return (*EVERY_SITE, *(need for need in BY_SETTING if wanted.get(need.name)))
 
 
 SECRET_NAMES = tuple(need.name for need in (*EVERY_SITE, *BY_SETTING))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pulumi
 
+from config import layers
 from config.errors import LyceumError
 from config.key_derivation import derive_password, ssh_private_key_pem, ssh_public_key_line
 from config.required_secrets import GIVEN, required_secrets
@@ -36,6 +37,12 @@ class Secrets:
     def derived(self, purpose: str) -> pulumi.Output[str]:
         """A password or token for one purpose."""
         return self.seed.apply(lambda seed: derive_password(seed, purpose))
+
+    @property
+    def of_layers(self) -> dict[str, pulumi.Output[str]]:
+        """Every secret that a layer may need: the given ones, and those that are derived for a layer."""
+        derived = {purpose: self.derived(purpose) for record in layers.LAYERS for purpose in record.derived_secrets}
+        return {**self.given, **derived}
 
     @property
     def ssh_private_key(self) -> pulumi.Output[str]:

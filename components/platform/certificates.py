@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import pulumi
 
-from components.layer import INGRESS_CLASS, ISSUER, Layer, LayerArgs, PodSecurity
+from components.layer import INGRESS_CLASS, ISSUER, Layer, LayerArgs, Values
 from config.platform import Issuer
 from config.site import Site
 
@@ -19,18 +19,15 @@ class Certificates(Layer):
     """
 
     TOKEN: ClassVar[str] = "lyceum:platform:Certificates"  # noqa: S105 - a type token
-    issuer: pulumi.Resource
-    """What an Ingress with TLS needs to exist."""
 
     def __init__(self, name: str, args: LayerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, args, opts)
-        namespace = self.namespace("cert-manager", PodSecurity.RESTRICTED)
-        release = self.release("cert-manager", namespace, values(self.site))
+        release = self.add_release("cert-manager", values(self.site))
         before: pulumi.Resource = release
         # With `files` too: the wildcard certificate covers the pages, the internal CA whatever else asks the issuer.
         if self.site.platform.certificates.issuer is not Issuer.ACME:
-            before = self._root(release)
-        self.issuer = self.custom(
+            before = self._add_root(release)
+        issuer = self.add_custom_resource(
             ISSUER,
             "ClusterIssuer",
             "cert-manager.io/v1",
@@ -38,10 +35,11 @@ class Certificates(Layer):
             after=[before],
             wait_for="condition=Ready",
         )
+        self.ready = (issuer,)
         self.register_outputs({})
 
-    def _root(self, release: pulumi.Resource) -> pulumi.Resource:
-        self_signed = self.custom(
+    def _add_root(self, release: pulumi.Resource) -> pulumi.Resource:
+        self_signed = self.add_custom_resource(
             "self-signed",
             "ClusterIssuer",
             "cert-manager.io/v1",
@@ -49,7 +47,7 @@ class Certificates(Layer):
             after=[release],
             wait_for="condition=Ready",
         )
-        return self.custom(
+        return self.add_custom_resource(
             _CA,
             "Certificate",
             "cert-manager.io/v1",
@@ -67,14 +65,14 @@ class Certificates(Layer):
         )
 
 
-def values(site: Site) -> dict[str, object]:
-    """Chart values; definitions stay when the release goes, or every certificate would go with it."""
+def values(site: Site) -> Values:
+    """Chart values; the definitions outlive the release, or every certificate would be deleted with them."""
     monitored = {"servicemonitor": {"enabled": site.platform.monitoring.enabled}}
     return {"crds": {"enabled": True, "keep": True}, "prometheus": {"enabled": True, **monitored}}
 
 
 def issuer_spec(site: Site) -> dict[str, object]:
-    """Spec of the ClusterIssuer for the way the site gets its certificates."""
+    """Spec of the ClusterIssuer, by who signs the site's certificates."""
     certificates = site.platform.certificates
     if certificates.issuer is Issuer.ACME:
         return {

@@ -115,7 +115,7 @@ def _panel(index: int, panel: Panel) -> dict[str, Any]:
     }
 
 
-def board(title: str) -> dict[str, Any]:
+def dashboard_model(title: str) -> dict[str, Any]:
     """One dashboard as Grafana's JSON model."""
     return {
         "uid": f"lyceum-{title.lower().replace(' ', '-')}",
@@ -128,6 +128,9 @@ def board(title: str) -> dict[str, Any]:
     }
 
 
-def files() -> dict[str, str]:
-    """Every dashboard as a file of the ConfigMap that Grafana's sidecar reads."""
-    return {f"{title.lower().replace(' ', '-')}.json": json.dumps(board(title), sort_keys=True) for title in BOARDS}
+def dashboard_files() -> dict[str, str]:
+    """Every dashboard, as the files of the ConfigMap that Grafana's sidecar reads."""
+    return {
+        f"{title.lower().replace(' ', '-')}.json": json.dumps(dashboard_model(title), sort_keys=True)
+        for title in BOARDS
+    }

@@ -6,7 +6,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components import gpu_resources
-from components.layer import Layer, LayerArgs, PodSecurity, Values
+from components.layer import Layer, LayerArgs, Values
 from config.hosts import Node
 from config.site import Site
 
@@ -15,18 +15,15 @@ class Gpus(Layer):
     """Drivers, device plugin, MIG and time-slicing.
 
     Creates: namespace, release, a wait for the operator's policy, and per node with shared cards its labels.
-    Waits for: ClusterPolicy ready, then until each node with MIG offers its slices. A MIG label that is there before the driver
-    makes the device plugin hand out whole cards (gpu-operator#2670), so labels come last.
+    Waits for: ClusterPolicy ready, then until each node with MIG offers its slices. With a MIG label set before the driver
+    runs, the device plugin offers whole cards (gpu-operator#2670), so the labels come last.
     """
 
     TOKEN: ClassVar[str] = "lyceum:platform:Gpus"  # noqa: S105 - a type token
-    ready: tuple[pulumi.Resource, ...]
-    """What a pod with a GPU needs."""
 
     def __init__(self, name: str, args: LayerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, args, opts)
-        namespace = self.namespace("gpu-operator", PodSecurity.PRIVILEGED)
-        release = self.release("gpu-operator", namespace, values(self.site, self.nodes), timeout=1800)
+        release = self.add_release("gpu-operator", values(self.site, self.nodes), timeout=1800)
         policy = k8s.apiextensions.CustomResourcePatch(
             "cluster-policy-ready",
             api_version="nvidia.com/v1",
@@ -40,15 +37,15 @@ class Gpus(Layer):
             },
             opts=self.child(depends_on=[release], custom_timeouts=pulumi.CustomTimeouts(create="30m", update="30m")),
         )
-        labelled = [self._labels(node, policy) for node in self.nodes if gpu_resources.node_gpu_labels(node)]
-        self.ready = (policy, *labelled)
+        labels = [self._add_labels(node, policy) for node in self.nodes if gpu_resources.node_gpu_labels(node)]
+        self.ready = (policy, *labels)
         self.register_outputs({})
 
-    def _labels(self, node: Node, policy: pulumi.Resource) -> k8s.core.v1.NodePatch:
+    def _add_labels(self, node: Node, policy: pulumi.Resource) -> k8s.core.v1.NodePatch:
         annotations = {"pulumi.com/patchForce": "true"}
         if gpu_resources.mig_profile(node):
-            # The state label may still say `success` of the layout before; what the node offers cannot lie.
-            slices = {name: count for name, count in gpu_resources.offered([node]).items() if "/mig-" in name}
+            # The state label may still hold `success` from the previous layout; the allocatable resources are current.
+            slices = {name: count for name, count in gpu_resources.offered_resources([node]).items() if "/mig-" in name}
             resource, count = next(iter(slices.items()))
             annotations["pulumi.com/waitFor"] = f'jsonpath={{.status.allocatable["{resource}"]}}={count}'
         return k8s.core.v1.NodePatch(
@@ -67,7 +64,7 @@ def values(site: Site, nodes: tuple[Node, ...]) -> Values:
         "enabled": True,
         "usePrecompiled": operator.precompiled,
         "kernelModuleType": "auto",
-        # One node at a time; somebody's notebook is waited for, and no pod that nobody starts anew is ever deleted.
+        # One node at a time, after the notebooks on it have ended; a pod without a controller is never deleted.
         "upgradePolicy": {
             "autoUpgrade": True,
             "maxParallelUpgrades": 1,

@@ -1,10 +1,10 @@
-"""ingress-nginx: the way in (R24)."""
+"""ingress-nginx: one address for all pages (R24)."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pulumi
 
-from components.layer import INGRESS_CLASS, Layer, LayerArgs, PodSecurity
+from components.layer import INGRESS_CLASS, Layer, LayerArgs, Values
 from config.site import Site
 
 
@@ -16,22 +16,19 @@ class Ingress(Layer):
     """
 
     TOKEN: ClassVar[str] = "lyceum:platform:Ingress"  # noqa: S105 - a type token
-    ready: pulumi.Resource
-    """What an Ingress needs to be served."""
 
     def __init__(self, name: str, args: LayerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, args, opts)
-        namespace = self.namespace("ingress-nginx", PodSecurity.BASELINE)
-        self.ready = self.release("ingress-nginx", namespace, values(self.site))
+        self.ready = (self.add_release("ingress-nginx", values(self.site)),)
         self.register_outputs({})
 
 
-def address(site: Site) -> str:
-    """The ingress's address: given, or the first of MetalLB's pool."""
+def ingress_address(site: Site) -> str:
+    """Address of the ingress: the given one, or the first of MetalLB's pool."""
     return str(site.network.ingress_address or site.network.load_balancers.first)
 
 
-def values(site: Site) -> dict[str, Any]:
+def values(site: Site) -> Values:
     """Chart values. `Local` keeps the clients' addresses, which needs a controller on every worker."""
     return {
         "controller": {
@@ -39,12 +36,12 @@ def values(site: Site) -> dict[str, Any]:
             "service": {
                 "type": "LoadBalancer",
                 "externalTrafficPolicy": "Local",
-                "annotations": {"metallb.io/loadBalancerIPs": address(site)},
+                "annotations": {"metallb.io/loadBalancerIPs": ingress_address(site)},
             },
             "ingressClassResource": {"name": INGRESS_CLASS, "default": True},
             # Snippets let whoever may write an Ingress read every Secret (CVE-2021-25742).
             "allowSnippetAnnotations": False,
-            # Notebooks upload data sets; the size is theirs to choose.
+            # Notebooks upload data sets; their size is not limited.
             "config": {"proxy-body-size": "0"},
             "metrics": {
                 "enabled": True,

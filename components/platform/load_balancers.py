@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import pulumi
 
-from components.layer import Layer, LayerArgs, PodSecurity
+from components.layer import Layer, LayerArgs, Values
 
 POOL = "campus"
 
@@ -17,14 +17,11 @@ class LoadBalancers(Layer):
     """
 
     TOKEN: ClassVar[str] = "lyceum:platform:LoadBalancers"  # noqa: S105 - a type token
-    pool: pulumi.Resource
-    """What a Service of type LoadBalancer needs to exist."""
 
     def __init__(self, name: str, args: LayerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, args, opts)
-        namespace = self.namespace("metallb-system", PodSecurity.PRIVILEGED)
-        release = self.release("metallb", namespace, values())
-        self.pool = self.custom(
+        release = self.add_release("metallb", values())
+        pool = self.add_custom_resource(
             POOL,
             "IPAddressPool",
             "metallb.io/v1beta1",
@@ -32,19 +29,20 @@ class LoadBalancers(Layer):
             after=[release],
             namespace="metallb-system",
         )
-        self.custom(
+        self.add_custom_resource(
             POOL,
             "L2Advertisement",
             "metallb.io/v1beta1",
             {"ipAddressPools": [POOL]},
-            after=[self.pool],
+            after=[pool],
             namespace="metallb-system",
         )
+        self.ready = (pool,)
         self.register_outputs({})
 
 
-def values() -> dict[str, object]:
-    """Chart values. FRR serves BGP, which layer 2 has no use for; the chart turns it on since 0.16."""
+def values() -> Values:
+    """Chart values. FRR serves BGP, which layer 2 does not need; the chart turns it on since 0.16."""
     return {
         "frrk8s": {"enabled": False},
         "speaker": {"frr": {"enabled": False}, "tolerateMaster": True},

@@ -5,32 +5,27 @@ from typing import Any, ClassVar
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components.layer import Layer, LayerArgs, PodSecurity, Values, page, quantity
+from components.layer import Layer, LayerArgs, Values, ingress_values, quantity
 from components.platform import dashboards
 from components.platform.storage import default_class
 from config.hosts import Node, Role
+from config.layers import page_host
 from config.site import Site
 
 NAMESPACE = "monitoring"
 
 
 class MonitoringTypes(Layer):
-    """The kinds of the Prometheus operator, before everything that wants to be watched.
+    """The kinds of the Prometheus operator, before every chart that brings a ServiceMonitor.
 
-    Creates: namespace, release. Without them charts leave out their ServiceMonitors without a word.
+    Creates: namespace, release. Without the kinds, charts silently leave out their ServiceMonitors.
     """
 
     TOKEN: ClassVar[str] = "lyceum:platform:MonitoringTypes"  # noqa: S105 - a type token
-    ready: pulumi.Resource
-    """What a ServiceMonitor needs to exist."""
-    namespace_resource: k8s.core.v1.Namespace
-    """Where everything that watches lives."""
 
     def __init__(self, name: str, args: LayerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, args, opts)
-        # node-exporter reads the host, hence the level.
-        self.namespace_resource = self.namespace(NAMESPACE, PodSecurity.PRIVILEGED)
-        self.ready = self.release("prometheus-operator-crds", self.namespace_resource, {})
+        self.ready = (self.add_release("prometheus-operator-crds", {}),)
         self.register_outputs({})
 
 
@@ -43,45 +38,36 @@ class Monitoring(Layer):
     """
 
     TOKEN: ClassVar[str] = "lyceum:platform:Monitoring"  # noqa: S105 - a type token
-    ready: pulumi.Resource
-    """What a query or an alarm needs to be answered."""
 
-    def __init__(
-        self,
-        name: str,
-        args: LayerArgs,
-        namespace: k8s.core.v1.Namespace,
-        grafana_password: pulumi.Input[str],
-        opts: pulumi.ResourceOptions | None = None,
-    ) -> None:
+    def __init__(self, name: str, args: LayerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, args, opts)
-        in_namespace = namespace.metadata.name
         login = k8s.core.v1.Secret(
             "grafana-login",
-            metadata={"name": "grafana-login", "namespace": in_namespace},
-            string_data={"admin-user": "admin", "admin-password": grafana_password},
+            metadata={"name": "grafana-login", "namespace": NAMESPACE},
+            string_data={"admin-user": "admin", "admin-password": self.secrets["grafana-admin"]},
             opts=self.child(depends_on=self._after),
         )
         boards = k8s.core.v1.ConfigMap(
             "dashboards",
-            metadata={"name": "lyceum-dashboards", "namespace": in_namespace, "labels": {"grafana_dashboard": "1"}},
-            data=dashboards.files(),
+            metadata={"name": "lyceum-dashboards", "namespace": NAMESPACE, "labels": {"grafana_dashboard": "1"}},
+            data=dashboards.dashboard_files(),
             opts=self.child(depends_on=self._after),
         )
-        self.ready = self.release(
-            "kube-prometheus-stack", namespace, values(self.site, self.nodes), after=[login, boards], timeout=900
+        release = self.add_release(
+            "kube-prometheus-stack", values(self.site, self.nodes), after=[login, boards], timeout=900
         )
+        self.ready = (release,)
         self.register_outputs({})
 
 
 def _open_selectors() -> Values:
-    """Watch every monitor in the cluster, not only those of this release."""
+    """Selects every monitor in the cluster, not only those of this release."""
     kinds = ("serviceMonitor", "podMonitor", "rule", "probe", "scrapeConfig")
     return {f"{kind}SelectorNilUsesHelmValues": False for kind in kinds}
 
 
 def values(site: Site, nodes: tuple[Node, ...]) -> Values:
-    """Chart values for K3s, whose components share one process: watched one by one they would be counted thrice."""
+    """Chart values for K3s, whose components share one process: scraped one by one, each would be counted three times."""
     monitoring = site.platform.monitoring
     servers = [str(node.address) for node in nodes if node.role is Role.SERVER]
 
@@ -107,7 +93,7 @@ def values(site: Site, nodes: tuple[Node, ...]) -> Values:
         "grafana": {
             "admin": {"existingSecret": "grafana-login", "userKey": "admin-user", "passwordKey": "admin-password"},
             "sidecar": {"dashboards": {"enabled": True, "label": "grafana_dashboard", "labelValue": "1"}},
-            "ingress": page(site, f"grafana.{site.domain}", "grafana-tls"),
+            "ingress": ingress_values(site, page_host(site, "monitoring"), "grafana-tls"),
         },
         "prometheusOperator": {
             "admissionWebhooks": {"certManager": {"enabled": site.platform.certificates.enabled}},

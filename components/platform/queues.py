@@ -6,15 +6,14 @@ import pulumi
 import yaml
 
 from components import gpu_resources
-from components.layer import Layer, LayerArgs, PodSecurity, Values, quantity
+from components.layer import Layer, LayerArgs, Values, quantity
 from config.hosts import Node, Role
+from config.layers import unqueued_namespaces
 from config.site import Site
 
 QUEUE = "campus"
 """Name of the ClusterQueue, and of the LocalQueue in `default`."""
 API = "kueue.x-k8s.io/v1beta2"
-UNMANAGED = ("kube-system", "kueue-system", "rook-ceph", "gpu-operator", "metallb-system", "cert-manager", "monitoring")
-"""Namespaces whose pods never wait in a queue."""
 
 
 class Queues(Layer):
@@ -25,20 +24,22 @@ class Queues(Layer):
     """
 
     TOKEN: ClassVar[str] = "lyceum:platform:Queues"  # noqa: S105 - a type token
-    ready: pulumi.Resource
-    """What a queued job needs."""
 
     def __init__(self, name: str, args: LayerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, args, opts)
-        namespace = self.namespace("kueue-system", PodSecurity.RESTRICTED)
-        release = self.release("kueue", namespace, values(self.site))
-        groups = flavors(self.nodes)
-        flavor_resources = [
-            self.custom(flavor, "ResourceFlavor", API, {"nodeLabels": labels(flavor)}, after=[release])
+        release = self.add_release("kueue", values(self.site))
+        groups = nodes_by_flavor(self.nodes)
+        flavors = [
+            self.add_custom_resource(
+                flavor, "ResourceFlavor", API, {"nodeLabels": flavor_labels(flavor)}, after=[release]
+            )
             for flavor in groups
         ]
-        queue = self.custom(QUEUE, "ClusterQueue", API, cluster_queue(groups), after=flavor_resources)
-        self.ready = self.custom(QUEUE, "LocalQueue", API, {"clusterQueue": QUEUE}, after=[queue], namespace="default")
+        queue = self.add_custom_resource(QUEUE, "ClusterQueue", API, cluster_queue_spec(groups), after=flavors)
+        local = self.add_custom_resource(
+            QUEUE, "LocalQueue", API, {"clusterQueue": QUEUE}, after=[queue], namespace="default"
+        )
+        self.ready = (local,)
         self.register_outputs({})
 
 
@@ -52,11 +53,13 @@ def values(site: Site) -> Values:
         "webhook": {"port": 9443},
         "leaderElection": {"leaderElect": True, "resourceName": "c1f6bfd2.kueue.x-k8s.io"},
         "managedJobsNamespaceSelector": {
-            "matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": list(UNMANAGED)}]
+            "matchExpressions": [
+                {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": list(unqueued_namespaces())}
+            ]
         },
         "integrations": {"frameworks": ["batch/job", "jobset.x-k8s.io/jobset", "trainer.kubeflow.org/trainjob", "pod"]},
-        # A job whose pods do not all start gives its GPUs back instead of holding them for ever; so does one whose worker
-        # died and whose pods find no place again: it goes back into its queue (fault N2).
+        # A job whose pods do not all start gives its GPUs back, and so does one whose worker died and whose pods cannot be
+        # scheduled again: it goes back into its queue (fault N2).
         "waitForPodsReady": {"timeout": "30m", "recoveryTimeout": "10m"},
     }
     return {
@@ -65,13 +68,13 @@ def values(site: Site) -> Values:
     }
 
 
-def labels(flavor: str) -> dict[str, str]:
-    """Node labels of a flavor: the GPU model, or none for machines without."""
+def flavor_labels(flavor: str) -> dict[str, str]:
+    """Node labels of a flavor: the GPU model, or none for nodes without a GPU."""
     return {} if flavor == "cpu" else {"gpu-model": flavor}
 
 
-def flavors(nodes: tuple[Node, ...]) -> dict[str, list[Node]]:
-    """Nodes that may run jobs, by GPU model; machines without one are `cpu`, offered first so that GPUs stay free."""
+def nodes_by_flavor(nodes: tuple[Node, ...]) -> dict[str, list[Node]]:
+    """Nodes that may run jobs, by GPU model; nodes without a GPU are `cpu`, which comes first so that GPUs stay free."""
     groups: dict[str, list[Node]] = {}
     for node in sorted(nodes, key=lambda node: bool(node.gpus)):
         if node.role is Role.WORKER:
@@ -79,16 +82,16 @@ def flavors(nodes: tuple[Node, ...]) -> dict[str, list[Node]]:
     return groups
 
 
-def cluster_queue(groups: dict[str, list[Node]]) -> dict[str, Any]:
-    """A queue whose quota is what the nodes have: nothing waits while something is free, nothing is promised twice."""
-    resources = ["cpu", "memory", *gpu_resources.offered(node for nodes in groups.values() for node in nodes)]
+def cluster_queue_spec(groups: dict[str, list[Node]]) -> dict[str, Any]:
+    """Spec of a queue whose quota is what the nodes have: no job waits while something is free, nothing is promised twice."""
+    resources = ["cpu", "memory", *gpu_resources.offered_resources(node for nodes in groups.values() for node in nodes)]
 
     def quota(nodes: list[Node], resource: str) -> int | str:
         if resource == "cpu":
             return sum(node.shape.cores for node in nodes)
         if resource == "memory":
             return quantity(sum(node.shape.memory for node in nodes))
-        return gpu_resources.offered(nodes).get(resource, 0)
+        return gpu_resources.offered_resources(nodes).get(resource, 0)
 
     return {
         "namespaceSelector": {},

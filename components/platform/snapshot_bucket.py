@@ -1,7 +1,5 @@
-"""What K3s must know to bring its snapshots away: the bucket and its keys, as a Secret of the cluster."""
+"""What K3s needs to upload its etcd snapshots: the bucket and its keys, as a Secret of the cluster."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 from urllib.parse import urlsplit
@@ -9,57 +7,44 @@ from urllib.parse import urlsplit
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components.base import Component
+from components.layer import Layer, LayerArgs
 from config.services import S3, SNAPSHOT_SECRET, snapshot_folder
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BackupArgs:
-    """What it is made from.
-
-    Attributes:
-        site: Name of the campus.
-        store: The bucket.
-        access_key: Its access key, secret.
-        secret_key: Its secret key, secret.
-    """
-
-    site: str
-    store: S3
-    access_key: pulumi.Input[str]
-    secret_key: pulumi.Input[str]
-
-
-def settings(site: str, store: S3) -> Mapping[str, str]:
-    """The Secret's entries but for the keys, by K3s's names (docs.k3s.io/cli/etcd-snapshot, S3 Configuration Secret)."""
-    trust = store.ca_file and Path(store.ca_file)
+def bucket_entries(site: str, store: S3) -> dict[str, str]:
+    """The Secret's entries without the keys, by K3s's names (docs.k3s.io/cli/etcd-snapshot, S3 Configuration Secret)."""
+    ca = store.ca_file and Path(store.ca_file)
     return {
         "etcd-s3-endpoint": urlsplit(store.endpoint).netloc,
         "etcd-s3-bucket": store.bucket,
         "etcd-s3-folder": snapshot_folder(site),
         "etcd-s3-region": store.region,
         "etcd-s3-bucket-lookup-type": "path",
-        **({"etcd-s3-endpoint-ca": trust.read_text()} if trust and trust.exists() else {}),
+        **({"etcd-s3-endpoint-ca": ca.read_text()} if ca and ca.exists() else {}),
     }
 
 
-class Backup(Component):
-    """Where etcd's snapshots go.
+class Backup(Layer):
+    """Where etcd's snapshots are uploaded.
 
     Creates: one Secret, which K3s reads at every snapshot, so that another key or bucket needs no restart.
-    Secret: both keys; in the cluster they lie encrypted, as all Secrets do.
+    Secret: both keys; the cluster encrypts them as it does all Secrets.
     """
 
     TOKEN: ClassVar[str] = "lyceum:platform:Backup"  # noqa: S105 - a type token
 
-    def __init__(self, name: str, args: BackupArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__(name, opts)
-        keys = {"etcd-s3-access-key": args.access_key, "etcd-s3-secret-key": args.secret_key}
-        k8s.core.v1.Secret(
+    def __init__(self, name: str, args: LayerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, args, opts)
+        store = self.site.platform.backup.s3
+        if store is None:
+            raise ValueError("the site has no bucket")
+        keys = {f"etcd-{key}": self.secrets[key] for key in ("s3-access-key", "s3-secret-key")}
+        secret = k8s.core.v1.Secret(
             SNAPSHOT_SECRET,
             metadata={"name": SNAPSHOT_SECRET, "namespace": "kube-system"},
             type="etcd.k3s.cattle.io/s3-config-secret",
-            string_data={**settings(args.site, args.store), **keys},
+            string_data={**bucket_entries(self.site.name, store), **keys},
             opts=self.child(),
         )
+        self.ready = (secret,)
         self.register_outputs({})

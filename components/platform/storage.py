@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 import pulumi
 
-from components.layer import BLOCK, LOCAL, NFS, Layer, LayerArgs, PodSecurity, Values
+from components.layer import BLOCK, LOCAL, NFS, Layer, LayerArgs, Values
 from config.hosts import STORAGE_KEY, Node
 from config.site import Site
 
@@ -28,28 +28,24 @@ class Storage(Layer):
     """
 
     TOKEN: ClassVar[str] = "lyceum:platform:Storage"  # noqa: S105 - a type token
-    ready: tuple[pulumi.Resource, ...]
-    """What a volume needs to be bound."""
 
     def __init__(self, name: str, args: LayerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, args, opts)
         storage = self.site.platform.storage
         ready: list[pulumi.Resource] = []
         if storage.ceph.enabled:
-            ready.append(self._ceph())
+            ready.append(self._add_ceph())
         if storage.nfs:
-            namespace = self.namespace("nfs-csi", PodSecurity.PRIVILEGED)
-            ready.append(self.release("csi-driver-nfs", namespace, nfs_values(self.site)))
+            ready.append(self.add_release("csi-driver-nfs", nfs_values(self.site)))
         self.ready = tuple(ready)
         self.register_outputs({})
 
-    def _ceph(self) -> pulumi.Resource:
-        namespace = self.namespace(NAMESPACE, PodSecurity.PRIVILEGED)
-        operator = self.release("rook-ceph", namespace, operator_values(self.site))
-        # Without the drivers' own release no volume is ever mounted (Rook 1.20).
-        drivers = self.release("ceph-csi-drivers", namespace, driver_values(), after=[operator])
-        return self.release(
-            "rook-ceph-cluster", namespace, cluster_values(self.site, self.nodes), after=[drivers], timeout=1800
+    def _add_ceph(self) -> pulumi.Resource:
+        operator = self.add_release("rook-ceph", operator_values(self.site))
+        # Without the release of the drivers no volume is ever mounted (Rook 1.20).
+        drivers = self.add_release("ceph-csi-drivers", driver_values(), after=[operator])
+        return self.add_release(
+            "rook-ceph-cluster", cluster_values(self.site, self.nodes), after=[drivers], timeout=1800
         )
 
 

@@ -5,12 +5,11 @@ from typing import Any, ClassVar
 
 import pulumi
 
-from components.layer import BLOCK, LOCAL, NFS, Layer, LayerArgs, PodSecurity, Values, page
+from components.layer import BLOCK, LOCAL, NFS, Layer, LayerArgs, Values, ingress_values
 from components.workspaces import profiles
 from config.hosts import Node
+from config.layers import page_host
 from config.site import Site
-
-NAMESPACE = "jupyterhub"
 
 GROUP_FILTER = """\
 import json
@@ -20,7 +19,7 @@ def profile_list(spawner):
     return [p for p in {profiles} if not ALLOWED[p["slug"]] or groups & set(ALLOWED[p["slug"]])]
 c.KubeSpawner.profile_list = profile_list
 """
-"""A user sees only the profiles of his groups; the hub decides, not the page."""
+"""A user sees only the profiles of their groups; the hub filters them, not the page."""
 
 
 class JupyterHub(Layer):
@@ -33,27 +32,20 @@ class JupyterHub(Layer):
 
     TOKEN: ClassVar[str] = "lyceum:workspaces:JupyterHub"  # noqa: S105 - a type token
 
-    def __init__(
-        self,
-        name: str,
-        args: LayerArgs,
-        password: pulumi.Input[str],
-        opts: pulumi.ResourceOptions | None = None,
-    ) -> None:
+    def __init__(self, name: str, args: LayerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, args, opts)
-        # Notebooks obey `restricted`; so does the hub, once its privileged init container is off.
-        namespace = self.namespace(NAMESPACE, PodSecurity.RESTRICTED)
-        self.release("jupyterhub", namespace, values(self.site, self.nodes, password))
+        password = self.secrets["hub-password"]
+        self.ready = (self.add_release("jupyterhub", values(self.site, self.nodes, password)),)
         self.register_outputs({})
 
 
-def host(site: Site) -> str:
-    """Where people open it."""
-    return f"{site.workspaces.jupyterhub.host}.{site.domain}"
+def hub_host(site: Site) -> str:
+    """Host name of the hub's page."""
+    return page_host(site, "jupyterhub")
 
 
 def _storage_class(site: Site) -> str:
-    """Where homes lie; the campus's own server first (R26)."""
+    """Storage class of the homes; the campus's NFS server first (R26)."""
     storage = site.platform.storage
     return NFS if storage.nfs else BLOCK if storage.ceph.enabled else LOCAL
 
@@ -62,7 +54,7 @@ def _authentication(site: Site, password: pulumi.Input[str]) -> Values:
     hub = site.workspaces.jupyterhub
     rules = {"admin_groups": list(hub.admin_groups), "allowed_groups": list(hub.allowed_groups)}
     if hub.authenticator == "dummy":
-        # One shared password and no identity provider: whoever knows it is admitted. For the lab only.
+        # One shared password and no identity provider; for the lab only.
         return {
             "JupyterHub": {"authenticator_class": "dummy"},
             "DummyAuthenticator": {"password": password, "allow_all": True},
@@ -70,7 +62,7 @@ def _authentication(site: Site, password: pulumi.Input[str]) -> Values:
     return {
         "JupyterHub": {"authenticator_class": "generic-oauth"},
         "GenericOAuthenticator": {
-            "oauth_callback_url": f"https://{host(site)}/hub/oauth_callback",
+            "oauth_callback_url": f"https://{hub_host(site)}/hub/oauth_callback",
             "scope": ["openid", "profile", "email", "groups"],
             "username_claim": "preferred_username",
             # OAuthenticator 17: group rules need `manage_groups`, and without a rule nobody is admitted.
@@ -85,8 +77,8 @@ def _authentication(site: Site, password: pulumi.Input[str]) -> Values:
 
 def values(site: Site, nodes: tuple[Node, ...], password: pulumi.Input[str]) -> Values:
     """Chart values."""
-    offered = profiles.in_effect(site, nodes)
-    spawned = [profiles.spawner(profile) for profile in offered]
+    offered = profiles.effective_profiles(site, nodes)
+    spawned = [profiles.spawner_profile(profile) for profile in offered]
     hub: dict[str, Any] = {"config": _authentication(site, password)}
     singleuser: dict[str, Any] = {
         "storage": {
@@ -97,7 +89,7 @@ def values(site: Site, nodes: tuple[Node, ...], password: pulumi.Input[str]) -> 
             "extraVolumes": [{"name": "shm", "emptyDir": {"medium": "Memory"}}],
             "extraVolumeMounts": [{"name": "shm", "mountPath": "/dev/shm"}],  # noqa: S108 - in the pod
         },
-        # The alternative is a privileged init container, which `restricted` refuses.
+        # The alternative is a privileged init container, which the level `restricted` refuses.
         "cloudMetadata": {"blockWithIptables": False},
         "networkPolicy": {"enabled": True},
         "extraPodConfig": {"securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}},
@@ -112,7 +104,7 @@ def values(site: Site, nodes: tuple[Node, ...], password: pulumi.Input[str]) -> 
         "hub": hub,
         "singleuser": singleuser,
         "proxy": {"service": {"type": "ClusterIP"}},
-        "ingress": page(site, host(site), "jupyterhub-tls"),
+        "ingress": ingress_values(site, hub_host(site), "jupyterhub-tls"),
         "scheduling": {
             # The chart brings kube-scheduler 1.30, which does not know Kubernetes 1.36 (layers.md).
             "userScheduler": {"enabled": False},

@@ -5,7 +5,7 @@ from typing import ClassVar
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components.layer import Layer, LayerArgs, PodSecurity, Values, chart_arguments
+from components.layer import Layer, LayerArgs, Values, chart_arguments
 from config.site import Site
 
 PIPELINES_MANIFESTS = "https://github.com/kubeflow/pipelines/manifests/kustomize"
@@ -23,27 +23,24 @@ class Kubeflow(Layer):
     def __init__(self, name: str, args: LayerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, args, opts)
         wanted = self.site.workspaces.kubeflow
+        ready: list[pulumi.Resource] = []
         if wanted.trainer.enabled:
-            self.release(
-                "kubeflow-trainer", self.namespace("kubeflow-system", PodSecurity.RESTRICTED), trainer_values()
-            )
+            ready.append(self.add_release("kubeflow-trainer", trainer_values()))
         if wanted.kserve.enabled:
-            self._kserve()
+            ready.append(self._add_kserve())
         if wanted.pipelines.enabled:
-            self._pipelines()
+            ready.append(self._add_pipelines())
+        self.ready = tuple(ready)
         self.register_outputs({})
 
-    def _kserve(self) -> None:
-        namespace = self.namespace("kserve", PodSecurity.BASELINE)
-        kinds = self.release("kserve-crd", namespace, {})
-        controller = self.release("kserve-resources", namespace, kserve_values(self.site), after=[kinds])
-        self.release("kserve-runtime-configs", namespace, runtime_values(), after=[controller])
+    def _add_kserve(self) -> pulumi.Resource:
+        kinds = self.add_release("kserve-crd", {})
+        controller = self.add_release("kserve-resources", kserve_values(self.site), after=[kinds])
+        return self.add_release("kserve-runtime-configs", runtime_values(), after=[controller])
 
-    def _pipelines(self) -> None:
+    def _add_pipelines(self) -> pulumi.Resource:
         if self.site.charts != "upstream":
-            namespace = self.namespace("kubeflow", PodSecurity.BASELINE)
-            self.release("kubeflow-pipelines", namespace, {})
-            return
+            return self.add_release("kubeflow-pipelines", {})
         # Upstream has no chart; its kustomization brings the namespace itself.
         version = chart_arguments(self.site, "kubeflow-pipelines")["version"]
         cluster_scoped = k8s.kustomize.v2.Directory(
@@ -51,7 +48,7 @@ class Kubeflow(Layer):
             directory=f"{PIPELINES_MANIFESTS}/cluster-scoped-resources?ref={version}",
             opts=self.child(depends_on=self._after),
         )
-        k8s.kustomize.v2.Directory(
+        return k8s.kustomize.v2.Directory(
             "pipelines",
             directory=f"{PIPELINES_MANIFESTS}/env/platform-agnostic?ref={version}",
             opts=self.child(depends_on=[cluster_scoped]),
@@ -68,7 +65,7 @@ def trainer_values() -> Values:
 
 
 def kserve_values(site: Site) -> Values:
-    """Values of KServe's controller: plain Deployments behind our ingress, without Knative and Istio."""
+    """Values of KServe's controller: plain Deployments behind the ingress, without Knative and Istio."""
     return {
         "kserve": {
             "controller": {

@@ -16,13 +16,13 @@ _RESERVED_CORES, _RESERVED_MIB = 2, 8 * 1024
 
 
 def _share(node: Node) -> tuple[int, int]:
-    """Cores and MiB that come with one of a node's GPUs, slices or turns; at least one core and one GiB."""
+    """Cores and MiB for each of a node's GPUs, slices or shares; at least one core and one GiB."""
     parts = sum(gpus_by_kind(node).values())
     cores = max((node.shape.cores - _RESERVED_CORES) // parts, 1)
     return cores, max((node.shape.memory - _RESERVED_MIB) // parts // 1024, 1) * 1024
 
 
-def derived(nodes: tuple[Node, ...], groups: tuple[str, ...]) -> list[Profile]:
+def derive_profiles(nodes: tuple[Node, ...], groups: tuple[str, ...]) -> list[Profile]:
     """One profile without a GPU, and per kind of GPU a profile for each framework; whole cards by their number.
 
     A profile's cores and memory are the node's, divided by the GPUs (or slices) that share it, so that every GPU of a
@@ -35,11 +35,11 @@ def derived(nodes: tuple[Node, ...], groups: tuple[str, ...]) -> list[Profile]:
         for count in range(1, 1 + (1 if "/" in kind else max(having.values()))):
             shares = [_share(node) for node in workers if having[node.name] >= count]
             cores, memory = min(cores for cores, _ in shares), min(memory for _, memory in shares)
-            profiles += _profiles(kind, count, (cores * count, memory * count), groups)
+            profiles += _framework_profiles(kind, count, (cores * count, memory * count), groups)
     return profiles
 
 
-def _profiles(kind: str, count: int, size: tuple[int, int], groups: tuple[str, ...]) -> list[Profile]:
+def _framework_profiles(kind: str, count: int, size: tuple[int, int], groups: tuple[str, ...]) -> list[Profile]:
     model, _, part = kind.partition("/")
     card = f"{CARDS[model].label}, {CARDS[model].memory_gib} GB"
     what = {"": f"{count} GPU{'s' if count > 1 else ''}", SHARED: "shared GPU"}.get(part, f"MIG {part}")
@@ -69,18 +69,18 @@ def resource_name(kind: str) -> str:
 
 
 def node_selector(kind: str) -> dict[str, str]:
-    """Where a kind that names its model runs; the resource alone does not tell one model from another."""
+    """Node labels for a kind that names its model: the resource name alone does not tell models apart."""
     card = CARDS.get(kind.partition("/")[0])
     return {"gpu-model": card.label} if card else {}
 
 
-def in_effect(site: Site, nodes: tuple[Node, ...]) -> list[Profile]:
+def effective_profiles(site: Site, nodes: tuple[Node, ...]) -> list[Profile]:
     """The site's own profiles, or those that follow from its GPUs."""
     hub = site.workspaces.jupyterhub
-    return list(hub.profiles) or derived(nodes, hub.gpu_groups)
+    return list(hub.profiles) or derive_profiles(nodes, hub.gpu_groups)
 
 
-def spawner(profile: Profile) -> dict[str, Any]:
+def spawner_profile(profile: Profile) -> dict[str, Any]:
     """One entry of the chart's `singleuser.profileList`; groups are filtered by the hub (see jupyterhub.py)."""
     memory = format_size(profile.memory).replace(" ", "").removesuffix("iB")
     override: dict[str, Any] = {
@@ -96,7 +96,7 @@ def spawner(profile: Profile) -> dict[str, Any]:
         if selector := node_selector(profile.gpu):
             override["node_selector"] = selector
         override["tolerations"] = [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
-        # A GPU that is held by somebody else is waited for, not given up on after five minutes.
+        # A pod may wait for a GPU that is in use, longer than the default of five minutes.
         override["start_timeout"] = 1200
     description = f"{profile.cores} vCPU, {format_size(profile.memory)}"
     return {

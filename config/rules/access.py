@@ -6,26 +6,10 @@ from config.base import expand_range
 from config.capacity import SHARED, offered_gpus
 from config.finding import Finding, suggest_name
 from config.hosts import Role
+from config.layers import reserved_namespaces
 from config.site import Site
 
 HUB = ("workspaces", "jupyterhub")
-RESERVED_NAMESPACES = frozenset(
-    {
-        *(
-            "default",
-            "kube-system",
-            "kube-public",
-            "kube-node-lease",
-            "metallb-system",
-            "cert-manager",
-            "ingress-nginx",
-        ),
-        *("rook-ceph", "gpu-operator", "network-operator", "kueue-system", "kubeflow", "kubeflow-system", "kserve"),
-        *("monitoring", "logging", "jupyterhub", "authentik", "cattle-system", "fleet-system", "velero", "registry"),
-        *("triton", "opencost"),
-    }
-)
-"""Namespaces of Kubernetes and of Lyceum's layers."""
 
 
 def check_login(site: Site) -> Iterator[Finding]:
@@ -55,8 +39,9 @@ def check_tenants(site: Site) -> Iterator[Finding]:
     names: dict[str, int] = {}
     nodes = {node.name: node for node in site.machines}
     dedicated: dict[str, str] = {}
+    reserved = reserved_namespaces()
     for index, tenant in enumerate(site.tenants):
-        if tenant.name in RESERVED_NAMESPACES:
+        if tenant.name in reserved:
             rule = "is a namespace of the platform"
             yield Finding(("tenants", index, "name"), rule, "choose another name")
         elif names.setdefault(tenant.name, index) != index:

@@ -46,32 +46,3 @@ def check_issuer(site: Site) -> Iterator[Finding]:
     if kind is Issuer.ACME and site.domain.rsplit(".", 1)[-1] in PRIVATE_DOMAINS:
         remedy = "take a public domain, or `issuer: internal`"
         yield Finding(("domain",), "is private: no public CA signs names in it", remedy)
-
-
-def check_layer_dependencies(site: Site) -> Iterator[Finding]:
-    """A layer that is on has what it stands on."""
-    platform, workspaces = site.platform, site.workspaces
-    pages = {
-        ("workspaces", "jupyterhub"): workspaces.jupyterhub.enabled,
-        ("workspaces", "triton"): workspaces.triton.enabled,
-        ("platform", "rancher"): platform.rancher.enabled,
-        ("platform", "registry"): platform.registry.enabled,
-        ("identity", "authentik"): site.identity.authentik.enabled,
-    }
-    for path, enabled in pages.items():
-        if enabled and not platform.ingress.enabled:
-            yield Finding(path, "is a page, but platform.ingress is off", "switch the ingress on", value=None)
-    if platform.ingress.enabled and not platform.metallb.enabled:
-        remedy = "switch metallb on"
-        yield Finding(
-            ("platform", "ingress"), "gets its address from platform.metallb, which is off", remedy, value=None
-        )
-    if platform.ingress.enabled and not platform.certificates.enabled:
-        remedy = "switch certificates on"
-        yield Finding(
-            ("platform", "ingress"), "gets its TLS from platform.certificates, which is off", remedy, value=None
-        )
-    kserve = workspaces.kubeflow.kserve
-    if kserve.enabled and not platform.certificates.enabled:
-        remedy = "switch certificates on"
-        yield Finding(("workspaces", "kubeflow", "kserve"), "needs cert-manager for its webhooks", remedy, value=None)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from config import cuda
 from config.finding import Finding, suggest_name
+from config.layers import is_installed
 from config.site import Site
 from config.versions import CHARTS, MIN_METALLB, SUPPORT
 
@@ -19,22 +20,15 @@ def kubernetes_minor(version: str) -> int:
 def check_kubernetes_support(site: Site) -> Iterator[Finding]:
     """The Kubernetes minor lies within what every installed part supports."""
     minor = kubernetes_minor(site.k3s.version)
-    platform = site.platform
-    installed = {
-        "rook-ceph": platform.storage.ceph.enabled,
-        "gpu-operator": platform.gpu_operator.enabled,
-        "kubeflow-trainer": site.workspaces.kubeflow.trainer.enabled,
-        "rancher": platform.rancher.enabled,
-    }
     for support in SUPPORT:
-        if installed[support.part] and not support.first <= minor <= support.last:
+        if is_installed(site, support.part) and not support.first <= minor <= support.last:
             wanted = f"1.{support.first} to 1.{support.last}"
             rule = f"is Kubernetes 1.{minor}; {support.part} needs {wanted} ({support.source})"
             yield Finding(("k3s", "version"), rule, f"pin K3s, or switch {support.part} off", value=site.k3s.version)
     least = MIN_METALLB.get(minor)
     pinned = site.versions.get("metallb")
     if (
-        platform.metallb.enabled
+        is_installed(site, "metallb")
         and least
         and pinned
         and _VERSION.fullmatch(pinned)

@@ -1,15 +1,16 @@
-"""Names that must be unique, because people and DNS know machines and pages by them."""
+"""Names that must be unique, because they share the site's DNS domain."""
 
 from collections.abc import Iterator
 
 from config.base import expand_range
 from config.finding import FieldPath, Finding
+from config.layers import page_hosts
 from config.site import Site
 
 
 def check_machine_names(site: Site) -> Iterator[Finding]:
-    """Hosts and nodes share one DNS domain, together with the pages people open."""
-    taken = {label: f"the page of {'.'.join(str(part) for part in path[:-1])}" for path, label in pages(site)}
+    """Hosts, nodes and pages share one DNS domain."""
+    taken = {label: f"the page of {layer.switch}" for layer, _, label in page_hosts(site)}
     groups = [
         *(("hosts", index, host.name) for index, host in enumerate(site.hosts)),
         *(("nodes", index, node.name) for index, node in enumerate(site.nodes)),
@@ -34,14 +35,6 @@ def check_page_names(site: Site) -> Iterator[Finding]:
 
 
 def pages(site: Site) -> list[tuple[FieldPath, str]]:
-    """Host names of the pages that are installed, with the place of each in the file."""
-    platform, workspaces = site.platform, site.workspaces
-    layers = [
-        (("workspaces", "jupyterhub", "host"), workspaces.jupyterhub.enabled, workspaces.jupyterhub.host),
-        (("workspaces", "jupyterhub", "test-host"), workspaces.jupyterhub.enabled, workspaces.jupyterhub.test_host),
-        (("workspaces", "triton", "host"), workspaces.triton.enabled, workspaces.triton.host),
-        (("platform", "rancher", "host"), platform.rancher.enabled, platform.rancher.host),
-        (("platform", "registry", "host"), platform.registry.enabled, platform.registry.host),
-        (("identity", "authentik", "host"), site.identity.authentik.enabled, site.identity.authentik.host),
-    ]
-    return [(path, label) for path, enabled, label in layers if enabled and label]
+    """Host labels of the pages that a site has, with the place of each in the file; those that no setting chooses first."""
+    found = sorted(page_hosts(site), key=lambda item: bool(item[1].setting))
+    return [(tuple((page.setting or layer.switch).split(".")), label) for layer, page, label in found]

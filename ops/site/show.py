@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from components.cluster.k3s_config import node_labels, node_taints
-from components.workspaces.profiles import in_effect
+from components.workspaces.profiles import effective_profiles
 from config.base import format_size
 from config.errors import UsageError
 from config.paths import site_path
@@ -82,7 +82,7 @@ def effective_values(site: Site, document: Document, stage: str) -> dict[str, An
                 document.line(("workspaces", "jupyterhub", "profiles", index)) if given else None,
                 "" if given else "the GPUs in service",
             )
-            for index, profile in enumerate(in_effect(site, tuple(node for node in nodes if node.in_cluster)))
+            for index, profile in enumerate(effective_profiles(site, tuple(node for node in nodes if node.in_cluster)))
         ],
         "secrets": [
             {"name": need.name, "what": need.what, "needed": need.required_now} for need in required_secrets(site)

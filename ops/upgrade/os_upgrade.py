@@ -164,7 +164,7 @@ def expected_gpus(engine: Engine, node: Node) -> dict[str, int]:
     """GPUs that a node offers when it is well; nothing is expected where the operator is not ours."""
     if not engine.stack.site.platform.gpu_operator.enabled:
         return {}
-    return gpu_resources.offered([node])
+    return gpu_resources.offered_resources([node])
 
 
 def _report_run(stack: str, done: UpgradeRun) -> None:

@@ -41,16 +41,16 @@ def node(*cards: dict[str, Any]) -> Node:
     ],
 )
 def test_each_way_of_sharing_offers_its_resources(cards: list[dict[str, Any]], offered: dict[str, int]) -> None:
-    assert gpus.offered([node(*cards)]) == offered
+    assert gpus.offered_resources([node(*cards)]) == offered
 
 
 def test_a_share_is_never_called_a_whole_card() -> None:
     """Whoever asks for a card must not get a quarter of one."""
-    assert gpus.WHOLE not in gpus.offered([node(SLICED)])
+    assert gpus.WHOLE not in gpus.offered_resources([node(SLICED)])
 
 
 def test_nodes_add_up() -> None:
-    assert gpus.offered([node({}), node(MIG7), node({})]) == {"nvidia.com/gpu": 2, "nvidia.com/mig-1g.5gb": 7}
+    assert gpus.offered_resources([node({}), node(MIG7), node({})]) == {"nvidia.com/gpu": 2, "nvidia.com/mig-1g.5gb": 7}
 
 
 def test_a_machine_outside_the_cluster_offers_nothing_to_it() -> None:
@@ -195,7 +195,7 @@ def test_what_is_offered_together_is_what_each_card_offers(nodes: list[Node]) ->
     counted: Counter[str] = Counter()
     for one in nodes:
         for gpu in one.gpus:
-            counted.update(gpus.resource(gpu))
+            counted.update(gpus.card_resources(gpu))
 
-    assert gpus.offered(nodes) == dict(counted)
+    assert gpus.offered_resources(nodes) == dict(counted)
     assert all(count > 0 for count in counted.values())

@@ -3,30 +3,33 @@
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components.platform.platform import Platform, PlatformArgs
-from components.workspaces.workspaces import Workspaces, WorkspacesArgs
+from components.layer import LayerGroupArgs
+from components.platform.platform import Platform
+from components.workspaces.workspaces import Workspaces
+from config import layers
 from config.site import Site
 from tests.support.mocks import Graph, build
 
 RELEASE = "kubernetes:helm.sh/v3:Release"
 NAMESPACE = "kubernetes:core/v1:Namespace"
 GRAFANA, HUB = "grafana-password", "hub-password"
+SECRETS = {"grafana-admin": GRAFANA, "hub-password": HUB}
 
 
-def layers(site: Site) -> Graph:
+def layers_graph(site: Site) -> Graph:
     """Every layer of the platform and the workspaces that a campus switches on."""
 
     def program() -> None:
         cluster = pulumi.ResourceOptions(providers=[k8s.Provider("kubernetes", kubeconfig="{}")])
         nodes = tuple(node for node in site.machines if node.in_cluster)
-        secret = pulumi.Output.secret
-        platform = Platform("platform", PlatformArgs(site=site, nodes=nodes, grafana_password=secret(GRAFANA)), cluster)
-        given = WorkspacesArgs(site=site, nodes=nodes, after=platform.ready, hub_password=secret(HUB))
-        Workspaces("workspaces", given, cluster)
+        texts = {name: f"the-secret-{name}" for record in layers.LAYERS for name in record.secrets}
+        secrets = {name: pulumi.Output.secret(text) for name, text in (texts | SECRETS).items()}
+        platform = Platform("platform", LayerGroupArgs(site=site, nodes=nodes, secrets=secrets, ready={}), cluster)
+        Workspaces("workspaces", LayerGroupArgs(site=site, nodes=nodes, secrets=secrets, ready=platform.ready), cluster)
 
     return build(program)
 
 
 def releases(site: Site) -> set[str]:
     """Names of the charts that a campus installs."""
-    return {one.name for one in layers(site).of_type(RELEASE)}
+    return {one.name for one in layers_graph(site).of_type(RELEASE)}

@@ -15,7 +15,7 @@ NAME = re.compile(r"[A-Za-z_:][A-Za-z0-9_:]*")
 
 @pytest.mark.parametrize("title", BOARDS)
 def test_a_dashboard_is_a_file_that_grafana_can_read(title: str) -> None:
-    board = json.loads(dashboards.files()[f"{title.lower().replace(' ', '-')}.json"])
+    board = json.loads(dashboards.dashboard_files()[f"{title.lower().replace(' ', '-')}.json"])
 
     assert board["title"] == title
     assert len(board["uid"]) <= 40, "Grafana's limit"
@@ -24,7 +24,7 @@ def test_a_dashboard_is_a_file_that_grafana_can_read(title: str) -> None:
 
 @pytest.mark.parametrize("title", BOARDS)
 def test_panels_do_not_lie_on_each_other(title: str) -> None:
-    places = [panel["gridPos"] for panel in dashboards.board(title)["panels"]]
+    places = [panel["gridPos"] for panel in dashboards.dashboard_model(title)["panels"]]
 
     assert len({(place["x"], place["y"]) for place in places}) == len(places)
     assert max(place["x"] + place["w"] for place in places) <= 24, "Grafana's grid has 24 columns"
@@ -32,7 +32,7 @@ def test_panels_do_not_lie_on_each_other(title: str) -> None:
 
 @pytest.mark.parametrize("title", BOARDS)
 def test_every_panel_asks_something(title: str) -> None:
-    for panel in dashboards.board(title)["panels"]:
+    for panel in dashboards.dashboard_model(title)["panels"]:
         [target] = panel["targets"]
 
         assert target["expr"].strip()

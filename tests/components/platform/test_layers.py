@@ -6,7 +6,7 @@ import pytest
 
 from config import versions
 from config.site import Site
-from tests.support.layers import NAMESPACE, RELEASE, layers, releases
+from tests.support.layers import NAMESPACE, RELEASE, layers_graph, releases
 from tests.support.mocks import Graph
 from tests.support.sites import site
 
@@ -30,7 +30,7 @@ SWITCHES: list[tuple[dict[str, Any], set[str]]] = [
 
 @pytest.fixture(scope="module")
 def graph() -> Graph:
-    return layers(site())
+    return layers_graph(site())
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def test_upstream_charts_are_pinned(chart: str) -> None:
 
 
 def chart_of(campus: Site, name: str) -> dict[str, Any]:
-    inputs = layers(campus).one(RELEASE, name).inputs
+    inputs = layers_graph(campus).one(RELEASE, name).inputs
     return {key: inputs.get(key) for key in ("chart", "version", "repositoryOpts")}
 
 
@@ -114,7 +114,7 @@ def test_a_chart_in_a_registry_is_named_by_its_whole_path() -> None:
 
 
 def test_a_mirror_is_asked_for_everything_and_verified_with_the_campus_ca() -> None:
-    graph = layers(site({"charts": MIRROR, "ca-file": "campus-ca.pem"}))
+    graph = layers_graph(site({"charts": MIRROR, "ca-file": "campus-ca.pem"}))
     sources = [one.inputs["repositoryOpts"] for one in graph.of_type(RELEASE)]
 
     assert [source for source in sources if source != {"repo": MIRROR, "caFile": "campus-ca.pem"}] == []
@@ -128,7 +128,7 @@ def test_a_mirror_in_a_registry_is_named_by_path_too() -> None:
 
 def test_nothing_is_fetched_from_outside_where_a_mirror_is_named() -> None:
     """Pipelines have no chart upstream; a mirror has one."""
-    mirrored, upstream = layers(site({"charts": MIRROR})), layers(site())
+    mirrored, upstream = layers_graph(site({"charts": MIRROR})), layers_graph(site())
     directory = "kubernetes:kustomize/v2:Directory"
 
     assert mirrored.of_type(directory) == []

@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from components.cluster.k3s_config import server_config
-from components.platform.snapshot_bucket import settings
+from components.platform.snapshot_bucket import bucket_entries
 from config.hosts import Role
 from config.load import load_site
 from config.services import S3, SNAPSHOT_SECRET
@@ -33,7 +33,7 @@ def test_a_site_without_a_bucket_says_nothing_of_s3() -> None:
 
 
 def test_the_secrets_entries_are_settings_of_k3s() -> None:
-    entries = settings("arena", STORE)
+    entries = bucket_entries("arena", STORE)
 
     assert entries.keys() <= {f"etcd-s3-{name}" for name in _SETTINGS}
     assert entries.keys() <= {flag.name for flag in SERVER}
@@ -41,7 +41,7 @@ def test_the_secrets_entries_are_settings_of_k3s() -> None:
 
 def test_the_endpoint_is_a_host_and_the_folder_holds_nothing_but_snapshots() -> None:
     """K3s lists by prefix: `arena/snapshots` is neither the escrow beside it nor `arena-2`."""
-    entries = settings("arena", STORE)
+    entries = bucket_entries("arena", STORE)
 
     assert entries["etcd-s3-endpoint"] == "s3.campus.example:9000"
     assert entries["etcd-s3-folder"] == "arena/snapshots"
@@ -51,4 +51,7 @@ def test_the_endpoint_is_a_host_and_the_folder_holds_nothing_but_snapshots() -> 
 def test_a_private_ca_goes_along(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("a CA")
 
-    assert settings("arena", STORE.model_copy(update={"ca_file": tmp_path / "ca.pem"}))["etcd-s3-endpoint-ca"] == "a CA"
+    assert (
+        bucket_entries("arena", STORE.model_copy(update={"ca_file": tmp_path / "ca.pem"}))["etcd-s3-endpoint-ca"]
+        == "a CA"
+    )

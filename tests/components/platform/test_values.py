@@ -8,7 +8,7 @@ import yaml
 from components.platform import certificates, gpus, ingress, load_balancers, monitoring, queues, storage
 from config.hosts import Node
 from config.site import Site
-from tests.support.layers import GRAFANA, HUB, RELEASE, layers
+from tests.support.layers import GRAFANA, HUB, RELEASE, layers_graph
 from tests.support.mocks import Graph
 from tests.support.sites import SMALL, Settings, site, with_cards
 
@@ -18,7 +18,7 @@ NFS: Settings = {"platform": {"storage": {"nfs": {"server": "nfs.campus.example"
 
 @pytest.fixture(scope="module")
 def graph() -> Graph:
-    return layers(with_cards(MIG7))
+    return layers_graph(with_cards(MIG7))
 
 
 def custom(graph: Graph, kind: str, name: str) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def test_definitions_of_certificates_outlive_the_release() -> None:
 @pytest.mark.parametrize("issuer", ["internal", "files"])
 def test_an_internal_ca_signs_itself_and_then_everything_else(issuer: str) -> None:
     """With `files` it signs what the wildcard certificate does not cover; without a CA the issuer is never Ready."""
-    graph = layers(site({"platform": {"certificates": {"issuer": issuer, "certificate-file": "wildcard.pem"}}}))
+    graph = layers_graph(site({"platform": {"certificates": {"issuer": issuer, "certificate-file": "wildcard.pem"}}}))
 
     assert custom(graph, "ClusterIssuer", "campus")["spec"] == {"ca": {"secretName": "campus-ca"}}
     root = custom(graph, "Certificate", "campus-ca")["spec"]
@@ -66,7 +66,7 @@ def test_an_internal_ca_signs_itself_and_then_everything_else(issuer: str) -> No
 def test_an_acme_server_needs_no_root_of_ours() -> None:
     server = "https://acme.campus.example/directory"
     acme = {"issuer": "acme", "acme-email": "it@campus.example", "acme-server": server}
-    graph = layers(site({"platform": {"certificates": acme}}))
+    graph = layers_graph(site({"platform": {"certificates": acme}}))
     spec = custom(graph, "ClusterIssuer", "campus")["spec"]["acme"]
 
     assert spec["server"] == server
@@ -94,7 +94,7 @@ def test_the_way_in_keeps_the_clients_address() -> None:
 
 
 def test_the_way_in_is_where_the_site_says() -> None:
-    assert ingress.address(site({"network": {"ingress-address": "10.9.0.55"}})) == "10.9.0.55"
+    assert ingress.ingress_address(site({"network": {"ingress-address": "10.9.0.55"}})) == "10.9.0.55"
 
 
 def test_nobody_reads_secrets_through_a_snippet() -> None:
@@ -307,14 +307,14 @@ def test_a_node_is_told_its_sharing_after_the_driver_is_there(graph: Graph) -> N
 
 
 def test_a_node_with_whole_cards_is_left_alone() -> None:
-    assert layers(with_cards({})).of_type("kubernetes:core/v1:NodePatch") == []
+    assert layers_graph(with_cards({})).of_type("kubernetes:core/v1:NodePatch") == []
 
 
 # Kueue
 
 
 def quotas(nodes: tuple[Node, ...]) -> dict[str, dict[str, str]]:
-    [group] = queues.cluster_queue(queues.flavors(nodes))["resourceGroups"]
+    [group] = queues.cluster_queue_spec(queues.nodes_by_flavor(nodes))["resourceGroups"]
     return {
         flavor["name"]: {one["name"]: one["nominalQuota"] for one in flavor["resources"]} for flavor in group["flavors"]
     }
@@ -339,7 +339,7 @@ def test_machines_without_a_card_are_asked_first() -> None:
 
 
 def test_servers_are_no_place_for_jobs() -> None:
-    assert queues.flavors(site().machines[:3]) == {}
+    assert queues.nodes_by_flavor(site().machines[:3]) == {}
 
 
 def test_every_flavor_covers_every_resource(graph: Graph) -> None:
@@ -446,7 +446,7 @@ def test_grafana_reads_its_password_from_a_secret(graph: Graph) -> None:
 def test_nobody_asks_to_be_watched_where_nobody_watches(release: str) -> None:
     """Without the kind the chart fails, or leaves it out without a word."""
     text = yaml.safe_dump(
-        layers(site({"platform": {"monitoring": {"enabled": False}}})).one(RELEASE, release).inputs["values"]
+        layers_graph(site({"platform": {"monitoring": {"enabled": False}}})).one(RELEASE, release).inputs["values"]
     ).lower()
 
     watched = ("servicemonitor:\n    enabled: true", "monitoring:\n  enabled: true", "enableprometheus: true")

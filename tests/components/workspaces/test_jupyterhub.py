@@ -7,7 +7,7 @@ import pytest
 
 from components.workspaces import jupyterhub
 from config.site import Site
-from tests.support.layers import HUB, RELEASE, layers
+from tests.support.layers import HUB, RELEASE, layers_graph
 from tests.support.sites import Settings, site, with_cards
 
 LAB: Settings = {"workspaces": {"jupyterhub": {"authenticator": "dummy", "allowed-groups": ["students"]}}}
@@ -74,7 +74,7 @@ def test_the_universitys_login_decides_who_is_admitted() -> None:
 
 
 def test_the_labs_password_is_secret_and_no_other_sites() -> None:
-    lab, real = layers(site(LAB)), layers(site())
+    lab, real = layers_graph(site(LAB)), layers_graph(site())
 
     told = lab.one(RELEASE, "jupyterhub").inputs["values"]["hub"]["config"]["DummyAuthenticator"]
     assert told["password"] == HUB

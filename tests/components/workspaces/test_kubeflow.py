@@ -3,14 +3,14 @@
 import pytest
 
 from components.workspaces import kubeflow
-from tests.support.layers import RELEASE, layers
+from tests.support.layers import RELEASE, layers_graph
 from tests.support.mocks import Graph
 from tests.support.sites import site
 
 
 @pytest.fixture(scope="module")
 def graph() -> Graph:
-    return layers(site())
+    return layers_graph(site())
 
 
 def test_serving_needs_neither_knative_nor_istio() -> None:

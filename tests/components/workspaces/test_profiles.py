@@ -18,7 +18,7 @@ TURNS: Settings = {"sharing": "time-slicing", "replicas": 4}
 
 
 def derived(nodes: tuple[Node, ...], *groups: str) -> dict[str, Profile]:
-    return {one.name: one for one in profiles.derived(nodes, groups)}
+    return {one.name: one for one in profiles.derive_profiles(nodes, groups)}
 
 
 def machines(*cards: Settings) -> tuple[Node, ...]:
@@ -63,7 +63,9 @@ def test_every_model_of_a_site_is_offered() -> None:
     found = derived(site({"hosts": hosts}).machines)
 
     assert [name for name in found if name.endswith("-pytorch")] == ["h100-80gb-1-pytorch", "l40s-1-pytorch"]
-    assert profiles.spawner(found["l40s-1-pytorch"])["kubespawner_override"]["node_selector"] == {"gpu-model": "l40s"}
+    assert profiles.spawner_profile(found["l40s-1-pytorch"])["kubespawner_override"]["node_selector"] == {
+        "gpu-model": "l40s"
+    }
 
 
 def test_a_share_is_the_nodes_divided_by_its_cards() -> None:
@@ -94,7 +96,7 @@ def test_a_sites_own_profiles_replace_the_derived_ones() -> None:
     own = [{"name": "mine", "title": "Mine", "cores": 1, "memory": "1 GiB", "image": "quay.io/jupyter/base:1"}]
     campus = site({"workspaces": {"jupyterhub": {"profiles": own}}})
 
-    assert [one.name for one in profiles.in_effect(campus, campus.machines)] == ["mine"]
+    assert [one.name for one in profiles.effective_profiles(campus, campus.machines)] == ["mine"]
 
 
 @pytest.mark.parametrize(
@@ -121,7 +123,7 @@ def test_a_kind_that_names_a_model_runs_on_it(kind: str, selector: dict[str, str
 
 
 def override(profile: Profile) -> dict[str, Any]:
-    found: dict[str, Any] = profiles.spawner(profile)["kubespawner_override"]
+    found: dict[str, Any] = profiles.spawner_profile(profile)["kubespawner_override"]
     return found
 
 
@@ -157,7 +159,7 @@ def test_a_gpu_profile_tolerates_the_taint_of_gpu_nodes() -> None:
 
 
 def test_the_profile_without_a_card_is_the_default() -> None:
-    spawned = [profiles.spawner(one) for one in profiles.derived(machines({}), ())]
+    spawned = [profiles.spawner_profile(one) for one in profiles.derive_profiles(machines({}), ())]
 
     assert [one["slug"] for one in spawned if one["default"]] == ["cpu"]
 
@@ -173,8 +175,8 @@ WAYS = (
 @given(WAYS)
 def test_every_profile_can_start(cards: list[Settings]) -> None:
     nodes = machines(*cards)
-    offered = gpu_resources.offered(nodes)
-    for one in profiles.derived(nodes, ()):
+    offered = gpu_resources.offered_resources(nodes)
+    for one in profiles.derive_profiles(nodes, ()):
         assert fits_on_worker(
             nodes, cores=one.cores, memory=one.memory, kind=one.gpu, gpus=one.gpus if one.gpu else 0
         ), one.name
@@ -186,9 +188,9 @@ def test_every_profile_can_start(cards: list[Settings]) -> None:
 def test_all_cards_of_a_node_can_be_in_use_at_once(cards: list[Settings]) -> None:
     nodes = machines(*cards)
     node = nodes[3]
-    offered = gpu_resources.offered([node])
+    offered = gpu_resources.offered_resources([node])
     by_resource = {
-        profiles.resource_name(one.gpu): one for one in profiles.derived(nodes, ()) if one.gpu and one.gpus == 1
+        profiles.resource_name(one.gpu): one for one in profiles.derive_profiles(nodes, ()) if one.gpu and one.gpus == 1
     }
     taken = [(by_resource[name].cores * count, by_resource[name].memory * count) for name, count in offered.items()]
 
@@ -200,6 +202,6 @@ def test_all_cards_of_a_node_can_be_in_use_at_once(cards: list[Settings]) -> Non
 @given(WAYS)
 def test_names_are_unique_and_names_of_hosts(cards: list[Settings]) -> None:
     """A profile's name is its identity, and part of a URL."""
-    names = [one.name for one in profiles.derived(machines(*cards), ())]
+    names = [one.name for one in profiles.derive_profiles(machines(*cards), ())]
 
     assert len(set(names)) == len(names)

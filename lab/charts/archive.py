@@ -12,9 +12,9 @@ from typing import Any
 
 import yaml
 
-from lab.charts.crds import definitions
-from lab.charts.stand_in import CatalogError, Entry, catalog
-from lab.charts.templates import condition, templates
+from lab.charts.crds import build_definitions
+from lab.charts.stand_in import CatalogEntry, CatalogError, load_catalog
+from lab.charts.templates import condition_expression, render_templates
 
 SOURCE = "lab.lyceum/source"
 """Annotation of a chart in the index: ``stand-in``, or ``archive`` for one that was given as a file."""
@@ -44,7 +44,7 @@ class Archive:
         return f"{self.name}-{self.chart['version']}.tgz"
 
 
-def chart_files(entry: Entry) -> dict[str, str]:
+def build_chart_files(entry: CatalogEntry) -> dict[str, str]:
     """Path inside the chart -> text, of a stand-in."""
     chart = {
         "apiVersion": "v2",
@@ -55,19 +55,21 @@ def chart_files(entry: Entry) -> dict[str, str]:
         "type": "application",
         "annotations": {SOURCE: "stand-in"},
     }
-    files = {"Chart.yaml": _dump(chart), "values.yaml": _dump(entry.values)}
-    files |= {f"templates/{name}": text for name, text in templates(entry).items()}
+    files = {"Chart.yaml": _dump_yaml(chart), "values.yaml": _dump_yaml(entry.values)}
+    files |= {f"templates/{name}": text for name, text in render_templates(entry).items()}
     if entry.crds:
-        text = "---\n".join(_dump(item) for item in definitions(entry.crds))
+        text = "---\n".join(_dump_yaml(item) for item in build_definitions(entry.crds))
         if entry.crds.place == "crds":
             files["crds/crds.yaml"] = text
         else:
             when = entry.crds.when
-            files["templates/crds.yaml"] = f"{{{{- if {condition(when)} }}}}\n{text}{{{{- end }}}}\n" if when else text
+            files["templates/crds.yaml"] = (
+                f"{{{{- if {condition_expression(when)} }}}}\n{text}{{{{- end }}}}\n" if when else text
+            )
     return files
 
 
-def pack(name: str, files: dict[str, str]) -> bytes:
+def pack_chart(name: str, files: dict[str, str]) -> bytes:
     """Packs a chart: entries sorted, times and owners zero."""
     tar = io.BytesIO()
     with tarfile.open(fileobj=tar, mode="w", format=tarfile.USTAR_FORMAT) as out:
@@ -78,12 +80,12 @@ def pack(name: str, files: dict[str, str]) -> bytes:
     return gzip.compress(tar.getvalue(), mtime=0)
 
 
-def stand_ins(entries: Iterable[Entry] | None = None) -> list[Archive]:
+def build_stand_ins(entries: Iterable[CatalogEntry] | None = None) -> list[Archive]:
     """The archives of the catalogue, or of the given entries."""
     archives = []
-    for entry in catalog() if entries is None else entries:
-        files = chart_files(entry)
-        archives.append(Archive(yaml.safe_load(files["Chart.yaml"]), pack(entry.name, files), "stand-in"))
+    for entry in load_catalog() if entries is None else entries:
+        files = build_chart_files(entry)
+        archives.append(Archive(yaml.safe_load(files["Chart.yaml"]), pack_chart(entry.name, files), "stand-in"))
     return archives
 
 
@@ -109,7 +111,7 @@ def read_archive(path: Path) -> Archive:
     return Archive(chart, data, "archive")
 
 
-def collect(directory: Path | None) -> list[Archive]:
+def collect_archives(directory: Path | None) -> list[Archive]:
     """Everything the mirror serves.
 
     Args:
@@ -122,10 +124,10 @@ def collect(directory: Path | None) -> list[Archive]:
     if directory and not given:
         raise CatalogError(f"{directory}: holds no *.tgz; put chart archives there (`helm pull <chart> --version <v>`)")
     replaced = {archive.name for archive in given}
-    return [archive for archive in stand_ins() if archive.name not in replaced] + given
+    return [archive for archive in build_stand_ins() if archive.name not in replaced] + given
 
 
-def index(archives: Iterable[Archive]) -> str:
+def build_index(archives: Iterable[Archive]) -> str:
     """The repository's ``index.yaml``; addresses are relative to it."""
     entries: dict[str, list[dict[str, Any]]] = {}
     for archive in archives:
@@ -139,9 +141,9 @@ def index(archives: Iterable[Archive]) -> str:
             "created": _EPOCH,
         }
         entries.setdefault(archive.name, []).append(item)
-    return _dump({"apiVersion": "v1", "entries": entries, "generated": _EPOCH})
+    return _dump_yaml({"apiVersion": "v1", "entries": entries, "generated": _EPOCH})
 
 
-def _dump(data: Any) -> str:
+def _dump_yaml(data: Any) -> str:
     # JSON turns dates and tuples of a foreign Chart.yaml into plain text and lists first.
     return yaml.safe_dump(json.loads(json.dumps(data, default=str)), sort_keys=False, width=120, allow_unicode=True)

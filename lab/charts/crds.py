@@ -12,7 +12,7 @@ from lab.charts.stand_in import Crds
 Object = dict[str, Any]
 
 
-def plural(kind: str) -> str:
+def pluralize(kind: str) -> str:
     """The plural by which the API server knows a kind, as Kubernetes' own generator forms it."""
     word = kind.lower()
     if word.endswith("y") and word[-2] not in "aeiou":
@@ -20,7 +20,7 @@ def plural(kind: str) -> str:
     return f"{word}es" if word.endswith(("s", "x", "ch", "sh")) else f"{word}s"
 
 
-def definition(
+def build_definition(
     group: str, kind: str, traits: str, *, keep: bool = False, columns: Mapping[str, str] | None = None
 ) -> Object:
     """Builds one definition.
@@ -44,7 +44,7 @@ def definition(
     names: Object = {
         "kind": kind,
         "listKind": f"{kind}List",
-        "plural": plural(kind),
+        "plural": pluralize(kind),
         "singular": kind.lower(),
     }
     if "short" in named:
@@ -60,21 +60,21 @@ def definition(
             "group": group,
             "names": names,
             "scope": "Cluster" if "cluster" in words else "Namespaced",
-            "versions": [_version(word, words, shown, only=len(versions) == 1) for word in versions],
+            "versions": [_build_version(word, words, shown, only=len(versions) == 1) for word in versions],
         },
     }
 
 
-def definitions(crds: Crds) -> list[Object]:
+def build_definitions(crds: Crds) -> list[Object]:
     """All definitions of a chart, in the entry's order."""
     return [
-        definition(group, kind, traits, keep=crds.keep, columns=crds.columns.get(kind))
+        build_definition(group, kind, traits, keep=crds.keep, columns=crds.columns.get(kind))
         for group, kinds in crds.kinds.items()
         for kind, traits in kinds.items()
     ]
 
 
-def _version(word: str, words: list[str], shown: list[Object], *, only: bool) -> Object:
+def _build_version(word: str, words: list[str], shown: list[Object], *, only: bool) -> Object:
     version: Object = {
         "name": word.rstrip("*"),
         "served": True,

@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lab.charts.archive import collect, index
+from lab.charts.archive import build_index, collect_archives
 from lab.k3s import checksums, launcher
 from lab.request_log import RequestLog
 
@@ -49,9 +49,9 @@ def create_app(run: Path, charts: Path | None = None) -> Starlette:
     Raises:
         CatalogError: The catalogue or `charts` holds something that is not a chart.
     """
-    archives = collect(charts)
+    archives = collect_archives(charts)
     files = {archive.file: archive.data for archive in archives}
-    listing = index(archives)
+    listing = build_index(archives)
 
     def not_found(what: str, name: str, known: list[str]) -> Response:
         return PlainTextResponse(f"no {what} '{name}' in this mirror; it holds: {', '.join(known)}\n", 404)

@@ -38,7 +38,7 @@ class Crds(_Strict):
     keep: bool = False
     """Whether they carry ``helm.sh/resource-policy: keep``, so that uninstalling leaves them."""
     kinds: dict[str, dict[str, str]]
-    """API group -> kind -> traits, e.g. ``"v1beta1 v1beta2* cluster nostatus"``; see `crds.definition`."""
+    """API group -> kind -> traits, e.g. ``"v1beta1 v1beta2* cluster nostatus"``; see `crds.build_definition`."""
     columns: dict[str, dict[str, str]] = Field(default_factory=dict)
     """Kind -> column of ``kubectl get`` -> JSONPath, for the kinds that people look at."""
 
@@ -82,7 +82,7 @@ class Service(_Strict):
     headless: bool = False
 
 
-class Entry(_Strict):
+class CatalogEntry(_Strict):
     """One stand-in chart."""
 
     name: str
@@ -127,7 +127,7 @@ def has_path(values: Values, path: str) -> bool:
     return True
 
 
-def subtree(values: Values, path: str | None) -> Values:
+def get_subtree(values: Values, path: str | None) -> Values:
     """Returns the mapping at a dotted path (``.`` is the top), or an empty one."""
     node: Any = values if path else {}
     for key in path.split(".") if path and path != "." else ():
@@ -135,14 +135,14 @@ def subtree(values: Values, path: str | None) -> Values:
     return node if isinstance(node, dict) else {}
 
 
-def read_entry(path: Path) -> Entry:
+def read_entry(path: Path) -> CatalogEntry:
     """Reads one entry.
 
     Raises:
         CatalogError: The file does not describe a chart; names file and field.
     """
     try:
-        entry = Entry.model_validate(yaml.safe_load(path.read_text()))
+        entry = CatalogEntry.model_validate(yaml.safe_load(path.read_text()))
     except ValueError as error:
         raise CatalogError(f"{path.name}: {error}") from error
     if entry.name != path.stem:
@@ -151,6 +151,6 @@ def read_entry(path: Path) -> Entry:
 
 
 @functools.cache
-def catalog() -> tuple[Entry, ...]:
+def load_catalog() -> tuple[CatalogEntry, ...]:
     """Every stand-in, in the order of their names."""
     return tuple(read_entry(path) for path in sorted(CATALOG.glob("*.yaml")))

@@ -1,6 +1,6 @@
 """Helm templates of a stand-in: pure text out of a catalogue entry.
 
-Objects are built as plain data whose leaves may be `Expr`, a Go template expression; everything else is written as
+Objects are built as plain data whose leaves may be `TemplateExpression`, a Go template expression; everything else is written as
 JSON, which is YAML too. So a value that the user sets passes through with ``toJson`` and needs no indentation.
 """
 
@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from lab.charts.stand_in import Entry, Service, Workload, subtree
+from lab.charts.stand_in import CatalogEntry, Service, Workload, get_subtree
 from lab.pod_security import CONTEXT
 
 PASSED_TO_POD = ("nodeSelector", "tolerations", "affinity", "topologySpreadConstraints", "priorityClassName")
@@ -18,56 +18,58 @@ PASSED_TO_SERVICE = ("type", "loadBalancerIP", "loadBalancerClass", "externalTra
 
 
 @dataclass(frozen=True)
-class Expr:
+class TemplateExpression:
     """A Go template expression, without braces."""
 
     text: str
 
 
-def value(path: str) -> str:
+def value_expression(path: str) -> str:
     """The expression of a dotted values path; keys may hold dashes."""
     return "index .Values " + " ".join(json.dumps(key) for key in path.split(".") if key)
 
 
-def passed(path: str) -> Expr:
+def pass_value(path: str) -> TemplateExpression:
     """A value passed through as JSON; an empty one becomes null, which the API takes for absent."""
-    return Expr(f"toJson (default nil ({value(path)}))")
+    return TemplateExpression(f"toJson (default nil ({value_expression(path)}))")
 
 
-def condition(terms: tuple[str, ...]) -> str:
+def condition_expression(terms: tuple[str, ...]) -> str:
     """The expression of an entry's ``when``: all terms must hold."""
     parts = []
     for term in terms:
         path, _, text = term.removeprefix("!").partition("=")
-        test = f"(eq (toString ({value(path)})) {json.dumps(text)})" if text else f"({value(path)})"
+        test = (
+            f"(eq (toString ({value_expression(path)})) {json.dumps(text)})" if text else f"({value_expression(path)})"
+        )
         parts.append(f"(not {test})" if term.startswith("!") else test)
     return f"and {' '.join(parts)}" if len(parts) > 1 else parts[0]
 
 
-def named(text: str) -> str:
+def fill_names(text: str) -> str:
     """Fills ``{fullname}`` and ``{release}`` with their template expressions."""
     # Backquotes: the expression may stand inside a JSON string.
     return text.replace("{fullname}", "{{ include `standin.fullname` . }}").replace("{release}", "{{ .Release.Name }}")
 
 
-def render(node: Any) -> str:
+def render_node(node: Any) -> str:
     """Writes data as YAML flow text with expressions left bare."""
-    if isinstance(node, Expr):
+    if isinstance(node, TemplateExpression):
         return "{{ " + node.text + " }}"
     if isinstance(node, dict):
-        return "{" + ", ".join(f"{json.dumps(key)}: {render(item)}" for key, item in node.items()) + "}"
+        return "{" + ", ".join(f"{json.dumps(key)}: {render_node(item)}" for key, item in node.items()) + "}"
     if isinstance(node, list):
-        return "[" + ", ".join(render(item) for item in node) + "]"
+        return "[" + ", ".join(render_node(item) for item in node) + "]"
     return json.dumps(node)
 
 
-def document(fields: dict[str, Any], when: tuple[str, ...]) -> str:
+def render_document(fields: dict[str, Any], when: tuple[str, ...]) -> str:
     """Writes one object, one line a top-level field, inside its condition."""
-    body = "".join(f"{key}: {render(item)}\n" for key, item in fields.items())
-    return f"{{{{- if {condition(when)} }}}}\n{body}{{{{- end }}}}\n" if when else body
+    body = "".join(f"{key}: {render_node(item)}\n" for key, item in fields.items())
+    return f"{{{{- if {condition_expression(when)} }}}}\n{body}{{{{- end }}}}\n" if when else body
 
 
-def helpers(entry: Entry) -> str:
+def render_helpers(entry: CatalogEntry) -> str:
     """The names that charts share: ``fullname`` follows Helm's own convention."""
     limit = f'trunc {entry.fullname_limit} | trimSuffix "-"'
     return (
@@ -84,24 +86,26 @@ def helpers(entry: Entry) -> str:
     )
 
 
-def workload(entry: Entry, item: Workload) -> str:
+def render_workload(entry: CatalogEntry, item: Workload) -> str:
     """The template of one pod-bearing object; where a value says its kind, one of each kind under a condition."""
     if item.kind_from is None:
-        return _workload(entry, item, item.kind, item.when)
+        return _render_workload_kind(entry, item, item.kind, item.when)
     kinds = ("Deployment", "DaemonSet")
-    return "---\n".join(_workload(entry, item, kind, (*item.when, f"{item.kind_from}={kind}")) for kind in kinds)
+    return "---\n".join(
+        _render_workload_kind(entry, item, kind, (*item.when, f"{item.kind_from}={kind}")) for kind in kinds
+    )
 
 
-def _workload(entry: Entry, item: Workload, kind: str, when: tuple[str, ...]) -> str:
-    own = subtree(entry.values, item.at)
+def _render_workload_kind(entry: CatalogEntry, item: Workload, kind: str, when: tuple[str, ...]) -> str:
+    own = get_subtree(entry.values, item.at)
     selector = _selector(entry, item.component)
     container: dict[str, Any] = {"name": item.component, "image": item.image}
     if CONTEXT[item.security]:
         container["securityContext"] = CONTEXT[item.security]
     if "resources" in own:
-        container["resources"] = passed(f"{item.at}.resources")
+        container["resources"] = pass_value(f"{item.at}.resources")
     pod: dict[str, Any] = {"containers": [container]}
-    pod |= {key: passed(f"{item.at}.{key}") for key in PASSED_TO_POD if key in own}
+    pod |= {key: pass_value(f"{item.at}.{key}") for key in PASSED_TO_POD if key in own}
     template = {"metadata": {"labels": selector | item.labels}, "spec": pod}
     spec: dict[str, Any] = {"template": template}
     if kind == "Job":
@@ -109,9 +113,9 @@ def _workload(entry: Entry, item: Workload, kind: str, when: tuple[str, ...]) ->
     else:
         spec["selector"] = {"matchLabels": selector}
     if kind == "StatefulSet":
-        spec["serviceName"] = named(item.name)
+        spec["serviceName"] = fill_names(item.name)
     if kind in ("Deployment", "StatefulSet"):
-        spec["replicas"] = _replicas(item, own)
+        spec["replicas"] = _replicas_of(item, own)
     annotations = {"helm.sh/hook": item.hook, "helm.sh/hook-delete-policy": "before-hook-creation,hook-succeeded"}
     fields = {
         "apiVersion": "batch/v1" if kind == "Job" else "apps/v1",
@@ -119,55 +123,55 @@ def _workload(entry: Entry, item: Workload, kind: str, when: tuple[str, ...]) ->
         "metadata": _metadata(entry, item.name, item.component, annotations if item.hook else {}),
         "spec": spec,
     }
-    return document(fields, when)
+    return render_document(fields, when)
 
 
-def service(entry: Entry, item: Service) -> str:
+def render_service(entry: CatalogEntry, item: Service) -> str:
     """The template of one Service."""
-    own = subtree(entry.values, item.at)
+    own = get_subtree(entry.values, item.at)
     spec: dict[str, Any] = {
         "selector": _selector(entry, item.component),
         "ports": [{"name": name, "port": port} for name, port in item.ports.items()],
     }
-    spec |= {key: passed(f"{item.at}.{key}") for key in PASSED_TO_SERVICE if key in own}
+    spec |= {key: pass_value(f"{item.at}.{key}") for key in PASSED_TO_SERVICE if key in own}
     if item.headless:
         spec["clusterIP"] = "None"
     metadata = _metadata(entry, item.name, item.component, {})
     if "annotations" in own:
-        metadata["annotations"] = passed(f"{item.at}.annotations")
-    return document({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}, item.when)
+        metadata["annotations"] = pass_value(f"{item.at}.annotations")
+    return render_document({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}, item.when)
 
 
-def templates(entry: Entry) -> dict[str, str]:
+def render_templates(entry: CatalogEntry) -> dict[str, str]:
     """File name below ``templates/`` -> text, for everything but the custom resource definitions."""
-    files = {"_helpers.tpl": helpers(entry)}
+    files = {"_helpers.tpl": render_helpers(entry)}
     if entry.workloads:
-        files["workloads.yaml"] = "---\n".join(workload(entry, item) for item in entry.workloads)
+        files["workloads.yaml"] = "---\n".join(render_workload(entry, item) for item in entry.workloads)
     if entry.services:
-        files["services.yaml"] = "---\n".join(service(entry, item) for item in entry.services)
-    return files | {name: named(text) for name, text in entry.templates.items()}
+        files["services.yaml"] = "---\n".join(render_service(entry, item) for item in entry.services)
+    return files | {name: fill_names(text) for name, text in entry.templates.items()}
 
 
-def _replicas(item: Workload, own: dict[str, Any]) -> Any:
+def _replicas_of(item: Workload, own: dict[str, Any]) -> Any:
     if isinstance(item.replicas, str):
-        return Expr(f"toJson ({value(item.replicas)})")
+        return TemplateExpression(f"toJson ({value_expression(item.replicas)})")
     key = next((key for key in ("replicas", "replicaCount") if key in own), None)
-    return Expr(f"toJson ({value(f'{item.at}.{key}')})") if key else item.replicas
+    return TemplateExpression(f"toJson ({value_expression(f'{item.at}.{key}')})") if key else item.replicas
 
 
-def _selector(entry: Entry, component: str) -> dict[str, Any]:
+def _selector(entry: CatalogEntry, component: str) -> dict[str, Any]:
     return {
         "app.kubernetes.io/name": entry.name,
-        "app.kubernetes.io/instance": Expr(".Release.Name | toJson"),
+        "app.kubernetes.io/instance": TemplateExpression(".Release.Name | toJson"),
         "app.kubernetes.io/component": component,
     }
 
 
-def _metadata(entry: Entry, name: str, component: str, annotations: dict[str, Any]) -> dict[str, Any]:
+def _metadata(entry: CatalogEntry, name: str, component: str, annotations: dict[str, Any]) -> dict[str, Any]:
     managed = {"app.kubernetes.io/managed-by": "Helm", "app.kubernetes.io/version": entry.app_version}
     metadata = {
-        "name": named(name),
-        "namespace": Expr(".Release.Namespace | toJson"),
+        "name": fill_names(name),
+        "namespace": TemplateExpression(".Release.Namespace | toJson"),
         "labels": _selector(entry, component) | managed,
     }
     return metadata | ({"annotations": annotations} if annotations else {})

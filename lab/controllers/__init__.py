@@ -1,6 +1,6 @@
 """Stand-ins for operators whose pods do not really run: each decides the little that others wait for.
 
-A stand-in is a module with ``decide(world)``: from the cluster's objects to the changes it wants, without any input
+A stand-in is a module with ``decide(cache)``: from the cluster's objects to the changes it wants, without any input
 or output of its own. It decides only while its operator's workload is there and ready, as the operator itself would.
 """
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from lab.controllers import ceph, certificates, ingress, kueue, loadbalancer, prometheus, volumes
 from lab.controllers.gpu import drivers, features, operator, sharing
-from lab.controllers.runner import Decide, run_with
+from lab.controllers.runner import Decide, run_stand_ins
 
 __all__ = ["STAND_INS", "run"]
 
@@ -35,4 +35,4 @@ async def run(kubeconfig: Callable[[], str | None]) -> None:
         kubeconfig: Gives the admin's kubeconfig (YAML) once a cluster exists, else None. Asked about once a second,
             so it must be cheap; its server address must be reachable from where this runs.
     """
-    await run_with(tuple(STAND_INS.values()), kubeconfig)
+    await run_stand_ins(tuple(STAND_INS.values()), kubeconfig)

@@ -3,9 +3,9 @@
 import itertools
 from collections.abc import Iterator
 
-from lab.controllers.changes import Change, condition, each, ensure, made
-from lab.controllers.pods import available, workload
-from lab.controllers.snapshot_cache import Object, World, labels, name, namespace, path
+from lab.controllers.changes import Change, decide_each, ensure_fields, ensure_object, set_condition
+from lab.controllers.pods import build_workload, is_available
+from lab.controllers.snapshot_cache import ClusterCache, Object, get_path, labels, name, namespace
 
 __all__ = ["decide"]
 
@@ -13,50 +13,53 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
 CSI_IMAGE = "quay.io/cephcsi/cephcsi:v3.17.0"
 
 
-def decide(world: World) -> Iterator[Change]:
+def decide(cache: ClusterCache) -> Iterator[Change]:
     """Runs the daemons of each cluster and the drivers that are asked for, and reports when they are ready."""
-    if world.workload("Deployment", "ceph-csi-controller-manager"):
-        yield from each(world.all("Driver"), lambda driver: _driver(world, driver))
-    if world.workload("Deployment", "rook-ceph-operator") is None:
+    if cache.workload("Deployment", "ceph-csi-controller-manager"):
+        yield from decide_each(cache.all("Driver"), lambda driver: _deploy_driver(cache, driver))
+    if cache.workload("Deployment", "rook-ceph-operator") is None:
         return
-    yield from each(world.all("CephCluster"), lambda cluster: _cluster(world, cluster))
+    yield from decide_each(cache.all("CephCluster"), lambda cluster: _run_cluster(cache, cluster))
 
 
-def _driver(world: World, driver: Object) -> Iterator[Change]:
+def _deploy_driver(cache: ClusterCache, driver: Object) -> Iterator[Change]:
     """The two halves of a CSI driver, and its registration."""
     called, within = name(driver), namespace(driver)
     for kind, half, replicas in (("Deployment", "ctrlplugin", 1), ("DaemonSet", "nodeplugin", None)):
-        own = _plugin(world, driver, "controllerPlugin" if half == "ctrlplugin" else "nodePlugin")
+        own = _plugin_settings(cache, driver, "controllerPlugin" if half == "ctrlplugin" else "nodePlugin")
         pod = {"tolerations": own["tolerations"]} if own.get("tolerations") else {}
         selector = {"app": f"{called}-{half}"}
         count = own.get("replicas", 1) if replicas else None
-        yield from made(
-            world, workload(kind, (within, f"{called}-{half}"), driver, CSI_IMAGE, selector, replicas=count, pod=pod)
+        yield from ensure_object(
+            cache,
+            build_workload(kind, (within, f"{called}-{half}"), driver, CSI_IMAGE, selector, replicas=count, pod=pod),
         )
     registration = {"apiVersion": "storage.k8s.io/v1", "kind": "CSIDriver", "metadata": {"name": called}}
-    yield from made(world, {**registration, "spec": {"attachRequired": ".nfs." not in called, "fsGroupPolicy": "File"}})
+    yield from ensure_object(
+        cache, {**registration, "spec": {"attachRequired": ".nfs." not in called, "fsGroupPolicy": "File"}}
+    )
 
 
-def _plugin(world: World, driver: Object, half: str) -> Object:
+def _plugin_settings(cache: ClusterCache, driver: Object, half: str) -> Object:
     """What a driver says about one half of it, over what the operator's configuration says about all."""
     found: Object = {}
-    for configuration in world.all("OperatorConfig"):
-        found |= path(configuration, "spec", "driverSpecDefaults", half, default={})
-    found |= path(driver, "spec", half, default={})
+    for configuration in cache.all("OperatorConfig"):
+        found |= get_path(configuration, "spec", "driverSpecDefaults", half, default={})
+    found |= get_path(driver, "spec", half, default={})
     return found
 
 
-def _cluster(world: World, cluster: Object) -> Iterator[Change]:
-    hosts = _osd_hosts(world, cluster)
-    daemons = [*_monitors(cluster), *_osds(world, cluster, hosts)]
+def _run_cluster(cache: ClusterCache, cluster: Object) -> Iterator[Change]:
+    hosts = _osd_hosts(cache, cluster)
+    daemons = [*_build_monitors(cluster), *_build_osds(cache, cluster, hosts)]
     for daemon in daemons:
-        yield from made(world, daemon)
+        yield from ensure_object(cache, daemon)
     wanted = {name(item) for item in daemons}
     # An OSD whose host or disk is no longer listed stays, and stays a worry, until somebody purges it.
-    wanted |= {name(item) for item in _existing_osds(world, cluster)}
-    down = [item for item in sorted(wanted) if not available(world.get("Deployment", item, namespace(cluster)))]
+    wanted |= {name(item) for item in _existing_osds(cache, cluster)}
+    down = [item for item in sorted(wanted) if not is_available(cache.get("Deployment", item, namespace(cluster)))]
     # A cluster that was made stays made: what fails later is a matter of its health.
-    running = not down or path(cluster, "status", "phase") == "Ready"
+    running = not down or get_path(cluster, "status", "phase") == "Ready"
     if running:
         phase, message, reason = "Ready", "Cluster created successfully", "ClusterCreated"
     else:
@@ -65,83 +68,83 @@ def _cluster(world: World, cluster: Object) -> Iterator[Change]:
         "phase": phase,
         "state": "Created" if running else "Creating",
         "message": message,
-        "observedGeneration": path(cluster, "metadata", "generation", default=0),
-        "conditions": condition(cluster, world, "Ready", (running, reason, message)),
-        "version": {"image": path(cluster, "spec", "cephVersion", "image", default="")},
+        "observedGeneration": get_path(cluster, "metadata", "generation", default=0),
+        "conditions": set_condition(cluster, cache, "Ready", (running, reason, message)),
+        "version": {"image": get_path(cluster, "spec", "cephVersion", "image", default="")},
         "storage": {"osd": {"storeType": {"bluestore": len(hosts)}}},
     }
     if running:
-        details = _complaints(world, cluster, hosts) | _down(down)
+        details = _redundancy_checks(cache, cluster, hosts) | _daemon_checks(down)
         stale = {
-            check: None for check in path(cluster, "status", "ceph", "details", default={}) if check not in details
+            check: None for check in get_path(cluster, "status", "ceph", "details", default={}) if check not in details
         }
         status["ceph"] = {"health": "HEALTH_WARN" if details else "HEALTH_OK", "details": {**stale, **details} or None}
-    yield from ensure(cluster, {"status": status}, "status")
+    yield from ensure_fields(cluster, {"status": status}, "status")
     for kind in ("CephBlockPool", "CephFilesystemSubVolumeGroup"):
-        for item in world.all(kind):
+        for item in cache.all(kind):
             if namespace(item) == namespace(cluster):
-                yield from ensure(item, {"status": {"phase": phase}}, "status")
-    yield from _services(world, cluster, running=running)
+                yield from ensure_fields(item, {"status": {"phase": phase}}, "status")
+    yield from _run_services(cache, cluster, running=running)
 
 
-def _services(world: World, cluster: Object, *, running: bool) -> Iterator[Change]:
+def _run_services(cache: ClusterCache, cluster: Object, *, running: bool) -> Iterator[Change]:
     """Metadata servers of file systems and gateways of object stores, once the cluster runs."""
     within = namespace(cluster)
     for kind, daemon, resources, count in (
         ("CephFilesystem", "mds", ("metadataServer", "resources"), ("metadataServer", "activeCount")),
         ("CephObjectStore", "rgw", ("gateway", "resources"), ("gateway", "instances")),
     ):
-        for item in world.all(kind):
+        for item in cache.all(kind):
             if namespace(item) != within:
                 continue
-            instances = int(path(item, "spec", *count, default=1))
-            if path(item, "spec", "metadataServer", "activeStandby", default=False):
+            instances = int(get_path(item, "spec", *count, default=1))
+            if get_path(item, "spec", "metadataServer", "activeStandby", default=False):
                 instances *= 2
             # Each metadata server is a Deployment of its own; the gateways of a store share one.
             letters, replicas = (LETTERS[:instances], 1) if daemon == "mds" else ("a", instances)
             wanted = [
-                _daemon(
+                _build_daemon(
                     cluster, daemon, f"{name(item)}-{letter}", cause=item, replicas=replicas,
-                    resources=path(item, "spec", *resources), placement=path(item, "spec", count[0], "placement", default={}),
+                    resources=get_path(item, "spec", *resources), placement=get_path(item, "spec", count[0], "placement", default={}),
                 )
                 for letter in letters
             ]  # fmt: skip
             for deployment in wanted if running else ():
-                yield from made(world, deployment)
-            done = running and all(available(world.get("Deployment", name(part), within)) for part in wanted)
+                yield from ensure_object(cache, deployment)
+            done = running and all(is_available(cache.get("Deployment", name(part), within)) for part in wanted)
             status: Object = {"phase": "Ready" if done else "Progressing"}
             if daemon == "rgw":
-                port = path(item, "spec", "gateway", "port", default=80)
+                port = get_path(item, "spec", "gateway", "port", default=80)
                 status["info"] = {"endpoint": f"http://rook-ceph-rgw-{name(item)}.{within}.svc:{port}"}
-            yield from ensure(item, {"status": status}, "status")
+            yield from ensure_fields(item, {"status": status}, "status")
 
 
-def _monitors(cluster: Object) -> Iterator[Object]:
+def _build_monitors(cluster: Object) -> Iterator[Object]:
     for daemon, default in (("mon", 3), ("mgr", 2)):
-        for letter in LETTERS[: path(cluster, "spec", daemon, "count", default=default)]:
-            spread = not path(cluster, "spec", daemon, "allowMultiplePerNode", default=False)
-            yield _daemon(cluster, daemon, letter, spread=spread)
+        for letter in LETTERS[: get_path(cluster, "spec", daemon, "count", default=default)]:
+            spread = not get_path(cluster, "spec", daemon, "allowMultiplePerNode", default=False)
+            yield _build_daemon(cluster, daemon, letter, spread=spread)
 
 
-def _existing_osds(world: World, cluster: Object) -> list[Object]:
-    found = [item for item in world.all("Deployment") if labels(item).get("app") == "rook-ceph-osd"]
+def _existing_osds(cache: ClusterCache, cluster: Object) -> list[Object]:
+    found = [item for item in cache.all("Deployment") if labels(item).get("app") == "rook-ceph-osd"]
     return [item for item in found if namespace(item) == namespace(cluster)]
 
 
-def _osds(world: World, cluster: Object, hosts: list[str]) -> Iterator[Object]:
+def _build_osds(cache: ClusterCache, cluster: Object, hosts: list[str]) -> Iterator[Object]:
     """One OSD a disk. Each keeps the number it was born with, whatever hosts come and go."""
     numbers: dict[str, list[str]] = {}
-    for item in _existing_osds(world, cluster):
-        host = path(item, "spec", "template", "spec", "nodeSelector", "kubernetes.io/hostname", default="")
+    for item in _existing_osds(cache, cluster):
+        host = get_path(item, "spec", "template", "spec", "nodeSelector", "kubernetes.io/hostname", default="")
         numbers.setdefault(host, []).append(labels(item)["ceph-osd-instance"])
     used = {number for given in numbers.values() for number in given}
     free = (str(number) for number in itertools.count() if str(number) not in used)
     for host in hosts:
         number = numbers[host].pop(0) if numbers.get(host) else next(free)
-        yield _daemon(cluster, "osd", number, selector={"kubernetes.io/hostname": host})
+        yield _build_daemon(cluster, "osd", number, selector={"kubernetes.io/hostname": host})
 
 
-def _daemon(
+def _build_daemon(
     cluster: Object,
     daemon: str,
     instance: str,
@@ -154,8 +157,8 @@ def _daemon(
     placement: Object | None = None,
 ) -> Object:
     placed = {
-        **path(cluster, "spec", "placement", "all", default={}),
-        **path(cluster, "spec", "placement", daemon, default={}),
+        **get_path(cluster, "spec", "placement", "all", default={}),
+        **get_path(cluster, "spec", "placement", daemon, default={}),
     }
     placed |= placement or {}
     marks = {"app": f"rook-ceph-{daemon}", f"ceph-{daemon}-instance": instance}
@@ -170,32 +173,32 @@ def _daemon(
         pod["affinity"] = affinity
     if selector:
         pod["nodeSelector"] = selector
-    image = path(cluster, "spec", "cephVersion", "image", default="quay.io/ceph/ceph")
-    own = resources or path(cluster, "spec", "resources", daemon)
+    image = get_path(cluster, "spec", "cephVersion", "image", default="quay.io/ceph/ceph")
+    own = resources or get_path(cluster, "spec", "resources", daemon)
     at = (namespace(cluster), f"rook-ceph-{daemon}-{instance}")
-    return workload("Deployment", at, cause or cluster, image, marks, replicas=replicas, resources=own, pod=pod)
+    return build_workload("Deployment", at, cause or cluster, image, marks, replicas=replicas, resources=own, pod=pod)
 
 
-def _osd_hosts(world: World, cluster: Object) -> list[str]:
+def _osd_hosts(cache: ClusterCache, cluster: Object) -> list[str]:
     """Host name of each OSD: one a listed device; one a node that takes any pod where every device may be used."""
-    storage = path(cluster, "spec", "storage", default={})
-    known = {labels(node).get("kubernetes.io/hostname", name(node)): node for node in world.all("Node")}
+    storage = get_path(cluster, "spec", "storage", default={})
+    known = {labels(node).get("kubernetes.io/hostname", name(node)): node for node in cache.all("Node")}
     if storage.get("useAllNodes"):
-        free = [host for host, node in known.items() if not _tainted(node)]
+        free = [host for host, node in known.items() if not _is_tainted(node)]
         return free if storage.get("useAllDevices") or storage.get("deviceFilter") else []
     everywhere = 1 if storage.get("useAllDevices") else len(storage.get("devices") or [])
     listed = [(node["name"], len(node.get("devices") or []) or everywhere) for node in storage.get("nodes") or []]
     return [host for host, count in listed if host in known for _ in range(count)]
 
 
-def _tainted(node: Object) -> bool:
-    return any(taint["effect"] in ("NoSchedule", "NoExecute") for taint in path(node, "spec", "taints", default=[]))
+def _is_tainted(node: Object) -> bool:
+    return any(taint["effect"] in ("NoSchedule", "NoExecute") for taint in get_path(node, "spec", "taints", default=[]))
 
 
-def _complaints(world: World, cluster: Object, hosts: list[str]) -> Object:
+def _redundancy_checks(cache: ClusterCache, cluster: Object, hosts: list[str]) -> Object:
     """Ceph's health checks that follow from the number of OSDs and hosts."""
-    pools = [item for item in world.all("CephBlockPool") if namespace(item) == namespace(cluster)]
-    size = max((int(path(pool, "spec", "replicated", "size", default=3)) for pool in pools), default=0)
+    pools = [item for item in cache.all("CephBlockPool") if namespace(item) == namespace(cluster)]
+    size = max((int(get_path(pool, "spec", "replicated", "size", default=3)) for pool in pools), default=0)
     if not hosts:
         return {"TOO_FEW_OSDS": {"message": "OSD count 0 < osd_pool_default_size 3", "severity": "HEALTH_WARN"}}
     if size > len(set(hosts)):
@@ -204,7 +207,7 @@ def _complaints(world: World, cluster: Object, hosts: list[str]) -> Object:
     return {}
 
 
-def _down(daemons: list[str]) -> Object:
+def _daemon_checks(daemons: list[str]) -> Object:
     """Ceph's health checks about daemons that do not run."""
     found: Object = {}
     for check, part in (("MON_DOWN", "mon"), ("MGR_DOWN", "mgr"), ("OSD_DOWN", "osd")):

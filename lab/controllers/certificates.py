@@ -10,9 +10,20 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from lab.certificates import Authority
-from lab.controllers.changes import Change, Create, Patch, Verdict, condition, each, ensure, note, owner, stamp
+from lab.controllers.changes import (
+    Change,
+    ConditionState,
+    Create,
+    Patch,
+    decide_each,
+    ensure_fields,
+    format_time,
+    owner_references,
+    post_event,
+    set_condition,
+)
 from lab.controllers.issuing import CertificateRequest, IssuedCertificate, go_duration, issue
-from lab.controllers.snapshot_cache import Object, World, annotations, name, namespace, path
+from lab.controllers.snapshot_cache import ClusterCache, Object, annotations, get_path, name, namespace
 
 __all__ = ["decide"]
 
@@ -22,24 +33,26 @@ ISSUED_FOR = "lab.lyceum/issued-for"
 Issue = Callable[[CertificateRequest, Authority | None, datetime], IssuedCertificate]
 
 
-def decide(world: World, make: Issue = issue) -> Iterator[Change]:
+def decide(cache: ClusterCache, make: Issue = issue) -> Iterator[Change]:
     """Readies issuers, makes Certificates for annotated Ingresses, and signs what is missing, changed or ending."""
-    controller = world.operator(name="cert-manager", component="controller")
+    controller = cache.operator(name="cert-manager", component="controller")
     if controller is None:
         return
     home = namespace(controller)
-    yield from each((*world.all("Issuer"), *world.all("ClusterIssuer")), lambda item: _issuer(world, item, home))
-    yield from each(world.all("Ingress"), lambda item: _shim(world, item))
-    yield from each(world.all("Certificate"), lambda item: _certificate(world, item, home, make))
+    yield from decide_each(
+        (*cache.all("Issuer"), *cache.all("ClusterIssuer")), lambda item: _ready_issuer(cache, item, home)
+    )
+    yield from decide_each(cache.all("Ingress"), lambda item: _request_for_ingress(cache, item))
+    yield from decide_each(cache.all("Certificate"), lambda item: _issue_certificate(cache, item, home, make))
 
 
-def _issuer(world: World, issuer: Object, home: str) -> Iterator[Change]:
+def _ready_issuer(cache: ClusterCache, issuer: Object, home: str) -> Iterator[Change]:
     spec = issuer["spec"]
     if "selfSigned" in spec:
         verdict = (True, "IsReady", "")
     elif "ca" in spec:
-        called = path(issuer, "spec", "ca", "secretName", default="")
-        found = _authority(world, called, namespace(issuer) or home)
+        called = get_path(issuer, "spec", "ca", "secretName", default="")
+        found = _read_authority(cache, called, namespace(issuer) or home)
         if found:
             verdict = (True, "KeyPairVerified", "Signing CA verified")
         else:
@@ -51,17 +64,19 @@ def _issuer(world: World, issuer: Object, home: str) -> Iterator[Change]:
     else:
         kind = next(iter(spec), "none")
         verdict = (False, "NotInTheLab", f"An issuer of kind {kind} asks somebody outside, where the lab has no way to")
-    yield from ensure(issuer, {"status": {"conditions": condition(issuer, world, "Ready", verdict)}}, "status")
+    yield from ensure_fields(
+        issuer, {"status": {"conditions": set_condition(issuer, cache, "Ready", verdict)}}, "status"
+    )
 
 
-def _shim(world: World, ingress: Object) -> Iterator[Change]:
+def _request_for_ingress(cache: ClusterCache, ingress: Object) -> Iterator[Change]:
     """A Certificate for each TLS entry of an Ingress that names an issuer."""
     given = annotations(ingress)
     cluster, local = given.get("cert-manager.io/cluster-issuer"), given.get("cert-manager.io/issuer")
-    if not (cluster or local) or not world.serves("Certificate"):
+    if not (cluster or local) or not cache.serves("Certificate"):
         return
     reference = {"kind": "ClusterIssuer", "name": cluster} if cluster else {"kind": "Issuer", "name": local}
-    for entry in path(ingress, "spec", "tls", default=[]):
+    for entry in get_path(ingress, "spec", "tls", default=[]):
         called = entry.get("secretName")
         if not called or not entry.get("hosts"):
             continue
@@ -70,59 +85,59 @@ def _shim(world: World, ingress: Object) -> Iterator[Change]:
             "secretName": called,
             "issuerRef": {"group": "cert-manager.io", **reference},
         }
-        there = world.get("Certificate", called, namespace(ingress))
+        there = cache.get("Certificate", called, namespace(ingress))
         if there is None:
-            metadata = {"name": called, "namespace": namespace(ingress), "ownerReferences": owner(ingress)}
+            metadata = {"name": called, "namespace": namespace(ingress), "ownerReferences": owner_references(ingress)}
             yield Create(
                 {"apiVersion": "cert-manager.io/v1", "kind": "Certificate", "metadata": metadata, "spec": spec}
             )
-        elif path(there, "metadata", "ownerReferences"):
-            yield from ensure(there, {"spec": spec})
+        elif get_path(there, "metadata", "ownerReferences"):
+            yield from ensure_fields(there, {"spec": spec})
 
 
-def _certificate(world: World, certificate: Object, home: str, make: Issue) -> Iterator[Change]:
+def _issue_certificate(cache: ClusterCache, certificate: Object, home: str, make: Issue) -> Iterator[Change]:
     within, called = namespace(certificate), certificate["spec"]["secretName"]
     reference = certificate["spec"]["issuerRef"]
     kind = reference.get("kind", "Issuer")
-    issuer = world.get(kind, reference["name"], within if kind == "Issuer" else "")
+    issuer = cache.get(kind, reference["name"], within if kind == "Issuer" else "")
     if issuer is None or not _is_ready(issuer):
         why = f'Referenced "{kind}" not found or not ready: {reference["name"]}'
-        yield from _report(world, certificate, (False, "DoesNotExist", why))
+        yield from _report_readiness(cache, certificate, (False, "DoesNotExist", why))
         return
     authority = None
     if "ca" in issuer["spec"]:
-        authority = _authority(world, issuer["spec"]["ca"]["secretName"], namespace(issuer) or home)
-    request = _request(certificate)
-    digest = _digest(request, authority)
-    secret = world.get("Secret", called, within)
-    current = _current(secret, digest)
-    if current is None or world.now >= _renewal(current, request):
-        issued = make(request, authority, world.now)
-        yield _store(certificate, secret, issued, digest)
-        yield note(certificate, "Issuing", "The certificate has been successfully issued")
+        authority = _read_authority(cache, issuer["spec"]["ca"]["secretName"], namespace(issuer) or home)
+    request = _read_request(certificate)
+    digest = _request_digest(request, authority)
+    secret = cache.get("Secret", called, within)
+    current = _current_certificate(secret, digest)
+    if current is None or cache.now >= _renewal_time(current, request):
+        issued = make(request, authority, cache.now)
+        yield _store_secret(certificate, secret, issued, digest)
+        yield post_event(certificate, "Issuing", "The certificate has been successfully issued")
         current = issued.certificate
     times = {
-        "notBefore": stamp(current.not_valid_before_utc),
-        "notAfter": stamp(current.not_valid_after_utc),
-        "renewalTime": stamp(_renewal(current, request)),
+        "notBefore": format_time(current.not_valid_before_utc),
+        "notAfter": format_time(current.not_valid_after_utc),
+        "renewalTime": format_time(_renewal_time(current, request)),
     }
     verdict = (True, "Ready", "Certificate is up to date and has not expired")
-    yield from _report(world, certificate, verdict, times)
+    yield from _report_readiness(cache, certificate, verdict, times)
 
 
-def _report(
-    world: World, certificate: Object, verdict: Verdict, times: dict[str, str] | None = None
+def _report_readiness(
+    cache: ClusterCache, certificate: Object, verdict: ConditionState, times: dict[str, str] | None = None
 ) -> Iterator[Change]:
-    conditions = condition(certificate, world, "Ready", verdict)
-    yield from ensure(certificate, {"status": {"conditions": conditions, **(times or {})}}, "status")
+    conditions = set_condition(certificate, cache, "Ready", verdict)
+    yield from ensure_fields(certificate, {"status": {"conditions": conditions, **(times or {})}}, "status")
 
 
 def _is_ready(issuer: Object) -> bool:
-    conditions = path(issuer, "status", "conditions", default=[])
+    conditions = get_path(issuer, "status", "conditions", default=[])
     return any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)
 
 
-def _request(certificate: Object) -> CertificateRequest:
+def _read_request(certificate: Object) -> CertificateRequest:
     spec: dict[str, Any] = certificate["spec"]
     lifetime = go_duration(spec.get("duration") or "2160h")
     # Upstream renews after two thirds of the lifetime unless told otherwise.
@@ -139,17 +154,17 @@ def _request(certificate: Object) -> CertificateRequest:
     )
 
 
-def _renewal(current: x509.Certificate, request: CertificateRequest) -> datetime:
+def _renewal_time(current: x509.Certificate, request: CertificateRequest) -> datetime:
     return current.not_valid_after_utc - min(request.renew_before, request.lifetime - timedelta(seconds=1))
 
 
-def _digest(request: CertificateRequest, authority: Authority | None) -> str:
+def _request_digest(request: CertificateRequest, authority: Authority | None) -> str:
     signer = authority.certificate.fingerprint(hashes.SHA256()).hex() if authority else ""
     return hashlib.sha256(f"{request}{signer}".encode()).hexdigest()[:16]
 
 
-def _authority(world: World, called: str, within: str) -> Authority | None:
-    secret = world.get("Secret", called, within)
+def _read_authority(cache: ClusterCache, called: str, within: str) -> Authority | None:
+    secret = cache.get("Secret", called, within)
     data = (secret or {}).get("data") or {}
     if not {"tls.crt", "tls.key"} <= data.keys():
         return None
@@ -159,14 +174,14 @@ def _authority(world: World, called: str, within: str) -> Authority | None:
         return None
 
 
-def _current(secret: Object | None, digest: str) -> x509.Certificate | None:
+def _current_certificate(secret: Object | None, digest: str) -> x509.Certificate | None:
     """The certificate in the Secret, if it answers this very request."""
-    if secret is None or annotations(secret).get(ISSUED_FOR) != digest or not path(secret, "data", "tls.crt"):
+    if secret is None or annotations(secret).get(ISSUED_FOR) != digest or not get_path(secret, "data", "tls.crt"):
         return None
     return x509.load_pem_x509_certificate(base64.b64decode(secret["data"]["tls.crt"]))
 
 
-def _store(certificate: Object, there: Object | None, issued: IssuedCertificate, digest: str) -> Change:
+def _store_secret(certificate: Object, there: Object | None, issued: IssuedCertificate, digest: str) -> Change:
     reference = certificate["spec"]["issuerRef"]
     template = certificate["spec"].get("secretTemplate") or {}
     metadata = {

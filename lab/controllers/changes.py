@@ -10,23 +10,23 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from lab.controllers.snapshot_cache import Object, World, annotations, name, namespace, path, uid
+from lab.controllers.snapshot_cache import ClusterCache, Object, annotations, get_path, name, namespace, uid
 
 __all__ = [
     "Change",
+    "ConditionState",
     "Create",
     "Delete",
-    "Note",
     "Patch",
-    "Verdict",
-    "condition",
-    "each",
-    "ensure",
-    "made",
-    "merged",
-    "note",
-    "owner",
-    "stamp",
+    "PostEvent",
+    "decide_each",
+    "ensure_fields",
+    "ensure_object",
+    "format_time",
+    "merge_patch",
+    "owner_references",
+    "post_event",
+    "set_condition",
 ]
 
 MADE_FROM = "lab.lyceum/made-from"
@@ -61,7 +61,7 @@ class Delete:
 
 
 @dataclass(frozen=True)
-class Note:
+class PostEvent:
     """An Event about an object; the same note is sent only once."""
 
     about: Object
@@ -70,10 +70,10 @@ class Note:
     warning: bool = False
 
 
-Change = Patch | Create | Delete | Note
+Change = Patch | Create | Delete | PostEvent
 
 
-def merged(target: Any, patch: Any) -> Any:
+def merge_patch(target: Any, patch: Any) -> Any:
     """What a JSON merge patch (RFC 7386) makes of a value."""
     if not isinstance(patch, dict):
         return patch
@@ -82,28 +82,28 @@ def merged(target: Any, patch: Any) -> Any:
         if value is None:
             result.pop(step, None)
         else:
-            result[step] = merged(result.get(step), value)
+            result[step] = merge_patch(result.get(step), value)
     return result
 
 
-def ensure(node: Object, body: Object, subresource: Literal["", "status"] = "") -> Iterator[Patch]:
+def ensure_fields(node: Object, body: Object, subresource: Literal["", "status"] = "") -> Iterator[Patch]:
     """Yields the patch unless it would change nothing."""
-    if merged(node, body) != node:
+    if merge_patch(node, body) != node:
         yield Patch(str(node["kind"]), namespace(node), name(node), body, subresource)
 
 
-def made(world: World, wanted: Object) -> Iterator[Create | Patch]:
+def ensure_object(cache: ClusterCache, wanted: Object) -> Iterator[Create | Patch]:
     """Creates an object that is missing, and replaces the spec of one that was made from something else."""
     digest = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()[:16]
-    wanted = merged(wanted, {"metadata": {"annotations": {MADE_FROM: digest}}})
-    there = world.get(str(wanted["kind"]), name(wanted), namespace(wanted))
+    wanted = merge_patch(wanted, {"metadata": {"annotations": {MADE_FROM: digest}}})
+    there = cache.get(str(wanted["kind"]), name(wanted), namespace(wanted))
     if there is None:
         yield Create(wanted)
     elif annotations(there).get(MADE_FROM) != digest:
         yield Patch(str(wanted["kind"]), namespace(wanted), name(wanted), wanted)
 
 
-def each(items: Iterable[Object], decide: Callable[[Object], Iterator[Change]]) -> Iterator[Change]:
+def decide_each(items: Iterable[Object], decide: Callable[[Object], Iterator[Change]]) -> Iterator[Change]:
     """Decides on each object; one that cannot be understood is told so by an Event and does not stop the others.
 
     In the lab no admission webhook has looked at what people write.
@@ -112,29 +112,29 @@ def each(items: Iterable[Object], decide: Callable[[Object], Iterator[Change]]) 
         try:
             yield from decide(item)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            yield note(item, "NotUnderstood", f"{type(error).__name__}: {error}", warning=True)
+            yield post_event(item, "NotUnderstood", f"{type(error).__name__}: {error}", warning=True)
 
 
-def owner(node: Object) -> list[Object]:
+def owner_references(node: Object) -> list[Object]:
     """The ownerReferences of something that ends with `node`."""
     reference = {"apiVersion": node["apiVersion"], "kind": node["kind"], "name": name(node), "uid": uid(node)}
     return [{**reference, "controller": True}]
 
 
-def stamp(moment: datetime) -> str:
+def format_time(moment: datetime) -> str:
     """A time as Kubernetes writes it."""
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-Verdict = tuple[bool, str, str]
+ConditionState = tuple[bool, str, str]
 """Whether a condition holds, its reason (CamelCase) and a message for people."""
 
 
-def condition(node: Object, world: World, type_: str, verdict: Verdict) -> list[Object]:
+def set_condition(node: Object, cache: ClusterCache, type_: str, verdict: ConditionState) -> list[Object]:
     """The object's conditions with one of them set; its time of transition stays while its status does."""
     state, reason, message = verdict
     status = "True" if state else "False"
-    conditions: list[Object] = path(node, "status", "conditions", default=[])
+    conditions: list[Object] = get_path(node, "status", "conditions", default=[])
     before = next((item for item in conditions if item["type"] == type_), {})
     since = before.get("lastTransitionTime") if before.get("status") == status else None
     wanted = {
@@ -142,11 +142,11 @@ def condition(node: Object, world: World, type_: str, verdict: Verdict) -> list[
         "status": status,
         "reason": reason,
         "message": message,
-        "lastTransitionTime": since or stamp(world.now),
+        "lastTransitionTime": since or format_time(cache.now),
     }
     return [wanted if item is before else item for item in conditions] + ([] if before else [wanted])
 
 
-def note(about: Object, reason: str, message: str, *, warning: bool = False) -> Note:
+def post_event(about: Object, reason: str, message: str, *, warning: bool = False) -> PostEvent:
     """An Event about an object."""
-    return Note(about, reason, message, warning)
+    return PostEvent(about, reason, message, warning)

@@ -2,9 +2,9 @@
 
 from collections.abc import AsyncIterator
 
-from lab.controllers.changes import Change, Create, Delete, Note, Patch, stamp
+from lab.controllers.changes import Change, Create, Delete, Patch, PostEvent, format_time
 from lab.controllers.kinds import KINDS, Kind
-from lab.controllers.snapshot_cache import Object, World, name, namespace, uid
+from lab.controllers.snapshot_cache import ClusterCache, Object, name, namespace, uid
 from lab.kubernetes import KubeClient, KubernetesError
 
 __all__ = ["apply_change", "list_objects", "watch_objects"]
@@ -41,7 +41,7 @@ async def watch_objects(kube: KubeClient, kind: str, version: str) -> AsyncItera
         yield event["type"], event["object"]
 
 
-async def apply_change(kube: KubeClient, change: Change, world: World) -> Object | None:
+async def apply_change(kube: KubeClient, change: Change, cache: ClusterCache) -> Object | None:
     """Carries out a change.
 
     Returns:
@@ -61,8 +61,8 @@ async def apply_change(kube: KubeClient, change: Change, world: World) -> Object
                 return await kube.call("POST", place.path(namespace(change.object)), change.object)
             case Delete():
                 await kube.call("DELETE", KINDS[change.kind].path(change.namespace, change.name))
-            case Note():
-                event = _event(change, world)
+            case PostEvent():
+                event = _build_event(change, cache)
                 await kube.call("POST", KINDS["Event"].path(namespace(event)), event)
     except KubernetesError as error:
         if error.status not in (NOT_FOUND, CONFLICT):
@@ -70,8 +70,8 @@ async def apply_change(kube: KubeClient, change: Change, world: World) -> Object
     return None
 
 
-def _event(change: Note, world: World) -> Object:
-    about, moment = change.about, stamp(world.now)
+def _build_event(change: PostEvent, cache: ClusterCache) -> Object:
+    about, moment = change.about, format_time(cache.now)
     within = namespace(about) or "default"
     reference = {"apiVersion": about["apiVersion"], "kind": about["kind"], "name": name(about), "uid": uid(about)}
     return {

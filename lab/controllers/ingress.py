@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from lab.controllers.changes import Change, ensure
-from lab.controllers.snapshot_cache import Object, World, annotations, labels, name, path
+from lab.controllers.changes import Change, ensure_fields
+from lab.controllers.snapshot_cache import ClusterCache, Object, annotations, get_path, labels, name
 
 __all__ = ["decide"]
 
@@ -11,29 +11,29 @@ CONTROLLER, CHART = "k8s.io/ingress-nginx", "ingress-nginx"
 """Controller of an IngressClass, and the name of the chart that serves it."""
 
 
-def decide(world: World) -> Iterator[Change]:
+def decide(cache: ClusterCache) -> Iterator[Change]:
     """Publishes the address of each running controller in the Ingresses of its classes."""
-    classes = {name(item): item for item in world.all("IngressClass")}
+    classes = {name(item): item for item in cache.all("IngressClass")}
     default = next((item for item in classes.values() if _is_default(item)), None)
-    for ingress in world.all("Ingress"):
-        called = path(ingress, "spec", "ingressClassName")
+    for ingress in cache.all("Ingress"):
+        called = get_path(ingress, "spec", "ingressClassName")
         class_ = classes.get(called) if called else default
-        published = _published(world, class_) if class_ else None
+        published = _published_addresses(cache, class_) if class_ else None
         if published:
-            yield from ensure(ingress, {"status": {"loadBalancer": {"ingress": published}}}, "status")
+            yield from ensure_fields(ingress, {"status": {"loadBalancer": {"ingress": published}}}, "status")
 
 
 def _is_default(class_: Object) -> bool:
     return annotations(class_).get("ingressclass.kubernetes.io/is-default-class") == "true"
 
 
-def _published(world: World, class_: Object) -> list[Object] | None:
-    if path(class_, "spec", "controller", default="") != CONTROLLER:
+def _published_addresses(cache: ClusterCache, class_: Object) -> list[Object] | None:
+    if get_path(class_, "spec", "controller", default="") != CONTROLLER:
         return None
-    if world.operator(name=CHART, component="controller") is None:
+    if cache.operator(name=CHART, component="controller") is None:
         return None
-    for service in world.all("Service"):
-        addresses = path(service, "status", "loadBalancer", "ingress", default=[])
+    for service in cache.all("Service"):
+        addresses = get_path(service, "status", "loadBalancer", "ingress", default=[])
         if labels(service).get("app.kubernetes.io/name") == CHART and addresses:
             return [{"ip": item["ip"]} for item in addresses if "ip" in item]
     return None

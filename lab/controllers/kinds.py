@@ -37,7 +37,7 @@ def crd_name(kind: Kind) -> str:
     return f"{kind.plural}.{kind.group}"
 
 
-def _custom(group: str, version: str, plural: str, *, namespaced: bool = True) -> Kind:
+def _custom_kind(group: str, version: str, plural: str, *, namespaced: bool = True) -> Kind:
     return Kind(group, version, plural, namespaced, custom=True)
 
 
@@ -62,24 +62,24 @@ KINDS: dict[str, Kind] = {
     "VolumeAttachment": Kind("storage.k8s.io", "v1", "volumeattachments", namespaced=False),
     "RuntimeClass": Kind("node.k8s.io", "v1", "runtimeclasses", namespaced=False),
     "CustomResourceDefinition": Kind("apiextensions.k8s.io", "v1", "customresourcedefinitions", namespaced=False),
-    "IPAddressPool": _custom("metallb.io", "v1beta1", "ipaddresspools"),
-    "L2Advertisement": _custom("metallb.io", "v1beta1", "l2advertisements"),
-    "BGPAdvertisement": _custom("metallb.io", "v1beta1", "bgpadvertisements"),
-    "Issuer": _custom(_CERTS, "v1", "issuers"),
-    "ClusterIssuer": _custom(_CERTS, "v1", "clusterissuers", namespaced=False),
-    "Certificate": _custom(_CERTS, "v1", "certificates"),
-    "ClusterPolicy": _custom("nvidia.com", "v1", "clusterpolicies", namespaced=False),
-    "CephCluster": _custom(_CEPH, "v1", "cephclusters"),
-    "CephBlockPool": _custom(_CEPH, "v1", "cephblockpools"),
-    "CephFilesystem": _custom(_CEPH, "v1", "cephfilesystems"),
-    "CephFilesystemSubVolumeGroup": _custom(_CEPH, "v1", "cephfilesystemsubvolumegroups"),
-    "CephObjectStore": _custom(_CEPH, "v1", "cephobjectstores"),
-    "Driver": _custom("csi.ceph.io", "v1", "drivers"),
-    "OperatorConfig": _custom("csi.ceph.io", "v1", "operatorconfigs"),
-    "ResourceFlavor": _custom(_KUEUE, "v1beta2", "resourceflavors", namespaced=False),
-    "ClusterQueue": _custom(_KUEUE, "v1beta2", "clusterqueues", namespaced=False),
-    "LocalQueue": _custom(_KUEUE, "v1beta2", "localqueues"),
-    "Prometheus": _custom(_MONITORING, "v1", "prometheuses"),
-    "Alertmanager": _custom(_MONITORING, "v1", "alertmanagers"),
-    "ServiceMonitor": _custom(_MONITORING, "v1", "servicemonitors"),
+    "IPAddressPool": _custom_kind("metallb.io", "v1beta1", "ipaddresspools"),
+    "L2Advertisement": _custom_kind("metallb.io", "v1beta1", "l2advertisements"),
+    "BGPAdvertisement": _custom_kind("metallb.io", "v1beta1", "bgpadvertisements"),
+    "Issuer": _custom_kind(_CERTS, "v1", "issuers"),
+    "ClusterIssuer": _custom_kind(_CERTS, "v1", "clusterissuers", namespaced=False),
+    "Certificate": _custom_kind(_CERTS, "v1", "certificates"),
+    "ClusterPolicy": _custom_kind("nvidia.com", "v1", "clusterpolicies", namespaced=False),
+    "CephCluster": _custom_kind(_CEPH, "v1", "cephclusters"),
+    "CephBlockPool": _custom_kind(_CEPH, "v1", "cephblockpools"),
+    "CephFilesystem": _custom_kind(_CEPH, "v1", "cephfilesystems"),
+    "CephFilesystemSubVolumeGroup": _custom_kind(_CEPH, "v1", "cephfilesystemsubvolumegroups"),
+    "CephObjectStore": _custom_kind(_CEPH, "v1", "cephobjectstores"),
+    "Driver": _custom_kind("csi.ceph.io", "v1", "drivers"),
+    "OperatorConfig": _custom_kind("csi.ceph.io", "v1", "operatorconfigs"),
+    "ResourceFlavor": _custom_kind(_KUEUE, "v1beta2", "resourceflavors", namespaced=False),
+    "ClusterQueue": _custom_kind(_KUEUE, "v1beta2", "clusterqueues", namespaced=False),
+    "LocalQueue": _custom_kind(_KUEUE, "v1beta2", "localqueues"),
+    "Prometheus": _custom_kind(_MONITORING, "v1", "prometheuses"),
+    "Alertmanager": _custom_kind(_MONITORING, "v1", "alertmanagers"),
+    "ServiceMonitor": _custom_kind(_MONITORING, "v1", "servicemonitors"),
 }

@@ -2,40 +2,40 @@
 
 from collections.abc import Iterator
 
-from lab.controllers.changes import Change, Verdict, condition, ensure
-from lab.controllers.snapshot_cache import Object, World, name, path
+from lab.controllers.changes import Change, ConditionState, ensure_fields, set_condition
+from lab.controllers.snapshot_cache import ClusterCache, Object, get_path, name
 
 __all__ = ["decide"]
 
 
-def decide(world: World) -> Iterator[Change]:
+def decide(cache: ClusterCache) -> Iterator[Change]:
     """Sets the condition Active of ClusterQueues and LocalQueues."""
-    if world.workload("Deployment", "kueue-controller-manager") is None:
+    if cache.workload("Deployment", "kueue-controller-manager") is None:
         return
     active: set[str] = set()
-    for queue in world.all("ClusterQueue"):
-        verdict = _judge(world, queue)
+    for queue in cache.all("ClusterQueue"):
+        verdict = _queue_state(cache, queue)
         if verdict[0]:
             active.add(name(queue))
-        conditions = condition(queue, world, "Active", verdict)
-        yield from ensure(queue, {"status": {"conditions": conditions}}, "status")
-    for queue in world.all("LocalQueue"):
-        wanted = path(queue, "spec", "clusterQueue", default="")
+        conditions = set_condition(queue, cache, "Active", verdict)
+        yield from ensure_fields(queue, {"status": {"conditions": conditions}}, "status")
+    for queue in cache.all("LocalQueue"):
+        wanted = get_path(queue, "spec", "clusterQueue", default="")
         if wanted in active:
             verdict = (True, "Ready", "Can submit new workloads to localQueue")
         else:
             verdict = (False, "ClusterQueueIsInactive", "Can't submit new workloads to clusterQueue")
-        conditions = condition(queue, world, "Active", verdict)
-        yield from ensure(queue, {"status": {"conditions": conditions}}, "status")
+        conditions = set_condition(queue, cache, "Active", verdict)
+        yield from ensure_fields(queue, {"status": {"conditions": conditions}}, "status")
 
 
-def _judge(world: World, queue: Object) -> Verdict:
-    policy = path(queue, "spec", "stopPolicy", default="None")
+def _queue_state(cache: ClusterCache, queue: Object) -> ConditionState:
+    policy = get_path(queue, "spec", "stopPolicy", default="None")
     if policy != "None":
         return False, "Stopped", "Can't admit new workloads: is stopped."
-    groups = path(queue, "spec", "resourceGroups", default=[])
+    groups = get_path(queue, "spec", "resourceGroups", default=[])
     flavors = [flavor["name"] for group in groups for flavor in group.get("flavors", [])]
-    missing = [flavor for flavor in flavors if world.get("ResourceFlavor", flavor) is None]
+    missing = [flavor for flavor in flavors if cache.get("ResourceFlavor", flavor) is None]
     if missing:
         return (
             False,

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from lab.controllers.changes import owner
-from lab.controllers.snapshot_cache import Object, namespace, path
+from lab.controllers.changes import owner_references
+from lab.controllers.snapshot_cache import Object, get_path, namespace
 from lab.pod_security import CONTEXT, Level
 
-__all__ = ["available", "service", "workload"]
+__all__ = ["build_service", "build_workload", "is_available"]
 
 
-def workload(
+def build_workload(
     kind: str,
     at: tuple[str, str],
     cause: Object,
@@ -52,28 +52,33 @@ def workload(
     metadata: Object = {"name": called, "namespace": within, "labels": pod_labels}
     # An owner outside the namespace is allowed only when it belongs to the whole cluster.
     if namespace(cause) in ("", within):
-        metadata["ownerReferences"] = owner(cause)
+        metadata["ownerReferences"] = owner_references(cause)
     return {"apiVersion": "apps/v1", "kind": kind, "metadata": metadata, "spec": body}
 
 
-def service(called: str, within: str, cause: Object, selector: dict[str, str], ports: dict[str, int]) -> Object:
+def build_service(called: str, within: str, cause: Object, selector: dict[str, str], ports: dict[str, int]) -> Object:
     """A headless Service of a workload's pods."""
     listed = [{"name": port, "port": number} for port, number in ports.items()]
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {"name": called, "namespace": within, "labels": selector, "ownerReferences": owner(cause)},
+        "metadata": {
+            "name": called,
+            "namespace": within,
+            "labels": selector,
+            "ownerReferences": owner_references(cause),
+        },
         "spec": {"clusterIP": "None", "selector": selector, "ports": listed},
     }
 
 
-def available(node: Object | None) -> bool:
+def is_available(node: Object | None) -> bool:
     """Whether all pods that a workload wants are ready, as its own controller has last seen."""
-    if node is None or path(node, "status", "observedGeneration", default=0) < path(
+    if node is None or get_path(node, "status", "observedGeneration", default=0) < get_path(
         node, "metadata", "generation", default=0
     ):
         return False
     if node["kind"] == "DaemonSet":
-        wanted = path(node, "status", "desiredNumberScheduled", default=0)
-        return bool(path(node, "status", "numberReady", default=0) >= wanted)
-    return bool(path(node, "status", "readyReplicas", default=0) >= path(node, "spec", "replicas", default=1))
+        wanted = get_path(node, "status", "desiredNumberScheduled", default=0)
+        return bool(get_path(node, "status", "numberReady", default=0) >= wanted)
+    return bool(get_path(node, "status", "readyReplicas", default=0) >= get_path(node, "spec", "replicas", default=1))

@@ -6,17 +6,17 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
-from lab.controllers.changes import Change, Note
+from lab.controllers.changes import Change, PostEvent
 from lab.controllers.client import apply_change, list_objects, watch_objects
 from lab.controllers.kinds import KINDS, crd_name
-from lab.controllers.snapshot_cache import Object, World, key, path, uid
+from lab.controllers.snapshot_cache import ClusterCache, Object, get_path, key, uid
 from lab.kubernetes import KubeClient, KubernetesError
 
-__all__ = ["Decide", "run_with"]
+__all__ = ["Decide", "run_stand_ins"]
 
 log = logging.getLogger("lab.controllers")
 
-Decide = Callable[[World], Iterable[Change]]
+Decide = Callable[[ClusterCache], Iterable[Change]]
 
 SETTLE_SECONDS = 0.1
 """How long to gather changes before deciding: a release brings dozens of objects at once."""
@@ -34,7 +34,7 @@ RETRY_SECONDS = 1.0
 """Pause after a failure of the API server; in the lab it is back within seconds."""
 
 
-async def run_with(stand_ins: Sequence[Decide], kubeconfig: Callable[[], str | None]) -> None:
+async def run_stand_ins(stand_ins: Sequence[Decide], kubeconfig: Callable[[], str | None]) -> None:
     """Runs until cancelled, over any number of API servers' ends and returns.
 
     Args:
@@ -61,7 +61,7 @@ class _Session:
         self._stand_ins = stand_ins
         self._kubeconfig = kubeconfig
         self._kube = KubeClient.from_kubeconfig(kubeconfig)
-        self._world = World()
+        self._world = ClusterCache()
         self._watches: dict[str, asyncio.Task[None]] = {}
         self._changed = asyncio.Event()
         self._noted: set[tuple[str, str, str]] = set()
@@ -101,7 +101,7 @@ class _Session:
         for kind, place in KINDS.items():
             if not (place.custom and place.watched):
                 continue
-            served = _established(known.get(("", crd_name(place))))
+            served = _is_established(known.get(("", crd_name(place))))
             if served and kind not in self._watches:
                 self._watches[kind] = asyncio.create_task(self._watch(kind))
             elif not served and kind in self._watches:
@@ -168,7 +168,7 @@ class _Session:
             log.warning("%s", text, exc_info=error)
 
     async def _apply(self, change: Change) -> None:
-        noted = (uid(change.about), change.reason, change.message) if isinstance(change, Note) else None
+        noted = (uid(change.about), change.reason, change.message) if isinstance(change, PostEvent) else None
         if noted in self._noted:
             return
         item = await apply_change(self._kube, change, self._world)
@@ -184,6 +184,6 @@ def _version(item: Object) -> int:
     return int(item["metadata"]["resourceVersion"])
 
 
-def _established(definition: Object | None) -> bool:
-    conditions = path(definition or {}, "status", "conditions", default=[])
+def _is_established(definition: Object | None) -> bool:
+    conditions = get_path(definition or {}, "status", "conditions", default=[])
     return any(item["type"] == "Established" and item["status"] == "True" for item in conditions)

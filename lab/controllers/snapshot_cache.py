@@ -5,12 +5,23 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-__all__ = ["Object", "World", "annotations", "build", "key", "labels", "name", "namespace", "path", "uid"]
+__all__ = [
+    "ClusterCache",
+    "Object",
+    "annotations",
+    "build_cache",
+    "get_path",
+    "key",
+    "labels",
+    "name",
+    "namespace",
+    "uid",
+]
 
 Object = dict[str, Any]
 
 
-def path(node: Object, *keys: str, default: Any = None) -> Any:
+def get_path(node: Object, *keys: str, default: Any = None) -> Any:
     """The value below nested keys, or `default` where one is missing or null."""
     found: Any = node
     for step in keys:
@@ -49,7 +60,7 @@ def key(node: Object) -> tuple[str, str]:
 
 
 @dataclass
-class World:
+class ClusterCache:
     """The cluster as last seen."""
 
     objects: dict[str, dict[tuple[str, str], Object]] = field(default_factory=dict)
@@ -81,25 +92,26 @@ class World:
         selector = {f"app.kubernetes.io/{label}": value for label, value in wanted.items()}
         for kind in ("Deployment", "DaemonSet"):
             for item in self.all(kind):
-                if selector.items() <= labels(item).items() and ready(item):
+                if selector.items() <= labels(item).items() and is_ready(item):
                     return item
         return None
 
     def workload(self, kind: str, called: str) -> Object | None:
         """A workload of a name in whatever namespace it was installed, if a pod of it is ready."""
-        return next((item for item in self.all(kind) if name(item) == called and ready(item)), None)
+        return next((item for item in self.all(kind) if name(item) == called and is_ready(item)), None)
 
 
-def ready(workload: Object) -> bool:
+def is_ready(workload: Object) -> bool:
     """Whether at least one pod of a workload is ready."""
     return bool(
-        path(workload, "status", "readyReplicas", default=0) or path(workload, "status", "numberReady", default=0)
+        get_path(workload, "status", "readyReplicas", default=0)
+        or get_path(workload, "status", "numberReady", default=0)
     )
 
 
-def build(objects: Iterable[Mapping[str, Any]], now: datetime | None = None) -> World:
-    """A world of given objects, for tests."""
-    world = World(now=now) if now else World()
+def build_cache(objects: Iterable[Mapping[str, Any]], now: datetime | None = None) -> ClusterCache:
+    """A cache of given objects, for tests."""
+    cache = ClusterCache(now=now) if now else ClusterCache()
     for item in objects:
-        world.objects.setdefault(str(item["kind"]), {})[key(dict(item))] = dict(item)
-    return world
+        cache.objects.setdefault(str(item["kind"]), {})[key(dict(item))] = dict(item)
+    return cache

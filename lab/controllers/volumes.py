@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from lab.controllers.changes import Change, Create, Delete, each, ensure
-from lab.controllers.snapshot_cache import Object, World, annotations, key, name, namespace, path, uid
+from lab.controllers.changes import Change, Create, Delete, decide_each, ensure_fields
+from lab.controllers.snapshot_cache import ClusterCache, Object, annotations, get_path, key, name, namespace, uid
 
 __all__ = ["decide"]
 
@@ -14,57 +14,57 @@ PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"
 LOCAL_PATH = "rancher.io/local-path"
 
 
-def decide(world: World) -> Iterator[Change]:
+def decide(cache: ClusterCache) -> Iterator[Change]:
     """Makes a volume for each claim that Kubernetes hands to a provisioner, and removes those that are released."""
-    yield from each(world.all("PersistentVolumeClaim"), lambda claim: _claim(world, claim))
-    for volume in world.all("PersistentVolume"):
-        released = path(volume, "status", "phase") == "Released"
-        ours = _known(annotations(volume).get(PROVISIONED_BY, ""))
-        if released and ours and path(volume, "spec", "persistentVolumeReclaimPolicy") == "Delete":
+    yield from decide_each(cache.all("PersistentVolumeClaim"), lambda claim: _provision_claim(cache, claim))
+    for volume in cache.all("PersistentVolume"):
+        released = get_path(volume, "status", "phase") == "Released"
+        ours = _is_simulated(annotations(volume).get(PROVISIONED_BY, ""))
+        if released and ours and get_path(volume, "spec", "persistentVolumeReclaimPolicy") == "Delete":
             yield Delete("PersistentVolume", "", name(volume))
-    for attachment in world.all("VolumeAttachment"):
-        if _known(path(attachment, "spec", "attacher", default="")):
-            yield from ensure(attachment, {"status": {"attached": True}}, "status")
+    for attachment in cache.all("VolumeAttachment"):
+        if _is_simulated(get_path(attachment, "spec", "attacher", default="")):
+            yield from ensure_fields(attachment, {"status": {"attached": True}}, "status")
 
 
-def _claim(world: World, claim: Object) -> Iterator[Change]:
+def _provision_claim(cache: ClusterCache, claim: Object) -> Iterator[Change]:
     provisioner = annotations(claim).get(PROVISIONER, "")
-    class_ = world.get("StorageClass", path(claim, "spec", "storageClassName", default=""))
-    if path(claim, "spec", "volumeName") or class_ is None or not _serves(world, provisioner, class_):
+    class_ = cache.get("StorageClass", get_path(claim, "spec", "storageClassName", default=""))
+    if get_path(claim, "spec", "volumeName") or class_ is None or not _can_provision(cache, provisioner, class_):
         return
     if class_.get("volumeBindingMode") == "WaitForFirstConsumer" and SELECTED_NODE not in annotations(claim):
         return
-    volume = _volume(claim, class_, provisioner)
-    if world.get("PersistentVolume", name(volume)) is None:
+    volume = _build_volume(claim, class_, provisioner)
+    if cache.get("PersistentVolume", name(volume)) is None:
         yield Create(volume)
 
 
-def _known(provisioner: str) -> bool:
+def _is_simulated(provisioner: str) -> bool:
     return provisioner == LOCAL_PATH or provisioner.endswith((".csi.ceph.com", "nfs.csi.k8s.io"))
 
 
-def _serves(world: World, provisioner: str, class_: Object) -> bool:
+def _can_provision(cache: ClusterCache, provisioner: str, class_: Object) -> bool:
     """Whether what would provision is running, and what it provisions from is there."""
     if provisioner == LOCAL_PATH:
-        return world.workload("Deployment", "local-path-provisioner") is not None
+        return cache.workload("Deployment", "local-path-provisioner") is not None
     if provisioner == "nfs.csi.k8s.io":
-        return world.operator(name="csi-driver-nfs") is not None
-    if not provisioner.endswith(".csi.ceph.com") or world.workload("Deployment", f"{provisioner}-ctrlplugin") is None:
+        return cache.operator(name="csi-driver-nfs") is not None
+    if not provisioner.endswith(".csi.ceph.com") or cache.workload("Deployment", f"{provisioner}-ctrlplugin") is None:
         return False
     parameters = class_.get("parameters") or {}
     within = parameters.get("clusterID", "")
     if "fsName" in parameters:
-        source = world.get("CephFilesystem", parameters["fsName"], within)
+        source = cache.get("CephFilesystem", parameters["fsName"], within)
     else:
-        source = world.get("CephBlockPool", parameters.get("pool", ""), within)
-    return source is not None and path(source, "status", "phase") == "Ready"
+        source = cache.get("CephBlockPool", parameters.get("pool", ""), within)
+    return source is not None and get_path(source, "status", "phase") == "Ready"
 
 
-def _volume(claim: Object, class_: Object, provisioner: str) -> Object:
+def _build_volume(claim: Object, class_: Object, provisioner: str) -> Object:
     called = f"pvc-{uid(claim)}"
     spec: Object = {
-        "accessModes": path(claim, "spec", "accessModes"),
-        "capacity": {"storage": path(claim, "spec", "resources", "requests", "storage")},
+        "accessModes": get_path(claim, "spec", "accessModes"),
+        "capacity": {"storage": get_path(claim, "spec", "resources", "requests", "storage")},
         "claimRef": {
             "apiVersion": "v1",
             "kind": "PersistentVolumeClaim",
@@ -74,7 +74,7 @@ def _volume(claim: Object, class_: Object, provisioner: str) -> Object:
         },
         "persistentVolumeReclaimPolicy": class_.get("reclaimPolicy", "Delete"),
         "storageClassName": name(class_),
-        "volumeMode": path(claim, "spec", "volumeMode", default="Filesystem"),
+        "volumeMode": get_path(claim, "spec", "volumeMode", default="Filesystem"),
     }
     if provisioner == LOCAL_PATH:
         directory = "_".join((called, *key(claim)))

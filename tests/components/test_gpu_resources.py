@@ -185,7 +185,7 @@ def test_the_configuration_that_a_node_is_labelled_with_gives_what_the_site_says
     text = gpus.mig_config(nodes)
     for one in nodes:
         called = gpus.mig_profile(one) or gpus.ALL_DISABLED
-        made = mig.layout(called, text, [card_of(gpu) for gpu in one.gpus])
+        made = mig.plan_layout(called, text, [card_of(gpu) for gpu in one.gpus])
 
         assert made == [dict(gpu.layout) for gpu in one.gpus]
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from lab.charts.crds import definitions as stand_in_definitions
-from lab.charts.stand_in import Entry, catalog
+from lab.charts.crds import build_definitions as stand_in_definitions
+from lab.charts.stand_in import CatalogEntry, load_catalog
 from tests.contracts.charts import check_values
 from tests.contracts.upstream import (
     FOLDER,
@@ -38,10 +38,10 @@ CRD_FOLDERS = {
 }
 """Chart -> folder with its definitions."""
 
-each = pytest.mark.parametrize("entry", catalog(), ids=lambda entry: entry.name)
+each = pytest.mark.parametrize("entry", load_catalog(), ids=lambda entry: entry.name)
 
 
-def stand_ins(entry: Entry) -> dict[tuple[str, str], dict[str, Any]]:
+def stand_ins(entry: CatalogEntry) -> dict[tuple[str, str], dict[str, Any]]:
     """Group and kind -> spec of the stand-in's definition."""
     found = [item["spec"] for item in stand_in_definitions(entry.crds)] if entry.crds else []
     return {(spec["group"], spec["names"]["kind"]): spec for spec in found}
@@ -49,7 +49,7 @@ def stand_ins(entry: Entry) -> dict[tuple[str, str], dict[str, Any]]:
 
 @needs_upstream
 @each
-def test_a_stand_ins_definitions_are_upstreams_in_name_version_and_scope(entry: Entry) -> None:
+def test_a_stand_ins_definitions_are_upstreams_in_name_version_and_scope(entry: CatalogEntry) -> None:
     for identity, spec in stand_ins(entry).items():
         upstream = definitions().get(identity)
         if upstream is None:
@@ -67,7 +67,7 @@ def test_a_stand_ins_definitions_are_upstreams_in_name_version_and_scope(entry: 
 @needs_upstream
 @pytest.mark.parametrize(("chart", "name"), CRD_FOLDERS.items())
 def test_a_stand_in_brings_every_kind_of_its_chart(chart: str, name: str) -> None:
-    entry = next(entry for entry in catalog() if entry.name == chart)
+    entry = next(entry for entry in load_catalog() if entry.name == chart)
     texts = [path.read_text() for path in (FOLDER / name / "crds").glob("*.yaml")]
     kinds = {kind for text in texts for kind in re.findall(r"^    kind: (\S+)$", text, re.MULTILINE)}
     assert kinds <= {kind for _, kind in stand_ins(entry)}, (
@@ -77,7 +77,7 @@ def test_a_stand_in_brings_every_kind_of_its_chart(chart: str, name: str) -> Non
 
 @needs_upstream
 @each
-def test_the_values_that_a_stand_in_honours_are_upstreams(entry: Entry) -> None:
+def test_the_values_that_a_stand_in_honours_are_upstreams(entry: CatalogEntry) -> None:
     if entry.name in WITHOUT_VALUES:
         assert entry.values == {}
         return
@@ -86,7 +86,7 @@ def test_the_values_that_a_stand_in_honours_are_upstreams(entry: Entry) -> None:
 
 @needs_upstream
 @each
-def test_a_stand_ins_switches_are_set_as_upstream_sets_them(entry: Entry) -> None:
+def test_a_stand_ins_switches_are_set_as_upstream_sets_them(entry: CatalogEntry) -> None:
     """A switch with another default would make the lab install what the campus does not, or the other way round."""
     differing = []
 
@@ -103,7 +103,7 @@ def test_a_stand_ins_switches_are_set_as_upstream_sets_them(entry: Entry) -> Non
 
 @needs_upstream
 @each
-def test_a_stand_in_has_the_version_of_the_table(entry: Entry) -> None:
+def test_a_stand_in_has_the_version_of_the_table(entry: CatalogEntry) -> None:
     if entry.name == "kserve-resources" or entry.name.startswith("kserve-"):
         table = "v0.20.0"
     else:
@@ -116,10 +116,10 @@ def test_a_stand_in_has_the_version_of_the_table(entry: Entry) -> None:
 def test_every_chart_that_lyceum_installs_has_a_stand_in() -> None:
     from config import versions  # noqa: PLC0415 - only this test asks the program
 
-    known = {entry.name: entry.version for entry in catalog()}
+    known = {entry.name: entry.version for entry in load_catalog()}
     assert {name: chart.version for name, chart in versions.CHARTS.items() if known.get(name) != chart.version} == {}
 
 
 def test_the_catalogue_reads_as_yaml_without_surprises() -> None:
-    for entry in catalog():
+    for entry in load_catalog():
         assert yaml.safe_load(yaml.safe_dump(entry.values)) == entry.values

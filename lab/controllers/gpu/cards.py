@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from config.gpus import CARDS
 from lab.controllers.snapshot_cache import Object, annotations
 
-__all__ = ["NVIDIA", "Card", "cards"]
+__all__ = ["NVIDIA", "Card", "list_cards"]
 
 GPUS = "lab.lyceum/gpus"
 """Node annotation: JSON list of the VM's passthrough devices, ``{address, vendor, device, name}``."""
@@ -33,7 +33,7 @@ class Card:
         return max((int(profile.split("g.")[0]) for profile in self.mig), default=0)
 
 
-def cards(node: Object) -> list[Card]:
+def list_cards(node: Object) -> list[Card]:
     """The NVIDIA cards of a node, in the order of their addresses."""
     listed = json.loads(annotations(node).get(GPUS, "[]"))
     found = sorted((item for item in listed if item["vendor"] == NVIDIA), key=lambda item: str(item["address"]))

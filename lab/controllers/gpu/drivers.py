@@ -7,59 +7,67 @@ Work that holds a card is not looked at: here nothing computes.
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from lab.controllers.changes import Change, ensure, stamp
+from lab.controllers.changes import Change, ensure_fields, format_time
 from lab.controllers.gpu.operator import DRIVER, gpu_nodes
-from lab.controllers.snapshot_cache import Object, World, annotations, labels, name, path, ready
+from lab.controllers.snapshot_cache import ClusterCache, Object, annotations, get_path, is_ready, labels, name
 
 __all__ = ["decide"]
 
-RUNS = "lab.lyceum/driver"
+LOADED_DRIVER = "lab.lyceum/driver"
 """Node annotation: the driver that is loaded."""
-BEGUN = "lab.lyceum/driver-begun"
+REPLACEMENT_STARTED = "lab.lyceum/driver-begun"
 """Node annotation: since when it is being replaced."""
-STATE = "nvidia.com/gpu-driver-upgrade-state"
-SKIP = "nvidia.com/gpu-driver-upgrade.skip"
+UPGRADE_STATE = "nvidia.com/gpu-driver-upgrade-state"
+SKIP_UPGRADE = "nvidia.com/gpu-driver-upgrade.skip"
 """Node label by which an administrator keeps the controller away."""
 DRIVER_SECONDS = 3.0
 """How long a driver takes to be replaced; on hardware three to five minutes."""
 
 
-def decide(world: World) -> Iterator[Change]:
+def decide(cache: ClusterCache) -> Iterator[Change]:
     """Loads the ClusterPolicy's driver where none is loaded, and replaces others one node at a time."""
-    policies = world.all("ClusterPolicy")
-    driver = next((item for item in world.all("DaemonSet") if name(item) == DRIVER), None)
-    if not policies or driver is None or not ready(driver):
+    policies = cache.all("ClusterPolicy")
+    driver = next((item for item in cache.all("DaemonSet") if name(item) == DRIVER), None)
+    if not policies or driver is None or not is_ready(driver):
         return
-    wanted = str(path(policies[0], "spec", "driver", "version", default=""))
-    automatic = path(policies[0], "spec", "driver", "upgradePolicy", "autoUpgrade", default=True)
-    nodes = sorted(gpu_nodes(world), key=name)
-    behind = [node for node in nodes if annotations(node).get(RUNS, wanted) != wanted]
-    due = [node for node in behind if labels(node).get(SKIP) != "true"]
+    wanted = str(get_path(policies[0], "spec", "driver", "version", default=""))
+    automatic = get_path(policies[0], "spec", "driver", "upgradePolicy", "autoUpgrade", default=True)
+    nodes = sorted(gpu_nodes(cache), key=name)
+    behind = [node for node in nodes if annotations(node).get(LOADED_DRIVER, wanted) != wanted]
+    due = [node for node in behind if labels(node).get(SKIP_UPGRADE) != "true"]
     for node in nodes:
         if node not in behind:
-            yield from _loaded(node, wanted)
+            yield from _report_loaded(node, wanted)
         elif automatic and due and node is due[0]:
-            yield from _replaced(world, node, wanted)
+            yield from _replace_driver(cache, node, wanted)
         else:
-            state = {STATE: "upgrade-required"} if automatic else {}
-            yield from ensure(node, {"metadata": {"labels": state | _told(annotations(node)[RUNS])}})
+            state = {UPGRADE_STATE: "upgrade-required"} if automatic else {}
+            yield from ensure_fields(
+                node, {"metadata": {"labels": state | _version_labels(annotations(node)[LOADED_DRIVER])}}
+            )
 
 
-def _replaced(world: World, node: Object, wanted: str) -> Iterator[Change]:
-    begun = annotations(node).get(BEGUN)
+def _replace_driver(cache: ClusterCache, node: Object, wanted: str) -> Iterator[Change]:
+    begun = annotations(node).get(REPLACEMENT_STARTED)
     if begun is None:
-        body = {"labels": {STATE: "pod-restart-required"}, "annotations": {BEGUN: stamp(world.now)}}
-        yield from ensure(node, {"metadata": body})
-    elif world.now - datetime.fromisoformat(begun) >= timedelta(seconds=DRIVER_SECONDS):
-        yield from _loaded(node, wanted)
+        body = {
+            "labels": {UPGRADE_STATE: "pod-restart-required"},
+            "annotations": {REPLACEMENT_STARTED: format_time(cache.now)},
+        }
+        yield from ensure_fields(node, {"metadata": body})
+    elif cache.now - datetime.fromisoformat(begun) >= timedelta(seconds=DRIVER_SECONDS):
+        yield from _report_loaded(node, wanted)
 
 
-def _loaded(node: Object, version: str) -> Iterator[Change]:
-    body = {"labels": {STATE: "upgrade-done", **_told(version)}, "annotations": {RUNS: version, BEGUN: None}}
-    yield from ensure(node, {"metadata": body})
+def _report_loaded(node: Object, version: str) -> Iterator[Change]:
+    body = {
+        "labels": {UPGRADE_STATE: "upgrade-done", **_version_labels(version)},
+        "annotations": {LOADED_DRIVER: version, REPLACEMENT_STARTED: None},
+    }
+    yield from ensure_fields(node, {"metadata": body})
 
 
-def _told(version: str) -> dict[str, str]:
+def _version_labels(version: str) -> dict[str, str]:
     """The labels of k8s-device-plugin v0.20 (internal/lm/nvml.go), the deprecated ones too."""
     major, minor, revision = [*version.split("."), "", ""][:3]
     return {

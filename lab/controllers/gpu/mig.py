@@ -8,7 +8,7 @@ import yaml
 
 from lab.controllers.gpu.cards import Card
 
-__all__ = ["LayoutError", "Slices", "layout", "parsed"]
+__all__ = ["LayoutError", "Slices", "parse_configuration", "plan_layout"]
 
 Slices = dict[str, int]
 """MIG profile -> number of devices on one card; empty for a card that stays whole."""
@@ -19,13 +19,13 @@ class LayoutError(ValueError):
 
 
 @functools.lru_cache(maxsize=64)
-def parsed(text: str) -> dict[str, Any]:
+def parse_configuration(text: str) -> dict[str, Any]:
     """A configuration file; many nodes read the same one, and again at every decision. The result must not be changed."""
     found: dict[str, Any] = yaml.safe_load(text) or {}
     return found
 
 
-def layout(called: str, text: str | None, cards: Sequence[Card]) -> list[Slices]:
+def plan_layout(called: str, text: str | None, cards: Sequence[Card]) -> list[Slices]:
     """What each card becomes.
 
     Args:
@@ -38,19 +38,19 @@ def layout(called: str, text: str | None, cards: Sequence[Card]) -> list[Slices]
         LayoutError: mig-manager would report ``failed``.
     """
     if text is None:
-        return [_from_hardware(called, card) for card in cards]
-    configurations: dict[str, list[dict[str, Any]]] = parsed(text).get("mig-configs") or {}
+        return [_layout_from_hardware(called, card) for card in cards]
+    configurations: dict[str, list[dict[str, Any]]] = parse_configuration(text).get("mig-configs") or {}
     if called not in configurations:
         raise LayoutError(f"no MIG configuration '{called}'; there are {', '.join(sorted(configurations))}")
     result: list[Slices] = [{} for _ in cards]
     for rule in configurations[called]:
         for at, card in enumerate(cards):
-            if _meant(rule, at, card):
-                result[at] = _checked(dict(rule.get("mig-devices") or {}), card) if rule.get("mig-enabled") else {}
+            if _matches(rule, at, card):
+                result[at] = _check_slices(dict(rule.get("mig-devices") or {}), card) if rule.get("mig-enabled") else {}
     return result
 
 
-def _meant(rule: dict[str, Any], at: int, card: Card) -> bool:
+def _matches(rule: dict[str, Any], at: int, card: Card) -> bool:
     filters = rule.get("device-filter") or [card.id]
     filters = [filters] if isinstance(filters, str) else filters
     if card.id.lower() not in [item.lower() for item in filters]:
@@ -58,7 +58,7 @@ def _meant(rule: dict[str, Any], at: int, card: Card) -> bool:
     return rule["devices"] == "all" or at in rule["devices"]
 
 
-def _from_hardware(called: str, card: Card) -> Slices:
+def _layout_from_hardware(called: str, card: Card) -> Slices:
     wanted = called.removeprefix("all-")
     if wanted in ("disabled", "enabled") or not card.mig:
         return {}
@@ -67,7 +67,7 @@ def _from_hardware(called: str, card: Card) -> Slices:
     return {wanted: card.mig[wanted]}
 
 
-def _checked(slices: Slices, card: Card) -> Slices:
+def _check_slices(slices: Slices, card: Card) -> Slices:
     if slices and not card.mig:
         raise LayoutError(f"{card.product} has no MIG")
     for profile, count in slices.items():

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lab.controllers.changes import Change, condition, ensure, made, owner
-from lab.controllers.gpu.cards import NVIDIA, cards
-from lab.controllers.pods import available, service, workload
-from lab.controllers.snapshot_cache import Object, World, labels, namespace, path
+from lab.controllers.changes import Change, ensure_fields, ensure_object, owner_references, set_condition
+from lab.controllers.gpu.cards import NVIDIA, list_cards
+from lab.controllers.pods import build_service, build_workload, is_available
+from lab.controllers.snapshot_cache import ClusterCache, Object, get_path, labels, namespace
 
 __all__ = ["DEVICE_PLUGIN", "DRIVER", "decide", "gpu_nodes"]
 
@@ -41,57 +41,57 @@ OPERANDS = (
 )
 
 
-def gpu_nodes(world: World) -> list[Object]:
+def gpu_nodes(cache: ClusterCache) -> list[Object]:
     """Nodes on which node feature discovery has found an NVIDIA card, and which still have one."""
-    return [node for node in world.all("Node") if labels(node).get(PRESENT) == "true" and cards(node)]
+    return [node for node in cache.all("Node") if labels(node).get(PRESENT) == "true" and list_cards(node)]
 
 
-def decide(world: World) -> Iterator[Change]:
+def decide(cache: ClusterCache) -> Iterator[Change]:
     """Deploys what the ClusterPolicy asks for and says when all of it is ready."""
-    running, policies = world.operator(component="gpu-operator"), world.all("ClusterPolicy")
+    running, policies = cache.operator(component="gpu-operator"), cache.all("ClusterPolicy")
     if running is None or not policies:
         return
     cluster_policy, home = policies[0], namespace(running)
     spec = cluster_policy["spec"]
-    wanted = [operand for operand in OPERANDS if operand.switch is None or _enabled(spec, operand.switch)]
-    nodes = gpu_nodes(world)
+    wanted = [operand for operand in OPERANDS if operand.switch is None or _is_enabled(spec, operand.switch)]
+    nodes = gpu_nodes(cache)
     for node in nodes:
-        yield from ensure(node, {"metadata": {"labels": _deploy_labels(node, spec, wanted)}})
+        yield from ensure_fields(node, {"metadata": {"labels": _deploy_labels(node, spec, wanted)}})
     for operand in wanted if nodes else ():
-        yield from made(world, _daemonset(operand, spec, cluster_policy, home))
-    if _enabled(spec, "dcgmExporter"):
-        yield from _metrics(world, cluster_policy, home)
+        yield from ensure_object(cache, _build_daemonset(operand, spec, cluster_policy, home))
+    if _is_enabled(spec, "dcgmExporter"):
+        yield from _deploy_metrics(cache, cluster_policy, home)
     # With the NRI plugin nobody names a runtime class; without it, pods that want a GPU do.
-    if not path(spec, "cdi", "nriPluginEnabled", default=False):
-        metadata = {"name": "nvidia", "ownerReferences": owner(cluster_policy)}
+    if not get_path(spec, "cdi", "nriPluginEnabled", default=False):
+        metadata = {"name": "nvidia", "ownerReferences": owner_references(cluster_policy)}
         runtime = {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": metadata, "handler": "nvidia"}
-        yield from made(world, runtime)
-    yield from _state(world, cluster_policy, home, wanted)
+        yield from ensure_object(cache, runtime)
+    yield from _report_state(cache, cluster_policy, home, wanted)
 
 
-def _enabled(spec: Object, switch: str) -> bool:
-    return bool(path(spec, switch, "enabled", default=True))
+def _is_enabled(spec: Object, switch: str) -> bool:
+    return bool(get_path(spec, switch, "enabled", default=True))
 
 
 def _deploy_labels(node: Object, spec: Object, wanted: list[Operand]) -> dict[str, str]:
     found = {"nvidia.com/gpu.present": "true"}
-    capable = any(card.mig for card in cards(node))
+    capable = any(card.mig for card in list_cards(node))
     for operand in wanted:
         if operand.deploy != "mig-manager" or capable:
             found[f"nvidia.com/gpu.deploy.{operand.deploy}"] = "true"
-    default = path(spec, "migManager", "config", "default", default="")
-    if capable and default and _enabled(spec, "migManager") and "nvidia.com/mig.config" not in labels(node):
+    default = get_path(spec, "migManager", "config", "default", default="")
+    if capable and default and _is_enabled(spec, "migManager") and "nvidia.com/mig.config" not in labels(node):
         found["nvidia.com/mig.config"] = default
     return found
 
 
-def _daemonset(operand: Operand, spec: Object, cluster_policy: Object, home: str) -> Object:
+def _build_daemonset(operand: Operand, spec: Object, cluster_policy: Object, home: str) -> Object:
     section, common = spec.get(operand.image) or {}, spec.get("daemonsets") or {}
     image = f"{section.get('repository', 'nvcr.io/nvidia')}/{section.get('image', 'gpu-operator')}"
     pod: Object = {"nodeSelector": {f"nvidia.com/gpu.deploy.{operand.deploy}": "true"}}
     pod |= {step: common[step] for step in ("tolerations", "priorityClassName") if common.get(step)}
     marks = {"app": operand.daemonset}
-    return workload(
+    return build_workload(
         "DaemonSet",
         (home, operand.daemonset),
         cluster_policy,
@@ -103,17 +103,19 @@ def _daemonset(operand: Operand, spec: Object, cluster_policy: Object, home: str
     )
 
 
-def _metrics(world: World, cluster_policy: Object, home: str) -> Iterator[Change]:
+def _deploy_metrics(cache: ClusterCache, cluster_policy: Object, home: str) -> Iterator[Change]:
     """The exporter's Service, and a ServiceMonitor where somebody could read it."""
     marks = {"app": "nvidia-dcgm-exporter"}
-    yield from made(world, service("nvidia-dcgm-exporter", home, cluster_policy, marks, {"gpu-metrics": 9400}))
-    asked = path(cluster_policy, "spec", "dcgmExporter", "serviceMonitor", "enabled", default=False)
-    if asked and world.serves("ServiceMonitor"):
+    yield from ensure_object(
+        cache, build_service("nvidia-dcgm-exporter", home, cluster_policy, marks, {"gpu-metrics": 9400})
+    )
+    asked = get_path(cluster_policy, "spec", "dcgmExporter", "serviceMonitor", "enabled", default=False)
+    if asked and cache.serves("ServiceMonitor"):
         metadata = {
             "name": "nvidia-dcgm-exporter",
             "namespace": home,
             "labels": marks,
-            "ownerReferences": owner(cluster_policy),
+            "ownerReferences": owner_references(cluster_policy),
         }
         spec = {"selector": {"matchLabels": marks}, "endpoints": [{"port": "gpu-metrics", "path": "/metrics"}]}
         monitor = {
@@ -122,24 +124,24 @@ def _metrics(world: World, cluster_policy: Object, home: str) -> Iterator[Change
             "metadata": metadata,
             "spec": spec,
         }
-        yield from made(world, monitor)
+        yield from ensure_object(cache, monitor)
 
 
-def _state(world: World, cluster_policy: Object, home: str, wanted: list[Operand]) -> Iterator[Change]:
+def _report_state(cache: ClusterCache, cluster_policy: Object, home: str, wanted: list[Operand]) -> Iterator[Change]:
     """Upstream's three cases: no node features known, no GPU in the cluster, and all operands ready."""
     features = any(
-        label.startswith("feature.node.kubernetes.io/") for node in world.all("Node") for label in labels(node)
+        label.startswith("feature.node.kubernetes.io/") for node in cache.all("Node") for label in labels(node)
     )
-    sets = [(operand.daemonset, world.get("DaemonSet", operand.daemonset, home)) for operand in wanted]
-    waiting = [called for called, item in sets if not available(item)]
+    sets = [(operand.daemonset, cache.get("DaemonSet", operand.daemonset, home)) for operand in wanted]
+    waiting = [called for called, item in sets if not is_available(item)]
     if not features:
         verdict = (False, "NFDLabelsMissing", "No NFD labels found")
-    elif not gpu_nodes(world):
+    elif not gpu_nodes(cache):
         verdict = (True, "NoGPUNodes", "No GPU node found, watching for new nodes to join the cluster")
     elif waiting:
         verdict = (False, "OperandNotReady", f"ClusterPolicy is not ready, states not ready: {waiting}")
     else:
         verdict = (True, "Reconciled", "ClusterPolicy is ready as all resources have been successfully reconciled")
-    conditions = condition(cluster_policy, world, "Ready", verdict)
+    conditions = set_condition(cluster_policy, cache, "Ready", verdict)
     status = {"state": "ready" if verdict[0] else "notReady", "namespace": home, "conditions": conditions}
-    yield from ensure(cluster_policy, {"status": status}, "status")
+    yield from ensure_fields(cluster_policy, {"status": status}, "status")

@@ -7,11 +7,20 @@ from collections import Counter
 from collections.abc import Generator, Iterator
 from datetime import datetime, timedelta
 
-from lab.controllers.changes import Change, each, ensure, note, stamp
-from lab.controllers.gpu.cards import Card, cards
-from lab.controllers.gpu.mig import LayoutError, Slices, layout, parsed
+from lab.controllers.changes import Change, decide_each, ensure_fields, format_time, post_event
+from lab.controllers.gpu.cards import Card, list_cards
+from lab.controllers.gpu.mig import LayoutError, Slices, parse_configuration, plan_layout
 from lab.controllers.gpu.operator import DEVICE_PLUGIN, gpu_nodes
-from lab.controllers.snapshot_cache import Object, World, annotations, labels, name, namespace, path, ready
+from lab.controllers.snapshot_cache import (
+    ClusterCache,
+    Object,
+    annotations,
+    get_path,
+    is_ready,
+    labels,
+    name,
+    namespace,
+)
 
 __all__ = ["decide"]
 
@@ -21,89 +30,89 @@ MIG_CONFIG = "nvidia.com/mig.config"
 MIG_STATE = "nvidia.com/mig.config.state"
 PLUGIN_CONFIG = "nvidia.com/device-plugin.config"
 
-APPLIED = "lab.lyceum/mig-applied"
+APPLIED_LAYOUT = "lab.lyceum/mig-applied"
 """Node annotation: the MIG configuration in force, ``<name> <text of the layout>``."""
-BEGUN = "lab.lyceum/mig-begun"
+CHANGE_STARTED = "lab.lyceum/mig-begun"
 """Node annotation: since when a change is pending."""
 
 MIG_SECONDS = 1.0
 """How long a change of layout is pending; on hardware half a minute or more."""
 
 
-def decide(world: World) -> Iterator[Change]:
+def decide(cache: ClusterCache) -> Iterator[Change]:
     """Applies each node's sharing, and advertises the result once the device plugin runs.
 
     What a kubelet has advertised stays while plugin or operator are merely not ready, as in an outage of a server; it
     goes with the plugin's DaemonSet.
     """
-    plugin = next((item for item in world.all("DaemonSet") if name(item) == DEVICE_PLUGIN), None)
-    policies = world.all("ClusterPolicy")
-    served = gpu_nodes(world) if policies else []
+    plugin = next((item for item in cache.all("DaemonSet") if name(item) == DEVICE_PLUGIN), None)
+    policies = cache.all("ClusterPolicy")
+    served = gpu_nodes(cache) if policies else []
 
     def serve(node: Object) -> Iterator[Change]:
         if plugin is None or node not in served:
             yield from _advertise(node, {})
-        elif ready(plugin):
-            yield from _node(world, node, policies[0]["spec"], namespace(plugin))
+        elif is_ready(plugin):
+            yield from _share_node(cache, node, policies[0]["spec"], namespace(plugin))
 
-    yield from each(world.all("Node"), serve)
+    yield from decide_each(cache.all("Node"), serve)
 
 
-def _node(world: World, node: Object, spec: Object, home: str) -> Iterator[Change]:
-    present = cards(node)
+def _share_node(cache: ClusterCache, node: Object, spec: Object, home: str) -> Iterator[Change]:
+    present = list_cards(node)
     settled: list[Slices] = [{} for _ in present]
-    if any(card.mig for card in present) and path(spec, "migManager", "enabled", default=True):
+    if any(card.mig for card in present) and get_path(spec, "migManager", "enabled", default=True):
         try:
-            settled = layout(labels(node).get(MIG_CONFIG, "all-disabled"), _mig_text(world, spec, home), present)
+            settled = plan_layout(labels(node).get(MIG_CONFIG, "all-disabled"), _mig_text(cache, spec, home), present)
         except LayoutError as error:
-            yield note(node, "MIGConfigFailed", str(error), warning=True)
-            yield from ensure(node, {"metadata": {"labels": {MIG_STATE: "failed"}}})
+            yield post_event(node, "MIGConfigFailed", str(error), warning=True)
+            yield from ensure_fields(node, {"metadata": {"labels": {MIG_STATE: "failed"}}})
             return
-        changing = yield from _change_layout(world, node, settled)
+        changing = yield from _change_layout(cache, node, settled)
         if changing:
             yield from _advertise(node, {})
             return
-    strategy = path(spec, "mig", "strategy", default="single")
-    offered = _devices(settled, strategy)
+    strategy = get_path(spec, "mig", "strategy", default="single")
+    offered = _count_devices(settled, strategy)
     try:
-        rule = _plugin_rule(world, node, spec, home)
+        rule = _plugin_rule(cache, node, spec, home)
     except KeyError as error:
-        yield note(node, "DevicePluginConfigMissing", f"specified config {error} does not exist", warning=True)
+        yield post_event(node, "DevicePluginConfigMissing", f"specified config {error} does not exist", warning=True)
         yield from _advertise(node, dict.fromkeys(offered, 0))
         return
-    shared = _shared(offered, rule)
+    shared = _share_devices(offered, rule)
     yield from _advertise(node, shared)
-    if path(spec, "gfd", "enabled", default=True):
+    if get_path(spec, "gfd", "enabled", default=True):
         found = _feature_labels(present, settled, strategy, rule) | {"nvidia.com/mig.strategy": strategy}
-        yield from ensure(node, {"metadata": {"labels": _with_removals(node, found)}})
+        yield from ensure_fields(node, {"metadata": {"labels": _remove_stale_labels(node, found)}})
 
 
-def _mig_text(world: World, spec: Object, home: str) -> str | None:
+def _mig_text(cache: ClusterCache, spec: Object, home: str) -> str | None:
     """The configuration file of mig-manager; None when it makes its own."""
-    called = path(spec, "migManager", "config", "name", default="")
-    found = world.get("ConfigMap", called, home) if called else None
-    return str(path(found, "data", "config.yaml", default="")) if found else None
+    called = get_path(spec, "migManager", "config", "name", default="")
+    found = cache.get("ConfigMap", called, home) if called else None
+    return str(get_path(found, "data", "config.yaml", default="")) if found else None
 
 
-def _change_layout(world: World, node: Object, settled: list[Slices]) -> Generator[Change, None, bool]:
+def _change_layout(cache: ClusterCache, node: Object, settled: list[Slices]) -> Generator[Change, None, bool]:
     """Yields the changes of a node on its way to a layout; returns whether it still is on its way."""
     wanted = f"{labels(node).get(MIG_CONFIG, 'all-disabled')} {settled}"
-    if annotations(node).get(APPLIED) == wanted:
-        yield from ensure(node, {"metadata": {"labels": {MIG_STATE: "success"}}})
+    if annotations(node).get(APPLIED_LAYOUT) == wanted:
+        yield from ensure_fields(node, {"metadata": {"labels": {MIG_STATE: "success"}}})
         return False
-    begun = annotations(node).get(BEGUN)
+    begun = annotations(node).get(CHANGE_STARTED)
     if begun is None:
-        body = {"labels": {MIG_STATE: "pending"}, "annotations": {BEGUN: stamp(world.now)}}
-        yield from ensure(node, {"metadata": body})
+        body = {"labels": {MIG_STATE: "pending"}, "annotations": {CHANGE_STARTED: format_time(cache.now)}}
+        yield from ensure_fields(node, {"metadata": body})
         return True
-    if world.now - datetime.fromisoformat(begun) < timedelta(seconds=MIG_SECONDS):
+    if cache.now - datetime.fromisoformat(begun) < timedelta(seconds=MIG_SECONDS):
         return True
-    done: Object = {"labels": {MIG_STATE: "success"}, "annotations": {BEGUN: None, APPLIED: wanted}}
-    yield from ensure(node, {"metadata": done})
+    done: Object = {"labels": {MIG_STATE: "success"}, "annotations": {CHANGE_STARTED: None, APPLIED_LAYOUT: wanted}}
+    yield from ensure_fields(node, {"metadata": done})
     return True
 
 
-def _devices(settled: list[Slices], strategy: str) -> dict[str, int]:
+def _count_devices(settled: list[Slices], strategy: str) -> dict[str, int]:
     """Resource -> number of devices, before sharing."""
     whole = sum(1 for slices in settled if not slices)
     found: Counter[str] = Counter()
@@ -122,29 +131,29 @@ def _devices(settled: list[Slices], strategy: str) -> dict[str, int]:
     return {resource: count for resource, count in found.items() if count or resource == WHOLE}
 
 
-def _plugin_rule(world: World, node: Object, spec: Object, home: str) -> Object:
+def _plugin_rule(cache: ClusterCache, node: Object, spec: Object, home: str) -> Object:
     """The ``sharing`` section that holds for the node.
 
     Raises:
         KeyError: The node names a configuration that the release did not bring.
     """
-    config = path(spec, "devicePlugin", "config", default={})
+    config = get_path(spec, "devicePlugin", "config", default={})
     called = labels(node).get(PLUGIN_CONFIG) or config.get("default") or ""
     if not config.get("name") or not called:
         return {}
-    data = path(world.get("ConfigMap", config["name"], home) or {}, "data", default={})
-    return dict(parsed(data[called]).get("sharing") or {})
+    data = get_path(cache.get("ConfigMap", config["name"], home) or {}, "data", default={})
+    return dict(parse_configuration(data[called]).get("sharing") or {})
 
 
-def _strategy(rule: Object) -> tuple[str, Object]:
+def _sharing_strategy(rule: Object) -> tuple[str, Object]:
     for step, called in (("timeSlicing", "time-slicing"), ("mps", "mps")):
         if rule.get(step):
             return called, rule[step]
     return "none", {}
 
 
-def _shared(offered: dict[str, int], rule: Object) -> dict[str, int]:
-    _, sharing = _strategy(rule)
+def _share_devices(offered: dict[str, int], rule: Object) -> dict[str, int]:
+    _, sharing = _sharing_strategy(rule)
     result = dict(offered)
     for item in sharing.get("resources") or ():
         resource = item["name"]
@@ -156,7 +165,7 @@ def _shared(offered: dict[str, int], rule: Object) -> dict[str, int]:
 
 def _feature_labels(present: list[Card], settled: list[Slices], strategy: str, rule: Object) -> dict[str, str]:
     """The labels of GPU feature discovery; the first card speaks for all, as upstream has it."""
-    sharing, section = _strategy(rule)
+    sharing, section = _sharing_strategy(rule)
     replicas = {item["name"]: int(item["replicas"]) for item in section.get("resources") or ()}
     renamed = bool(section.get("renameByDefault"))
     first, profiles = present[0], sorted({profile for slices in settled for profile in slices})
@@ -184,7 +193,7 @@ def _feature_labels(present: list[Card], settled: list[Slices], strategy: str, r
     return found
 
 
-def _with_removals(node: Object, found: dict[str, str]) -> dict[str, str | None]:
+def _remove_stale_labels(node: Object, found: dict[str, str]) -> dict[str, str | None]:
     """Labels of a former MIG layout go."""
     stale = {label: None for label in labels(node) if label.startswith("nvidia.com/mig-") and label not in found}
     return {**stale, **found}
@@ -192,8 +201,8 @@ def _with_removals(node: Object, found: dict[str, str]) -> dict[str, str | None]
 
 def _advertise(node: Object, offered: dict[str, int]) -> Iterator[Change]:
     """Sets the node's NVIDIA resources to exactly these."""
-    there = path(node, "status", "capacity", default={})
+    there = get_path(node, "status", "capacity", default={})
     stale = {resource: None for resource in there if resource.startswith("nvidia.com/") and resource not in offered}
     wanted = {**stale, **{resource: str(count) for resource, count in offered.items()}}
     if wanted:
-        yield from ensure(node, {"status": {"capacity": wanted, "allocatable": wanted}}, "status")
+        yield from ensure_fields(node, {"status": {"capacity": wanted, "allocatable": wanted}}, "status")

@@ -11,7 +11,7 @@ import pytest
 import uvicorn
 
 from lab.charts import create_app
-from lab.charts.stand_in import catalog
+from lab.charts.stand_in import load_catalog
 from tests.support.controlplane import ControlPlane, free_ports
 from tests.support.engine import Project
 from tests.support.stand_ins import working
@@ -121,7 +121,7 @@ def test_every_chart_installs_becomes_ready_and_then_stays_as_it_is(tmp_path: Pa
             "namespaces": NAMESPACES,
             "after": AFTER,
             "values": VALUES,
-            "versions": {entry.name: entry.version for entry in catalog()},
+            "versions": {entry.name: entry.version for entry in load_catalog()},
         }
         (project.directory / "given.json").write_text(json.dumps(given))
         project.program(PROGRAM)

@@ -3,9 +3,9 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from lab.controllers.changes import Change, Create, Delete, Note, Patch, merged
+from lab.controllers.changes import Change, Create, Delete, Patch, PostEvent, merge_patch
 from lab.controllers.kinds import KINDS
-from lab.controllers.snapshot_cache import Object, World, build, key
+from lab.controllers.snapshot_cache import ClusterCache, Object, build_cache, key
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 
@@ -24,12 +24,12 @@ def running(called: str, within: str = "", *, kind: str = "Deployment", **marks:
     return thing(kind, called, within, metadata={"labels": labels}, spec={}, status=status)
 
 
-def world(*objects: Object) -> World:
+def cache(*objects: Object) -> ClusterCache:
     """A cluster at noon."""
-    return build(objects, NOW)
+    return build_cache(objects, NOW)
 
 
-def after(before: World, changes: list[Change]) -> World:
+def after(before: ClusterCache, changes: list[Change]) -> ClusterCache:
     """The cluster when the changes are carried out, and every workload in it has got its pods."""
     for change in changes:
         match change:
@@ -42,14 +42,14 @@ def after(before: World, changes: list[Change]) -> World:
             case Patch():
                 store = before.objects.setdefault(change.kind, {})
                 at = (change.namespace, change.name)
-                store[at] = merged(store[at], change.body)
+                store[at] = merge_patch(store[at], change.body)
             case Delete():
                 before.objects[change.kind].pop((change.namespace, change.name), None)
-            case Note():
+            case PostEvent():
                 pass
     return before
 
 
 def notes(changes: list[Change]) -> list[tuple[str, str]]:
     """Reason and message of each Event."""
-    return [(change.reason, change.message) for change in changes if isinstance(change, Note)]
+    return [(change.reason, change.message) for change in changes if isinstance(change, PostEvent)]

@@ -6,8 +6,8 @@ import pytest
 
 from lab.controllers import ceph, volumes
 from lab.controllers.changes import Change, Delete
-from lab.controllers.snapshot_cache import Object, World, path
-from tests.lab.controllers.objects import after, running, thing, world
+from lab.controllers.snapshot_cache import ClusterCache, Object, get_path
+from tests.lab.controllers.objects import after, cache, running, thing
 
 ROOK = running("rook-ceph-operator", "rook-ceph")
 CSI = running("ceph-csi-controller-manager", "rook-ceph")
@@ -43,7 +43,7 @@ def claim(**annotations: str) -> Object:
     return thing("PersistentVolumeClaim", "home", "jhub", metadata={"annotations": given}, spec=spec)
 
 
-def settle(campus: World) -> list[Change]:
+def settle(campus: ClusterCache) -> list[Change]:
     everything: list[Change] = []
     for _ in range(8):
         changes = [*ceph.decide(campus), *volumes.decide(campus)]
@@ -54,16 +54,16 @@ def settle(campus: World) -> list[Change]:
     raise AssertionError(f"does not settle: {everything[-3:]}")
 
 
-def status(campus: World, kind: str, name: str) -> Any:
-    return path(campus.get(kind, name, "rook-ceph") or {}, "status", default={})
+def status(campus: ClusterCache, kind: str, name: str) -> Any:
+    return get_path(campus.get(kind, name, "rook-ceph") or {}, "status", default={})
 
 
-def deployments(campus: World) -> set[str]:
+def deployments(campus: ClusterCache) -> set[str]:
     return {name for _, name in campus.objects["Deployment"]}
 
 
 def test_a_cluster_runs_its_daemons_before_it_is_ready() -> None:
-    campus = world(ROOK, *HOSTS, cluster(), pool())
+    campus = cache(ROOK, *HOSTS, cluster(), pool())
     after(campus, list(ceph.decide(campus)))
     assert status(campus, "CephCluster", "rook-ceph")["phase"] == "Progressing"
     settle(campus)
@@ -80,21 +80,21 @@ def test_drivers_get_what_the_operators_configuration_says_about_all() -> None:
     everywhere = [{"operator": "Exists"}]
     defaults = {"driverSpecDefaults": {"nodePlugin": {"tolerations": everywhere}}}
     configuration = thing("OperatorConfig", "ceph-csi-operator-config", "rook-ceph", spec=defaults)
-    campus = world(CSI, configuration, RBD)
+    campus = cache(CSI, configuration, RBD)
     settle(campus)
     plugin = campus.get("DaemonSet", "rook-ceph.rbd.csi.ceph.com-nodeplugin", "rook-ceph") or {}
-    assert path(plugin, "spec", "template", "spec", "tolerations") == everywhere
+    assert get_path(plugin, "spec", "template", "spec", "tolerations") == everywhere
 
 
 def test_each_osd_stays_on_the_host_of_its_disk() -> None:
-    campus = world(ROOK, *HOSTS, cluster())
+    campus = cache(ROOK, *HOSTS, cluster())
     settle(campus)
     osd = campus.get("Deployment", "rook-ceph-osd-1", "rook-ceph")
-    assert path(osd or {}, "spec", "template", "spec", "nodeSelector") == {"kubernetes.io/hostname": "b"}
+    assert get_path(osd or {}, "spec", "template", "spec", "nodeSelector") == {"kubernetes.io/hostname": "b"}
 
 
 def test_an_osd_keeps_its_number_when_hosts_come_and_go() -> None:
-    campus = world(ROOK, *HOSTS, cluster())
+    campus = cache(ROOK, *HOSTS, cluster())
     settle(campus)
     listed = [{"name": name, "devices": [{"name": "x"}]} for name in ("new", "b", "c")]
     campus.objects["Node"]["", "new"] = thing(
@@ -103,7 +103,7 @@ def test_an_osd_keeps_its_number_when_hosts_come_and_go() -> None:
     campus.objects["CephCluster"]["rook-ceph", "rook-ceph"]["spec"]["storage"]["nodes"] = listed
     settle(campus)
     hosts = {
-        name: path(item, "spec", "template", "spec", "nodeSelector", "kubernetes.io/hostname")
+        name: get_path(item, "spec", "template", "spec", "nodeSelector", "kubernetes.io/hostname")
         for (_, name), item in campus.objects["Deployment"].items()
         if name.startswith("rook-ceph-osd")
     }
@@ -118,14 +118,14 @@ def test_an_osd_keeps_its_number_when_hosts_come_and_go() -> None:
     ],
 )
 def test_too_few_disks_or_hosts_make_the_cluster_unhealthy(storage: Object, complaint: str) -> None:
-    campus = world(ROOK, *HOSTS, cluster(storage=storage), pool())
+    campus = cache(ROOK, *HOSTS, cluster(storage=storage), pool())
     settle(campus)
     found = status(campus, "CephCluster", "rook-ceph")["ceph"]
     assert (found["health"], list(found["details"])) == ("HEALTH_WARN", [complaint])
 
 
 def test_a_monitor_that_fails_later_is_a_matter_of_health_until_it_is_back() -> None:
-    campus = world(ROOK, *HOSTS, cluster(), pool())
+    campus = cache(ROOK, *HOSTS, cluster(), pool())
     settle(campus)
     monitor = campus.objects["Deployment"]["rook-ceph", "rook-ceph-mon-b"]
     before = monitor.pop("status")
@@ -145,9 +145,9 @@ def test_a_monitor_that_fails_later_is_a_matter_of_health_until_it_is_back() -> 
 def test_placement_and_resources_reach_the_daemons() -> None:
     toleration = {"key": "node-role.kubernetes.io/control-plane", "operator": "Exists"}
     placed = cluster(placement={"mon": {"tolerations": [toleration]}}, resources={"mon": {"requests": {"cpu": "1"}}})
-    campus = world(ROOK, *HOSTS, placed)
+    campus = cache(ROOK, *HOSTS, placed)
     settle(campus)
-    pod = path(campus.get("Deployment", "rook-ceph-mon-a", "rook-ceph") or {}, "spec", "template", "spec")
+    pod = get_path(campus.get("Deployment", "rook-ceph-mon-a", "rook-ceph") or {}, "spec", "template", "spec")
     assert pod["tolerations"] == [toleration]
     assert pod["containers"][0]["resources"] == {"requests": {"cpu": "1"}}
     assert "podAntiAffinity" in pod["affinity"], "two monitors on one host would die together"
@@ -158,7 +158,7 @@ def test_file_systems_and_object_stores_get_their_daemons_once_the_cluster_runs(
         "CephFilesystem", "shared", "rook-ceph", spec={"metadataServer": {"activeCount": 1, "activeStandby": True}}
     )
     store = thing("CephObjectStore", "s3", "rook-ceph", spec={"gateway": {"port": 80, "instances": 2}})
-    campus = world(ROOK, *HOSTS, cluster(), filesystem, store)
+    campus = cache(ROOK, *HOSTS, cluster(), filesystem, store)
     settle(campus)
     assert {"rook-ceph-mds-shared-a", "rook-ceph-mds-shared-b", "rook-ceph-rgw-s3-a"} <= deployments(campus)
     assert status(campus, "CephFilesystem", "shared")["phase"] == "Ready"
@@ -166,7 +166,7 @@ def test_file_systems_and_object_stores_get_their_daemons_once_the_cluster_runs(
 
 
 def test_a_claim_gets_a_volume_of_its_class() -> None:
-    campus = world(ROOK, CSI, RBD, *HOSTS, cluster(), pool(), CLASS, claim())
+    campus = cache(ROOK, CSI, RBD, *HOSTS, cluster(), pool(), CLASS, claim())
     settle(campus)
     (volume,) = campus.all("PersistentVolume")
     assert volume["spec"]["csi"]["driver"] == "rook-ceph.rbd.csi.ceph.com"
@@ -176,7 +176,7 @@ def test_a_claim_gets_a_volume_of_its_class() -> None:
 @pytest.mark.parametrize("missing", ["Driver", "CephBlockPool", "CephCluster"])
 def test_no_volume_comes_without_driver_pool_or_cluster(missing: str) -> None:
     objects = [ROOK, CSI, RBD, *HOSTS, cluster(), pool(), CLASS, claim()]
-    campus = world(*(item for item in objects if item["kind"] != missing))
+    campus = cache(*(item for item in objects if item["kind"] != missing))
     settle(campus)
     assert campus.all("PersistentVolume") == [], f"without a {missing} Ceph cannot make a volume"
 
@@ -184,10 +184,10 @@ def test_no_volume_comes_without_driver_pool_or_cluster(missing: str) -> None:
 def test_a_class_that_waits_for_a_pod_makes_no_volume_before_one_is_placed() -> None:
     waiting = CLASS | {"volumeBindingMode": "WaitForFirstConsumer"}
     base = [ROOK, CSI, RBD, *HOSTS, cluster(), pool(), waiting]
-    campus = world(*base, claim())
+    campus = cache(*base, claim())
     settle(campus)
     assert campus.all("PersistentVolume") == []
-    campus = world(*base, claim(**{"volume.kubernetes.io/selected-node": "a"}))
+    campus = cache(*base, claim(**{"volume.kubernetes.io/selected-node": "a"}))
     settle(campus)
     assert len(campus.all("PersistentVolume")) == 1
 
@@ -201,7 +201,7 @@ def test_a_released_volume_goes_as_its_reclaim_policy_says(policy: str, removed:
         spec={"persistentVolumeReclaimPolicy": policy},
         status={"phase": "Released"},
     )
-    assert (Delete("PersistentVolume", "", "pvc-1") in list(volumes.decide(world(volume)))) is removed
+    assert (Delete("PersistentVolume", "", "pvc-1") in list(volumes.decide(cache(volume)))) is removed
 
 
 def test_a_local_volume_is_bound_to_its_node() -> None:
@@ -215,7 +215,7 @@ def test_a_local_volume_is_bound_to_its_node() -> None:
         }
     )
     wish["spec"]["storageClassName"] = "local-path"
-    campus = world(running("local-path-provisioner", "kube-system"), local, wish)
+    campus = cache(running("local-path-provisioner", "kube-system"), local, wish)
     settle(campus)
     (volume,) = campus.all("PersistentVolume")
     (term,) = volume["spec"]["nodeAffinity"]["required"]["nodeSelectorTerms"]

@@ -10,8 +10,8 @@ from cryptography.x509.verification import PolicyBuilder, Store
 from lab.controllers.certificates import decide
 from lab.controllers.changes import Change
 from lab.controllers.issuing import go_duration
-from lab.controllers.snapshot_cache import Object, World, path
-from tests.lab.controllers.objects import NOW, after, notes, running, thing, world
+from lab.controllers.snapshot_cache import ClusterCache, Object, get_path
+from tests.lab.controllers.objects import NOW, after, cache, notes, running, thing
 
 MANAGER = running("cert-manager", "cert-manager", name="cert-manager", component="controller")
 SELF = thing("ClusterIssuer", "self", spec={"selfSigned": {}})
@@ -40,7 +40,7 @@ def leaf(**spec: object) -> Object:
     return thing("Certificate", "hub", "jhub", spec={**base, "privateKey": {"algorithm": "ECDSA"}, **spec})
 
 
-def settle(cluster: World) -> list[Change]:
+def settle(cluster: ClusterCache) -> list[Change]:
     """Decides until nothing changes, as the runner does; returns all changes."""
     everything: list[Change] = []
     for _ in range(6):
@@ -52,25 +52,25 @@ def settle(cluster: World) -> list[Change]:
     raise AssertionError("does not settle: the same would be changed again and again")
 
 
-def secret(cluster: World, name: str, namespace: str) -> dict[str, bytes]:
+def secret(cluster: ClusterCache, name: str, namespace: str) -> dict[str, bytes]:
     found = cluster.get("Secret", name, namespace)
     assert found is not None, f"no Secret {namespace}/{name}"
     return {file: base64.b64decode(content) for file, content in found["data"].items()}
 
 
-def ready(cluster: World, kind: str, name: str, namespace: str = "") -> tuple[str, str]:
-    conditions = path(cluster.get(kind, name, namespace) or {}, "status", "conditions", default=[{}])
+def ready(cluster: ClusterCache, kind: str, name: str, namespace: str = "") -> tuple[str, str]:
+    conditions = get_path(cluster.get(kind, name, namespace) or {}, "status", "conditions", default=[{}])
     return conditions[0].get("status", ""), conditions[0].get("message", "")
 
 
 @pytest.fixture
-def campus() -> World:
-    cluster = world(MANAGER, SELF, ROOT, CAMPUS, leaf())
+def campus() -> ClusterCache:
+    cluster = cache(MANAGER, SELF, ROOT, CAMPUS, leaf())
     settle(cluster)
     return cluster
 
 
-def test_a_certificate_of_the_campus_authority_is_trusted_by_who_trusts_that_authority(campus: World) -> None:
+def test_a_certificate_of_the_campus_authority_is_trusted_by_who_trusts_that_authority(campus: ClusterCache) -> None:
     files = secret(campus, "hub-tls", "jhub")
     authority = x509.load_pem_x509_certificate(files["ca.crt"])
     assert files["ca.crt"] == secret(campus, "root", "cert-manager")["tls.crt"]
@@ -81,7 +81,7 @@ def test_a_certificate_of_the_campus_authority_is_trusted_by_who_trusts_that_aut
     assert chain[-1] == authority
 
 
-def test_issuers_and_certificates_say_that_they_are_ready(campus: World) -> None:
+def test_issuers_and_certificates_say_that_they_are_ready(campus: ClusterCache) -> None:
     for kind, name, namespace in (
         ("ClusterIssuer", "self", ""),
         ("ClusterIssuer", "campus", ""),
@@ -91,7 +91,7 @@ def test_issuers_and_certificates_say_that_they_are_ready(campus: World) -> None
 
 
 def test_an_issuer_whose_secret_is_missing_is_not_ready_and_says_so() -> None:
-    cluster = world(MANAGER, CAMPUS, leaf())
+    cluster = cache(MANAGER, CAMPUS, leaf())
     settle(cluster)
     assert ready(cluster, "ClusterIssuer", "campus") == (
         "False",
@@ -103,18 +103,18 @@ def test_an_issuer_whose_secret_is_missing_is_not_ready_and_says_so() -> None:
 
 def test_a_certificate_that_may_not_sign_makes_no_issuer() -> None:
     root = ROOT | {"spec": {**ROOT["spec"], "isCA": False}}
-    cluster = world(MANAGER, SELF, root, CAMPUS)
+    cluster = cache(MANAGER, SELF, root, CAMPUS)
     settle(cluster)
     assert ready(cluster, "ClusterIssuer", "campus")[0] == "False"
 
 
 def test_an_acme_issuer_is_never_ready_in_the_lab() -> None:
-    cluster = world(MANAGER, thing("ClusterIssuer", "le", spec={"acme": {"email": "a@campus.test"}}))
+    cluster = cache(MANAGER, thing("ClusterIssuer", "le", spec={"acme": {"email": "a@campus.test"}}))
     settle(cluster)
     assert ready(cluster, "ClusterIssuer", "le")[1].startswith("An issuer of kind acme asks somebody outside")
 
 
-def test_a_certificate_is_renewed_before_it_ends(campus: World) -> None:
+def test_a_certificate_is_renewed_before_it_ends(campus: ClusterCache) -> None:
     before = secret(campus, "hub-tls", "jhub")["tls.crt"]
     campus.now = NOW + timedelta(days=59)
     settle(campus)
@@ -124,7 +124,7 @@ def test_a_certificate_is_renewed_before_it_ends(campus: World) -> None:
     assert secret(campus, "hub-tls", "jhub")["tls.crt"] != before
 
 
-def test_a_changed_request_is_issued_anew(campus: World) -> None:
+def test_a_changed_request_is_issued_anew(campus: ClusterCache) -> None:
     before = secret(campus, "hub-tls", "jhub")["tls.crt"]
     campus.objects["Certificate"]["jhub", "hub"] = leaf(dnsNames=["hub.campus.test", "lab.campus.test"])
     assert ("Issuing", "The certificate has been successfully issued") in notes(settle(campus))
@@ -139,17 +139,17 @@ def test_an_annotated_ingress_gets_a_certificate_for_its_hosts() -> None:
         metadata={"annotations": {"cert-manager.io/cluster-issuer": "campus"}},
         spec={"tls": [{"hosts": ["hub.campus.test"], "secretName": "from-ingress"}]},
     )
-    cluster = world(MANAGER, SELF, ROOT, CAMPUS, ingress)
+    cluster = cache(MANAGER, SELF, ROOT, CAMPUS, ingress)
     settle(cluster)
     certificate = x509.load_pem_x509_certificate(secret(cluster, "from-ingress", "jhub")["tls.crt"])
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert names.get_values_for_type(x509.DNSName) == ["hub.campus.test"]
-    owners = path(cluster.get("Certificate", "from-ingress", "jhub") or {}, "metadata", "ownerReferences")
+    owners = get_path(cluster.get("Certificate", "from-ingress", "jhub") or {}, "metadata", "ownerReferences")
     assert owners[0]["uid"] == "uid-hub", "it must end with the Ingress"
 
 
 def test_nothing_is_signed_while_the_controller_does_not_run() -> None:
-    assert list(decide(world(MANAGER | {"status": {}}, SELF, ROOT))) == []
+    assert list(decide(cache(MANAGER | {"status": {}}, SELF, ROOT))) == []
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("2160h", 7776000), ("1h30m0s", 5400), ("45s", 45)])

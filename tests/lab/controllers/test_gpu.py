@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import yaml
 
-from lab.controllers.changes import Change, Note
+from lab.controllers.changes import Change, PostEvent
 from lab.controllers.gpu import drivers, features, operator, sharing
-from lab.controllers.snapshot_cache import Object, World, labels, path
-from tests.lab.controllers.objects import after, notes, running, thing, world
+from lab.controllers.snapshot_cache import ClusterCache, Object, get_path, labels
+from tests.lab.controllers.objects import after, cache, notes, running, thing
 
 OPERATOR = running("gpu-operator", "gpu-operator", component="gpu-operator")
 NFD = running("gpu-operator-node-feature-discovery-worker", "gpu-operator", kind="DaemonSet")
@@ -68,12 +68,12 @@ def gpu_node(*devices: str, **marks: str) -> Object:
     )
 
 
-def campus(node: Object, policy: Object | None = None, *more: Object) -> World:
+def campus(node: Object, policy: Object | None = None, *more: Object) -> ClusterCache:
     plugin = config_map("plugin", default={}, sliced=SLICED, renamed=RENAMED, mps=MPS)
-    return world(OPERATOR, NFD, policy or cluster_policy(), config_map("mig", config_yaml=MIG), plugin, node, *more)
+    return cache(OPERATOR, NFD, policy or cluster_policy(), config_map("mig", config_yaml=MIG), plugin, node, *more)
 
 
-def settle(cluster: World) -> list[Change]:
+def settle(cluster: ClusterCache) -> list[Change]:
     """Lets all three decide until nothing changes; two seconds pass between decisions."""
     everything: list[Change] = []
     for _ in range(10):
@@ -84,25 +84,25 @@ def settle(cluster: World) -> list[Change]:
             after(cluster, step)
             changes += step
         everything += changes
-        if all(isinstance(change, Note) for change in changes):
+        if all(isinstance(change, PostEvent) for change in changes):
             return everything  # the runner sends the same note only once
     raise AssertionError(f"does not settle: {everything[-3:]}")
 
 
-def node(cluster: World) -> Object:
+def node(cluster: ClusterCache) -> Object:
     found = cluster.get("Node", "gpu-01")
     assert found is not None
     return found
 
 
-def offered(cluster: World) -> dict[str, str]:
-    both = [path(node(cluster), "status", part) for part in ("capacity", "allocatable")]
+def offered(cluster: ClusterCache) -> dict[str, str]:
+    both = [get_path(node(cluster), "status", part) for part in ("capacity", "allocatable")]
     resources = [{key: value for key, value in part.items() if key.startswith("nvidia.com/")} for part in both]
     assert resources[0] == resources[1]
     return resources[0]
 
 
-def settled(item: Object, policy: Object | None = None) -> World:
+def settled(item: Object, policy: Object | None = None) -> ClusterCache:
     cluster = campus(item, policy)
     settle(cluster)
     return cluster
@@ -225,16 +225,16 @@ def test_the_policy_is_ready_only_when_its_daemonsets_are() -> None:
     after(cluster, list(features.decide(cluster)))
     changes = list(operator.decide(cluster))
     after(cluster, changes)
-    assert path(cluster.all("ClusterPolicy")[0], "status", "state") == "notReady", "nothing runs yet"
+    assert get_path(cluster.all("ClusterPolicy")[0], "status", "state") == "notReady", "nothing runs yet"
     settle(cluster)
-    assert path(cluster.all("ClusterPolicy")[0], "status", "state") == "ready"
+    assert get_path(cluster.all("ClusterPolicy")[0], "status", "state") == "ready"
 
 
 def test_without_node_features_the_policy_is_not_ready_and_nothing_is_offered() -> None:
     cluster = campus(gpu_node(A100))
     cluster.objects["DaemonSet"].clear()
     settle(cluster)
-    status = path(cluster.all("ClusterPolicy")[0], "status")
+    status = get_path(cluster.all("ClusterPolicy")[0], "status")
     assert (status["state"], status["conditions"][0]["reason"]) == ("notReady", "NFDLabelsMissing")
     assert offered(cluster) == {}
 
@@ -242,7 +242,7 @@ def test_without_node_features_the_policy_is_not_ready_and_nothing_is_offered() 
 def test_a_cluster_without_gpus_is_ready_and_gets_no_daemonsets() -> None:
     cluster = campus(gpu_node())
     settle(cluster)
-    status = path(cluster.all("ClusterPolicy")[0], "status")
+    status = get_path(cluster.all("ClusterPolicy")[0], "status")
     assert (status["state"], status["conditions"][0]["reason"]) == ("ready", "NoGPUNodes")
     assert cluster.get("DaemonSet", "nvidia-device-plugin-daemonset", "gpu-operator") is None
 
@@ -276,32 +276,32 @@ def test_an_outage_of_operator_and_plugin_takes_no_card_from_a_node() -> None:
     assert offered(cluster) == {"nvidia.com/gpu": "1"}, "kubelets keep what they advertise while nobody can reach them"
 
 
-def drivers_of(cluster: World) -> dict[str, tuple[str, str]]:
+def drivers_of(cluster: ClusterCache) -> dict[str, tuple[str, str]]:
     """Driver that each node tells, and where its upgrade stands."""
     marks = {item["metadata"]["name"]: labels(item) for item in cluster.all("Node")}
     return {
-        called: (found.get("nvidia.com/cuda.driver-version.full", ""), found.get(drivers.STATE, ""))
+        called: (found.get("nvidia.com/cuda.driver-version.full", ""), found.get(drivers.UPGRADE_STATE, ""))
         for called, found in marks.items()
     }
 
 
-def upgrading(*skipped: str) -> World:
+def upgrading(*skipped: str) -> ClusterCache:
     """Two nodes that run the old driver; the policy wants another."""
     nodes = []
     for called in ("gpu-01", "gpu-02"):
         item = gpu_node(A100, nvidia_com__gpu_driver_upgrade_skip="true") if called in skipped else gpu_node(A100)
         item["metadata"]["labels"] = {
-            drivers.SKIP if label.endswith("skip") else label: value for label, value in labels(item).items()
+            drivers.SKIP_UPGRADE if label.endswith("skip") else label: value for label, value in labels(item).items()
         }
         item["metadata"]["name"] = called
-        item["metadata"]["annotations"][drivers.RUNS] = "580.95.05"
+        item["metadata"]["annotations"][drivers.LOADED_DRIVER] = "580.95.05"
         nodes.append(item)
     loader = running("nvidia-driver-daemonset", "gpu-operator", kind="DaemonSet")
     policy = cluster_policy(driver={"enabled": True, "version": "595.91.07"})
-    return world(OPERATOR, NFD, loader, policy, *nodes)
+    return cache(OPERATOR, NFD, loader, policy, *nodes)
 
 
-def decided(cluster: World, rounds: int, seconds: float = 2) -> World:
+def decided(cluster: ClusterCache, rounds: int, seconds: float = 2) -> ClusterCache:
     for _ in range(rounds):
         cluster.now += timedelta(seconds=seconds)
         for decide in (features.decide, drivers.decide):

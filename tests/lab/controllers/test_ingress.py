@@ -1,8 +1,8 @@
 """Ingresses show the address of the controller that serves their class."""
 
 from lab.controllers.ingress import decide
-from lab.controllers.snapshot_cache import Object, path
-from tests.lab.controllers.objects import after, running, thing, world
+from lab.controllers.snapshot_cache import Object, get_path
+from tests.lab.controllers.objects import after, cache, running, thing
 
 NGINX = running("nginx-controller", "ingress-nginx", kind="DaemonSet", name="ingress-nginx", component="controller")
 SERVICE = thing(
@@ -22,10 +22,10 @@ def class_(*, default: bool = False) -> Object:
 
 
 def shown(*objects: Object) -> object:
-    cluster = world(*objects)
+    cluster = cache(*objects)
     found = after(cluster, list(decide(cluster))).get("Ingress", "hub", "jhub")
     assert found is not None
-    return path(found, "status", "loadBalancer", "ingress")
+    return get_path(found, "status", "loadBalancer", "ingress")
 
 
 def test_an_ingress_shows_its_controllers_address() -> None:

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from lab.charts.crds import definitions
-from lab.charts.stand_in import catalog
+from lab.charts.crds import build_definitions
+from lab.charts.stand_in import load_catalog
 from lab.controllers.kinds import KINDS
-from lab.controllers.snapshot_cache import path
+from lab.controllers.snapshot_cache import get_path
 from tests.support.controlplane import ControlPlane
 
 pytestmark = pytest.mark.lab
@@ -22,8 +22,8 @@ pytestmark = pytest.mark.lab
 def operators(cluster: ControlPlane) -> None:
     """The custom resources and the workloads of the operators that are played here."""
     played = ("metallb", "cert-manager", "rook-ceph", "gpu-operator", "kueue")
-    crds = [entry.crds for entry in catalog() if entry.name in played and entry.crds]
-    cluster.define(*(definition for one in crds for definition in definitions(one)))
+    crds = [entry.crds for entry in load_catalog() if entry.name in played and entry.crds]
+    cluster.define(*(definition for one in crds for definition in build_definitions(one)))
     for name, labels in (
         ("metallb-controller", {"name": "metallb", "component": "controller"}),
         ("cert-manager", {"name": "cert-manager", "component": "controller"}),
@@ -62,7 +62,7 @@ def put(
 
 
 def status(cluster: ControlPlane, kind: str, name: str, *keys: str, namespace: str = "") -> Any:
-    return path(cluster.get(KINDS[kind].path(namespace, name)), "status", *keys)
+    return get_path(cluster.get(KINDS[kind].path(namespace, name)), "status", *keys)
 
 
 def web(cluster: ControlPlane, name: str, **asked: str) -> None:

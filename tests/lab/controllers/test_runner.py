@@ -10,9 +10,9 @@ import httpx
 import pytest
 
 from lab.controllers import runner
-from lab.controllers.changes import Change, Note, Patch, ensure, note
+from lab.controllers.changes import Change, Patch, PostEvent, ensure_fields, post_event
 from lab.controllers.kinds import KINDS
-from lab.controllers.snapshot_cache import World
+from lab.controllers.snapshot_cache import ClusterCache
 from lab.kubernetes import KubeClient
 from tests.lab.controllers.objects import thing
 
@@ -61,7 +61,7 @@ def work(
     until: Callable[[], bool], *stand_ins: runner.Decide, kubeconfig: Callable[[], str | None] = lambda: "x"
 ) -> None:
     async def main() -> None:
-        task = asyncio.create_task(runner.run_with(stand_ins, kubeconfig))
+        task = asyncio.create_task(runner.run_stand_ins(stand_ins, kubeconfig))
         async with asyncio.timeout(60):
             while not until():  # noqa: ASYNC110  # the condition is any
                 await asyncio.sleep(0.01)
@@ -71,9 +71,9 @@ def work(
     asyncio.run(main())
 
 
-def label(world: World) -> Iterator[Change]:
-    for node in world.all("Node"):
-        yield from ensure(node, {"metadata": {"labels": {"a": "b"}}})
+def label(cache: ClusterCache) -> Iterator[Change]:
+    for node in cache.all("Node"):
+        yield from ensure_fields(node, {"metadata": {"labels": {"a": "b"}}})
 
 
 def test_what_is_decided_is_written(api: Api) -> None:
@@ -82,7 +82,7 @@ def test_what_is_decided_is_written(api: Api) -> None:
 
 
 def test_a_failing_stand_in_does_not_stop_the_others(api: Api, caplog: pytest.LogCaptureFixture) -> None:
-    def broken(world: World) -> Iterator[Change]:
+    def broken(cache: ClusterCache) -> Iterator[Change]:
         raise KeyError("spec")
 
     work(lambda: bool(api.writes), broken, label)
@@ -92,9 +92,9 @@ def test_a_failing_stand_in_does_not_stop_the_others(api: Api, caplog: pytest.Lo
 def test_a_refused_change_is_said_once_and_does_not_stop_the_next(api: Api, caplog: pytest.LogCaptureFixture) -> None:
     api.refuse.add("/api/v1/nodes/other")
 
-    def two(world: World) -> Iterator[Change]:
+    def two(cache: ClusterCache) -> Iterator[Change]:
         yield Patch("Node", "", "other", {"spec": {}})
-        yield from label(world)
+        yield from label(cache)
 
     work(lambda: sum(path == "/api/v1/nodes/n" for _, path, _ in api.writes) > 2, two)
     assert caplog.text.count("refused: not so") == 1
@@ -103,13 +103,13 @@ def test_a_refused_change_is_said_once_and_does_not_stop_the_next(api: Api, capl
 def test_the_same_note_is_sent_once(api: Api) -> None:
     decided = []
 
-    def tell(world: World) -> Iterator[Change]:
-        decided.append(world.now)
-        yield note(NODE, "Because", "of this")
+    def tell(cache: ClusterCache) -> Iterator[Change]:
+        decided.append(cache.now)
+        yield post_event(NODE, "Because", "of this")
 
     work(lambda: len(decided) > 3, tell)
     assert [path for _, path, _ in api.writes] == ["/api/v1/namespaces/default/events"]
-    assert isinstance(next(tell(World())), Note)
+    assert isinstance(next(tell(ClusterCache())), PostEvent)
 
 
 def test_it_waits_for_a_cluster_and_survives_a_broken_kubeconfig(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,12 +8,12 @@ from typing import Any
 from config.base import MIB_PER_GIB, format_size
 from config.finding import Finding
 from config.hosts import Shape
+from config.resource_names import STACK_TYPE, VM_TYPE
 from config.rules.compatibility import kubernetes_minor
 from config.site import Site
 from config.validate import locate_findings
 from config.yaml_source import Document
 
-VM_TYPE = "proxmoxve:index/vmLegacy:VmLegacy"
 REPLACES_MACHINE = "would replace the machine and lose its disks: keep it, or remove the node first and add it anew"
 
 
@@ -36,7 +36,7 @@ def find_immutable_changes(path: Path, site: Site, document: Document, export: d
 def compare_with_deployed(site: Site, export: dict[str, Any]) -> Iterator[Finding]:
     """The same as findings."""
     resources = _resources(export)
-    outputs = next((item.get("outputs") or {} for item in resources if item.get("type") == "pulumi:pulumi:Stack"), {})
+    outputs = next((item.get("outputs") or {} for item in resources if item.get("type") == STACK_TYPE), {})
     deployed = _text_or_empty(outputs.get("site"))
     if deployed and deployed != site.name:
         remedy = "give each site a stack of its own"

@@ -30,7 +30,7 @@ def terminal(capture: Path) -> None:
 def graph(stack: str) -> None:
     """The components of a stack and what they depend on, as SVG."""
     state = Engine(Stack(stack)).export()
-    resources = {entry["urn"]: entry for entry in state["deployment"]["resources"] if not NOISE.search(entry["type"])}
+    resources = {one.urn: one.record for one in state.resources if not NOISE.search(one.type)}
     lines = [
         "digraph lyceum {",
         "rankdir=LR; ranksep=1.2;",

@@ -11,6 +11,8 @@ from typing import Any
 from ops.engine.stack import STATE
 
 FILE = STATE / "journal.jsonl"
+Entry = dict[str, Any]
+"""`time`, `who`, `stack`, `operation`, and what the operation records beside them."""
 
 
 def record_operation(stack: str, operation: str, facts: Mapping[str, Any], file: Path = FILE) -> None:
@@ -27,7 +29,7 @@ def record_operation(stack: str, operation: str, facts: Mapping[str, Any], file:
         lines.write(json.dumps(entry) + "\n")
 
 
-def read_entries(stack: str, *, file: Path = FILE) -> Iterator[dict[str, Any]]:
+def read_entries(stack: str, *, file: Path = FILE) -> Iterator[Entry]:
     """The entries of a stack, oldest first; a line that a power failure cut short is left out."""
     if not file.exists():
         return

@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from config.errors import LyceumError
+from config.resource_names import CLUSTER_TYPES, COMMAND_TYPE, VM_TYPE
 from ops.console import console, took
-from ops.engine.engine import Engine, State
-from ops.engine.pending_operations import VM
+from ops.engine.engine import Engine
+from ops.engine.pulumi_state import State
 from ops.engine.stack import PROJECT, Stack
 
 STACK = "dev"
@@ -57,13 +58,11 @@ def demo(
 
 def phases(state: State, since: datetime) -> dict[str, datetime]:
     """When the last machine, the last node and the last layer of this run were created; pure."""
-    kinds = {"machines": VM, "Kubernetes": "command:remote:Command", "layers": "kubernetes:"}
+    kinds = {"machines": VM_TYPE, "Kubernetes": COMMAND_TYPE, "layers": CLUSTER_TYPES}
     ends: dict[str, datetime] = {}
     for title, kind in kinds.items():
         made = [
-            datetime.fromisoformat(entry["created"])
-            for entry in state["deployment"].get("resources") or []
-            if entry["type"].startswith(kind) and "created" in entry
+            datetime.fromisoformat(one.created) for one in state.resources if one.type.startswith(kind) and one.created
         ]
         if made and max(made) > since:
             ends[title] = max(made)

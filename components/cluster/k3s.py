@@ -14,6 +14,7 @@ from components.cluster.maintenance import Maintenance, MaintenanceArgs
 from components.cluster.snapshot_access import SnapshotAccess
 from components.handles import ClusterAccess, Login, NodeHandle
 from config.hosts import Role
+from config.resource_names import Part, resource_name
 from config.site import Site
 
 SNAPSHOT = "/home/lyceum/restore.db"
@@ -84,7 +85,7 @@ class K3s(Component):
         script = pulumi.Output.all(*(machine.host_key for machine in args.machines)).apply(
             lambda keys: bootstrap.members_script(nodes, keys)
         )
-        members = self._command(f"{name}-members", servers[0], script, after=joined)
+        members = self._command(resource_name(name, Part.MEMBERS), servers[0], script, after=joined)
         url = f"https://{args.site.network.api_address}:6443"
         kubeconfig = pulumi.Output.all(founder.stdout, members.id).apply(
             lambda known: known[0].partition("\n")[2].replace("https://127.0.0.1:6443", url)
@@ -100,12 +101,12 @@ class K3s(Component):
                 snapshot_access=args.snapshot_access,
                 ca=args.ca,
             )
-            Maintenance(f"{name}-maintenance", maintenance, self.child())
+            Maintenance(resource_name(name, Part.MAINTENANCE), maintenance, self.child())
         self.register_outputs({"ca": self.ca})
 
     def _snapshot(self, machine: NodeHandle, file: Path) -> remote.CopyToRemote:
         return remote.CopyToRemote(
-            f"{machine.spec.name}-snapshot",
+            resource_name(machine.spec.name, Part.SNAPSHOT),
             connection=ssh.connection(machine, self._args.login),
             source=pulumi.FileAsset(str(file)),
             remote_path=SNAPSHOT,
@@ -137,12 +138,12 @@ class K3s(Component):
                 backup_access=snapshot_access.authorized_keys_line(clients, known[2]) if clients else "",
             )
         )
-        return self._command(f"{machine.spec.name}-k3s", machine, script, after)
+        return self._command(resource_name(machine.spec.name, Part.K3S), machine, script, after)
 
     def _agent(self, machine: NodeHandle, token: pulumi.Output[str]) -> remote.Command:
         args = self._args
         script = token.apply(lambda known: bootstrap.agent_script(machine.spec, args.site, token=known, ca=args.ca))
-        return self._command(f"{machine.spec.name}-k3s", machine, script, after=[])
+        return self._command(resource_name(machine.spec.name, Part.K3S), machine, script, after=[])
 
     def _command(
         self, name: str, machine: NodeHandle, script: pulumi.Input[str], after: Sequence[pulumi.Resource]

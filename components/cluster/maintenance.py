@@ -14,6 +14,7 @@ from components.cluster.bootstrap import CA_FILE, assemble, heredoc, k3s_binary_
 from components.cluster.snapshot_access import ACCOUNT, COPIES, HOME, TIMER, SnapshotAccess
 from components.handles import Login, NodeHandle
 from config.hosts import Node, Role
+from config.resource_names import Part, resource_name
 from config.site import Site
 
 MAINTENANCE_SH = (Path(__file__).parent / "maintenance.sh").read_text()
@@ -113,7 +114,7 @@ class Maintenance(Component):
             )
         )
         for machine in args.machines:
-            ssh.command(f"{machine.spec.name}-maintenance", machine, args.login, script, self.child())
+            ssh.command(resource_name(machine.spec.name, Part.MAINTENANCE), machine, args.login, script, self.child())
         self.register_outputs({})
 
 

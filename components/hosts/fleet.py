@@ -12,6 +12,7 @@ from components.base import Component
 from components.handles import NodeHandle
 from components.hosts.vm import virtual_machine
 from config.hosts import Mappings, Node, Role
+from config.resource_names import Part, resource_name
 from config.site import Site
 
 
@@ -82,16 +83,16 @@ class Fleet(Component):
         proxmox = self._args.site.proxmox
         image = proxmox.image
         arguments = [host, proxmox.image_storage, image.file_name, str(image.url), image.sha512 or ""]
-        return self._proxmox_command(f"{host}-image", shlex.join(["image", *filter(None, arguments)]))
+        return self._proxmox_command(resource_name(host, Part.IMAGE), shlex.join(["image", *filter(None, arguments)]))
 
     def _host_key(self, node: Node, vm: px.VmLegacy) -> pulumi.Output[str]:
         # The trigger: after a replacement the key is read again, although VMID and name stay the same.
         arguments = f"host-key {node.host} {node.vm_id}"
-        return self._proxmox_command(f"{node.name}-host-key", arguments, vm.vm_id).stdout
+        return self._proxmox_command(resource_name(node.name, Part.HOST_KEY), arguments, vm.vm_id).stdout
 
     def _mapping(self, node: Node) -> px.hardware.mapping.Pci:
         return px.hardware.mapping.Pci(
-            f"{node.name}-gpus",
+            resource_name(node.name, Part.GPUS),
             name=node.mapping,
             comment=f"GPUs of {node.name}",
             maps=[

@@ -6,6 +6,7 @@ import pulumi_proxmoxve as px
 from config.base import MIB_PER_GIB, format_size
 from config.hosts import Node, Role
 from config.key_derivation import USER
+from config.resource_names import Part, resource_name
 from config.site import Site
 
 
@@ -52,7 +53,7 @@ def virtual_machine(
     volumes = vm_disks(node, storage, image)
     network = site.network
     return px.VmLegacy(
-        f"{node.name}-vm",
+        resource_name(node.name, Part.VM),
         node_name=node.host,
         vm_id=node.vm_id,
         name=node.name,

@@ -8,6 +8,7 @@ import pulumi_kubernetes as k8s
 from components import gpu_resources
 from components.layer import Layer, LayerArgs, Values
 from config.hosts import Node
+from config.resource_names import Part, resource_name
 from config.site import Site
 
 
@@ -49,7 +50,7 @@ class Gpus(Layer):
             resource, count = next(iter(slices.items()))
             annotations["pulumi.com/waitFor"] = f'jsonpath={{.status.allocatable["{resource}"]}}={count}'
         return k8s.core.v1.NodePatch(
-            f"{node.name}-gpu-sharing",
+            resource_name(node.name, Part.GPU_SHARING),
             metadata={"name": node.name, "labels": gpu_resources.node_gpu_labels(node), "annotations": annotations},
             opts=self.child(depends_on=[policy], custom_timeouts=pulumi.CustomTimeouts(create="30m", update="30m")),
         )

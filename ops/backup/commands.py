@@ -34,9 +34,9 @@ from ops.backup.transfer import (
 )
 from ops.clients.kubernetes import Kube
 from ops.console import console, step
+from ops.engine.engine import Engine
 from ops.engine.stack import Stack
 from ops.files import PRIVATE, write_whole
-from ops.nodes.commands import begin
 from ops.nodes.remove import connect_to_cluster
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ S3_PREFIX = "s3:"
 @app.command("now")
 def create_backup(stack: StackName, *, to: Directory = None) -> None:
     """Takes an etcd snapshot, stores it on this machine and in S3, and verifies it."""
-    engine = begin(stack)
+    engine = Engine.open(stack)
     kube = connect_to_cluster(engine)
     if kube is None:
         raise LyceumError(f"{stack} has no cluster yet: ./lyceum up {stack}")
@@ -76,7 +76,7 @@ def list_backups(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Lists every snapshot and where it is stored: servers, maintenance machine, this machine, S3; and warnings."""
-    engine = begin(stack)
+    engine = Engine.open(stack)
     overview = gather_overview(engine.stack, Kube.of(engine), backup_directory(engine.stack, to))
     replicas = gather_replicas(engine)
     overview = replace(
@@ -109,7 +109,7 @@ def verify_backups(
     to: Directory = None,
 ) -> None:
     """Verifies that backups are intact, that this stack's token decrypts them, and that the escrow holds its seed."""
-    chosen = begin(stack).stack
+    chosen = Engine.open(stack).stack
     directory = backup_directory(chosen, to)
     seed = chosen.secret("seed")
     verified: dict[str, SnapshotMetadata] = {}
@@ -146,7 +146,7 @@ def escrow_seed(
     passphrase_file: passphrase.PassphraseFile = None,
 ) -> None:
     """Stores the seed in escrow, encrypted with a recovery passphrase: with it and the bucket all can be restored."""
-    chosen = begin(stack).stack
+    chosen = Engine.open(stack).stack
     seed = chosen.secret("seed")
     store = None if file else open_store(chosen)
     if file is None and store is None:

@@ -15,7 +15,6 @@ from ops.backup.transfer import backup_directory
 from ops.clients.ssh import remotes
 from ops.console import console, step
 from ops.engine.engine import Engine
-from ops.nodes.commands import begin
 
 NOT_METADATA = {"file", "size"}
 """Fields that the maintenance machine reports besides the metadata of a copy."""
@@ -28,7 +27,7 @@ def pull_backup(
     to: Directory = None,
 ) -> None:
     """Downloads a snapshot copy from the maintenance machine and verifies that it can be restored."""
-    engine = begin(stack)
+    engine = Engine.open(stack)
     machine, file = find_replica(gather_replicas(engine), name)
     local = _download_replica(engine, machine, str(file["file"]), backup_directory(engine.stack, to))
     seed = engine.stack.secret("seed")

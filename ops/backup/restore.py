@@ -4,7 +4,6 @@ The engine replaces the servers, and the first one starts from the snapshot, so 
 Workers and their pods keep running and rejoin the cluster, because the snapshot holds its CA.
 """
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,21 +26,18 @@ from ops.backup.transfer import (
     open_store,
 )
 from ops.clients.kubernetes import Kube
-from ops.clients.ssh import host_keys
+from ops.clients.proxmox import connect_proxmox
 from ops.console import console, step
 from ops.credentials.save import save_tokens
 from ops.credentials.secrets import store_secret as keep_secret
-from ops.engine.engine import PARALLEL, Engine, State
-from ops.engine.lost import without_machines
-from ops.engine.pending_operations import proxmox, settle
-from ops.engine.removal import unprotected
+from ops.engine.engine import Engine
+from ops.engine.pending_operations import resolve_pending_operations
+from ops.engine.pulumi_state import State, Vm
 from ops.engine.stack import Stack
 from ops.nodes import osds, vm
-from ops.nodes.commands import begin
 from ops.nodes.decommission import delete_node
 from ops.nodes.facts import is_ready
 from ops.nodes.remove import connect_to_cluster
-from ops.nodes.vm import Vm
 from ops.wait import NotReadyError, WaitTimeoutError, retry
 
 if TYPE_CHECKING:
@@ -70,7 +66,7 @@ def restore(
     yes_restore: Annotated[str, typer.Option(metavar="SITE", help="The override: the name of the site.")] = "",
 ) -> None:
     """Replaces all servers and restores a backup's state; changes after the backup are lost."""
-    engine = begin(stack)
+    engine = Engine.open(stack)
     chosen = engine.stack
     directory = backup_directory(chosen, to)
     try:
@@ -98,16 +94,16 @@ def restore(
         raise OperationRefusedError(
             f"all changes since {metadata.taken} will be lost; to confirm: --yes-restore {chosen.site.name}"
         )
-    with engine.alone() as lock:
+    with engine.hold_lock() as lock:
         if found:
             keep_secret(chosen, "seed", seed)
-        state = _recover_state(engine, settle(engine), store, seed)
-        due = servers_to_replace(list(audit_log.read_entries(stack)), servers, host_keys(state))
-        known = vm.machines(state)
+        state = _recover_state(engine, resolve_pending_operations(engine), store, seed)
+        due = servers_to_replace(list(audit_log.read_entries(stack)), servers, state.host_keys)
+        known = state.vms
         going = [known[name] for name in due if name in known]
         if RESTORE_SETTING not in chosen.settings:
             audit_log.record_operation(
-                stack, "restore", {"from": file.name, "host_keys": host_keys(state), "nodes": servers}
+                stack, "restore", {"from": file.name, "host_keys": state.host_keys, "nodes": servers}
             )
         chosen.set(RESTORE_SETTING, str(file))
         _activate_generation(chosen, number)
@@ -117,19 +113,18 @@ def restore(
             console.print(f"[yellow]![/] missing in Proxmox, will be created: {', '.join(sorted(lost))}")
         going = [one for one in going if one.name not in lost]
         _power_off(engine, going)
-        engine.replace_state(without_machines(unprotected(state, {one.urn for one in going}), lost, lost.values()))
-        replaced = [word for one in going for word in ("--replace", one.urn)]
-        common = ("up", "--yes", "--skip-preview", f"--parallel={PARALLEL}", "--message", f"restore {file.name}")
-        if code := engine.run(*common, *replaced, lock=lock):
+        engine.replace_state(state.unprotected({one.urn for one in going}).without_machines(lost, lost.values()))
+        message = f"restore {file.name}"
+        if code := engine.up(lock, message, replace=[one.urn for one in going]):
             raise LyceumError(
                 f"the restore is not complete (exit code {code}); run it again to continue", exit_code=code
             )
         save_tokens(engine)
         if kube := connect_to_cluster(engine):
-            remove_departed_nodes(kube, set(vm.machines(engine.export())))
+            remove_departed_nodes(kube, set(engine.export().vms))
         chosen.set(RESTORE_SETTING, None)
         audit_log.record_operation(stack, "restored", {"from": file.name, "nodes": servers})
-        raise typer.Exit(engine.run(*common, lock=lock))
+        raise typer.Exit(engine.up(lock, message))
 
 
 def _print_plan(file: Path, metadata: SnapshotMetadata, servers: list[str], version: str) -> None:
@@ -193,7 +188,7 @@ def _activate_generation(chosen: Stack, generation: int) -> None:
 
 def _recover_state(engine: Engine, state: State, store: "ObjectStore | None", seed: str) -> State:
     """The engine's state, from the store where this machine has none; without it the engine would create every layer again."""
-    if store is None or state["deployment"].get("resources"):
+    if store is None or state.resources:
         return state
     content = store.read_object(STATE_OBJECT)
     if content is None:
@@ -202,11 +197,11 @@ def _recover_state(engine: Engine, state: State, store: "ObjectStore | None", se
         )
         return state
     with step("restore the engine's state from S3"):
-        engine.replace_state(json.loads(unseal_state(content, seed, engine.stack.site.name)))
+        engine.replace_state(State.parse(unseal_state(content, seed, engine.stack.site.name)))
     return engine.export()
 
 
-def servers_to_replace(entries: list[State], servers: list[str], keys: dict[str, str]) -> list[str]:
+def servers_to_replace(entries: list[audit_log.Entry], servers: list[str], keys: dict[str, str]) -> list[str]:
     """Servers that a restore still has to replace: all, or after an interruption those with their old host key."""
     for entry in reversed(entries):
         if entry["operation"] == "restored":
@@ -243,7 +238,7 @@ def remove_departed_nodes(kube: Kube, known: set[str]) -> None:
 
 def _power_off(engine: Engine, going: list[Vm]) -> None:
     """Powers off old servers: none may answer at the API address or vote in etcd beside the new ones."""
-    pve = proxmox(engine)
+    pve = connect_proxmox(engine)
     for one in going:
         if not vm.is_stopped(pve, one):
             with step(f"power off {one.name}"):

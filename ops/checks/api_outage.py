@@ -9,10 +9,11 @@ from components.proxmox.client import PveError
 from config.hosts import Node, Role
 from ops.checks import api_vip
 from ops.clients import etcd
+from ops.clients.proxmox import connect_proxmox
 from ops.engine.engine import Engine
-from ops.engine.pending_operations import proxmox
+from ops.engine.pulumi_state import Vm
 from ops.nodes import vm
-from ops.nodes.vm import ForeignVmError, Vm
+from ops.nodes.vm import ForeignVmError
 
 API_PORT = 6443
 SECONDS = 3.0
@@ -38,7 +39,7 @@ def founded(engine: Engine) -> dict[str, tuple[Node, Vm | None]]:
     One that never was, or that a destroy has taken away already, has no vote that could be missing.
     """
     state = engine.export()
-    there, known = vm.k3s_commands(state), vm.machines(state)
+    there, known = state.k3s_commands, state.vms
     servers = [node for node in engine.stack.nodes if node.role is Role.SERVER and node.name in there]
     return {node.name: (node, known.get(node.name)) for node in servers}
 
@@ -65,7 +66,7 @@ def why_off(engine: Engine, server: Vm | None) -> str:
     if server is None:
         return "has no VM"
     try:
-        there = vm.find_vm(proxmox(engine), server)
+        there = vm.find_vm(connect_proxmox(engine), server)
     except PveError:
         return ""
     except ForeignVmError as error:

@@ -212,7 +212,7 @@ def status(
 ) -> None:
     """Shows nodes, layers and addresses; exit code 1 if something is not ready."""
     chosen = Stack(stack)
-    chosen.enter()
+    chosen.enter_network()
     found = report(chosen)
     if as_json:
         console.print_json(json.dumps(asdict(found) | {"healthy": found.healthy}))

@@ -21,7 +21,6 @@ from ops import audit_log
 from ops.clients.ssh import Remote, RemoteError, remotes
 from ops.console import console, errors, step
 from ops.engine.engine import Engine
-from ops.engine.stack import Stack
 
 app = typer.Typer(no_args_is_help=True, help="The cluster's store.")
 StackName = Annotated[str, typer.Argument(help="The stack.")]
@@ -153,7 +152,7 @@ def find_problem(engine: Engine) -> str:
 @app.command()
 def status(stack: StackName) -> None:
     """Shows how full etcd is on every server; exit code 1 on an alarm, or where it is nearly full."""
-    found = read_members(connect_servers(_begin(stack)))
+    found = read_members(connect_servers(Engine.open(stack)))
     _show_members(found)
     if any(isinstance(one, str) or one.problem for one in found.values()):
         raise typer.Exit(FAILED)
@@ -176,9 +175,9 @@ def defragment(stack: StackName) -> None:
 
     Nothing that Kubernetes still has is touched. A server does not answer while it is at it, seconds at most.
     """
-    engine = _begin(stack)
+    engine = Engine.open(stack)
     servers = connect_servers(engine)
-    with engine.alone():
+    with engine.hold_lock():
         found = read_members(servers)
         _show_members(found)
         well = [one for one in found.values() if isinstance(one, EtcdMember)]
@@ -217,9 +216,3 @@ def reclaim_space(servers: Mapping[str, Remote], well: list[EtcdMember], alarms:
     if alarms:
         with step("take the alarm back"):
             servers[first].run(disarm_script(alarms))
-
-
-def _begin(name: str) -> Engine:
-    stack = Stack(name)
-    stack.enter()
-    return Engine(stack)

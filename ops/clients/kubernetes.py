@@ -38,7 +38,7 @@ class Kube:
     @classmethod
     def of(cls, engine: "Engine", seconds: float = 0) -> Self | None:
         """The cluster of a stack, or None while it has none that answers within so many seconds."""
-        kubeconfig = kubeconfig_of(engine)
+        kubeconfig = engine.kubeconfig()
         if not kubeconfig:
             return None
         kube, end = cls(kubeconfig), time.monotonic() + seconds
@@ -113,20 +113,3 @@ class Kube:
     def post(self, path: str, body: Object) -> httpx.Response:
         """Creates an object; the caller judges the answer."""
         return self._http.post(path, json=body)
-
-
-def kubeconfig_of(engine: "Engine") -> str:
-    """The kubeconfig out of a stack's state, also where the run that made the cluster never finished; else empty."""
-    for resource in engine.export(secrets=True)["deployment"].get("resources", []):
-        if resource["type"] == "pulumi:pulumi:Stack" and (value := resource.get("outputs", {}).get("kubeconfig")):
-            return _plain(value)
-        if resource["type"] == "pulumi:providers:kubernetes" and (value := resource["inputs"].get("kubeconfig")):
-            return _plain(value)
-    return ""
-
-
-def _plain(value: Any) -> str:
-    """A secret of an exported state is an envelope around its JSON text."""
-    if isinstance(value, dict):
-        return str(yaml.safe_load(value["plaintext"]))
-    return str(value)

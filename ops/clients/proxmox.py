@@ -3,11 +3,15 @@
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from components.proxmox.client import Pve, PveError
+from config.paths import PROJECT
+
+if TYPE_CHECKING:
+    from ops.engine.engine import Engine
 
 TIMEOUT = httpx.Timeout(15, connect=5)
 
@@ -68,6 +72,25 @@ class Api(Pve):
         self._client.headers.pop("Authorization", None)
         self._client.headers["CSRFPreventionToken"] = ticket["CSRFPreventionToken"]
         self._client.headers["Cookie"] = f"PVEAuthCookie={ticket['ticket']}"
+
+
+def connect_proxmox(engine: "Engine") -> Pve:
+    """The stack's Proxmox, with the stack's token."""
+    settings = engine.stack.site.proxmox
+    ca = str(PROJECT / settings.ca_file) if settings.ca_file else None
+    return Pve(str(settings.endpoint), engine.stack.secret("proxmox-token"), ca)
+
+
+def list_vm_ids(engine: "Engine") -> set[int]:
+    """VMIDs of all VMs that Proxmox has. Asked for by its number, one that is gone answers 403 to a token of the pool.
+
+    Raises:
+        PveError: nobody knows; a token that does not see its pool is shown an empty list.
+    """
+    pve, pool = connect_proxmox(engine), engine.stack.site.proxmox.pool
+    if pool not in {entry["poolid"] for entry in pve.call("GET", "pools")}:
+        raise PveError(f"the token does not see the pool {pool}: grant it Pool.Audit on /pool/{pool}")
+    return {int(vm["vmid"]) for vm in pve.call("GET", "cluster/resources", type="vm")}
 
 
 def status(error: PveError) -> int:

@@ -17,7 +17,7 @@ from config.key_derivation import USER, ssh_private_key_pem
 from ops.files import becoming
 
 if TYPE_CHECKING:
-    from ops.engine.engine import Engine, State
+    from ops.engine.engine import Engine
 
 KEX = "curve25519-sha256"
 """The default, sntrup761, costs a fifth of a CPU second a log-in (performance.md)."""
@@ -138,21 +138,9 @@ class Remote:
         )
 
 
-def host_keys(state: "State") -> dict[str, str]:
-    """Host keys in a stack's state, by machine."""
-    suffix = "-host-key"
-    found = {}
-    for resource in state["deployment"].get("resources") or []:
-        name = resource["urn"].rsplit("::", 1)[1]
-        key = (resource.get("outputs") or {}).get("stdout")
-        if name.endswith(suffix) and isinstance(key, str) and not resource.get("delete"):
-            found[name.removesuffix(suffix)] = key
-    return found
-
-
 def remotes(engine: "Engine", nodes: tuple[Node, ...]) -> dict[str, Remote]:
     """Those of the machines whose host key is known."""
-    keys = host_keys(engine.export())
+    keys = engine.export().host_keys
     private = ssh_private_key_pem(engine.stack.secret("seed"))
     return {
         node.name: Remote(node.name, str(node.address), keys[node.name], private) for node in nodes if node.name in keys

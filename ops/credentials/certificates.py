@@ -20,16 +20,13 @@ from components.cluster.bootstrap import unit_name
 from config.errors import LyceumError
 from config.hosts import Node
 from ops import audit_log
-from ops.clients.kubernetes import kubeconfig_of
 from ops.clients.ssh import Remote, RemoteError, remotes
 from ops.console import console, errors
 from ops.credentials.guard import require_no_rotation
-from ops.engine.engine import PARALLEL, Engine
-from ops.engine.pending_operations import settle
-from ops.nodes.commands import begin
+from ops.engine.engine import Engine
+from ops.engine.pending_operations import resolve_pending_operations
 from ops.nodes.replace import first_server
 from ops.nodes.rolling_restart import RollingRestart, servers_and_agents
-from ops.nodes.vm import k3s_commands
 
 RENEWAL_DAYS = 120
 """Days before its end at which K3s makes a certificate anew at a start (K3s, certificate rotation)."""
@@ -97,10 +94,10 @@ def show_certificates(
     ] = False,
 ) -> None:
     """Shows which certificate of each node ends first; exit code 1 if one ends within 120 days."""
-    engine = begin(stack)
+    engine = Engine.open(stack)
     nodes = tuple(node for node in engine.stack.nodes if node.in_cluster)
     machines = remotes(engine, nodes)
-    endings = _read_expiries(machines) | {KUBECONFIG: kubeconfig_expiry(kubeconfig_of(engine), time.time())}
+    endings = _read_expiries(machines) | {KUBECONFIG: kubeconfig_expiry(engine.kubeconfig(), time.time())}
     _print_expiries(endings)
     due = due_certificates(endings)
     if due and not renew:
@@ -111,13 +108,13 @@ def show_certificates(
         )
     if not due:
         return
-    with engine.alone() as lock:
-        settle(engine)
+    with engine.hold_lock() as lock:
+        resolve_pending_operations(engine)
         require_no_rotation(engine.stack)
         audit_log.record_operation(stack, "renew certificates", {"nodes": due})
         _restart_k3s(engine, nodes, machines)
         _refresh_kubeconfig(engine, lock)
-    left = _read_expiries(machines) | {KUBECONFIG: kubeconfig_expiry(kubeconfig_of(engine), time.time())}
+    left = _read_expiries(machines) | {KUBECONFIG: kubeconfig_expiry(engine.kubeconfig(), time.time())}
     _print_expiries({name: left[name] for name in due})
     if still := due_certificates(left):
         raise LyceumError(
@@ -169,16 +166,11 @@ def _refresh_kubeconfig(engine: Engine, lock: IO[str]) -> None:
     """Takes the administrator's new certificate into the stack's state: the first server's script prints it."""
     first = first_server(engine.stack.nodes)
     state = engine.export()
-    if (urn := k3s_commands(state).get(first)) is None:
+    if (urn := state.k3s_commands.get(first)) is None:
         return
-    resources = state["deployment"].get("resources") or []
-    providers = [
-        one["urn"] for one in resources if one["type"] == "pulumi:providers:kubernetes" and not one.get("delete")
-    ]
-    arguments = ["up", "--yes", "--skip-preview", f"--parallel={PARALLEL}", "--message", "renew certificates"]
+    providers = [provider.urn for provider in state.cluster_providers]
     # No other resource: whatever else the files ask for has nothing to do with this.
-    arguments += ["--target-replace", urn, *(word for provider in providers for word in ("--target", provider))]
-    if code := engine.run(*arguments, lock=lock):
+    if code := engine.up(lock, "renew certificates", only=providers, replace_only=[urn]):
         raise LyceumError(
             "the certificates are new, and the stack's state still has the old kubeconfig; mend what is said above, then "
             "run this again",

@@ -19,12 +19,10 @@ from ops.console import console, errors, step
 from ops.credentials import rotation_scripts
 from ops.credentials.guard import resume_command
 from ops.credentials.rotation_plan import TokenStatus, is_rotated, rotation_blockers, unfinished_machines
-from ops.engine.engine import PARALLEL, Engine
-from ops.engine.pending_operations import settle
+from ops.engine.engine import Engine
+from ops.engine.pending_operations import resolve_pending_operations
 from ops.engine.site_stack import stack_of
-from ops.nodes.commands import begin
 from ops.nodes.rolling_restart import RollingRestart, list_ready_nodes, read_server_health, servers_and_agents
-from ops.nodes.vm import k3s_commands
 
 MAX_CONNECTIONS = 16
 
@@ -40,9 +38,9 @@ def rotate_token(
     ] = None,
 ) -> None:
     """Give the cluster another server or agent token, derived from the seed; goes on where it was interrupted."""
-    engine = begin(stack_of(site, stack).name)
-    with engine.alone() as lock:
-        settle(engine)
+    engine = Engine.open(stack_of(site, stack).name)
+    with engine.hold_lock() as lock:
+        resolve_pending_operations(engine)
         rotation = Rotation.of(engine, kind, frozenset(lost or ()))
         if not rotation.in_progress:
             rotation.start()
@@ -161,12 +159,9 @@ class Rotation:
 
     def refresh_state(self, lock: IO[str]) -> int:
         """Runs the machines' own scripts with the new token: they find it, and change nothing."""
-        known = k3s_commands(self.engine.export())
-        targets = [word for name in self.machines if name in known for word in ("--target", known[name])]
-        message = f"rotate the {self.kind}"
-        return self.engine.run(
-            "up", "--yes", "--skip-preview", f"--parallel={PARALLEL}", "--message", message, *targets, lock=lock
-        )
+        commands = self.engine.export().k3s_commands
+        only = [commands[name] for name in self.machines if name in commands]
+        return self.engine.up(lock, f"rotate the {self.kind}", only=only)
 
     @property
     def _new_token(self) -> str:

@@ -12,14 +12,13 @@ from ops.checks.preflight.run import preflight
 from ops.checks.status import troubles
 from ops.console import console, errors, step
 from ops.credentials.guard import require_no_rotation
-from ops.engine.engine import PARALLEL, Engine, State
-from ops.engine.pending_operations import settle
-from ops.engine.removal import Removal, existing, removals, unprotected, without_cluster
-from ops.engine.stack import Stack
+from ops.engine.engine import Engine
+from ops.engine.pending_operations import resolve_pending_operations
+from ops.engine.pulumi_state import Removal, State, find_removals
 from ops.nodes.blockers import Override
 from ops.nodes.remove import RemovalRequest, remove_nodes
 from ops.nodes.replace import misplaced_first_server
-from ops.nodes.vm import machines, prepare_deletion
+from ops.nodes.vm import prepare_deletion
 from ops.upgrade.commands import refuse_version_changes
 
 StackName = Annotated[str, typer.Argument(help="The stack: `dev` for Pulumi.dev.yaml.")]
@@ -29,9 +28,9 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 def preview(stack: StackName, *, diff: Annotated[bool, typer.Option(help="Show every changed value.")] = False) -> None:
     """Shows what `up` would do; changes nothing."""
-    engine = _begin(stack)
+    engine = Engine.open(stack)
     preflight(engine, engine.export(), engine.stack.stage, required=False)
-    raise typer.Exit(engine.run("preview", f"--parallel={PARALLEL}", *(["--diff"] if diff else [])))
+    raise typer.Exit(engine.preview(diff=diff))
 
 
 def up(
@@ -45,17 +44,16 @@ def up(
     yes: Yes = False,
 ) -> None:
     """Brings the campus to what its files say; finishes what an interrupted run began."""
-    engine = _begin(stack)
-    with engine.alone() as lock:
-        state = settle(engine)
+    engine = Engine.open(stack)
+    with engine.hold_lock() as lock:
+        state = resolve_pending_operations(engine)
         require_no_rotation(engine.stack)
         refuse_version_changes(engine, state)
         preflight(engine, state, stage or engine.stack.stage, required=True)
         _allow_removal(engine, state, stage or engine.stack.stage, set(remove or ()), frozenset(force or ()))
         if stage and stage != engine.stack.stage:
             engine.stack.set_stage(stage)
-        arguments = ["up", f"--parallel={PARALLEL}", *(["--yes", "--skip-preview"] if yes else [])]
-        code = engine.run(*arguments, lock=lock)
+        code = engine.up(lock, confirm=not yes)
     if code:
         # What fails on one machine often has its reason elsewhere.
         for text in troubles(engine):
@@ -69,29 +67,20 @@ def destroy(
     yes_destroy: Annotated[str, typer.Option(metavar="SITE", help="The explicit word: the name of the site.")] = "",
 ) -> None:
     """Takes everything away: machines, their disks, and what people stored on them."""
-    engine = _begin(stack)
+    engine = Engine.open(stack)
     site = engine.stack.site
-    with engine.alone() as lock:
-        state = settle(engine)
-        known = existing(state)
+    with engine.hold_lock() as lock:
+        state = resolve_pending_operations(engine)
+        known = state.vm_urns
         if yes_destroy != site.name:
             _show([Removal(name, urn, "everything on it") for name, urn in sorted(known.items())])
             raise OperationRefusedError(
                 f"this deletes {len(known)} machines of {site.title}; if that is meant: --yes-destroy {site.name}"
             )
-        resources = state["deployment"].get("resources") or []
-        state = unprotected(state, {resource["urn"] for resource in resources})
-        engine.replace_state(without_cluster(prepare_deletion(engine, state, machines(state).values())))
-        arguments = ["destroy", "--yes", "--skip-preview", f"--parallel={PARALLEL}"]
-        raise typer.Exit(engine.run(*arguments, lock=lock))
-
-
-def _begin(name: str) -> Engine:
-    stack = Stack(name)
-    stack.enter()
-    engine = Engine(stack)
-    engine.init()
-    return engine
+        engine.replace_state(
+            prepare_deletion(engine, state.unprotected(), state.vms.values()).without_cluster_objects()
+        )
+        raise typer.Exit(engine.destroy(lock))
 
 
 def _allow_removal(engine: Engine, state: State, stage: str, words: set[str], force: frozenset[Override]) -> None:
@@ -101,9 +90,9 @@ def _allow_removal(engine: Engine, state: State, stage: str, words: set[str], fo
         raise OperationRefusedError(
             f"{first} is new and stands before the servers that exist: move it below them in the site's file"
         )
-    going = removals(state, stack.site, stack.nodes_at(stage))
+    going = find_removals(state, stack.site, stack.nodes_at(stage))
     unknown = words - {removal.name for removal in going}
-    if gone := audit_log.removed_before(stack.name, unknown) - existing(state).keys():
+    if gone := audit_log.removed_before(stack.name, unknown) - state.vm_urns.keys():
         console.print(f"[dim]{', '.join(sorted(gone))}: removed already[/]")
     if unknown := unknown - gone:
         raise UsageError(f"--remove {' '.join(sorted(unknown))}: not to be removed at stage {stage}")
@@ -116,7 +105,7 @@ def _allow_removal(engine: Engine, state: State, stage: str, words: set[str], fo
     if going:
         remove_nodes(engine, RemovalRequest(tuple(removal.name for removal in going), "remove", force))
         with step(f"{len(going)} machine(s) may be removed"):
-            engine.replace_state(prepare_deletion(engine, state, [machines(state)[removal.name] for removal in going]))
+            engine.replace_state(prepare_deletion(engine, state, [state.vms[removal.name] for removal in going]))
 
 
 def _show(going: list[Removal]) -> None:

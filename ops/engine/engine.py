@@ -6,19 +6,21 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from config.errors import LyceumError
 from ops.console import console
 from ops.engine import file_backend
+from ops.engine.pulumi_state import State
 from ops.engine.stack import PROJECT, STATE, Stack
 
-PARALLEL = 32
+PARALLEL = "--parallel=32"
 """Operations at once; most of them wait. The engine's default, four a core, is for work (performance.md)."""
-State = dict[str, Any]
+Plan = dict[str, Any]
+"""What `pulumi preview --json` prints."""
 
 
 class Engine:
@@ -27,7 +29,55 @@ class Engine:
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
 
-    def run(self, *arguments: str, lock: IO[str] | None = None) -> int:
+    @classmethod
+    def open(cls, name: str) -> Self:
+        """The engine on the stack of a name, inside its campus's network; makes the stack in the backend if it is not there."""
+        stack = Stack(name)
+        stack.enter_network()
+        engine = cls(stack)
+        engine.init()
+        return engine
+
+    def preview(self, *, diff: bool = False) -> int:
+        """Shows on the terminal what `up` would do; returns the exit code."""
+        return self._run("preview", PARALLEL, *(["--diff"] if diff else []))
+
+    def plan_replacement(self, urn: str) -> Plan:
+        """What the engine would do if it replaced a resource: what `pulumi preview --json` prints."""
+        plan: Plan = json.loads(self.ask("preview", "--json", PARALLEL, "--replace", urn))
+        return plan
+
+    def up(
+        self,
+        lock: IO[str],
+        message: str = "",
+        *,
+        only: Iterable[str] = (),
+        replace: Iterable[str] = (),
+        replace_only: Iterable[str] = (),
+        confirm: bool = False,
+    ) -> int:
+        """Brings the stack to what its files say; returns the exit code.
+
+        Args:
+            lock: What `alone` gave.
+            message: The text for the engine's history.
+            only: URNs of resources to update, and no others.
+            replace: URNs of resources to replace, beside everything else.
+            replace_only: URNs of resources to replace, and no others but those of `only`.
+            confirm: Shows the plan and asks first.
+        """
+        arguments = ["up", *([] if confirm else ["--yes", "--skip-preview"]), PARALLEL]
+        arguments += ["--message", message] if message else []
+        for option, urns in (("--target", only), ("--replace", replace), ("--target-replace", replace_only)):
+            arguments += [word for urn in urns for word in (option, urn)]
+        return self._run(*arguments, lock=lock)
+
+    def destroy(self, lock: IO[str]) -> int:
+        """Deletes everything that the state has; returns the exit code."""
+        return self._run("destroy", "--yes", "--skip-preview", PARALLEL, lock=lock)
+
+    def _run(self, *arguments: str, lock: IO[str] | None = None) -> int:
         """Runs `pulumi` on the terminal; returns its exit code.
 
         The lock's descriptor goes along to the engine and its plugins, so it stays locked until the last of them ends.
@@ -81,12 +131,15 @@ class Engine:
     def export(self, *, secrets: bool = False) -> State:
         """The stack's state."""
         shown = ["--show-secrets"] if secrets else []
-        state: State = json.loads(self.ask("stack", "export", *shown))
-        return state
+        return State.parse(self.ask("stack", "export", *shown))
+
+    def kubeconfig(self) -> str:
+        """The administrator's kubeconfig; empty while the stack has no cluster."""
+        return self.export(secrets=True).kubeconfig
 
     def replace_state(self, state: State) -> None:
         """Writes a state back, as `pulumi stack import` does."""
-        self._quietly(self._command(("stack", "import", "--force")), json.dumps(state)).check_returncode()
+        self._quietly(self._command(("stack", "import", "--force")), state.dump()).check_returncode()
 
     def forget(self) -> None:
         """Removes the stack from the backend, without asking what it holds: for a campus that is gone already."""
@@ -94,7 +147,7 @@ class Engine:
             self.ask("stack", "rm", "--yes", "--force", "--preserve-config")
 
     @contextmanager
-    def alone(self) -> Iterator[IO[str]]:
+    def hold_lock(self) -> Iterator[IO[str]]:
         """Holds the stack for one operation; ends what an engine that was killed has left running."""
         path = STATE / "locks" / f"{self.stack.name}.lock"
         path.parent.mkdir(parents=True, exist_ok=True)

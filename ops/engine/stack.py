@@ -131,7 +131,7 @@ class Stack:
         bundle.write_text(public + path.read_text())
         return bundle
 
-    def enter(self) -> None:
+    def enter_network(self) -> None:
         """Goes on inside the campus's network where the campus is the embedded one; does nothing otherwise."""
         if not self.site.simulated or os.environ.get(INSIDE):
             return

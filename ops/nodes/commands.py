@@ -1,6 +1,6 @@
 """`lyceum node list|add|drain|remove|replace`."""
 
-from typing import IO, Annotated
+from typing import Annotated
 
 import typer
 from rich.table import Table
@@ -12,15 +12,14 @@ from ops import audit_log
 from ops.clients.kubernetes import Kube, Object
 from ops.console import console, step
 from ops.credentials.guard import require_no_rotation
-from ops.engine.engine import PARALLEL, Engine
-from ops.engine.pending_operations import settle
-from ops.engine.stack import Stack
+from ops.engine.engine import Engine
+from ops.engine.pending_operations import resolve_pending_operations
 from ops.nodes import drain as draining
 from ops.nodes.blockers import Override, count_gpus, find_blockers, is_user_workload, server_count_problem
 from ops.nodes.facts import evictable_pods, gather_facts, is_ready
 from ops.nodes.remove import RemovalRequest, connect_to_cluster, remove_nodes
 from ops.nodes.replace import prepare_replacement, record_replaced
-from ops.nodes.vm import machines, prepare_deletion
+from ops.nodes.vm import prepare_deletion
 
 app = typer.Typer(no_args_is_help=True, help="The life of a node.")
 StackName = Annotated[str, typer.Argument(help="The stack.")]
@@ -33,11 +32,11 @@ Minutes = Annotated[float, typer.Option(help="How long a drain may wait for budg
 @app.command("list")
 def list_nodes(stack: StackName) -> None:
     """Shows every machine of the site: in service or not, its state in the cluster, whose work it runs."""
-    engine = begin(stack)
+    engine = Engine.open(stack)
     kube = Kube.of(engine)
     nodes = {node["metadata"]["name"]: node for node in kube.items("/api/v1/nodes")} if kube else {}
     pods = evictable_pods(kube.items("/api/v1/pods")) if kube else []
-    known = machines(engine.export())
+    known = engine.export().vms
     wanted = {node.name for node in engine.stack.nodes}
     table = Table(
         "machine", "role", "host", "address", "VM", "in the cluster", "K3s", "work", title=engine.stack.site.title
@@ -66,7 +65,7 @@ def node_row(node: Node, wanted: bool, exists: bool, member: Object | None, pods
 @app.command()
 def add(stack: StackName, name: Name) -> None:
     """Puts a machine into service: one that was removed by name, or says what the site's file needs."""
-    engine = begin(stack)
+    engine = Engine.open(stack)
     chosen = engine.stack
     if name in chosen.out_of_service:
         chosen.set("out-of-service", sorted(chosen.out_of_service - {name}) or None)
@@ -109,7 +108,7 @@ def drain(
     minutes: Minutes = draining.DEFAULT_MINUTES,
 ) -> None:
     """Keeps new work away from a node and moves what runs there; names whoever holds it up."""
-    engine = begin(stack)
+    engine = Engine.open(stack)
     kube = connect_to_cluster(engine)
     if kube is None or kube.find(f"/api/v1/nodes/{name}") is None:
         raise UsageError(f"the cluster has no node `{name}`; ./lyceum node list {stack}")
@@ -139,12 +138,12 @@ def drain(
 @app.command()
 def remove(stack: StackName, names: Names, *, force: Force = None, minutes: Minutes = draining.DEFAULT_MINUTES) -> None:
     """Takes machines out of the cluster and away: drained, their data and votes handed over, then deleted."""
-    engine = begin(stack)
+    engine = Engine.open(stack)
     words = frozenset(force or ())
-    with engine.alone() as lock:
-        state = settle(engine)
+    with engine.hold_lock() as lock:
+        state = resolve_pending_operations(engine)
         require_no_rotation(engine.stack)
-        known = machines(state)
+        known = state.vms
         unknown = {name for name in names if name not in known}
         if gone := unknown & (engine.stack.out_of_service | audit_log.removed_before(stack, unknown)):
             console.print(f"[dim]{', '.join(sorted(gone))}: removed already[/]")
@@ -163,45 +162,29 @@ def remove(stack: StackName, names: Names, *, force: Force = None, minutes: Minu
         engine.stack.set("out-of-service", out or None)
         engine.replace_state(prepare_deletion(engine, state, [known[name] for name in names]))
         message = audit_log.update_message(f"remove {' '.join(names)}", list(words))
-        raise typer.Exit(_run(engine, lock, message))
+        raise typer.Exit(engine.up(lock, message))
 
 
 @app.command()
 def replace(stack: StackName, name: Name, *, force: Force = None, minutes: Minutes = draining.DEFAULT_MINUTES) -> None:
     """Makes a machine anew under its name, the first server too; its disks start empty."""
-    engine = begin(stack)
+    engine = Engine.open(stack)
     words = frozenset(force or ())
     if name not in {node.name for node in engine.stack.nodes}:
         raise UsageError(f"{name} is not in service; ./lyceum node list {stack}")
-    with engine.alone() as lock:
-        settle(engine)
+    with engine.hold_lock() as lock:
+        resolve_pending_operations(engine)
         require_no_rotation(engine.stack)
-        arguments = prepare_replacement(engine, RemovalRequest((name,), "replace", words, minutes * 60))
-        code = _run(engine, lock, audit_log.update_message(f"replace {name}", list(words)), *arguments)
+        urns = prepare_replacement(engine, RemovalRequest((name,), "replace", words, minutes * 60))
+        code = engine.up(lock, audit_log.update_message(f"replace {name}", list(words)), replace=urns)
         if code == 0:
             record_replaced(engine, name)
         raise typer.Exit(code)
 
 
-def begin(name: str) -> Engine:
-    """The engine on a stack, inside its campus's network."""
-    stack = Stack(name)
-    stack.enter()
-    engine = Engine(stack)
-    engine.init()
-    return engine
-
-
 def update(engine: Engine, message: str) -> int:
     """Runs the engine alone."""
-    with engine.alone() as lock:
-        settle(engine)
+    with engine.hold_lock() as lock:
+        resolve_pending_operations(engine)
         require_no_rotation(engine.stack)
-        return _run(engine, lock, message)
-
-
-def _run(engine: Engine, lock: IO[str], message: str, *arguments: str) -> int:
-    return engine.run(
-        "up", "--yes", "--skip-preview", f"--parallel={PARALLEL}", "--message", message, *arguments,
-        lock=lock,
-    )  # fmt: skip
+        return engine.up(lock, message)

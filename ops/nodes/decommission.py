@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from components.proxmox.client import Pve
 from ops.clients.kubernetes import Kube, Object
 from ops.console import console, step
+from ops.engine.pulumi_state import Vm
 from ops.nodes import drain, osds, vm
 from ops.nodes.blockers import Override
 from ops.nodes.facts import is_server
-from ops.nodes.vm import Vm
 from ops.wait import retry, wait_until
 
 REMOVE_ANNOTATION = "etcd.k3s.cattle.io/remove"

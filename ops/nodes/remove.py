@@ -7,10 +7,11 @@ from components.proxmox.client import PveError
 from config.errors import LyceumError, OperationRefusedError
 from ops import audit_log
 from ops.checks import api_outage
-from ops.clients.kubernetes import MOVE_SECONDS, Kube, kubeconfig_of
+from ops.clients.kubernetes import MOVE_SECONDS, Kube
+from ops.clients.proxmox import connect_proxmox
 from ops.console import aside, errors
 from ops.engine.engine import Engine
-from ops.engine.pending_operations import proxmox
+from ops.engine.pulumi_state import Vm
 from ops.nodes import drain
 from ops.nodes.blockers import Blocker, Override, find_blockers, quorum_blockers, quorum_size, unresolved
 from ops.nodes.decommission import API_SECONDS, Decommission
@@ -24,7 +25,7 @@ from ops.nodes.facts import (
     is_server,
     osd_host,
 )
-from ops.nodes.vm import ForeignVmError, Vm, machines
+from ops.nodes.vm import ForeignVmError
 from ops.wait import WaitTimeoutError, retry
 
 MAX_PARALLEL = 5
@@ -56,7 +57,7 @@ def remove_nodes(engine: Engine, wish: RemovalRequest, **facts: str) -> None:
     Machines outside the cluster are only switched off, and leave whether or not it answers. Ends the command with REFUSED,
     before anything is touched, where quorum, data or work would be lost.
     """
-    known = machines(engine.export())
+    known = engine.export().vms
     going = [known[name] for name in wish.names if name in known]
     outside = {machine.name for machine in going if not machine.in_cluster}
     members = tuple(name for name in wish.names if name not in outside)
@@ -67,7 +68,7 @@ def remove_nodes(engine: Engine, wish: RemovalRequest, **facts: str) -> None:
     audit_log.record_operation(
         engine.stack.name, wish.operation, {"nodes": list(wish.names), "force": sorted(wish.overrides), **facts}
     )
-    pve = proxmox(engine)
+    pve = connect_proxmox(engine)
     voters = retry("the API", API_SECONDS, lambda: _server_names(kube)) if kube else set()
 
     def say(machine: Vm) -> str:
@@ -110,7 +111,7 @@ def connect_to_cluster(engine: Engine) -> Kube | None:
     Ends the command where there is one and it does not answer: what a node holds cannot be known then.
     """
     kube = Kube.of(engine, MOVE_SECONDS)
-    if kube is None and kubeconfig_of(engine):
+    if kube is None and engine.kubeconfig():
         raise OperationRefusedError(
             api_outage.reason(engine)
             or f"the API of {engine.stack.site.title} does not answer, so nobody knows what the node holds. "

@@ -4,17 +4,15 @@ How far a replacement came is read from reality: the machine's host key is its i
 key than the one noted when the word was given has been made anew already, and only what follows is left to do.
 """
 
-import json
-
 from config.errors import OperationRefusedError
 from config.hosts import Node, Role
+from config.resource_names import Part, resource_name
 from ops import audit_log
-from ops.clients.ssh import host_keys
 from ops.console import step
-from ops.engine.engine import PARALLEL, Engine, State
-from ops.engine.removal import unprotected
+from ops.engine.engine import Engine, Plan
+from ops.engine.pulumi_state import State, Vm
 from ops.nodes.remove import RemovalRequest, connect_to_cluster, remove_nodes
-from ops.nodes.vm import Vm, machines, prepare_deletion
+from ops.nodes.vm import prepare_deletion
 
 DELETING_OPERATIONS = {"delete", "replace", "create-replacement", "delete-replaced", "discard", "discard-replaced"}
 """Operations of the engine after which something is gone."""
@@ -24,7 +22,7 @@ def prepare_replacement(engine: Engine, wish: RemovalRequest) -> list[str]:
     """Everything before the engine makes the machine anew; returns the engine's arguments."""
     (name,) = wish.names
     state = engine.export()
-    machine, key = machines(state).get(name), host_keys(state).get(name, "")
+    machine, key = state.vms.get(name), state.host_keys.get(name, "")
     if machine is None or is_recreated(list(audit_log.read_entries(engine.stack.name)), name, key):
         # An earlier run got this far: the engine finishes it.
         return []
@@ -32,12 +30,12 @@ def prepare_replacement(engine: Engine, wish: RemovalRequest) -> list[str]:
     connect_to_cluster(engine)
     if name == first_server(engine.stack.nodes):
         pin_cluster_ca(engine, state)
-    engine.replace_state(unprotected(state, {machine.urn}))
+    engine.replace_state(state.unprotected({machine.urn}))
     _refuse_collateral(engine, machine)
     remove_nodes(engine, wish, host_key=key)
     left = prepare_deletion(engine, engine.export(), [machine])
     engine.replace_state(left)
-    return ["--replace", machine.urn] if name in machines(left) else []
+    return [machine.urn] if name in left.vms else []
 
 
 def first_server(nodes: tuple[Node, ...]) -> str:
@@ -48,10 +46,10 @@ def first_server(nodes: tuple[Node, ...]) -> str:
 def misplaced_first_server(nodes: tuple[Node, ...], state: State) -> str:
     """A new server that stands before those of a running cluster, and would have to found another. Empty if none does."""
     first = first_server(nodes)
-    return first if outputs(state).get("cluster_ca") and first not in machines(state) else ""
+    return first if state.stack_outputs.get("cluster_ca") and first not in state.vms else ""
 
 
-def is_recreated(entries: list[State], name: str, key: str) -> bool:
+def is_recreated(entries: list[audit_log.Entry], name: str, key: str) -> bool:
     """Whether the last replacement of a machine, never noted as ended, has already given it another host key."""
     for entry in reversed(entries):
         if entry["operation"] == "replaced" and name in entry["nodes"]:
@@ -68,22 +66,14 @@ def record_replaced(engine: Engine, name: str) -> None:
 
 def pin_cluster_ca(engine: Engine, state: State) -> None:
     """Pins the cluster's CA: a first server without data joins only the cluster that shows it (node.sh, founder)."""
-    if authority := outputs(state).get("cluster_ca"):
+    if authority := state.stack_outputs.get("cluster_ca"):
         engine.stack.set("cluster-ca", authority)
-
-
-def outputs(state: State) -> dict[str, str]:
-    """The stack's plain outputs."""
-    for resource in state["deployment"].get("resources") or []:
-        if resource["type"] == "pulumi:pulumi:Stack":
-            return {key: value for key, value in (resource.get("outputs") or {}).items() if isinstance(value, str)}
-    return {}
 
 
 def _refuse_collateral(engine: Engine, machine: Vm) -> None:
     """Refuses where the engine would take more away than this machine."""
     with step("ask the engine what goes with it"):
-        plan = json.loads(engine.ask("preview", "--json", f"--parallel={PARALLEL}", "--replace", machine.urn))
+        plan = engine.plan_replacement(machine.urn)
     if more := sorted(find_collateral(plan, machine.name)):
         raise OperationRefusedError(
             f"replacing {machine.name} would also take away {', '.join(more)}; nothing was deleted. Run ./lyceum preview "
@@ -91,11 +81,11 @@ def _refuse_collateral(engine: Engine, machine: Vm) -> None:
         )
 
 
-def find_collateral(plan: State, name: str) -> set[str]:
+def find_collateral(plan: Plan, name: str) -> set[str]:
     """Names of resources other than the machine that a plan deletes or replaces.
 
     Commands do not count: one that is replaced runs anew, and every one of ours changes only what differs.
     """
     urns = [step["urn"] for step in plan.get("steps") or [] if step["op"] in DELETING_OPERATIONS]
     taken = {urn.rsplit("::", 1)[1] for urn in urns if "command:" not in urn.split("::")[2].rpartition("$")[2]}
-    return taken - {f"{name}-vm"}
+    return taken - {resource_name(name, Part.VM)}

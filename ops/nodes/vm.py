@@ -1,84 +1,29 @@
 """A virtual machine as Proxmox has it, touched only when VMID, name and tag all say that it is ours (capmox#856)."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Any
 
 from components.proxmox.client import Pve, PveError, wait_for_value
 from config.errors import LyceumError
-from config.hosts import Role
+from ops.clients.proxmox import list_vm_ids
 from ops.console import console
-from ops.engine.engine import Engine, State
-from ops.engine.lost import without_machines
-from ops.engine.pending_operations import VM, vm_ids
-from ops.engine.removal import unprotected
+from ops.engine.engine import Engine
+from ops.engine.pulumi_state import State, Vm
 
 STOP_SECONDS = 90
 """How long a guest may take to shut down before its power is cut."""
 LYCEUM_TAG = "lyceum"
-COMMAND = "command:remote:Command"
-CLUSTER_ROLES = {role.value for role in (Role.SERVER, Role.WORKER, Role.STORAGE)}
 
 
 class ForeignVmError(LyceumError):
     """The VMID belongs to another machine, which is left alone."""
 
 
-@dataclass(frozen=True)
-class Vm:
-    """What the stack's state says about a VM.
-
-    Attributes:
-        name: Its name.
-        vm_id: Its VMID.
-        host: The Proxmox node it is on.
-        urn: Its resource.
-        tags: Its tags; its role is one of them.
-    """
-
-    name: str
-    vm_id: int
-    host: str
-    urn: str
-    tags: frozenset[str] = frozenset(CLUSTER_ROLES)
-
-    @property
-    def in_cluster(self) -> bool:
-        """Whether it may be a node of the cluster; whatever has no tag of another role may."""
-        return bool(self.tags & CLUSTER_ROLES)
-
-
-def machines(state: State) -> dict[str, Vm]:
-    """All VMs of a stack, by name."""
-    found = {}
-    for resource in state["deployment"].get("resources") or []:
-        if resource["type"] == VM and not resource.get("delete"):
-            inputs = resource["inputs"]
-            found[inputs["name"]] = Vm(
-                name=inputs["name"],
-                vm_id=int(inputs["vmId"]),
-                host=str(inputs["nodeName"]),
-                urn=resource["urn"],
-                tags=frozenset(inputs.get("tags") or CLUSTER_ROLES),
-            )
-    return found
-
-
-def k3s_commands(state: State) -> dict[str, str]:
-    """URN of the command that brings K3s to each machine of the cluster, by the machine's name."""
-    found = {}
-    for resource in state["deployment"].get("resources") or []:
-        name = resource["urn"].rsplit("::", 1)[1]
-        if resource["type"] == COMMAND and name.endswith("-k3s"):
-            found[name.removesuffix("-k3s")] = resource["urn"]
-    return found
-
-
 def find_vm(pve: Pve, machine: Vm) -> dict[str, Any] | None:
     """The VM as Proxmox lists it; None where it is gone.
 
     Raises:
-        NotOursError: another machine has the VMID.
+        ForeignVmError: another machine has the VMID.
     """
     listed = {int(vm["vmid"]): vm for vm in pve.call("GET", "cluster/resources", type="vm")}
     vm: dict[str, Any] | None = listed.get(machine.vm_id)
@@ -95,7 +40,7 @@ def find_vm(pve: Pve, machine: Vm) -> dict[str, Any] | None:
 
 def missing_from_proxmox(engine: Engine, known: Collection[Vm]) -> list[Vm]:
     """Those that Proxmox no longer has."""
-    have = vm_ids(engine) if known else set[int]()
+    have = list_vm_ids(engine) if known else set[int]()
     return [one for one in known if one.vm_id not in have]
 
 
@@ -106,7 +51,7 @@ def prepare_deletion(engine: Engine, state: State, going: Collection[Vm]) -> Sta
     """
     if gone := {one.name for one in missing_from_proxmox(engine, going)}:
         console.print(f"[dim]{', '.join(sorted(gone))}: gone from Proxmox already[/]")
-    return without_machines(unprotected(state, {one.urn for one in going}), gone)
+    return state.unprotected({one.urn for one in going}).without_machines(gone)
 
 
 def is_stopped(pve: Pve, machine: Vm) -> bool:

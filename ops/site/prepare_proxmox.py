@@ -50,7 +50,7 @@ def prepare_proxmox(
         typer.echo("\n".join(setup_commands(found)))
         return
     chosen = stack_of(site, stack)
-    chosen.enter()
+    chosen.enter_network()
     password = getpass.getpass(f"{user}: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
     ca = PROJECT / found.proxmox.ca_file if found.proxmox.ca_file else None
     api = Api(str(found.proxmox.endpoint), ca)

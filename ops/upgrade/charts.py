@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from config.site import Site
 from config.versions import CHARTS
 from ops.clients.kubernetes import Object
-from ops.engine.engine import State
+from ops.engine.pulumi_state import State
 
-RELEASE = "kubernetes:helm.sh/v3:Release"
 CEPH_CHARTS = ("rook-ceph", "ceph-csi-drivers", "rook-ceph-cluster")
 SAME_VERSION = ("rook-ceph", "rook-ceph-cluster")
 """The operator and what it runs are released together (Rook, upgrade guide)."""
@@ -50,13 +49,10 @@ def version_numbers(version: str) -> tuple[int, ...]:
 def find_changes(state: State, site: Site) -> tuple[ChartChange, ...]:
     """Releases in the stack's state whose version differs from the pin, in the order in which the graph made them."""
     found = []
-    for resource in state["deployment"].get("resources") or []:
-        name = resource["urn"].rsplit("::", 1)[1]
-        now = str((resource.get("inputs") or {}).get("version", ""))
-        if resource["type"] == RELEASE and not resource.get("delete") and now and name in CHARTS:
-            wanted = site.chart(name).version
-            if wanted != now:
-                found.append(ChartChange(name, now, wanted))
+    for release in state.releases:
+        name, now = release.name, str(release.inputs.get("version", ""))
+        if now and name in CHARTS and (wanted := site.chart(name).version) != now:
+            found.append(ChartChange(name, now, wanted))
     return tuple(found)
 
 

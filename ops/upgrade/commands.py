@@ -13,14 +13,14 @@ from ops.checks import api_outage
 from ops.clients.kubernetes import MOVE_SECONDS, Kube, Object
 from ops.console import console, errors
 from ops.credentials.guard import require_no_rotation
-from ops.engine.engine import PARALLEL, Engine, State
-from ops.engine.pending_operations import settle
+from ops.engine.engine import Engine
+from ops.engine.pending_operations import resolve_pending_operations
+from ops.engine.pulumi_state import State
 from ops.engine.stack import STATE
 from ops.nodes import drain
-from ops.nodes.commands import Force, Minutes, begin
+from ops.nodes.commands import Force, Minutes
 from ops.nodes.facts import ROOK_NAMESPACE, evictable_pods
 from ops.nodes.remove import connect_to_cluster
-from ops.nodes.vm import k3s_commands
 from ops.upgrade import charts, drivers, os_upgrade
 from ops.upgrade.node_upgrade import upgrade_mark
 from ops.upgrade.plan import ClusterNode, Plan, Version, find_removed_apis, make_batches, make_plan, read_nodes
@@ -58,7 +58,7 @@ def _require_cluster(engine: Engine) -> Kube:
 @app.command("plan")
 def show_plan(stack: StackName) -> None:
     """Shows what an upgrade would do, in which order, and what speaks against it."""
-    engine = begin(stack)
+    engine = Engine.open(stack)
     kube = _require_cluster(engine)
     found = plan_upgrade(engine, kube)
     _show_plan(found)
@@ -70,7 +70,7 @@ def show_plan(stack: StackName) -> None:
 @app.command()
 def status(stack: StackName) -> None:
     """Shows how far an upgrade came: what the nodes run is all that counts."""
-    engine = begin(stack)
+    engine = Engine.open(stack)
     kube = _require_cluster(engine)
     _show_plan(plan_upgrade(engine, kube))
     _show_rest(engine, kube)
@@ -144,7 +144,7 @@ def pause(stack: StackName) -> None:
 def abort(stack: StackName) -> None:
     """Stops an upgrade for good, and says what is left to decide."""
     pause(stack)
-    engine = begin(stack)
+    engine = Engine.open(stack)
     kube = _require_cluster(engine)
     found = plan_upgrade(engine, kube)
     for node in kube.items("/api/v1/nodes"):
@@ -182,12 +182,12 @@ def apply(
     minutes: Minutes = drain.DEFAULT_MINUTES,
 ) -> None:
     """Upgrades servers one by one, each behind a snapshot and a gate, then agents; goes on where it stopped."""
-    engine = begin(stack)
+    engine = Engine.open(stack)
     pause_file(stack).unlink(missing_ok=True)
     if force and not packages:
         raise UsageError("--force belongs to --os: K3s is upgraded without ending anybody's work")
-    with engine.alone() as lock:
-        settle(engine)
+    with engine.hold_lock() as lock:
+        resolve_pending_operations(engine)
         require_no_rotation(engine.stack)
         kube = _require_cluster(engine)
         if packages:
@@ -205,7 +205,7 @@ def apply(
         audit_log.record_operation(
             stack, "upgrade", {"to": str(found.target), "nodes": [*_names(found.servers), *_names(found.agents)]}
         )
-        urns = k3s_commands(engine.export())
+        urns = engine.export().k3s_commands
         for one in found.servers:
             _upgrade_batch(engine, kube, lock, [one], urns)
         for batch in make_batches(found.agents, at_once or MAX_PARALLEL):
@@ -226,10 +226,8 @@ def _upgrade_batch(engine: Engine, kube: Kube, lock: IO[str], batch: list[Cluste
     before = retry("the API", SETTLE_SECONDS, lambda: plan_upgrade(engine, kube))
     if batch[0].server and before.blockers:
         raise OperationRefusedError(f"stopped before {', '.join(names)}: {'; '.join(before.blockers)}")
-    targets = [word for name in names for word in ("--target", urns[name])]
     message = f"upgrade {' '.join(names)} to {before.target}"
-    arguments = ("up", "--yes", "--skip-preview", f"--parallel={PARALLEL}", "--message", message, *targets)
-    if code := engine.run(*arguments, lock=lock):
+    if code := engine.up(lock, message, only=[urns[name] for name in names]):
         raise LyceumError(
             f"{', '.join(names)} could not be upgraded; mend what is said above, then ./lyceum upgrade apply {stack}",
             exit_code=code,

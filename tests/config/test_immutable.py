@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from config.immutable import VM_TYPE, compare_with_deployed, immutable_settings, read_export
+from config.immutable import compare_with_deployed, immutable_settings, read_export
+from config.resource_names import STACK_TYPE, VM_TYPE
 from config.site import Site
 from config.validate import validate_file
 
@@ -33,7 +34,7 @@ def machine(site: Site, name: str, /, **other: Any) -> dict[str, Any]:
 
 
 def export(site: Site, /, *resources: dict[str, Any], **outputs: Any) -> dict[str, Any]:
-    stack = {"type": "pulumi:pulumi:Stack", "outputs": {"site": site.name, "fixed": immutable_settings(site)} | outputs}
+    stack = {"type": STACK_TYPE, "outputs": {"site": site.name, "fixed": immutable_settings(site)} | outputs}
     return {"deployment": {"resources": [stack, *resources]}}
 
 

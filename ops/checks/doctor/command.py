@@ -41,7 +41,7 @@ def doctor(
     if stage not in STAGES:
         raise UsageError(f"stage `{stage}` is not one of {', '.join(STAGES)}")
     chosen = stack_of(site, stack)
-    chosen.enter()
+    chosen.enter_network()
     findings = []
     token = None if user else chosen.secret("proxmox-token")
     for finding in chain(examine(lambda: _sign_in(found, user, token), found, stage, Network()), bucket(chosen)):

@@ -10,7 +10,7 @@ from config.gpus import Gpu
 from config.hosts import Mappings, Node
 from config.site import Site
 from ops.checks.preflight.facts import Entry, Facts, HostFacts, PciMapping
-from ops.nodes.vm import Vm
+from ops.engine.pulumi_state import Vm
 
 BRIDGE_CLASS = "0x06"
 _SIZE = re.compile(r"size=(\d+)([MGT])")

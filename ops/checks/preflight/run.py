@@ -8,11 +8,11 @@ from ops.checks.doctor.bucket import bucket
 from ops.checks.doctor.finding import State as Health
 from ops.checks.preflight.checks import Problem, lost, problems
 from ops.checks.preflight.facts import ask
+from ops.clients.proxmox import connect_proxmox
 from ops.console import console, errors, took
-from ops.engine.engine import Engine, State
-from ops.engine.pending_operations import proxmox
+from ops.engine.engine import Engine
+from ops.engine.pulumi_state import State
 from ops.engine.stack import Stack
-from ops.nodes.vm import machines
 
 
 def preflight(engine: Engine, state: State, stage: str, *, required: bool) -> None:
@@ -30,13 +30,13 @@ def preflight(engine: Engine, state: State, stage: str, *, required: bool) -> No
     nodes = engine.stack.nodes_at(stage)
     start = time.monotonic()
     try:
-        facts = ask(proxmox(engine), {node.host for node in nodes}, engine.stack.site.proxmox.pool)
+        facts = ask(connect_proxmox(engine), {node.host for node in nodes}, engine.stack.site.proxmox.pool)
     except PveError as error:
         if required:
             raise LyceumError(f"Proxmox: {error}") from error
         console.print(f"[yellow]![/] cards, memory and disks are not looked at: {error}")
         return
-    found = problems(engine.stack.site, nodes, facts) + lost(engine.stack.name, nodes, machines(state), facts)
+    found = problems(engine.stack.site, nodes, facts) + lost(engine.stack.name, nodes, state.vms, facts)
     found += _bucket(engine.stack) if required else []
     tell(found)
     if fatal := sum(problem.fatal for problem in found):

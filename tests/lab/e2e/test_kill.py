@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ops.engine.pending_operations import VM
+from config.resource_names import VM_TYPE
 from tests.support.project import MINUTES, Project, below
 
 pytestmark = pytest.mark.lab
@@ -73,7 +73,7 @@ def sound(campus: Project) -> None:
     """Asserts what must hold after every fault: I1 to I5 of the fault matrix."""
     report = campus.status()
     assert report["healthy"], f"not everything is ready: {report}"
-    vms = [resource for resource in campus.state()["resources"] if resource["type"] == VM]
+    vms = [resource for resource in campus.state()["resources"] if resource["type"] == VM_TYPE]
     assert all(vm["protect"] for vm in vms), "each machine is protected against deletion"
     known = {vm["inputs"]["name"] for vm in vms}
     assert set(campus.machines()) == known, "every machine in Proxmox is in the state, and the other way round"

@@ -4,7 +4,7 @@ import json
 import time
 from typing import Any
 
-from ops.engine.pending_operations import VM
+from config.resource_names import VM_TYPE
 from tests.support.project import Project
 
 WORD = "tweet"
@@ -97,6 +97,6 @@ def whole(campus: Project, *nodes: str, outside: tuple[str, ...] = ()) -> None:
     until(lambda: not _unwell(campus), "every node is Ready, and every server votes")
     found = {node["metadata"]["name"] for node in campus.objects("nodes")}
     assert found == set(nodes), "Kubernetes knows exactly the nodes that there are"
-    known = {resource["inputs"]["name"] for resource in campus.state()["resources"] if resource["type"] == VM}
+    known = {resource["inputs"]["name"] for resource in campus.state()["resources"] if resource["type"] == VM_TYPE}
     assert known == {*nodes, *outside}, "the engine's state knows exactly the machines that there are"
     assert set(campus.machines()) == {*nodes, *outside}, "Proxmox has exactly the machines that there are"

@@ -25,7 +25,6 @@ from ops.backup.metadata import (
 from ops.backup.restore import _activate_generation, _find_backup, _find_seed, remove_departed_nodes
 from ops.backup.s3 import ObjectStore
 from ops.clients.kubernetes import Kube
-from ops.engine.lost import without_machines
 from ops.engine.stack import Stack
 from tests.ops.fake_kube import FakeKube
 from tests.ops.objects import node, osd
@@ -220,32 +219,6 @@ def test_a_restore_without_seed_and_escrow_is_refused() -> None:
         seed_of(Bucket(), OneStack())
     with pytest.raises(BackupError, match="the escrow file nowhere does not exist"):
         seed_of(None, OneStack(), "nowhere")
-
-
-def resource(name: str, *dependencies: str) -> dict[str, Any]:
-    urns = [f"urn:x::{other}" for other in dependencies]
-    return {"urn": f"urn:x::{name}", "dependencies": urns, "propertyDependencies": {"triggers": urns}}
-
-
-def test_a_machine_missing_in_proxmox_is_dropped_from_the_state_and_its_dependents_are_kept() -> None:
-    state = {
-        "deployment": {
-            "resources": [
-                resource("pve1-image"),
-                resource("pve2-image"),
-                resource("gpu-1-vm", "pve1-image"),
-                resource("gpu-1-host-key", "gpu-1-vm"),
-                resource("gpu-1-k3s", "gpu-1-host-key"),
-                resource("gpu-10-vm", "pve2-image"),
-                resource("k3s-members", "gpu-1-k3s", "gpu-10-vm"),
-            ]
-        }
-    }
-    left = without_machines(state, {"gpu-1"}, {"pve1"})["deployment"]["resources"]
-
-    assert [one["urn"] for one in left] == ["urn:x::pve2-image", "urn:x::gpu-10-vm", "urn:x::k3s-members"]
-    assert left[-1]["dependencies"] == ["urn:x::gpu-10-vm"]
-    assert left[-1]["propertyDependencies"] == {"triggers": ["urn:x::gpu-10-vm"]}
 
 
 def test_nodes_removed_after_the_snapshot_are_deleted_again(monkeypatch: pytest.MonkeyPatch) -> None:

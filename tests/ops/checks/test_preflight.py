@@ -10,7 +10,7 @@ import pytest
 from config.hosts import Node
 from ops.checks.preflight.checks import disk_mib, lost, problems
 from ops.checks.preflight.facts import Facts, HostFacts, PciMapping, mapping
-from ops.nodes.vm import Vm
+from ops.engine.pulumi_state import Vm
 from tests.support.sites import site
 
 SITE = site()

@@ -1,6 +1,7 @@
 """What the small client makes of the API's answers."""
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import cast
 
 import httpx
@@ -31,9 +32,9 @@ def test_an_api_that_moves_to_another_server_is_waited_for_by_those_who_need_it(
 ) -> None:
     """A command that took it for gone would change nodes without asking them, or refuse for nothing."""
     monkeypatch.setattr("time.sleep", lambda _seconds: None)
-    monkeypatch.setattr(kubernetes, "kubeconfig_of", lambda _engine: "a kubeconfig")
+    engine = cast("Engine", SimpleNamespace(kubeconfig=lambda: "a kubeconfig"))
     client = asked(iter([httpx.Response(503), httpx.Response(200)]))
     monkeypatch.setattr(kubernetes.Kube, "__new__", lambda _class, _kubeconfig: client)
     monkeypatch.setattr(kubernetes.Kube, "__init__", lambda *_: None)
 
-    assert (kubernetes.Kube.of(cast("Engine", None), seconds) is client) is found
+    assert (kubernetes.Kube.of(engine, seconds) is client) is found

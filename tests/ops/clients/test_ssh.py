@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.clients.ssh import Remote, RemoteError, host_keys
+from ops.clients.ssh import Remote, RemoteError
 from tests.support.relay import Relay
 from tests.support.sshd import Sshd, make_key
 
@@ -74,16 +74,6 @@ def test_a_file_that_breaks_off_never_bears_its_name(machine: Remote, tmp_path: 
         machine.fetch("bash -c 'echo half; exit 3'", tmp_path / "snapshot")
 
     assert not (tmp_path / "snapshot").exists()
-
-
-def test_host_keys_are_read_from_the_state() -> None:
-    resources = [
-        {"urn": "urn:pulumi:dev::p::t::gpu-1-host-key", "outputs": {"stdout": "ssh-ed25519 KEY"}},
-        {"urn": "urn:pulumi:dev::p::t::gpu-2-host-key", "outputs": {"stdout": "OLD"}, "delete": True},
-        {"urn": "urn:pulumi:dev::p::t::gpu-1-k3s", "outputs": {"stdout": "other"}},
-    ]
-
-    assert host_keys({"deployment": {"resources": resources}}) == {"gpu-1": "ssh-ed25519 KEY"}
 
 
 def test_a_machine_that_falls_silent_is_given_up_by_name(

@@ -45,7 +45,7 @@ def test_a_second_operation_is_refused_and_told_who_is_first(lock: Path) -> None
     with holder(lock) as first:
         lock.write_text(str(first.pid))
 
-        with pytest.raises(LyceumError, match=f"process {first.pid}"), engine.Engine(Stack("dev")).alone():
+        with pytest.raises(LyceumError, match=f"process {first.pid}"), engine.Engine(Stack("dev")).hold_lock():
             pytest.fail("two operations at once")
 
         assert first.poll() is None, "the first operation must go on"
@@ -58,12 +58,12 @@ def test_what_a_killed_run_left_running_is_ended_first(lock: Path) -> None:
     with holder(lock) as leftover:
         lock.write_text(str(gone.pid))
 
-        with engine.Engine(Stack("dev")).alone():
+        with engine.Engine(Stack("dev")).hold_lock():
             assert leftover.wait(timeout=5) != 0, "the leftover must have been ended"
 
 
 def test_the_next_operation_may_begin_when_the_last_has_ended(lock: Path) -> None:
     for _ in range(2):
-        with engine.Engine(Stack("dev")).alone() as held:
+        with engine.Engine(Stack("dev")).hold_lock() as held:
             assert lock.read_text(), "the holder writes its name for others to read"
             assert held.name == str(lock)

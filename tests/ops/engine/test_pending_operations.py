@@ -12,8 +12,11 @@ import pytest
 
 from components.proxmox.client import PveError
 from config.errors import LyceumError
+from config.resource_names import VM_TYPE
+from ops.clients import proxmox
 from ops.engine import pending_operations
-from ops.engine.engine import Engine, State
+from ops.engine.engine import Engine
+from ops.engine.pulumi_state import State
 
 
 def locked(backend: Path, pid: int, host: str) -> Path:
@@ -34,16 +37,16 @@ def test_what_a_killed_command_still_asked_is_waited_for(tmp_path: Path) -> None
     with subprocess.Popen(["sleep", "1"]) as engine, ThreadPoolExecutor() as pool:
         lock = locked(tmp_path, engine.pid, socket.gethostname())
         pool.submit(engine.wait)
-        pending_operations._release_lock(stack(tmp_path))
+        pending_operations._wait_for_backend_lock(stack(tmp_path))
 
     assert not lock.exists()
 
 
 def test_a_lock_of_another_machine_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pending_operations, "LAST_WORD_SECONDS", 0)
+    monkeypatch.setattr(pending_operations, "LOCK_SECONDS", 0)
     lock = locked(tmp_path, 1, "elsewhere")
     with pytest.raises(LyceumError, match="pulumi cancel --stack dev"):
-        pending_operations._release_lock(stack(tmp_path))
+        pending_operations._wait_for_backend_lock(stack(tmp_path))
 
     assert lock.exists()
 
@@ -69,20 +72,23 @@ class Deleting:
 
 def pending(pve: Deleting, monkeypatch: pytest.MonkeyPatch) -> Engine:
     """A stack of two machines, killed while the first one's VM was deleted."""
-    monkeypatch.setattr(pending_operations, "proxmox", lambda _: pve)
-    monkeypatch.setattr(pending_operations, "_release_lock", lambda _: None)
+    monkeypatch.setattr(pending_operations, "connect_proxmox", lambda _: pve)
+    monkeypatch.setattr(proxmox, "connect_proxmox", lambda _: pve)
+    monkeypatch.setattr(pending_operations, "_wait_for_backend_lock", lambda _: None)
     inputs = {"name": "gpu-1", "vmId": 141, "nodeName": "pve1"}
-    vm = {"type": pending_operations.VM, "urn": "urn::gpu-1-vm", "inputs": inputs}
-    state: State = {
-        "deployment": {
-            "resources": [
-                vm,
-                {"type": "x", "urn": "urn::gpu-1-k3s", "dependencies": ["urn::gpu-1-vm"]},
-                {"type": "x", "urn": "urn::gpu-2-k3s", "dependencies": ["urn::gpu-1-vm", "urn::server-1-k3s"]},
-            ],
-            "pending_operations": [{"resource": vm, "type": "deleting"}],
+    vm = {"type": VM_TYPE, "urn": "urn::gpu-1-vm", "inputs": inputs}
+    state = State(
+        {
+            "deployment": {
+                "resources": [
+                    vm,
+                    {"type": "x", "urn": "urn::gpu-1-k3s", "dependencies": ["urn::gpu-1-vm"]},
+                    {"type": "x", "urn": "urn::gpu-2-k3s", "dependencies": ["urn::gpu-1-vm", "urn::server-1-k3s"]},
+                ],
+                "pending_operations": [{"resource": vm, "type": "deleting"}],
+            }
         }
-    }
+    )
     site = SimpleNamespace(proxmox=SimpleNamespace(pool="campus"))
     return cast(
         "Engine", SimpleNamespace(export=lambda: state, replace_state=lambda _: None, stack=SimpleNamespace(site=site))
@@ -91,19 +97,17 @@ def pending(pve: Deleting, monkeypatch: pytest.MonkeyPatch) -> Engine:
 
 def test_a_machine_that_proxmox_has_deleted_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """The engine would delete it again, and a token of the pool gets 403 for a VM that is in no pool any more."""
-    state = pending_operations.settle(pending(Deleting(1, gone=True), monkeypatch))["deployment"]
+    state = pending_operations.resolve_pending_operations(pending(Deleting(1, gone=True), monkeypatch))
 
-    assert state["pending_operations"] == []
-    assert [(one["urn"], one["dependencies"]) for one in state["resources"]] == [
-        ("urn::gpu-2-k3s", ["urn::server-1-k3s"])
-    ]
+    assert state.pending_operations == ()
+    assert [(one.urn, one.dependencies) for one in state.resources] == [("urn::gpu-2-k3s", ("urn::server-1-k3s",))]
 
 
 def test_a_machine_that_is_still_there_is_left_to_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    state = pending_operations.settle(pending(Deleting(0, gone=False), monkeypatch))["deployment"]
+    state = pending_operations.resolve_pending_operations(pending(Deleting(0, gone=False), monkeypatch))
 
-    assert state["pending_operations"] == []
-    assert [one["urn"] for one in state["resources"]] == ["urn::gpu-1-vm", "urn::gpu-1-k3s", "urn::gpu-2-k3s"]
+    assert state.pending_operations == ()
+    assert [one.urn for one in state.resources] == ["urn::gpu-1-vm", "urn::gpu-1-k3s", "urn::gpu-2-k3s"]
 
 
 def test_an_empty_list_is_not_believed_of_a_token_without_its_pool(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,7 +115,7 @@ def test_an_empty_list_is_not_believed_of_a_token_without_its_pool(monkeypatch: 
     engine = pending(Deleting(0, gone=True, sees_pool=False), monkeypatch)
 
     with pytest.raises(PveError, match="does not see the pool campus"):
-        pending_operations.vm_ids(engine)
+        proxmox.list_vm_ids(engine)
 
 
 class Creating:
@@ -137,9 +141,10 @@ class Creating:
 def test_a_machine_that_proxmox_still_makes_is_taken_back_when_it_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.sleep", lambda _: None)
     pve = Creating(3)
-    monkeypatch.setattr(pending_operations, "proxmox", lambda _: pve)
+    monkeypatch.setattr(pending_operations, "connect_proxmox", lambda _: pve)
+    monkeypatch.setattr(proxmox, "connect_proxmox", lambda _: pve)
     site = SimpleNamespace(proxmox=SimpleNamespace(pool="campus"))
     engine = cast("Engine", SimpleNamespace(stack=SimpleNamespace(site=site)))
-    pending_operations._take_back_vm(engine, {"name": "gpu-1", "vmId": 141, "nodeName": "pve1"})
+    pending_operations._delete_unknown_vm(engine, {"name": "gpu-1", "vmId": 141, "nodeName": "pve1"})
 
     assert not pve.there

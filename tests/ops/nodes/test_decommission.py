@@ -5,12 +5,13 @@ from typing import Any
 import httpx
 import pytest
 
+from ops.engine.pulumi_state import Vm
 from ops.nodes import drain
 from ops.nodes.blockers import Override
 from ops.nodes.decommission import MEMBER_ANNOTATION, REMOVED_ANNOTATION, Decommission, has_left_etcd
 from ops.nodes.drain import DrainTimeoutError
 from ops.nodes.osds import is_purged, purge_osd
-from ops.nodes.vm import ForeignVmError, Vm, find_vm
+from ops.nodes.vm import ForeignVmError, find_vm
 from tests.ops.fake_kube import FakeKube, FakePve
 from tests.ops.objects import answered, budget, node, osd, pod, servers
 

@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from config.resource_names import COMMAND_TYPE, STACK_TYPE, VM_TYPE
 from ops import audit_log
+from ops.engine.pulumi_state import State
 from ops.nodes.replace import find_collateral, is_recreated, misplaced_first_server
 from tests.support.sites import site
 
@@ -35,7 +37,7 @@ def test_without_a_word_there_is_nothing_to_go_on_with() -> None:
     assert not is_recreated([], "gpu-1", NEW)
 
 
-VM, RUN, OBJECT = "proxmoxve:index/vmLegacy:VmLegacy", "command:remote:Command", "kubernetes:core/v1:Namespace"
+VM, RUN, OBJECT = VM_TYPE, COMMAND_TYPE, "kubernetes:core/v1:Namespace"
 
 
 def plan(*steps: tuple[str, str, str]) -> dict[str, Any]:
@@ -79,9 +81,9 @@ def test_a_journal_line_that_was_cut_short_is_left_out(tmp_path: Path) -> None:
     assert len(list(audit_log.read_entries("dev", file=file))) == 1
 
 
-def exported(*names: str, **outputs: str) -> dict[str, Any]:
+def exported(*names: str, **outputs: str) -> State:
     known = [{"type": VM, "urn": name, "inputs": {"name": name, "vmId": 1, "nodeName": "pve1"}} for name in names]
-    return {"deployment": {"resources": [{"type": "pulumi:pulumi:Stack", "urn": "", "outputs": outputs}, *known]}}
+    return State({"deployment": {"resources": [{"type": STACK_TYPE, "urn": "", "outputs": outputs}, *known]}})
 
 
 def test_a_new_server_before_those_of_a_running_cluster_is_found() -> None:

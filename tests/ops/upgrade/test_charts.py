@@ -1,21 +1,25 @@
 """Charts that would change: their order, and what is refused before any call (fault matrix U2, D1)."""
 
-from typing import Any
-
 import pytest
 
+from config.resource_names import RELEASE_TYPE
 from config.site import Site
-from ops.upgrade.charts import RELEASE, ChartChange, find_blockers, find_changes, notes
+from ops.engine.pulumi_state import State
+from ops.upgrade.charts import ChartChange, find_blockers, find_changes, notes
 from tests.ops.objects import ceph
 from tests.support.sites import site
 
 
-def state(**versions: str) -> dict[str, Any]:
+def state(**versions: str) -> State:
     resources = [
-        {"type": RELEASE, "urn": f"urn:pulumi:dev::lyceum::x::{name.replace('_', '-')}", "inputs": {"version": version}}
+        {
+            "type": RELEASE_TYPE,
+            "urn": f"urn:pulumi:dev::lyceum::x::{name.replace('_', '-')}",
+            "inputs": {"version": version},
+        }
         for name, version in versions.items()
     ]
-    return {"deployment": {"resources": [{"type": "other", "urn": "urn::other"}, *resources]}}
+    return State({"deployment": {"resources": [{"type": "other", "urn": "urn::other"}, *resources]}})
 
 
 def holding(**versions: str) -> Site:

@@ -1,7 +1,7 @@
 """Helm templates of a stand-in: pure text out of a catalogue entry.
 
-Objects are built as plain data whose leaves may be `TemplateExpression`, a Go template expression; everything else is written as
-JSON, which is YAML too. So a value that the user sets passes through with ``toJson`` and needs no indentation.
+Objects are built as plain data whose leaves may be `TemplateExpression`, a Go template expression; everything else is
+written as JSON, which is YAML too. So a value that the user sets passes through with ``toJson`` and needs no indentation.
 """
 
 import json

@@ -1,7 +1,6 @@
 """etcd snapshots: taken by name and time, kept in number, restored into a new data directory."""
 
 import datetime as dt
-import re
 import shutil
 import subprocess
 import time
@@ -10,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab.host.guest.timers import parse_field
 from lab.k3s.config import Options
 from lab.k3s.etcd import Etcd
 from lab.k3s.paths import BINARIES, Paths
@@ -131,11 +131,14 @@ class Cron:
 
     @classmethod
     def parse(cls, text: str) -> "Cron":
-        """Parse `0 */12 * * *`; raises `ValueError` naming the field."""
+        """Parse `0 */12 * * *`; raises `ValueError` naming the setting."""
         parts = _ALIASES.get(text, text).split()
         if len(parts) != len(_RANGES):
             raise ValueError(f"etcd-snapshot-schedule-cron: {text!r} has {len(parts)} fields; expected {len(_RANGES)}")
-        fields = tuple(_field(part, low, high) for part, (low, high) in zip(parts, _RANGES, strict=True))
+        try:
+            fields = [parse_field(part, low, high, "-") for part, (low, high) in zip(parts, _RANGES, strict=True)]
+        except ValueError as error:
+            raise ValueError(f"etcd-snapshot-schedule-cron: {error}") from None
         weekdays = frozenset(day % 7 for day in fields[4])
         return cls((*fields[:4], weekdays), (parts[2] == "*", parts[4] == "*"))
 
@@ -150,18 +153,3 @@ class Cron:
 
 _RANGES: Sequence[tuple[int, int]] = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 _ALIASES = {"@hourly": "0 * * * *", "@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@weekly": "0 0 * * 0"}
-
-
-def _field(text: str, low: int, high: int) -> frozenset[int]:
-    values: set[int] = set()
-    for part in text.split(","):
-        match = re.fullmatch(r"(?:\*|(\d+)(?:-(\d+))?)(?:/(\d+))?", part)
-        if match is None:
-            raise ValueError(f"etcd-snapshot-schedule-cron: {part!r} is no cron field")
-        first, last, step = match.groups()
-        start = int(first) if first else low
-        end = int(last) if last else (start if first and not step else high)
-        if not low <= start <= end <= high:
-            raise ValueError(f"etcd-snapshot-schedule-cron: {part!r} is outside {low}-{high}")
-        values |= set(range(start, end + 1, int(step or 1)))
-    return frozenset(values)

@@ -15,14 +15,6 @@ SHORTHANDS = {
     "minutely": "*-*-* *:*:00", "hourly": "*-*-* *:00:00", "daily": "*-*-* 00:00:00", "weekly": "Mon *-*-* 00:00:00",
     "monthly": "*-*-01 00:00:00", "yearly": "*-01-01 00:00:00",
 }  # fmt: skip
-_LIMITS = {
-    "year": (1970, 2199),
-    "month": (1, 12),
-    "day": (1, 31),
-    "hour": (0, 23),
-    "minute": (0, 59),
-    "second": (0, 59),
-}
 _CLOCKLESS = ("OnActiveSec", "OnBootSec", "OnStartupSec", "OnUnitActiveSec", "OnUnitInactiveSec", "OnClockChange")
 _DAYS = 366 * 8
 """How far ahead the next moment is looked for: a 29 February is never further away."""
@@ -55,8 +47,8 @@ class Calendar:
             hour, minute, *second = time.split(":")
             return cls(
                 weekdays,
-                (_values(year, "year"), _values(month, "month"), _values(day, "day")),
-                (_values(hour, "hour"), _values(minute, "minute"), _values((second or ["00"])[0], "second")),
+                (parse_field(year, 1970, 2199), parse_field(month, 1, 12), parse_field(day, 1, 31)),
+                (parse_field(hour, 0, 23), parse_field(minute, 0, 59), parse_field((second or ["00"])[0], 0, 59)),
             )
         except (ValueError, IndexError) as error:
             raise UnitError(f"Failed to parse calendar specification '{text}': {error}") from None
@@ -91,14 +83,23 @@ def _weekdays(text: str) -> frozenset[int]:
     return frozenset(found)
 
 
-def _values(text: str, part: str) -> frozenset[int]:
-    """One component: `*`, `5`, `1,15`, `8..17`, `0/15`."""
-    low, high = _LIMITS[part]
+def parse_field(text: str, low: int, high: int, to: str = "..") -> frozenset[int]:
+    """One field of a schedule: `*`, `5`, `1,15`, `8..17`, `0/15`.
+
+    Args:
+        text: The field.
+        low: Lowest value.
+        high: Highest value.
+        to: What stands between the ends of a range; cron writes `-`.
+
+    Raises:
+        ValueError: It is not a field, or outside the limits.
+    """
     found: set[int] = set()
     for item in text.split(","):
-        match = re.fullmatch(r"(?:\*|(\d+)(?:\.\.(\d+))?)(?:/(\d+))?", item)
+        match = re.fullmatch(rf"(?:\*|(\d+)(?:{re.escape(to)}(\d+))?)(?:/(\d+))?", item)
         if match is None:
-            raise ValueError(f"`{item}` is no {part}")
+            raise ValueError(f"`{item}` is not a value, a range or a step")
         first, last, step = match.groups()
         start = int(first) if first else low
         end = int(last) if last else high if step or not first else start

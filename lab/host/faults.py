@@ -90,7 +90,7 @@ class Faults:
         authorities = next((directory for directory in tls if (directory / "client-ca.key").exists()), None)
         if authorities is None:
             raise HostFailed("no server with a CA is on: certificates have nobody to sign them")
-        return age_certificates.age(self._root(vmid), authorities, days)
+        return age_certificates.age_machine(self._root(vmid), authorities, days)
 
     async def rogue_sshd(self, vmid: int) -> str:
         """Serve SSH with another host key, while the disk and the guest agent still show the true one.

@@ -12,10 +12,10 @@ from lab.certificates import Authority
 from lab.k3s.paths import Paths, write_secret
 from lab.k3s.pki import LEAVES, read_authority
 
-__all__ = ["age", "older"]
+__all__ = ["age_certificate", "age_machine"]
 
 
-def older(certificate: bytes, authority: Authority, days: int) -> bytes:
+def age_certificate(certificate: bytes, authority: Authority, days: int) -> bytes:
     """Return PEM of a certificate with dates that lie so many days earlier, followed by its issuer's."""
     known = x509.load_pem_x509_certificate(certificate)
     shift = dt.timedelta(days=days)
@@ -31,7 +31,7 @@ def older(certificate: bytes, authority: Authority, days: int) -> bytes:
     return builder.sign(authority.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM) + authority.pem
 
 
-def age(root: Path, authorities: Path, days: int) -> int:
+def age_machine(root: Path, authorities: Path, days: int) -> int:
     """Make every certificate of a machine older, wherever it stands; K3s is not told.
 
     Args:
@@ -47,7 +47,7 @@ def age(root: Path, authorities: Path, days: int) -> int:
     for file, issuer in _leaves(paths):
         authority = read_authority(authorities / issuer)
         old = file.read_bytes()
-        changed[base64.b64encode(old).decode()] = new = older(old, authority, days)
+        changed[base64.b64encode(old).decode()] = new = age_certificate(old, authority, days)
         write_secret(file, new, file.stat().st_mode & 0o777)
     for file in (
         *paths.cred.glob("*.kubeconfig"),

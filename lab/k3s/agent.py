@@ -22,7 +22,7 @@ from lab.k3s.release import running_version
 from lab.k3s.tokens import TokenError
 from lab.kubernetes import KubeClient, KubernetesError
 
-__all__ = ["check_host", "enlist", "run"]
+__all__ = ["check_host", "register_host", "run"]
 
 
 def check_host(options: Options) -> None:
@@ -32,14 +32,14 @@ def check_host(options: Options) -> None:
         check_kernel(kernel_settings())
 
 
-def _request(name: str) -> tuple[bytes, bytes]:
+def _certificate_request(name: str) -> tuple[bytes, bytes]:
     key, pem = pki.new_key()
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"system:node:{name}")])
     csr = x509.CertificateSigningRequestBuilder(subject).sign(key, hashes.SHA256())
     return csr.public_bytes(serialization.Encoding.PEM), pem
 
 
-async def enlist(
+async def register_host(
     host: Host, paths: Paths, options: Options, supervisor: SupervisorClient, *, role: str, api: str
 ) -> list[str]:
     """Get this host's credentials and register its Node.
@@ -55,13 +55,13 @@ async def enlist(
     Returns:
         KWOK's command line. Raises `RefusedError` while the cluster does not take this node.
     """
-    csr, key = _request(host.name)
-    headers = {"k3s-Node-Name": host.name, "k3s-Node-Password": passwords.read_or_make()}
+    csr, key = _certificate_request(host.name)
+    headers = {"k3s-Node-Name": host.name, "k3s-Node-Password": passwords.read_or_create()}
     try:
         certificate = await supervisor.request("POST", "/v1-k3s/client-kubelet.crt", headers=headers, body=csr)
     except RefusedError as error:
         if error.status == 403:
-            raise RefusedError(passwords.rejection(), 403) from error
+            raise RefusedError(passwords.rejection_message(), 403) from error
         raise
     directory = paths.agent
     write_secret(directory / "client-kubelet.key", key)
@@ -72,10 +72,10 @@ async def enlist(
         api, directory / "server-ca.crt", directory / "client-kubelet.crt", directory / "client-kubelet.key"
     )
     write_secret(directory / "kubelet.kubeconfig", config)
-    write_secret(directory / "etc" / "kwok.yaml", kwok.configuration(host.name), 0o644)
+    write_secret(directory / "etc" / "kwok.yaml", kwok.build_configuration(host.name), 0o644)
     kube = KubeClient(api, client_context(directory / "server-ca.crt", directory / "client-kubelet.crt"))
     try:
-        await register(kube, host, options, role)
+        await register_node(kube, host, options, role)
     finally:
         await kube.close()
     return kwok.command(
@@ -83,7 +83,7 @@ async def enlist(
     )
 
 
-async def register(kube: KubeClient, host: Host, options: Options, role: str) -> None:
+async def register_node(kube: KubeClient, host: Host, options: Options, role: str) -> None:
     """Create the Node, or bring the status of an existing one up to date; raises `RefusedError`."""
     wanted = node_object(host.machine, options, role, (host.name, host.address), running_version())
     path = f"/api/v1/nodes/{host.name}"
@@ -100,7 +100,7 @@ async def register(kube: KubeClient, host: Host, options: Options, role: str) ->
         raise RefusedError(f"failed to register node {host.name}: {error}") from error
 
 
-async def _join(options: Options) -> list[str]:
+async def _join_cluster(options: Options) -> list[str]:
     token, server = options.secret("token"), options.text("server")
     if not token:
         raise ConfigError("--token is required")
@@ -117,7 +117,7 @@ async def _join(options: Options) -> list[str]:
             await asyncio.sleep(2)
             continue
         try:
-            return await enlist(host, paths, options, supervisor, role="agent", api=server)
+            return await register_host(host, paths, options, supervisor, role="agent", api=server)
         except RefusedError as error:
             log.info(f"Waiting to retrieve agent configuration; server is not ready: {error}")
             await asyncio.sleep(1 if error.status == 503 else 5)
@@ -130,7 +130,7 @@ def run(options: Options) -> None:
     READY.unlink(missing_ok=True)
     try:
         check_host(options)
-        command = asyncio.run(_join(options))
+        command = asyncio.run(_join_cluster(options))
     except (ConfigError, NodeError) as error:
         log.fatal(str(error))
     announce_ready()

@@ -18,7 +18,17 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from lab.k3s.paths import Paths, write_secret
 from lab.k3s.pki import SHARED
 
-__all__ = ["PREFIX", "BootstrapError", "check_newer", "decrypt", "encrypt", "find", "pack", "storage_key", "unpack"]
+__all__ = [
+    "PREFIX",
+    "BootstrapError",
+    "check_newer",
+    "decrypt",
+    "encrypt",
+    "find_stored",
+    "pack_files",
+    "storage_key",
+    "unpack_files",
+]
 
 PREFIX = "/bootstrap"
 PASSWD = "cred/passwd"  # noqa: S105 - a path
@@ -58,7 +68,7 @@ def decrypt(password: str, value: str) -> bytes:
         raise BootstrapError(DIFFERENT_TOKEN) from error
 
 
-def find(password: str, stored: Mapping[str, str]) -> bytes | None:
+def find_stored(password: str, stored: Mapping[str, str]) -> bytes | None:
     """Pick and decrypt the cluster's data among what lies below `PREFIX`; None when there is none at all."""
     if not stored:
         return None
@@ -68,7 +78,7 @@ def find(password: str, stored: Mapping[str, str]) -> bytes | None:
     return decrypt(password, value)
 
 
-def pack(paths: Paths) -> bytes:
+def pack_files(paths: Paths) -> bytes:
     """Return the shared files of this server as JSON: by name, the base64 of each and when it was last changed."""
     files = {name: paths.server / name for name in (*SHARED, PASSWD)}
     return json.dumps(
@@ -96,7 +106,7 @@ def check_newer(paths: Paths, packed: bytes) -> None:
         )
 
 
-def unpack(paths: Paths, packed: bytes) -> None:
+def unpack_files(paths: Paths, packed: bytes) -> None:
     """Write the shared files with the times of the cluster's copies; what is there and equal stays untouched."""
     for name, saved in json.loads(packed).items():
         if name not in (*SHARED, PASSWD):

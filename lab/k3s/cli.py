@@ -88,10 +88,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run `k3s`."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] in (["--version"], ["-v"]):
-        log.say(version())
+        log.print_output(version())
         return
     if not words or words[0] in {"help", "--help", "-h"}:
-        log.say(_USAGE)
+        log.print_output(_USAGE)
         return
     command = _COMMANDS.get(words[0])
     if command is None:

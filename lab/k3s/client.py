@@ -37,7 +37,7 @@ def supervisor_url(server: str) -> str:
 class SupervisorClient:
     """A connection to a supervisor, after its CA was checked against the token."""
 
-    def __init__(self, url: str, bundle: bytes, token: tokens.Token, user: str) -> None:
+    def __init__(self, url: str, bundle: bytes, token: tokens.JoinToken, user: str) -> None:
         self.bundle = bundle
         self._url = url
         self._http = httpx.AsyncClient(
@@ -57,7 +57,7 @@ class SupervisorClient:
 
         Raises `RefusedError` or `tokens.TokenError`.
         """
-        parsed, url = tokens.parse(token), supervisor_url(server)
+        parsed, url = tokens.parse_token(token), supervisor_url(server)
         try:
             # The bundle is public; what makes it trusted is the hash in the token.
             async with httpx.AsyncClient(verify=False, timeout=10) as http:  # noqa: S501

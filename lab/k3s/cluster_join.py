@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 from lab.k3s import bootstrap, components, log, membership, pki, s3, snapshots, tokens
 from lab.k3s.client import SupervisorClient
-from lab.k3s.config import Options, critical
+from lab.k3s.config import Options, critical_settings
 from lab.k3s.etcd import Etcd, EtcdError
 from lab.k3s.host import Host
 from lab.k3s.paths import Paths, write_secret
-from lab.k3s.processes import Children
+from lab.k3s.processes import ChildProcesses
 
-__all__ = ["Credentials", "Formation", "StartError", "write_tokens"]
+__all__ = ["ClusterJoin", "Credentials", "StartError", "write_tokens"]
 
 _LOCAL_ETCD = "https://127.0.0.1:2379"
 _ETCD_DEADLINE = 120.0
@@ -40,8 +40,8 @@ class Credentials:
 def write_tokens(paths: Paths, credentials: Credentials) -> None:
     """Write the token files of `server/` in the secure form."""
     bundle = (paths.tls / "server-ca.crt").read_bytes()
-    write_secret(paths.server / "token", tokens.secure(f"server:{credentials.server}", bundle) + "\n")
-    write_secret(paths.server / "agent-token", tokens.secure(f"node:{credentials.agent}", bundle) + "\n")
+    write_secret(paths.server / "token", tokens.secure_token(f"server:{credentials.server}", bundle) + "\n")
+    write_secret(paths.server / "agent-token", tokens.secure_token(f"node:{credentials.agent}", bundle) + "\n")
     node_token = paths.server / "node-token"
     node_token.unlink(missing_ok=True)
     node_token.symlink_to(paths.server / "token")
@@ -52,10 +52,10 @@ def write_tokens(paths: Paths, credentials: Credentials) -> None:
         write_secret(file, passwd)
 
 
-class Formation:
+class ClusterJoin:
     """The first half of a server's start."""
 
-    def __init__(self, options: Options, host: Host, paths: Paths, children: Children) -> None:
+    def __init__(self, options: Options, host: Host, paths: Paths, children: ChildProcesses) -> None:
         self.options = options
         self.host = host
         self.paths = paths
@@ -66,34 +66,36 @@ class Formation:
     async def prepare(self) -> tuple[Credentials, Etcd]:
         """Bring up etcd as a voter and return what the rest of the server needs."""
         self.paths.prepare_server()
-        snapshots.sweep(snapshots.directory(self.paths, self.options))
-        self._bury_removed_member()
+        snapshots.remove_partial_files(snapshots.snapshot_directory(self.paths, self.options))
+        self._set_removed_data_aside()
         if (self.paths.etcd / "member").exists():
             credentials = self._stored_credentials()
-            etcd = await self._resume(credentials)
+            etcd = await self._resume_member(credentials)
         elif self.options.text("server"):
-            credentials, etcd = await self._join()
+            credentials, etcd = await self._join_cluster()
         else:
-            credentials, etcd = await self._found()
+            credentials, etcd = await self._found_cluster()
         write_tokens(self.paths, credentials)
         return credentials, etcd
 
-    def _bury_removed_member(self) -> None:
+    def _set_removed_data_aside(self) -> None:
         if self.paths.tombstone.exists():
             log.info("etcd tombstone found: moving the data of the removed member aside, joining anew")
             self.paths.etcd.rename(self.paths.etcd.with_name(f"etcd-old-{int(time.time())}"))
             self.paths.prepare_server()
 
-    def _given(self, name: str) -> str:
+    def _token_setting(self, name: str) -> str:
         text = self.options.secret(name)
-        return tokens.parse(text).password if text else ""
+        return tokens.parse_token(text).password if text else ""
 
     def _stored_credentials(self) -> Credentials:
         stored = self.paths.server / "token"
-        server = self._given("token") or (tokens.parse(stored.read_text().strip()).password if stored.exists() else "")
+        server = self._token_setting("token") or (
+            tokens.parse_token(stored.read_text().strip()).password if stored.exists() else ""
+        )
         if not server:
             raise StartError("no token: neither the token setting nor server/token exists")
-        return Credentials(server, self._given("agent-token") or server)
+        return Credentials(server, self._token_setting("agent-token") or server)
 
     def _make_leaves(self) -> None:
         names = pki.serving_names(self.options, self.host.name, self.host.address)
@@ -109,22 +111,22 @@ class Formation:
             command.append("--force-new-cluster")
         await self.children.start("etcd", command, on_line=self._watch_etcd)
         etcd = Etcd(_LOCAL_ETCD, self.paths)
-        if not await self._answers(etcd, _ETCD_DEADLINE):
-            raise StartError(self.failure())
+        if not await self._wait_until_answers(etcd, _ETCD_DEADLINE):
+            raise StartError(self.failure_reason())
         return etcd
 
-    async def _is_seated(self, etcd: Etcd) -> bool:
-        """Wait until a joining etcd serves; returns False when it ended, or will not serve soon (see `_join`)."""
+    async def _wait_until_seated(self, etcd: Etcd) -> bool:
+        """Wait until a joining etcd serves; returns False when it ended, or will not serve soon (see `_join_cluster`)."""
         end = time.monotonic() + _LEARNER_PATIENCE
         while time.monotonic() < end:
             received = await etcd.has_received_snapshot()
-            if await self._answers(etcd, _SEATING):
+            if await self._wait_until_answers(etcd, _SEATING):
                 return True
             if received or self.children.ended.done():
                 return False
         return False
 
-    async def _answers(self, etcd: Etcd, seconds: float) -> bool:
+    async def _wait_until_answers(self, etcd: Etcd, seconds: float) -> bool:
         """Wait until etcd tells its status; returns whether it did in time and before it ended."""
         end = time.monotonic() + seconds
         while not self.children.ended.done() and time.monotonic() < end:
@@ -142,23 +144,25 @@ class Formation:
             self.paths.tombstone.touch()
         return "gRPC-gateway" not in line
 
-    def failure(self) -> str:
+    def failure_reason(self) -> str:
         """Say why etcd ended."""
         if self._removed:
             return "this node has been removed from the cluster please restart k3s to rejoin the cluster"
         return "etcd exited; its last lines say why"
 
-    async def _found(self) -> tuple[Credentials, Etcd]:
-        server = self._given("token") or tokens.random_password()
+    async def _found_cluster(self) -> tuple[Credentials, Etcd]:
+        server = self._token_setting("token") or tokens.random_password()
         pki.make_shared(self.paths, self.options)
         if self.options.secret("token"):
-            tokens.check_ca(tokens.parse(self.options.secret("token")), (self.paths.tls / "server-ca.crt").read_bytes())
+            tokens.check_ca(
+                tokens.parse_token(self.options.secret("token")), (self.paths.tls / "server-ca.crt").read_bytes()
+            )
         self._make_leaves()
         name = membership.member_name(self.paths, self.host.name)
         etcd = await self._start_etcd(f"{name}={self.peer_url}", new=True)
-        return Credentials(server, self._given("agent-token") or server), etcd
+        return Credentials(server, self._token_setting("agent-token") or server), etcd
 
-    async def _join(self) -> tuple[Credentials, Etcd]:
+    async def _join_cluster(self) -> tuple[Credentials, Etcd]:
         url, token = self.options.text("server"), self.options.secret("token")
         if not token:
             raise StartError("--token is required to join a cluster")
@@ -166,36 +170,40 @@ class Formation:
         try:
             packed = await supervisor.request("GET", "/v1-k3s/server-bootstrap")
             remote = json.loads(await supervisor.request("GET", "/v1-k3s/config"))
-            self._compare(remote["critical"])
+            self._compare_critical_settings(remote["critical"])
             clients = json.loads(await supervisor.request("GET", "/db/info"))["clients"]
         finally:
             await supervisor.close()
-        bootstrap.unpack(self.paths, packed)
+        bootstrap.unpack_files(self.paths, packed)
         self._make_leaves()
         name = membership.member_name(self.paths, self.host.name)
-        async with self._any_of(clients) as cluster:
-            initial = await membership.announce(cluster, name, self.peer_url)
+        async with self._connect_any(clients) as cluster:
+            initial = await membership.add_learner(cluster, name, self.peer_url)
             await self.children.start("etcd", self._etcd_command(initial, new=False), on_line=self._watch_etcd)
             etcd = Etcd(_LOCAL_ETCD, self.paths)
             for _ in range(_JOIN_ATTEMPTS):
-                if await self._is_seated(etcd):
+                if await self._wait_until_seated(etcd):
                     break
                 # Two things that a second start cures. Another server was announced meanwhile, and etcd compares the
                 # list of members. Or: a new member proposes its name through raft, and when the snapshot that it is
                 # sent holds that entry already, it waits ten seconds for an answer that has passed.
-                initial = await membership.announce(cluster, name, self.peer_url)
+                initial = await membership.add_learner(cluster, name, self.peer_url)
                 await self.children.stop("etcd", 0)
                 await self.children.start("etcd", self._etcd_command(initial, new=False), on_line=self._watch_etcd)
-        if not await self._answers(etcd, _ETCD_DEADLINE):
-            raise StartError(self.failure())
+        if not await self._wait_until_answers(etcd, _ETCD_DEADLINE):
+            raise StartError(self.failure_reason())
         await membership.promote(etcd, self.paths, clients)
-        server = tokens.parse(token).password
-        return Credentials(server, self._given("agent-token") or server), etcd
+        server = tokens.parse_token(token).password
+        return Credentials(server, self._token_setting("agent-token") or server), etcd
 
-    def _compare(self, theirs: dict[str, str]) -> None:
-        different = [name for name, value in critical(self.options).items() if theirs.get(name, value) != value]
+    def _compare_critical_settings(self, theirs: dict[str, str]) -> None:
+        different = [
+            name for name, value in critical_settings(self.options).items() if theirs.get(name, value) != value
+        ]
         for name in different:
-            log.error(f"critical configuration mismatched: {name}: {critical(self.options)[name]} != {theirs[name]}")
+            log.error(
+                f"critical configuration mismatched: {name}: {critical_settings(self.options)[name]} != {theirs[name]}"
+            )
         if different:
             raise StartError(
                 "failed to validate server configuration: critical configuration value mismatch between servers: "
@@ -203,7 +211,7 @@ class Formation:
             )
 
     @contextlib.asynccontextmanager
-    async def _any_of(self, clients: list[str]) -> AsyncIterator[Etcd]:
+    async def _connect_any(self, clients: list[str]) -> AsyncIterator[Etcd]:
         for url in clients:
             etcd = Etcd(url, self.paths)
             try:
@@ -218,14 +226,14 @@ class Formation:
             return
         raise StartError(f"no etcd member answers: {', '.join(clients)}")
 
-    async def _resume(self, credentials: Credentials) -> Etcd:
+    async def _resume_member(self, credentials: Credentials) -> Etcd:
         if not (self.paths.tls / "server-ca.crt").exists():
             await self._recover_shared(credentials)
         pki.make_shared(self.paths, self.options)
         self._make_leaves()
         etcd = await self._start_etcd()
         if (await etcd.status()).get("isLearner"):
-            await membership.promote(etcd, self.paths, await self._voters())
+            await membership.promote(etcd, self.paths, await self._list_voters())
         try:
             await self._check_bootstrap(etcd, credentials, running=True)
         except bootstrap.BootstrapError as error:
@@ -236,7 +244,7 @@ class Formation:
             raise
         return etcd
 
-    async def _voters(self) -> list[str]:
+    async def _list_voters(self) -> list[str]:
         """Ask the cluster for its etcd members, on behalf of one that was killed before it got its vote."""
         supervisor = await SupervisorClient.connect(self.options.text("server"), self.options.secret("token"), "server")
         try:
@@ -253,13 +261,13 @@ class Formation:
                 log.info(f"Waiting for etcd to have a leader: {error}")
                 await asyncio.sleep(0.5)
                 continue
-            packed = bootstrap.find(credentials.server, stored)
+            packed = bootstrap.find_stored(credentials.server, stored)
             if packed is not None:
                 if running:
                     bootstrap.check_newer(self.paths, packed)
-                bootstrap.unpack(self.paths, packed)
+                bootstrap.unpack_files(self.paths, packed)
             return
-        raise StartError(self.failure())
+        raise StartError(self.failure_reason())
 
     async def _recover_shared(self, credentials: Credentials) -> None:
         """Read the cluster's shared files out of restored data, with certificates made for this moment only."""
@@ -289,11 +297,11 @@ class Formation:
         name = membership.member_name(self.paths, self.host.name)
         if snapshot and self.options.on("etcd-s3"):
             # There is no API yet that could show a Secret, and a path on this disk is a name in the bucket.
-            bucket = await s3.connect(self.options, None)
-            folder = snapshots.directory(self.paths, self.options)
+            bucket = await s3.open_bucket(self.options, None)
+            folder = snapshots.snapshot_directory(self.paths, self.options)
             snapshot = str(await asyncio.to_thread(bucket.download, snapshot, folder))
         if snapshot:
-            snapshots.restore(self.paths, self.options, snapshot, name, self.host.address)
+            snapshots.restore_snapshot(self.paths, self.options, snapshot, name, self.host.address)
         if not (self.paths.etcd / "member").exists():
             raise StartError("cluster-reset: this server has no etcd data; give --cluster-reset-restore-path")
         credentials = self._stored_credentials()

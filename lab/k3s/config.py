@@ -15,7 +15,7 @@ import yaml
 
 from lab.k3s.flags import CRITICAL, DISABLE_ITEMS, Flag, Kind
 
-__all__ = ["ConfigError", "Options", "check_server", "critical", "load", "merge_files", "parse_arguments"]
+__all__ = ["ConfigError", "Options", "check_server", "critical_settings", "load", "merge_files", "parse_arguments"]
 
 Values = dict[str, tuple[str, ...]]
 """Flag name to the values given for it, in order; booleans are `true` or `false`."""
@@ -76,7 +76,7 @@ class Options:
             raise ConfigError(f"failed to read {name} from file {file}: {error.strerror}") from error
 
 
-def _texts(value: object) -> tuple[str, ...]:
+def _to_texts(value: object) -> tuple[str, ...]:
     items: Iterable[object] = value if isinstance(value, list) else [value]
     return tuple(str(item).lower() if isinstance(item, bool) else str(item) for item in items)
 
@@ -88,7 +88,7 @@ def merge_files(documents: Sequence[Mapping[str, object]]) -> Values:
         for key, value in document.items():
             name = key.removesuffix("+")
             appended = merged.get(name, ()) if key.endswith("+") else ()
-            merged[name] = (*appended, *_texts(value))
+            merged[name] = (*appended, *_to_texts(value))
     return merged
 
 
@@ -203,7 +203,7 @@ def check_server(options: Options) -> None:
         raise ConfigError(f"invalid secrets-encryption-provider {options.text('secrets-encryption-provider')}")
 
 
-def critical(options: Options) -> dict[str, str]:
+def critical_settings(options: Options) -> dict[str, str]:
     """Return the settings that must be equal on all servers; the agent token only as a digest."""
     settings = {name: ",".join(options.many(name)) or "false" for name in CRITICAL}
     token = options.secret("agent-token")

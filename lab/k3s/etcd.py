@@ -12,7 +12,7 @@ import httpx
 from lab.certificates import client_context
 from lab.k3s.paths import Paths
 
-__all__ = ["Etcd", "EtcdError", "Member"]
+__all__ = ["Etcd", "EtcdError", "EtcdMember"]
 
 
 METRICS = "http://127.0.0.1:2381/metrics"
@@ -24,7 +24,7 @@ class EtcdError(Exception):
 
 
 @dataclass(frozen=True)
-class Member:
+class EtcdMember:
     """A member of the etcd cluster."""
 
     id: str
@@ -75,11 +75,11 @@ class Etcd:
             raise EtcdError(str(answer.get("message") or answer.get("error") or answer))
         return answer
 
-    async def members(self) -> list[Member]:
+    async def members(self) -> list[EtcdMember]:
         """Return the members, as the quorum knows them."""
         answer = await self._call("/v3/cluster/member/list", {"linearizable": True})
         return [
-            Member(
+            EtcdMember(
                 raw["ID"],
                 raw.get("name", ""),
                 (raw.get("peerURLs") or [""])[0],

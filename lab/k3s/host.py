@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lab.host.guest import kernel
 from lab.k3s.config import ConfigError, Options
-from lab.k3s.node import KernelDefaults, Machine
+from lab.k3s.node import KernelDefaults, NodeMachine
 from lab.k3s.paths import MACHINE, READY, write_secret
 
 __all__ = ["Host", "announce_ready", "kernel_settings"]
@@ -26,7 +26,7 @@ class Host:
 
     name: str
     address: str
-    machine: Machine
+    machine: NodeMachine
 
     @classmethod
     def detect(cls, options: Options) -> "Host":
@@ -39,7 +39,7 @@ class Host:
             name = f"{name}-{_NODE_ID.read_text().strip()}"
         address = options.text("node-ip") or str(raw.get("address", "")).partition("/")[0] or _first_address()
         fallback = {"name": name, "cores": os.cpu_count() or 1, "memory_mib": 4096}
-        return cls(name, address, Machine.read({**fallback, **raw}))
+        return cls(name, address, NodeMachine.read({**fallback, **raw}))
 
 
 def _first_address() -> str:

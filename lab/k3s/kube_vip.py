@@ -19,14 +19,14 @@ from typing import Any
 from lab.k3s import log
 from lab.kubernetes import KubeClient, KubernetesError
 
-__all__ = ["Vip", "find", "follow", "interface_of"]
+__all__ = ["VipSettings", "find_settings", "follow_daemonset", "interface_of"]
 
-_LOOK = 1.0
+_POLL_SECONDS = 1.0
 """Seconds between two looks at the DaemonSets."""
 
 
 @dataclass(frozen=True)
-class Vip:
+class VipSettings:
     """Settings of kube-vip's control-plane mode."""
 
     address: str
@@ -38,7 +38,7 @@ class Vip:
     retry_period: int = 1
 
 
-def find(documents: Iterable[Mapping[str, Any]], default_interface: str) -> Vip | None:
+def find_settings(documents: Iterable[Mapping[str, Any]], default_interface: str) -> VipSettings | None:
     """Return the settings of the first kube-vip workload that carries the control plane's address."""
     for document in documents:
         template = (document.get("spec") or {}).get("template") or {}
@@ -49,14 +49,14 @@ def find(documents: Iterable[Mapping[str, Any]], default_interface: str) -> Vip 
             address = env.get("address") or env.get("vip_address", "")
             if env.get("cp_enable") != "true" or not address:
                 continue
-            return Vip(
+            return VipSettings(
                 str(ipaddress.IPv4Address(address)),
                 env.get("vip_interface") or default_interface,
-                env.get("vip_leasename") or Vip.lease,
-                env.get("cp_namespace") or Vip.namespace,
-                int(env.get("vip_leaseduration") or Vip.lease_seconds),
-                int(env.get("vip_renewdeadline") or Vip.renew_deadline),
-                int(env.get("vip_retryperiod") or Vip.retry_period),
+                env.get("vip_leasename") or VipSettings.lease,
+                env.get("cp_namespace") or VipSettings.namespace,
+                int(env.get("vip_leaseduration") or VipSettings.lease_seconds),
+                int(env.get("vip_renewdeadline") or VipSettings.renew_deadline),
+                int(env.get("vip_retryperiod") or VipSettings.retry_period),
             )
     return None
 
@@ -71,22 +71,22 @@ def interface_of(address: str) -> str:
     return "eth0"
 
 
-def _arp(address: str, mac: bytes, operation: int) -> bytes:
+def _arp_frame(address: str, mac: bytes, operation: int) -> bytes:
     ip = ipaddress.IPv4Address(address).packed
     ethernet = b"\xff" * 6 + mac + struct.pack("!H", 0x0806)
     return ethernet + struct.pack("!HHBBH", 1, 0x0800, 6, 4, operation) + mac + ip + b"\xff" * 6 + ip
 
 
-def announce(vip: Vip) -> None:
+def send_gratuitous_arp(vip: VipSettings) -> None:
     """Send gratuitous ARP, as request and as reply, so that neighbours learn the new place at once."""
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
         raw.bind((vip.interface, 0))
         mac: bytes = raw.getsockname()[4]
         for operation in (1, 2):
-            raw.send(_arp(vip.address, mac, operation))
+            raw.send(_arp_frame(vip.address, mac, operation))
 
 
-def _set(vip: Vip, *, present: bool) -> None:
+def _set_address(vip: VipSettings, *, present: bool) -> None:
     verb = "replace" if present else "delete"
     subprocess.run(
         ["ip", "address", verb, f"{vip.address}/32", "dev", vip.interface], check=present, capture_output=True
@@ -101,7 +101,7 @@ def _stamp(moment: dt.datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-async def _acquire(kube: KubeClient, vip: Vip, identity: str) -> bool:
+async def _acquire(kube: KubeClient, vip: VipSettings, identity: str) -> bool:
     """Renew the Lease, or take one that is free or has expired; returns whether it is held."""
     base = f"/apis/coordination.k8s.io/v1/namespaces/{vip.namespace}/leases"
     spec = {"holderIdentity": identity, "leaseDurationSeconds": vip.lease_seconds, "renewTime": _stamp(_now())}
@@ -122,7 +122,7 @@ async def _acquire(kube: KubeClient, vip: Vip, identity: str) -> bool:
     return True
 
 
-async def _release(kube: KubeClient, vip: Vip, identity: str) -> None:
+async def _release(kube: KubeClient, vip: VipSettings, identity: str) -> None:
     """Give the Lease back, so that the next holder need not wait for its end."""
     path = f"/apis/coordination.k8s.io/v1/namespaces/{vip.namespace}/leases/{vip.lease}"
     lease = await kube.get(path)
@@ -131,11 +131,11 @@ async def _release(kube: KubeClient, vip: Vip, identity: str) -> None:
         await kube.call("PUT", path, lease)
 
 
-async def hold(kube: KubeClient, vip: Vip, identity: str) -> None:
+async def hold_address(kube: KubeClient, vip: VipSettings, identity: str) -> None:
     """Take part in the election until cancelled; the address is dropped on every way out."""
     held = False
     renewed = time.monotonic()
-    _set(vip, present=False)
+    _set_address(vip, present=False)
     try:
         while True:
             try:
@@ -147,46 +147,46 @@ async def hold(kube: KubeClient, vip: Vip, identity: str) -> None:
             else:
                 renewed = time.monotonic() if won else renewed
             if won != held:
-                _set(vip, present=won)
+                _set_address(vip, present=won)
                 log.info(f"kube-vip: {'holding' if won else 'released'} {vip.address} on {vip.interface}")
             if won:
                 with contextlib.suppress(OSError):
-                    announce(vip)
+                    send_gratuitous_arp(vip)
             held = won
             await asyncio.sleep(vip.retry_period)
     finally:
-        _set(vip, present=False)
+        _set_address(vip, present=False)
         if held:
             with contextlib.suppress(KubernetesError, TimeoutError):
                 await asyncio.wait_for(_release(kube, vip, identity), vip.renew_deadline)
 
 
-async def _healthy_and_leading(kube: KubeClient, vip: Vip, identity: str) -> bool:
+async def _healthy_and_leading(kube: KubeClient, vip: VipSettings, identity: str) -> bool:
     if not await kube.is_ready():
         raise KubernetesError(0, "/readyz of this server's kube-apiserver fails")
     return await _acquire(kube, vip, identity)
 
 
-async def follow(kube: KubeClient, identity: str, default_interface: str) -> None:
+async def follow_daemonset(kube: KubeClient, identity: str, default_interface: str) -> None:
     """Be kube-vip's pod on this server for as long as the cluster has its DaemonSet; until cancelled."""
-    current: Vip | None = None
+    current: VipSettings | None = None
     holding: asyncio.Task[None] | None = None
     try:
         while True:
             # While the API is silent, what is known stays.
             with contextlib.suppress(KubernetesError):
                 listed = await kube.call("GET", "/apis/apps/v1/daemonsets", query={"resourceVersion": "0"})
-                wanted = find(listed.get("items", []), default_interface)
+                wanted = find_settings(listed.get("items", []), default_interface)
                 if wanted != current:
-                    await _end(holding)
-                    holding = asyncio.create_task(hold(kube, wanted, identity)) if wanted else None
+                    await _cancel(holding)
+                    holding = asyncio.create_task(hold_address(kube, wanted, identity)) if wanted else None
                     current = wanted
-            await asyncio.sleep(_LOOK)
+            await asyncio.sleep(_POLL_SECONDS)
     finally:
-        await _end(holding)
+        await _cancel(holding)
 
 
-async def _end(task: asyncio.Task[None] | None) -> None:
+async def _cancel(task: asyncio.Task[None] | None) -> None:
     if task is not None:
         task.cancel()
         await asyncio.wait([task])

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-__all__ = ["ACCESS", "command", "configuration"]
+__all__ = ["ACCESS_RULES", "build_configuration", "command"]
 
 LEASE_SECONDS = 40
 """The kubelet's nodeLeaseDurationSeconds; renewed every quarter of it."""
@@ -108,7 +108,7 @@ containerStatuses:
 _READY = '.status.conditions.[] | select( .type == "Ready" ) | .status'
 
 
-def _stage(
+def _build_stage(
     name: str, kind: str, selector: list[dict[str, Any]], next_: dict[str, Any], delay: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     return {
@@ -124,11 +124,11 @@ def _stage(
     }
 
 
-def _is(key: str, operator: str, *values: str) -> dict[str, Any]:
+def _expression(key: str, operator: str, *values: str) -> dict[str, Any]:
     return {"key": key, "operator": operator, **({"values": list(values)} if values else {})}
 
 
-def configuration(node_name: str) -> str:
+def build_configuration(node_name: str) -> str:
     """Return KWOK's configuration for one host: what happens to nodes and pods, and when."""
     deletion = ".metadata.deletionTimestamp"
     run_for = {"expressionFrom": f'.metadata.annotations["{RUN_FOR}"]'}
@@ -146,41 +146,49 @@ def configuration(node_name: str) -> str:
                 "podsOnNodeSyncParallelism": 1,
             },
         },
-        _stage("node-ready", "Node", [_is(_READY, "NotIn", "True")], {"statusTemplate": _CONDITIONS}),
-        _stage(
+        _build_stage("node-ready", "Node", [_expression(_READY, "NotIn", "True")], {"statusTemplate": _CONDITIONS}),
+        _build_stage(
             # The kubelet's nodeStatusReportFrequency: five minutes when nothing changes.
             "node-heartbeat",
             "Node",
-            [_is(_READY, "In", "True")],
+            [_expression(_READY, "In", "True")],
             {"statusTemplate": _CONDITIONS},
             {"durationMilliseconds": 300_000, "jitterDurationMilliseconds": 330_000},
         ),
-        _stage(
+        _build_stage(
             "pod-run",
             "Pod",
-            [_is(deletion, "DoesNotExist"), _is(".status.phase", "In", "Pending"), _is(_READY, "NotIn", "True")],
+            [
+                _expression(deletion, "DoesNotExist"),
+                _expression(".status.phase", "In", "Pending"),
+                _expression(_READY, "NotIn", "True"),
+            ],
             {"statusTemplate": _RUNNING},
         ),
-        _stage(
+        _build_stage(
             # When a node was silent for a while, its pods are marked unready; only their own kubelet says otherwise.
             "pod-ready-again",
             "Pod",
-            [_is(deletion, "DoesNotExist"), _is(".status.phase", "In", "Running"), _is(_READY, "NotIn", "True")],
+            [
+                _expression(deletion, "DoesNotExist"),
+                _expression(".status.phase", "In", "Running"),
+                _expression(_READY, "NotIn", "True"),
+            ],
             {"statusTemplate": _READY_AGAIN},
         ),
-        _stage(
+        _build_stage(
             "pod-finish",
             "Pod",
             [
-                _is(deletion, "DoesNotExist"),
-                _is(".status.phase", "In", "Running"),
-                _is(".spec.restartPolicy", "In", "Never", "OnFailure"),
-                _is(".metadata.ownerReferences.[].kind", "In", "Job"),
+                _expression(deletion, "DoesNotExist"),
+                _expression(".status.phase", "In", "Running"),
+                _expression(".spec.restartPolicy", "In", "Never", "OnFailure"),
+                _expression(".metadata.ownerReferences.[].kind", "In", "Job"),
             ],
             {"statusTemplate": _FINISHED % EXIT_CODE},
             {"durationMilliseconds": 1000, "durationFrom": run_for},
         ),
-        _stage("pod-delete", "Pod", [_is(deletion, "Exists")], {"delete": True}),
+        _build_stage("pod-delete", "Pod", [_expression(deletion, "Exists")], {"delete": True}),
     ]
     return yaml.safe_dump_all(documents, sort_keys=False)
 
@@ -198,7 +206,7 @@ def command(kubeconfig: str, config: str, node_name: str, node_ip: str) -> list[
 
 _GROUP = "rbac.authorization.k8s.io"
 
-ACCESS: tuple[dict[str, Any], ...] = (
+ACCESS_RULES: tuple[dict[str, Any], ...] = (
     {
         "apiVersion": f"{_GROUP}/v1",
         "kind": "ClusterRole",

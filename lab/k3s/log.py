@@ -4,37 +4,37 @@ import sys
 from datetime import UTC, datetime
 from typing import NoReturn
 
-__all__ = ["error", "fatal", "info", "say", "warning"]
+__all__ = ["error", "fatal", "info", "print_output", "warning"]
 
 
-def _line(level: str, message: str) -> None:
+def _write_line(level: str, message: str) -> None:
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     quoted = message.replace("\\", "\\\\").replace('"', '\\"')
     sys.stderr.write(f'time="{now}" level={level} msg="{quoted}"\n')
     sys.stderr.flush()
 
 
-def say(text: str) -> None:
+def print_output(text: str) -> None:
     """Answer the person who ran a command."""
     sys.stdout.write(f"{text}\n")
 
 
 def info(message: str) -> None:
     """Say what is being done."""
-    _line("info", message)
+    _write_line("info", message)
 
 
 def warning(message: str) -> None:
     """Say what is odd but no obstacle."""
-    _line("warning", message)
+    _write_line("warning", message)
 
 
 def error(message: str) -> None:
     """Say what failed and will be tried again."""
-    _line("error", message)
+    _write_line("error", message)
 
 
 def fatal(message: str) -> NoReturn:
     """Say why the process ends, and end it as K3s does."""
-    _line("fatal", message)
+    _write_line("fatal", message)
     raise SystemExit(1)

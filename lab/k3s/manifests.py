@@ -15,7 +15,7 @@ import yaml
 from lab.k3s import log
 from lab.kubernetes import KubeClient, KubernetesError
 
-__all__ = ["ADDON_CRD", "Deployer", "read_documents"]
+__all__ = ["ADDON_CRD", "ManifestDeployer", "read_documents"]
 
 _INTERVAL = 1.0
 _RETRY = 0.2
@@ -74,7 +74,7 @@ def addon_name(file: Path) -> str:
     return file.stem.lower().replace("_", "-")
 
 
-class Deployer:
+class ManifestDeployer:
     """Applies one server's manifests directory."""
 
     def __init__(self, kube: KubeClient, directory: Path, node_name: str) -> None:
@@ -85,13 +85,13 @@ class Deployer:
 
     async def run(self, disabled: Sequence[str]) -> None:
         """Apply until cancelled; packaged components named in `disabled` are removed first."""
-        while not await self._prepared(disabled):  # noqa: ASYNC110 (the API server sends no event for this)
+        while not await self._prepare(disabled):  # noqa: ASYNC110 (the API server sends no event for this)
             await asyncio.sleep(_RETRY)
         while True:
-            await self.sweep()
+            await self.apply_changed()
             await asyncio.sleep(_INTERVAL)
 
-    async def _prepared(self, disabled: Sequence[str]) -> bool:
+    async def _prepare(self, disabled: Sequence[str]) -> bool:
         try:
             await self._kube.apply(ADDON_CRD, self._manager)
             # A new kind is served a moment after its definition was taken.
@@ -104,7 +104,7 @@ class Deployer:
             return False
         return True
 
-    async def sweep(self) -> None:
+    async def apply_changed(self) -> None:
         """Look at every file once, in order of name; one that fails is tried again at the next sweep."""
         for file in sorted(self._directory.rglob("*.y*ml")):
             try:

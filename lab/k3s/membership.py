@@ -10,10 +10,10 @@ import secrets
 from collections.abc import Sequence
 
 from lab.k3s import log
-from lab.k3s.etcd import Etcd, EtcdError, Member
+from lab.k3s.etcd import Etcd, EtcdError, EtcdMember
 from lab.k3s.paths import Paths
 
-__all__ = ["MembershipError", "announce", "initial_cluster", "is_announced", "member_name", "promote"]
+__all__ = ["MembershipError", "add_learner", "initial_cluster", "is_member", "member_name", "promote"]
 
 
 class MembershipError(Exception):
@@ -30,7 +30,7 @@ def member_name(paths: Paths, node_name: str) -> str:
     return name
 
 
-def is_announced(members: Sequence[Member], name: str, peer_url: str) -> bool:
+def is_member(members: Sequence[EtcdMember], name: str, peer_url: str) -> bool:
     """Return whether this server was announced to the cluster already: by itself, before it was killed.
 
     Raises `MembershipError` when another member has this node's name.
@@ -41,17 +41,17 @@ def is_announced(members: Sequence[Member], name: str, peer_url: str) -> bool:
     return any(member.peer_url == peer_url for member in members)
 
 
-def initial_cluster(members: Sequence[Member], name: str, peer_url: str) -> str:
+def initial_cluster(members: Sequence[EtcdMember], name: str, peer_url: str) -> str:
     """Return etcd's `initial-cluster`; members that have never started have no name yet and are given one."""
     pairs = [(name if m.peer_url == peer_url else m.name or f"joining-{m.id}", m.peer_url) for m in members]
     return ",".join(f"{member}={url}" for member, url in pairs)
 
 
-async def announce(client: Etcd, name: str, peer_url: str, *, attempts: int = 240) -> str:
+async def add_learner(client: Etcd, name: str, peer_url: str, *, attempts: int = 240) -> str:
     """Add this server as learner unless it was added before; returns etcd's `initial-cluster`."""
     for attempt in range(attempts):
         members = await client.members()
-        if is_announced(members, name, peer_url):
+        if is_member(members, name, peer_url):
             return initial_cluster(members, name, peer_url)
         try:
             await client.add_learner(peer_url)
@@ -75,13 +75,13 @@ async def promote(local: Etcd, paths: Paths, voters: Sequence[str]) -> None:
     """
     while (status := await local.status()).get("isLearner"):
         for url in voters:
-            if await _promoted(url, status["header"]["member_id"], paths):
+            if await _try_promote(url, status["header"]["member_id"], paths):
                 log.info("Promoted learner to etcd voter")
                 break
         await asyncio.sleep(0.2)
 
 
-async def _promoted(url: str, member_id: str, paths: Paths) -> bool:
+async def _try_promote(url: str, member_id: str, paths: Paths) -> bool:
     client = Etcd(url, paths)
     try:
         await client.promote(member_id)

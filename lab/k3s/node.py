@@ -10,7 +10,7 @@ from typing import Any
 from lab.k3s.config import Options
 from lab.k3s.release import CONTAINERD, KERNEL, OS_IMAGE
 
-__all__ = ["KernelDefaults", "Machine", "NodeError", "check_kernel", "check_labels", "node_object", "node_status"]
+__all__ = ["KernelDefaults", "NodeError", "NodeMachine", "check_kernel", "check_labels", "node_object", "node_status"]
 
 GPU_ANNOTATION = "lab.lyceum/gpus"
 """JSON list of the machine's passthrough devices, for the lab's stand-in of the GPU Operator."""
@@ -39,7 +39,7 @@ class NodeError(Exception):
 
 
 @dataclass(frozen=True)
-class Machine:
+class NodeMachine:
     """The virtual machine below the node."""
 
     name: str
@@ -50,7 +50,7 @@ class Machine:
     """Passthrough devices: `address`, `vendor`, `device`, `name`."""
 
     @classmethod
-    def read(cls, raw: Mapping[str, Any]) -> "Machine":
+    def read(cls, raw: Mapping[str, Any]) -> "NodeMachine":
         """Take what is needed from `machine.json`."""
         disks = raw.get("disks") or []
         boot = next((disk for disk in disks if isinstance(disk, dict) and disk.get("boot")), {})
@@ -121,7 +121,7 @@ def _reserved(arguments: Mapping[str, str], resource: str) -> float:
     return total
 
 
-def capacity(machine: Machine, options: Options) -> tuple[dict[str, str], dict[str, str]]:
+def capacity(machine: NodeMachine, options: Options) -> tuple[dict[str, str], dict[str, str]]:
     """Return capacity and allocatable; GPUs come later, from whatever plays the device plugin."""
     arguments = _kubelet_arguments(options)
     pods = arguments.get("max-pods", "110")
@@ -147,7 +147,7 @@ def capacity(machine: Machine, options: Options) -> tuple[dict[str, str], dict[s
     return whole, allocatable
 
 
-def node_status(machine: Machine, options: Options, node_name: str, node_ip: str, version: str) -> dict[str, Any]:
+def node_status(machine: NodeMachine, options: Options, node_name: str, node_ip: str, version: str) -> dict[str, Any]:
     """Return the status that the kubelet posts; its conditions are KWOK's to keep."""
     whole, allocatable = capacity(machine, options)
     identity = hashlib.sha256(machine.name.encode()).hexdigest()[:32]
@@ -185,7 +185,7 @@ def _arguments_annotation(options: Options, role: str) -> str:
 
 
 def node_object(
-    machine: Machine, options: Options, role: str, identity: tuple[str, str], version: str
+    machine: NodeMachine, options: Options, role: str, identity: tuple[str, str], version: str
 ) -> dict[str, Any]:
     """Return the Node as it is first registered; labels and taints of the settings count only then.
 

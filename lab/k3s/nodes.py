@@ -8,7 +8,7 @@ from lab.k3s.etcd import Etcd, EtcdError
 from lab.k3s.passwords import secret_path
 from lab.kubernetes import KubeClient, KubernetesError
 
-__all__ = ["mark_server", "watch_removals"]
+__all__ = ["mark_server", "remove_deleted_nodes"]
 
 NODE_FINALIZER = "wrangler.cattle.io/node"
 ETCD_FINALIZER = "wrangler.cattle.io/managed-etcd-controller"
@@ -41,7 +41,7 @@ async def mark_server(kube: KubeClient, node_name: str, member: str, address: st
     await kube.patch(f"{path}/status", {"status": {"conditions": [condition]}})
 
 
-async def watch_removals(kube: KubeClient, etcd: Etcd) -> None:
+async def remove_deleted_nodes(kube: KubeClient, etcd: Etcd) -> None:
     """Follow Nodes that are being deleted or are marked for removal, on the server whose etcd leads.
 
     A deleted server leaves the etcd cluster; any deleted node frees its name by losing its password.
@@ -58,13 +58,13 @@ async def watch_removals(kube: KubeClient, etcd: Etcd) -> None:
             continue
         for node in listed:
             try:
-                await _follow(kube, etcd, node)
+                await _process_removal(kube, etcd, node)
             except (KubernetesError, EtcdError) as error:
                 # etcd refuses while its quorum would suffer; the node waits with its finalizer.
                 log.warning(f"Failed to remove node {node['metadata']['name']}: {error}")
 
 
-async def _follow(kube: KubeClient, etcd: Etcd, node: dict[str, Any]) -> None:
+async def _process_removal(kube: KubeClient, etcd: Etcd, node: dict[str, Any]) -> None:
     metadata = node["metadata"]
     name, annotations = metadata["name"], metadata.get("annotations", {})
     finalizers: list[str] = metadata.get("finalizers", [])

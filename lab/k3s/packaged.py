@@ -11,7 +11,7 @@ import yaml
 
 from lab.k3s.config import Options
 
-__all__ = ["manifests", "not_simulated"]
+__all__ = ["not_simulated", "packaged_manifests"]
 
 Object = dict[str, Any]
 
@@ -147,7 +147,7 @@ _COMPONENTS: Mapping[str, Callable[[Options], list[Object]]] = {
 }
 
 
-def manifests(options: Options) -> dict[str, str]:
+def packaged_manifests(options: Options) -> dict[str, str]:
     """Return the packaged components that are not disabled: file name to YAML."""
     disabled = options.many("disable")
     return {

@@ -13,7 +13,7 @@ from pathlib import Path
 from lab.k3s.paths import NODE_PASSWORD, write_secret
 from lab.kubernetes import KubeClient, KubernetesError
 
-__all__ = ["ensure", "read_or_make", "rejection", "secret_path"]
+__all__ = ["read_or_create", "rejection_message", "secret_path", "verify_or_register"]
 
 _LOG_N, _R, _P = 15, 8, 1
 
@@ -40,7 +40,7 @@ def secret_path(node_name: str) -> str:
     return f"/api/v1/namespaces/kube-system/secrets/{node_name.lower()}.node-password.k3s"
 
 
-def rejection() -> str:
+def rejection_message() -> str:
     """Return what a rejected node says in its log."""
     return (
         f"Node password rejected, duplicate hostname or contents of '{NODE_PASSWORD}' may not match server node-passwd "
@@ -48,14 +48,14 @@ def rejection() -> str:
     )
 
 
-def read_or_make(file: Path = NODE_PASSWORD) -> str:
+def read_or_create(file: Path = NODE_PASSWORD) -> str:
     """Return this host's password, made once."""
     if not file.exists():
         write_secret(file, f"{secrets.token_hex(16)}\n")
     return file.read_text().strip()
 
 
-async def ensure(kube: KubeClient, node_name: str, password: str) -> bool:
+async def verify_or_register(kube: KubeClient, node_name: str, password: str) -> bool:
     """Register a node's password, or verify it; returns whether it is right."""
     stored = await kube.get(secret_path(node_name))
     if stored is None:

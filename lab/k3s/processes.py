@@ -11,7 +11,7 @@ from lab.k3s import log
 from lab.k3s.paths import BINARIES
 from lab.k3s.release import kube_environment
 
-__all__ = ["Children"]
+__all__ = ["ChildProcesses"]
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
@@ -28,7 +28,7 @@ def _environment() -> dict[str, str]:
     return own | kube_environment()
 
 
-class Children:
+class ChildProcesses:
     """The running components, in order of their start."""
 
     def __init__(self) -> None:

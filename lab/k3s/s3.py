@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from lab.k3s.config import Options
 from lab.kubernetes import KubeClient, KubernetesError
 
-__all__ = ["Bucket", "NoSecretError", "S3Error", "Settings", "Stored", "connect", "from_flags"]
+__all__ = ["Bucket", "NoSecretError", "S3Error", "S3Settings", "StoredSnapshot", "open_bucket", "settings_from_flags"]
 
 _T = TypeVar("_T")
 _METADATA = ".metadata"
@@ -36,7 +36,7 @@ class NoSecretError(S3Error):
 
 
 @dataclass(frozen=True)
-class Settings:
+class S3Settings:
     """Where snapshots go."""
 
     values: Mapping[str, str]
@@ -49,7 +49,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredSnapshot:
     """A snapshot in the bucket."""
 
     name: str
@@ -62,14 +62,14 @@ class Stored:
     token_hash: str
 
 
-def from_flags(options: Options) -> Settings | None:
+def settings_from_flags(options: Options) -> S3Settings | None:
     """Return the settings of flags and files; None when there are none but the Secret's name."""
     values = {name: options.text(f"etcd-s3-{name}") for name in _SETTINGS}
     given = {name: value for name, value in values.items() if value and value != "false"}
-    return Settings(given, int(options.text("etcd-s3-retention") or 5)) if given else None
+    return S3Settings(given, int(options.text("etcd-s3-retention") or 5)) if given else None
 
 
-async def _from_secret(name: str, kube: KubeClient | None) -> Settings:
+async def _settings_from_secret(name: str, kube: KubeClient | None) -> S3Settings:
     if kube is None:
         raise NoSecretError("failed to get etcd S3 config secret: runtime core not ready")
     try:
@@ -77,24 +77,24 @@ async def _from_secret(name: str, kube: KubeClient | None) -> Settings:
     except KubernetesError as error:
         raise NoSecretError(f"failed to get etcd S3 config secret: {error}") from error
     data = {key: base64.b64decode(value).decode() for key, value in secret.get("data", {}).items()}
-    return Settings({name: data[f"etcd-s3-{name}"] for name in _SETTINGS if data.get(f"etcd-s3-{name}")}, 0)
+    return S3Settings({name: data[f"etcd-s3-{name}"] for name in _SETTINGS if data.get(f"etcd-s3-{name}")}, 0)
 
 
-async def connect(options: Options, kube: KubeClient | None) -> "Bucket":
+async def open_bucket(options: Options, kube: KubeClient | None) -> "Bucket":
     """Return the bucket, after looking whether it exists; raises `S3Error`."""
-    settings = from_flags(options)
+    settings = settings_from_flags(options)
     if settings is None:
         name = options.text("etcd-s3-config-secret")
         if not name:
             raise S3Error("s3 configuration was not set")
-        settings = await _from_secret(name, kube)
+        settings = await _settings_from_secret(name, kube)
     return Bucket(settings)
 
 
 class Bucket:
     """A client for one bucket and folder."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: S3Settings) -> None:
         import boto3  # noqa: PLC0415  # half a second, and only who uses S3 pays it
         from botocore.config import Config  # noqa: PLC0415
 
@@ -111,7 +111,7 @@ class Bucket:
             "s3",
             endpoint_url=f"{scheme}://{settings.get('endpoint', 's3.amazonaws.com')}",
             region_name=settings.get("region", "us-east-1"),
-            verify=_trust(settings),
+            verify=_trusted_ca(settings),
             config=Config(s3={"addressing_style": style}, connect_timeout=10, retries={"max_attempts": 1}),
         )
         self._call(f"failed to test for existence of bucket {self._bucket}", self._exists)
@@ -154,10 +154,10 @@ class Bucket:
         self._call("download", lambda: self._client.download_file(self._bucket, self._key(name), str(target)))
         return target
 
-    def listed(self) -> list[Stored]:
+    def list_snapshots(self) -> list[StoredSnapshot]:
         """Return the snapshots, oldest first."""
 
-        def ask() -> list[Stored]:
+        def ask() -> list[StoredSnapshot]:
             pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._folder)
             found = []
             for item in (item for page in pages for item in page.get("Contents", [])):
@@ -167,27 +167,29 @@ class Bucket:
                 meta = self._client.head_object(Bucket=self._bucket, Key=item["Key"])["Metadata"]
                 changed = item["LastModified"].timestamp()
                 node, token = meta.get("k3s-node-name", ""), meta.get("k3s-token-hash", "")
-                found.append(Stored(name, f"s3://{self._bucket}/{item['Key']}", item["Size"], changed, node, token))
+                found.append(
+                    StoredSnapshot(name, f"s3://{self._bucket}/{item['Key']}", item["Size"], changed, node, token)
+                )
             return sorted(found, key=lambda one: (one.changed, one.name))
 
         return self._call("list", ask)
 
     def delete(self, name: str) -> bool:
         """Delete a snapshot; returns whether it was there."""
-        known = name in {stored.name for stored in self.listed()}
+        known = name in {stored.name for stored in self.list_snapshots()}
         self._call("delete", lambda: self._client.delete_object(Bucket=self._bucket, Key=self._key(name)))
         return known
 
     def prune(self, base: str) -> list[str]:
         """Delete all but the newest with this base name, of whichever node; returns what was deleted."""
-        own = [stored.name for stored in self.listed() if stored.name.startswith(base)]
+        own = [stored.name for stored in self.list_snapshots() if stored.name.startswith(base)]
         surplus = own[: -self.retention] if self.retention > 0 else []
         for name in surplus:
             self.delete(name)
         return surplus
 
 
-def _trust(settings: Settings) -> str | bool:
+def _trusted_ca(settings: S3Settings) -> str | bool:
     """The CA bundle as botocore wants it, a file: the given one alone, or the system's."""
     if settings.get("skip-ssl-verify") == "true":
         return False

@@ -27,17 +27,17 @@ from lab.k3s import (
     tokens,
 )
 from lab.k3s.client import RefusedError, SupervisorClient
-from lab.k3s.cluster_join import Credentials, Formation, StartError, write_tokens
-from lab.k3s.config import ConfigError, Options, check_server, critical
+from lab.k3s.cluster_join import ClusterJoin, Credentials, StartError, write_tokens
+from lab.k3s.config import ConfigError, Options, check_server, critical_settings
 from lab.k3s.etcd import Etcd, EtcdError
 from lab.k3s.host import Host, announce_ready
 from lab.k3s.node import NodeError
 from lab.k3s.paths import READY, Paths, write_secret
-from lab.k3s.processes import Children
+from lab.k3s.processes import ChildProcesses
 from lab.k3s.release import running_version
 from lab.k3s.s3 import S3Error
-from lab.k3s.snapshot_manager import Keeper
-from lab.k3s.supervisor import State, Supervisor
+from lab.k3s.snapshot_manager import SnapshotManager
+from lab.k3s.supervisor import Supervisor, SupervisorState
 from lab.kubernetes import KubeClient, KubernetesError
 
 __all__ = ["run"]
@@ -54,8 +54,8 @@ class Server:
         self.options = options
         self.host = Host.detect(options)
         self.paths = Paths(Path(options.text("data-dir")))
-        self.children = Children()
-        self.formation = Formation(options, self.host, self.paths, self.children)
+        self.children = ChildProcesses()
+        self.formation = ClusterJoin(options, self.host, self.paths, self.children)
         self._began = time.monotonic()
 
     async def serve(self) -> None:
@@ -65,8 +65,14 @@ class Server:
         tls = self.paths.tls
         admin = client_context(tls / "server-ca.crt", tls / "client-supervisor.crt")
         kube = KubeClient(_LOCAL_API, admin)
-        state = State(
-            self.paths, etcd, kube, critical(self.options), running_version(), credentials.server, credentials.agent
+        state = SupervisorState(
+            self.paths,
+            etcd,
+            kube,
+            critical_settings(self.options),
+            running_version(),
+            credentials.server,
+            credentials.agent,
         )
 
         async def rotate(password: str) -> None:
@@ -81,7 +87,7 @@ class Server:
             if not joins:
                 await self._start_controllers()
             await self._save_bootstrap(etcd, credentials)
-            for item in (*kwok.ACCESS, snapshotfiles.CRD):
+            for item in (*kwok.ACCESS_RULES, snapshotfiles.CRD):
                 await kube.apply(item, "k3s")
             state.ready = True
             await self._start_node()
@@ -95,7 +101,7 @@ class Server:
             for task in standing:
                 task.cancel()
             log.error(f"{name} ended")
-        raise StartError(self.formation.failure() if name == "etcd" else f"{name} exited")
+        raise StartError(self.formation.failure_reason() if name == "etcd" else f"{name} exited")
 
     async def _start_api(self, kube: KubeClient) -> None:
         self._write_kubeconfig()
@@ -125,11 +131,11 @@ class Server:
 
     async def _save_bootstrap(self, etcd: Etcd, credentials: Credentials) -> None:
         stored = await etcd.get_prefix(bootstrap.PREFIX)
-        if bootstrap.find(credentials.server, stored) is None:
-            value = bootstrap.encrypt(credentials.server, bootstrap.pack(self.paths))
+        if bootstrap.find_stored(credentials.server, stored) is None:
+            value = bootstrap.encrypt(credentials.server, bootstrap.pack_files(self.paths))
             await etcd.put(bootstrap.storage_key(credentials.server), value)
 
-    async def _rotate(self, etcd: Etcd, state: State, credentials: Credentials, password: str) -> None:
+    async def _rotate(self, etcd: Etcd, state: SupervisorState, credentials: Credentials, password: str) -> None:
         """Change the server token: this server's files, then the bootstrap data, encrypted anew; the old copy goes.
 
         Other servers know the old token until they are started with the new one. With the token that is in use, this
@@ -139,7 +145,7 @@ class Server:
             credentials.agent = state.agent_password = password
         credentials.server = state.server_password = password
         write_tokens(self.paths, credentials)
-        value = bootstrap.encrypt(password, bootstrap.pack(self.paths))
+        value = bootstrap.encrypt(password, bootstrap.pack_files(self.paths))
         await etcd.put(bootstrap.storage_key(password), value)
         for key in await etcd.get_prefix(bootstrap.PREFIX):
             if key != bootstrap.storage_key(password):
@@ -157,7 +163,7 @@ class Server:
                 await asyncio.sleep(0.1)
                 continue
             try:
-                command = await agent.enlist(
+                command = await agent.register_host(
                     self.host, self.paths, self.options, supervisor, role="server", api=_LOCAL_API
                 )
             except RefusedError as error:
@@ -181,18 +187,18 @@ class Server:
 
     def _standing_work(self, kube: KubeClient, etcd: Etcd, admin: Any) -> list[Coroutine[Any, Any, None]]:
         self._write_packaged()
-        deployer = manifests.Deployer(kube, self.paths.manifests, self.host.name)
+        deployer = manifests.ManifestDeployer(kube, self.paths.manifests, self.host.name)
         return [
             deployer.run(self.options.many("disable")),
-            nodes.watch_removals(kube, etcd),
-            kube_vip.follow(
+            nodes.remove_deleted_nodes(kube, etcd),
+            kube_vip.follow_daemonset(
                 KubeClient(_LOCAL_API, admin, timeout=2.0), self.host.name, kube_vip.interface_of(self.host.address)
             ),
             self._scheduled_snapshots(etcd, kube),
         ]
 
     def _write_packaged(self) -> None:
-        for name, text in packaged.manifests(self.options).items():
+        for name, text in packaged.packaged_manifests(self.options).items():
             file = self.paths.manifests / name
             if not file.exists() or file.read_text() != text:
                 write_secret(file, text)
@@ -200,8 +206,8 @@ class Server:
             log.warning(f"packaged component {name} is not simulated in the lab; set disable: [{name}] to say so")
 
     async def _scheduled_snapshots(self, etcd: Etcd, kube: KubeClient) -> None:
-        keeper = Keeper(self.options, self.paths, self.host.name, kube)
-        await keeper.tell_of({self.host.name}, keeper.on_disk())
+        keeper = SnapshotManager(self.options, self.paths, self.host.name, kube)
+        await keeper.sync_places({self.host.name}, keeper.on_disk())
         if self.options.on("etcd-disable-snapshots"):
             return
         schedule = snapshots.Cron.parse(self.options.text("etcd-snapshot-schedule-cron"))
@@ -244,7 +250,7 @@ def run(options: Options) -> None:
     except (ConfigError, NodeError) as error:
         log.fatal(str(error))
     except BaseExceptionGroup as group:
-        log.fatal(f"starting kubernetes: {_first(group)}")
+        log.fatal(f"starting kubernetes: {_first_error(group)}")
     except (
         StartError,
         RefusedError,
@@ -259,7 +265,7 @@ def run(options: Options) -> None:
         log.fatal(f"starting kubernetes: preparing server: {error}")
 
 
-def _first(error: BaseException) -> BaseException:
+def _first_error(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error

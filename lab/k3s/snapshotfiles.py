@@ -13,7 +13,7 @@ from typing import Any
 
 from lab.kubernetes import KubeClient, KubernetesError
 
-__all__ = ["CRD", "S3_NODE", "Entry", "bring_in_line"]
+__all__ = ["CRD", "S3_NODE", "SnapshotRecord", "sync_objects"]
 
 S3_NODE = "s3"
 """Stands for a node's name where a snapshot lies in S3."""
@@ -55,7 +55,7 @@ CRD: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Entry:
+class SnapshotRecord:
     """A snapshot at a place, or the failure to bring it there."""
 
     name: str
@@ -93,7 +93,7 @@ class Entry:
         }
 
 
-async def bring_in_line(kube: KubeClient, places: set[str], found: Iterable[Entry]) -> None:
+async def sync_objects(kube: KubeClient, places: set[str], found: Iterable[SnapshotRecord]) -> None:
     """Make the objects say what there is.
 
     Args:

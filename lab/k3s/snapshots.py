@@ -14,7 +14,17 @@ from lab.k3s.config import Options
 from lab.k3s.etcd import Etcd
 from lab.k3s.paths import BINARIES, Paths
 
-__all__ = ["Cron", "Snapshot", "SnapshotError", "directory", "listed", "prune", "restore", "save", "sweep"]
+__all__ = [
+    "Cron",
+    "SnapshotError",
+    "SnapshotFile",
+    "list_snapshots",
+    "prune_snapshots",
+    "remove_partial_files",
+    "restore_snapshot",
+    "save_snapshot",
+    "snapshot_directory",
+]
 
 
 class SnapshotError(Exception):
@@ -22,7 +32,7 @@ class SnapshotError(Exception):
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class SnapshotFile:
     """A snapshot file."""
 
     name: str
@@ -32,24 +42,24 @@ class Snapshot:
     created: dt.datetime
 
 
-def directory(paths: Paths, options: Options) -> Path:
+def snapshot_directory(paths: Paths, options: Options) -> Path:
     """Return where snapshots are kept."""
     chosen = options.text("dir") or options.text("etcd-snapshot-dir")
     return Path(chosen) if chosen else paths.snapshots
 
 
-def listed(folder: Path) -> list[Snapshot]:
+def list_snapshots(folder: Path) -> list[SnapshotFile]:
     """Return the snapshots of a folder, oldest first."""
     found = []
     for file in folder.glob("*") if folder.is_dir() else []:
         if file.is_file() and not file.name.endswith(".part"):
             stat = file.stat()
             created = dt.datetime.fromtimestamp(stat.st_mtime, dt.UTC)
-            found.append(Snapshot(file.name, file, stat.st_size, created))
+            found.append(SnapshotFile(file.name, file, stat.st_size, created))
     return sorted(found, key=lambda snapshot: (snapshot.created, snapshot.name))
 
 
-async def save(etcd: Etcd, folder: Path, base: str, node_name: str, *, compress: bool) -> Path:
+async def save_snapshot(etcd: Etcd, folder: Path, base: str, node_name: str, *, compress: bool) -> Path:
     """Take a snapshot named `<base>-<node>-<unix time>`, as K3s names them."""
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
@@ -65,17 +75,17 @@ async def save(etcd: Etcd, folder: Path, base: str, node_name: str, *, compress:
     return packed
 
 
-def prune(folder: Path, base: str, node_name: str, retention: int) -> list[Path]:
+def prune_snapshots(folder: Path, base: str, node_name: str, retention: int) -> list[Path]:
     """Delete all but the newest snapshots of this base name and node; returns what was deleted."""
     prefix = f"{base}-{node_name}-"
-    own = [snapshot for snapshot in listed(folder) if snapshot.name.startswith(prefix)]
+    own = [snapshot for snapshot in list_snapshots(folder) if snapshot.name.startswith(prefix)]
     surplus = own[:-retention] if retention > 0 else []
     for snapshot in surplus:
         snapshot.path.unlink()
     return [snapshot.path for snapshot in surplus]
 
 
-def restore(paths: Paths, options: Options, snapshot: str, name: str, node_ip: str) -> None:
+def restore_snapshot(paths: Paths, options: Options, snapshot: str, name: str, node_ip: str) -> None:
     """Put a snapshot's data in place of this server's etcd data, which is kept beside it as `etcd-old-<time>`.
 
     Args:
@@ -87,7 +97,7 @@ def restore(paths: Paths, options: Options, snapshot: str, name: str, node_ip: s
     """
     file = Path(snapshot)
     if not file.is_absolute():
-        file = directory(paths, options) / snapshot
+        file = snapshot_directory(paths, options) / snapshot
     if not file.is_file():
         raise SnapshotError(f"etcd: snapshot path does not exist: {file}")
     source = file
@@ -114,7 +124,7 @@ def restore(paths: Paths, options: Options, snapshot: str, name: str, node_ip: s
     (paths.etcd / "name").write_text(name)
 
 
-def sweep(folder: Path) -> None:
+def remove_partial_files(folder: Path) -> None:
     """Remove what a killed snapshot left."""
     for file in folder.glob("*.part"):
         file.unlink()

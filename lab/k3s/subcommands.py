@@ -15,7 +15,7 @@ from lab.k3s.flags import SERVER, SNAPSHOT, Flag, Kind
 from lab.k3s.host import Host
 from lab.k3s.paths import Paths
 from lab.k3s.s3 import S3Error
-from lab.k3s.snapshot_manager import Keeper
+from lab.k3s.snapshot_manager import SnapshotManager
 from lab.kubernetes import KubeClient, KubernetesError
 
 __all__ = ["run"]
@@ -30,10 +30,10 @@ _TOKEN = (
 
 def run(name: str, arguments: Sequence[str]) -> None:
     """Run one of the small commands and print what it found; ends the process with 1 when it fails."""
-    command, flags = {"token": (_token, _TOKEN), "etcd-snapshot": (_snapshot, SNAPSHOT)}[name]
+    command, flags = {"token": (_run_token, _TOKEN), "etcd-snapshot": (_run_snapshot, SNAPSHOT)}[name]
     options, words = load(arguments, flags, os.environ, skip_unknown=True)
     try:
-        log.say(command(options, words))
+        log.print_output(command(options, words))
     except (
         KubernetesError,
         EtcdError,
@@ -55,15 +55,15 @@ def _kube(options: Options) -> KubeClient:
     return KubeClient(_LOCAL_API, client_context(tls / "server-ca.crt", tls / "client-admin.crt"))
 
 
-def _which(words: Sequence[str], known: Sequence[str]) -> str:
+def _choose_verb(words: Sequence[str], known: Sequence[str]) -> str:
     word = words[0] if words else ""
     if word not in known:
         raise ConfigError(f"unknown command {word!r}; one of: {', '.join(known)}")
     return word
 
 
-def _token(options: Options, words: Sequence[str]) -> str:
-    _which(words, ("rotate",))
+def _run_token(options: Options, words: Sequence[str]) -> str:
+    _choose_verb(words, ("rotate",))
     return asyncio.run(_rotate_token(options))
 
 
@@ -78,14 +78,14 @@ async def _rotate_token(options: Options) -> str:
     return "Token rotated, restart k3s nodes with new token"
 
 
-def _snapshot(options: Options, words: Sequence[str]) -> str:
-    word = _which(words, ("save", "ls", "list", "l", "delete", "prune"))
-    return asyncio.run(_keep(options, word, words[1:]))
+def _run_snapshot(options: Options, words: Sequence[str]) -> str:
+    word = _choose_verb(words, ("save", "ls", "list", "l", "delete", "prune"))
+    return asyncio.run(_manage_snapshots(options, word, words[1:]))
 
 
-async def _keep(options: Options, word: str, names: Sequence[str]) -> str:
+async def _manage_snapshots(options: Options, word: str, names: Sequence[str]) -> str:
     paths, kube = _paths(options), _kube(options)
-    keeper = Keeper(options, paths, Host.detect(options).name, kube)
+    keeper = SnapshotManager(options, paths, Host.detect(options).name, kube)
     try:
         if word == "save":
             etcd = Etcd("https://127.0.0.1:2379", paths)
@@ -100,7 +100,7 @@ async def _keep(options: Options, word: str, names: Sequence[str]) -> str:
             retention = int(options.text("snapshot-retention") or options.text("etcd-snapshot-retention"))
             removed = await keeper.prune(options.text("name") or options.text("etcd-snapshot-name"), retention)
             return "\n".join(f"Snapshot {name} deleted." for name in removed)
-        found = await keeper.listed()
+        found = await keeper.list_all()
     finally:
         await kube.close()
     if options.text("output") == "json":

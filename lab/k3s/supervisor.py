@@ -21,14 +21,14 @@ from lab.k3s import bootstrap, passwords, pki
 from lab.k3s.client import SUPERVISOR_PORT
 from lab.k3s.etcd import Etcd, EtcdError
 from lab.k3s.paths import Paths
-from lab.k3s.tokens import parse
+from lab.k3s.tokens import parse_token
 from lab.kubernetes import KubeClient, KubernetesError
 
-__all__ = ["State", "Supervisor"]
+__all__ = ["Supervisor", "SupervisorState"]
 
 
 @dataclass
-class State:
+class SupervisorState:
     """What the supervisor answers from; the server fills it while it starts."""
 
     paths: Paths
@@ -44,11 +44,11 @@ class State:
     """Changes the server token of the cluster to the given password."""
 
 
-def _equal(left: str, right: str) -> bool:
+def _matches(left: str, right: str) -> bool:
     return bool(right) and hmac.compare_digest(left.encode(), right.encode())
 
 
-def _basic(request: Request) -> tuple[str, str]:
+def _basic_credentials(request: Request) -> tuple[str, str]:
     scheme, _, value = request.headers.get("Authorization", "").partition(" ")
     if scheme != "Basic":
         return "", ""
@@ -62,7 +62,7 @@ def _basic(request: Request) -> tuple[str, str]:
 class Supervisor:
     """The service; `serve` runs until cancelled."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: SupervisorState) -> None:
         self._state = state
         self._app = Starlette(
             routes=[
@@ -91,15 +91,15 @@ class Supervisor:
             access_log=False,
             lifespan="off",
         )
-        await _Quiet(config).serve()
+        await _ServerWithoutSignals(config).serve()
 
     def _is_server(self, request: Request) -> bool:
-        user, password = _basic(request)
-        return user == "server" and _equal(password, self._state.server_password)
+        user, password = _basic_credentials(request)
+        return user == "server" and _matches(password, self._state.server_password)
 
     def _is_node(self, request: Request) -> bool:
-        _, password = _basic(request)
-        return _equal(password, self._state.server_password) or _equal(password, self._state.agent_password)
+        _, password = _basic_credentials(request)
+        return _matches(password, self._state.server_password) or _matches(password, self._state.agent_password)
 
     async def _ping(self, _: Request) -> Response:
         return PlainTextResponse("pong")
@@ -125,7 +125,7 @@ class Supervisor:
     async def _bootstrap(self, request: Request) -> Response:
         if not self._is_server(request):
             return _unauthorized()
-        return Response(bootstrap.pack(self._state.paths), media_type="application/json")
+        return Response(bootstrap.pack_files(self._state.paths), media_type="application/json")
 
     async def _members(self, request: Request) -> Response:
         if not self._is_server(request):
@@ -145,7 +145,7 @@ class Supervisor:
         if not name or not password:
             return PlainTextResponse("node name and password are not set", status_code=400)
         try:
-            if not await passwords.ensure(self._state.kube, name, password):
+            if not await passwords.verify_or_register(self._state.kube, name, password):
                 message = f"unable to verify password for node {name}: hash does not match"
                 return PlainTextResponse(message, status_code=403)
         except KubernetesError as error:
@@ -163,7 +163,7 @@ class Supervisor:
             return _unauthorized()
         if not self._state.ready or self._state.rotate is None:
             return _not_ready()
-        new = parse(str(json.loads(await request.body())["newToken"])).password
+        new = parse_token(str(json.loads(await request.body())["newToken"])).password
         await self._state.rotate(new)
         return PlainTextResponse("")
 
@@ -176,7 +176,7 @@ def _not_ready() -> Response:
     return PlainTextResponse("apiserver not ready", status_code=503)
 
 
-class _Quiet(uvicorn.Server):
+class _ServerWithoutSignals(uvicorn.Server):
     """Leaves signals to the process that it runs in."""
 
     @contextlib.contextmanager

@@ -4,7 +4,7 @@ import hashlib
 import secrets
 from dataclasses import dataclass
 
-__all__ = ["Token", "TokenError", "ca_hash", "check_ca", "parse", "random_password", "secure"]
+__all__ = ["JoinToken", "TokenError", "ca_hash", "check_ca", "parse_token", "random_password", "secure_token"]
 
 
 class TokenError(Exception):
@@ -12,7 +12,7 @@ class TokenError(Exception):
 
 
 @dataclass(frozen=True)
-class Token:
+class JoinToken:
     """The parts of a join token."""
 
     ca_hash: str
@@ -28,7 +28,7 @@ def ca_hash(bundle: bytes) -> str:
     return hashlib.sha256(bundle).hexdigest()
 
 
-def secure(credentials: str, bundle: bytes) -> str:
+def secure_token(credentials: str, bundle: bytes) -> str:
     """Return the secure form for credentials such as `server:secret`."""
     return f"K10{ca_hash(bundle)}::{credentials}"
 
@@ -38,7 +38,7 @@ def random_password() -> str:
     return secrets.token_hex(16)
 
 
-def parse(token: str) -> Token:
+def parse_token(token: str) -> JoinToken:
     """Take a token apart.
 
     Raises `TokenError` when it is empty or has the wrong form.
@@ -46,7 +46,7 @@ def parse(token: str) -> Token:
     if not token:
         raise TokenError("token must not be empty")
     if not token.startswith("K10"):
-        return Token("", "", token)
+        return JoinToken("", "", token)
     digest, separator, credentials = token[3:].partition("::")
     if not separator:
         digest, credentials = "", digest
@@ -55,10 +55,10 @@ def parse(token: str) -> Token:
     user, separator, password = credentials.partition(":")
     if not separator or not password:
         raise TokenError("invalid token format")
-    return Token(digest, user, password)
+    return JoinToken(digest, user, password)
 
 
-def check_ca(token: Token, bundle: bytes) -> None:
+def check_ca(token: JoinToken, bundle: bytes) -> None:
     """Refuse a cluster whose CA is not the one that the token names; the short form names none."""
     if token.ca_hash and token.ca_hash != ca_hash(bundle):
         raise TokenError(

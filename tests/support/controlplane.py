@@ -25,7 +25,7 @@ import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from lab.k3s.kwok import configuration
+from lab.k3s.kwok import build_configuration
 from toolchain import environment
 
 Object = dict[str, Any]
@@ -50,7 +50,7 @@ def free_ports(count: int) -> list[int]:
 
 def _kwok_for_all_nodes() -> str:
     """The lab's KWOK configuration of one host, widened to every node."""
-    documents = list(yaml.safe_load_all(configuration("every")))
+    documents = list(yaml.safe_load_all(build_configuration("every")))
     for document in documents:
         if document["kind"] == "KwokConfiguration":
             document["options"] |= {"manageSingleNode": "", "manageAllNodes": True}

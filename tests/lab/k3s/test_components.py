@@ -78,12 +78,12 @@ def test_the_version_is_printed_as_k3s_prints_it(monkeypatch: pytest.MonkeyPatch
 
 
 def test_disabled_components_are_not_deployed() -> None:
-    names = packaged.manifests(Options({"disable": ("coredns", "runtimes")}))
+    names = packaged.packaged_manifests(Options({"disable": ("coredns", "runtimes")}))
     assert sorted(names) == ["local-storage.yaml", "metrics-server.yaml"]
 
 
 def test_the_packaged_manifests_are_objects_with_names() -> None:
-    for text in packaged.manifests(Options({})).values():
+    for text in packaged.packaged_manifests(Options({})).values():
         for item in manifests.read_documents(text):
             assert item["kind"]
             assert item["metadata"]["name"]
@@ -101,18 +101,18 @@ def daemon_set(**env: str) -> dict[str, object]:
 
 
 def test_kube_vips_settings_are_read_from_its_environment() -> None:
-    found = kube_vip.find([daemon_set(address="10.21.0.30", cp_enable="true", vip_interface="ens18")], "eth0")
-    assert found == kube_vip.Vip("10.21.0.30", "ens18")
+    found = kube_vip.find_settings([daemon_set(address="10.21.0.30", cp_enable="true", vip_interface="ens18")], "eth0")
+    assert found == kube_vip.VipSettings("10.21.0.30", "ens18")
 
 
 def test_kube_vip_takes_the_nodes_interface_when_none_is_named() -> None:
-    found = kube_vip.find([daemon_set(address="10.21.0.30", cp_enable="true")], "eth1")
+    found = kube_vip.find_settings([daemon_set(address="10.21.0.30", cp_enable="true")], "eth1")
     assert found is not None
     assert found.interface == "eth1"
 
 
 def test_kube_vip_for_services_alone_holds_no_control_plane_address() -> None:
-    assert kube_vip.find([daemon_set(address="10.21.0.30", svc_enable="true")], "eth0") is None
+    assert kube_vip.find_settings([daemon_set(address="10.21.0.30", svc_enable="true")], "eth0") is None
 
 
 def test_the_supervisor_is_found_from_the_servers_url() -> None:
@@ -122,6 +122,6 @@ def test_the_supervisor_is_found_from_the_servers_url() -> None:
 
 
 def test_kwok_watches_its_own_node_alone() -> None:
-    options = next(yaml.safe_load_all(kwok.configuration("wk1")))["options"]
+    options = next(yaml.safe_load_all(kwok.build_configuration("wk1")))["options"]
     assert options["manageSingleNode"] == "wk1"
     assert not options["manageAllNodes"]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lab.k3s.config import ConfigError, Options, check_server, critical, load, merge_files
+from lab.k3s.config import ConfigError, Options, check_server, critical_settings, load, merge_files
 from lab.k3s.flags import AGENT, CRITICAL, SERVER
 
 
@@ -105,19 +105,19 @@ def test_a_usual_server_is_accepted() -> None:
 
 
 def test_the_critical_settings_are_k3ss() -> None:
-    assert set(critical(options())) == {*CRITICAL, "agent-token", "disable=servicelb"}
+    assert set(critical_settings(options())) == {*CRITICAL, "agent-token", "disable=servicelb"}
 
 
 @pytest.mark.parametrize(
     "argument", ["--cluster-cidr=10.50.0.0/16", "--disable=servicelb", "--secrets-encryption", "--agent-token=x"]
 )
 def test_a_differing_critical_setting_shows(argument: str) -> None:
-    assert critical(options()) != critical(options(argument))
+    assert critical_settings(options()) != critical_settings(options(argument))
 
 
 def test_a_setting_of_one_server_only_is_not_critical() -> None:
-    assert critical(options()) == critical(options("--node-label=a=b", "--disable=traefik"))
+    assert critical_settings(options()) == critical_settings(options("--node-label=a=b", "--disable=traefik"))
 
 
 def test_the_agent_token_is_not_told_to_joining_servers() -> None:
-    assert "sentinel" not in str(critical(options("--agent-token=sentinel")))
+    assert "sentinel" not in str(critical_settings(options("--agent-token=sentinel")))

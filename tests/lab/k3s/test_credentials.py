@@ -66,7 +66,7 @@ def test_certificates_made_older_are_what_time_would_make_of_them(tmp_path: Path
     pki.make_shared(paths, Options({}))
     pki.make_leaves(paths, NAMES, "10.21.0.35")
     before = x509.load_pem_x509_certificate(serving(paths))
-    assert age_certificates.age(tmp_path, paths.tls, days) == len(pki.LEAVES)
+    assert age_certificates.age_machine(tmp_path, paths.tls, days) == len(pki.LEAVES)
 
     after = x509.load_pem_x509_certificate(serving(paths))
     assert (before.not_valid_after_utc - after.not_valid_after_utc).days == days
@@ -96,14 +96,14 @@ def test_keys_are_for_root_alone(paths: Paths) -> None:
 
 def test_a_joining_server_gets_the_shared_files(paths: Paths, tmp_path: Path) -> None:
     other = Paths(tmp_path / "other")
-    bootstrap.unpack(other, bootstrap.pack(paths))
+    bootstrap.unpack_files(other, bootstrap.pack_files(paths))
     for name in pki.SHARED:
         assert (other.server / name).read_bytes() == (paths.server / name).read_bytes()
 
 
 def test_bootstrap_data_cannot_name_other_files(paths: Paths) -> None:
     with pytest.raises(bootstrap.BootstrapError, match="authorized_keys"):
-        bootstrap.unpack(paths, b'{"../../../root/.ssh/authorized_keys": {}}')
+        bootstrap.unpack_files(paths, b'{"../../../root/.ssh/authorized_keys": {}}')
 
 
 def with_passwd(paths: Paths, text: str, seconds_ago: int = 0) -> Path:
@@ -117,23 +117,23 @@ def with_passwd(paths: Paths, text: str, seconds_ago: int = 0) -> Path:
 def test_a_server_whose_own_tokens_are_newer_than_the_clusters_is_refused(paths: Paths) -> None:
     """What a start with a wrong token leaves: the right token alone does not mend it (K3s v1.34, and rke2#5785)."""
     with_passwd(paths, "the cluster's", seconds_ago=60)
-    saved = bootstrap.pack(paths)
+    saved = bootstrap.pack_files(paths)
     file = with_passwd(paths, "of a start with another token")
     with pytest.raises(bootstrap.BootstrapError, match="passwd newer than datastore and could cause a cluster outage"):
         bootstrap.check_newer(paths, saved)
 
     file.unlink()
     bootstrap.check_newer(paths, saved)
-    bootstrap.unpack(paths, saved)
+    bootstrap.unpack_files(paths, saved)
     assert file.read_text() == "the cluster's", "K3s makes it anew from the cluster's copy"
 
 
 def test_a_server_whose_own_tokens_are_older_takes_the_clusters(paths: Paths) -> None:
     with_passwd(paths, "the cluster's")
-    saved = bootstrap.pack(paths)
+    saved = bootstrap.pack_files(paths)
     file = with_passwd(paths, "from before the rotation", seconds_ago=60)
     bootstrap.check_newer(paths, saved)
-    bootstrap.unpack(paths, saved)
+    bootstrap.unpack_files(paths, saved)
     bootstrap.check_newer(paths, saved)
     assert file.read_text() == "the cluster's"
 
@@ -147,13 +147,13 @@ def test_bootstrap_data_opens_with_the_token_only() -> None:
 
 def test_a_restored_cluster_refuses_another_token() -> None:
     stored = {bootstrap.storage_key("geheim"): bootstrap.encrypt("geheim", b"plain")}
-    assert bootstrap.find("geheim", stored) == b"plain"
+    assert bootstrap.find_stored("geheim", stored) == b"plain"
     with pytest.raises(bootstrap.BootstrapError, match="encrypted with different token"):
-        bootstrap.find("other", stored)
+        bootstrap.find_stored("other", stored)
 
 
 def test_a_new_cluster_has_no_bootstrap_data() -> None:
-    assert bootstrap.find("geheim", {}) is None
+    assert bootstrap.find_stored("geheim", {}) is None
 
 
 def test_a_node_password_matches_its_hash_only() -> None:
@@ -165,7 +165,7 @@ def test_a_node_password_matches_its_hash_only() -> None:
 
 def test_a_node_password_is_made_once(tmp_path: Path) -> None:
     file = tmp_path / "node" / "password"
-    assert passwords.read_or_make(file) == passwords.read_or_make(file)
+    assert passwords.read_or_create(file) == passwords.read_or_create(file)
     assert file.stat().st_mode & 0o077 == 0
 
 

@@ -5,10 +5,10 @@ import json
 import pytest
 
 from lab.k3s.config import Options
-from lab.k3s.node import KernelDefaults, Machine, NodeError, check_kernel, check_labels, node_object
+from lab.k3s.node import KernelDefaults, NodeError, NodeMachine, check_kernel, check_labels, node_object
 
 GPU = {"address": "0000:01:00.0", "vendor": "10de", "device": "20f1", "name": "NVIDIA A100 40GB PCIe"}
-MACHINE = Machine("wk1", 48, 131072, 500, (GPU,))
+MACHINE = NodeMachine("wk1", 48, 131072, 500, (GPU,))
 
 
 def node(**values: tuple[str, ...]) -> dict:  # type: ignore[type-arg]

@@ -41,7 +41,7 @@ def options(values: dict[str, str], *more: str) -> Options:
 
 
 def bucket(values: dict[str, str], *more: str, kube: Any = None) -> s3.Bucket:
-    return asyncio.run(s3.connect(options(values, *more), kube))
+    return asyncio.run(s3.open_bucket(options(values, *more), kube))
 
 
 class OneSecret(KubeClient):
@@ -65,7 +65,7 @@ def test_what_is_uploaded_is_listed_with_node_and_token(store: Served, tmp_path:
     found = bucket(flags(store))
     found.upload(file, {"node-name": "cp1", "token-hash": "0123456789ab"})
 
-    [stored] = found.listed()
+    [stored] = found.list_snapshots()
     assert (stored.name, stored.size, stored.node, stored.token_hash) == (file.name, 100_000, "cp1", "0123456789ab")
     assert stored.location == "s3://lyceum/arena/snapshots/etcd-snapshot-cp1-1"
     assert found.download(file.name, tmp_path / "back").read_bytes() == file.read_bytes()
@@ -80,7 +80,7 @@ def test_pruning_counts_all_nodes_together_as_k3s_does(store: Served, tmp_path: 
         found.upload(tmp_path / name, {})
 
     assert len(found.prune("etcd-snapshot")) == 1
-    assert len(found.listed()) == 3
+    assert len(found.list_snapshots()) == 3
 
 
 def test_the_secret_is_read_when_nothing_else_is_given_and_prunes_nothing(store: Served) -> None:

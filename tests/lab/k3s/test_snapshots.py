@@ -47,18 +47,18 @@ def test_only_the_newest_of_this_node_and_name_are_kept(tmp_path: Path) -> None:
     for age in range(7):
         snapshot(tmp_path, f"etcd-snapshot-cp1-{age}", age)
     other = snapshot(tmp_path, "on-demand-cp1-1", 99)
-    snapshots.prune(tmp_path, "etcd-snapshot", "cp1", 5)
-    kept = [found.name for found in snapshots.listed(tmp_path)]
+    snapshots.prune_snapshots(tmp_path, "etcd-snapshot", "cp1", 5)
+    kept = [found.name for found in snapshots.list_snapshots(tmp_path)]
     assert kept == [other.name, *(f"etcd-snapshot-cp1-{age}" for age in (4, 3, 2, 1, 0))]
 
 
 def test_a_retention_of_zero_keeps_all(tmp_path: Path) -> None:
     snapshot(tmp_path, "etcd-snapshot-cp1-1", 1)
-    assert snapshots.prune(tmp_path, "etcd-snapshot", "cp1", 0) == []
+    assert snapshots.prune_snapshots(tmp_path, "etcd-snapshot", "cp1", 0) == []
 
 
 def test_a_half_written_snapshot_is_none(tmp_path: Path) -> None:
     snapshot(tmp_path, "etcd-snapshot-cp1-1.part", 1)
-    assert snapshots.listed(tmp_path) == []
-    snapshots.sweep(tmp_path)
+    assert snapshots.list_snapshots(tmp_path) == []
+    snapshots.remove_partial_files(tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -1,6 +1,6 @@
 """A campus becomes a cluster: machines, Kubernetes, the platform, the places where people work."""
 
-from pathlib import Path
+from dataclasses import replace
 
 import pulumi
 import pulumi_kubernetes as kubernetes
@@ -17,6 +17,7 @@ from components.workspaces.workspaces import Workspaces
 from config.immutable import immutable_settings
 from config.key_derivation import USER
 from config.load import load_settings
+from config.site import CA_FILE
 from config.tokens import TokenKind, token_purpose
 
 settings = load_settings()
@@ -38,11 +39,11 @@ k3s = K3s(
         login=Login(user=USER, private_key=secrets.ssh_private_key),
         token=secrets.derived(token_purpose(TokenKind.SERVER, settings.generations.server_token)),
         agent_token=secrets.derived(token_purpose(TokenKind.AGENT, settings.generations.agent_token)),
-        ca=Path(site.ca_file).read_text() if site.ca_file and Path(site.ca_file).exists() else "",
+        ca=settings.files.get(CA_FILE, ""),
         known_ca=settings.known_ca,
         restore_from=settings.restore_from,
         maintenance=fleet.maintenance,
-        snapshot_access=SnapshotAccess.from_seed(secrets.seed, pulumi.get_stack()),
+        snapshot_access=SnapshotAccess.from_seed(secrets.seed, settings.stack),
     ),
 )
 # With an identifier of its own the cluster stays itself when its kubeconfig changes: nothing on it is ever replaced.
@@ -51,10 +52,9 @@ cluster = pulumi.ResourceOptions(
         kubernetes.Provider("kubernetes", kubeconfig=k3s.access.kubeconfig, cluster_identifier=f"lyceum-{site.name}")
     ]
 )
-platform = Platform("platform", LayerGroupArgs(site=site, nodes=members, secrets=secrets.of_layers, ready={}), cluster)
-Workspaces(
-    "workspaces", LayerGroupArgs(site=site, nodes=members, secrets=secrets.of_layers, ready=platform.ready), cluster
-)
+platform_args = LayerGroupArgs(site=site, nodes=members, secrets=secrets.of_layers, files=settings.files, ready={})
+platform = Platform("platform", platform_args, cluster)
+Workspaces("workspaces", replace(platform_args, ready=platform.ready), cluster)
 
 pulumi.export("site", site.name)
 pulumi.export("stage", settings.stage)

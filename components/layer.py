@@ -36,6 +36,7 @@ class LayerArgs:
         nodes: Nodes in service.
         after: Resources that must exist first.
         secrets: The secrets that its record names, by name.
+        files: Contents of the files that the site names, by setting.
     """
 
     record: LayerRecord
@@ -43,6 +44,7 @@ class LayerArgs:
     nodes: tuple[Node, ...]
     after: tuple[pulumi.Resource, ...]
     secrets: Mapping[str, pulumi.Input[str]]
+    files: Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,12 +55,14 @@ class LayerGroupArgs:
         site: The campus.
         nodes: Nodes in service.
         secrets: Every secret that a layer of the site may need, by name.
+        files: Contents of the files that the site names, by setting.
         ready: What the layers of earlier groups made.
     """
 
     site: Site
     nodes: tuple[Node, ...]
     secrets: Mapping[str, pulumi.Input[str]]
+    files: Mapping[str, str]
     ready: Ready
 
 
@@ -100,6 +104,7 @@ class Layer(Component):
         self.site = args.site
         self.nodes = args.nodes
         self.secrets = args.secrets
+        self.files = args.files
         self._after = list(args.after)
         self._namespaces: dict[str, k8s.core.v1.Namespace] = {}
 
@@ -210,6 +215,7 @@ def install_layers(group: str, args: LayerGroupArgs, parent: Component) -> Ready
                     nodes=args.nodes,
                     after=tuple(one for need in record.needs for one in ready.get(need.layer, ())),
                     secrets={name: args.secrets[name] for name in record.secrets},
+                    files=args.files,
                 ),
                 pulumi.ResourceOptions(parent=parent),
             )

@@ -1,13 +1,18 @@
-"""Reads a site file, and the stack's configuration; nothing else touches `pulumi.Config`."""
+"""Reads everything that the program works from: the stack's configuration, the site file and the files it names.
 
+Nothing else in the program asks Pulumi for its configuration or its stack, or reads a file of the site.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pulumi
 
 from config.hosts import Node
+from config.paths import PROJECT
 from config.secrets import MissingSecretError, Secrets, load_secrets
-from config.site import STAGES, Site
+from config.site import CA_FILE, STAGES, STORE_CA_FILE, Site
 from config.tokens import SETTING, TokenGenerations, TokenGenerationsError, read_generations
 from config.validate import SiteError, load_site
 
@@ -19,21 +24,25 @@ class Settings:
     """What the program works from.
 
     Attributes:
+        stack: Name of the stack.
         site: The campus.
         stage: How much of it is in service.
         secrets: The stack's secrets.
         known_ca: SHA-256 of the running cluster's CA (`lyceum:cluster-ca`), set when the first server was replaced.
         out_of_service: Machines that were taken away by name (`lyceum:out-of-service`), whatever the stage says.
         restore_from: etcd snapshot that new servers start from (`lyceum:restore-from`), set while a restore lasts.
+        files: Contents of the files that the site names and that exist, by setting: `ca-file`.
         generations: Which generation of K3s's tokens is in use (`lyceum:token-generations`).
     """
 
+    stack: str
     site: Site
     stage: str
     secrets: Secrets
     known_ca: str
     out_of_service: frozenset[str] = frozenset()
     restore_from: Path | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
     generations: TokenGenerations = field(default_factory=TokenGenerations)
 
     @property
@@ -59,11 +68,21 @@ def load_settings() -> Settings:
     except (SiteError, MissingSecretError, TokenGenerationsError) as error:
         raise pulumi.RunError(str(error)) from None
     return Settings(
+        stack=pulumi.get_stack(),
         site=site,
         stage=stage,
         secrets=secrets,
         known_ca=config.get("cluster-ca") or "",
         out_of_service=frozenset(config.get_object("out-of-service") or ()),
         restore_from=Path(file) if (file := config.get("restore-from")) else None,
+        files=read_named_files(site),
         generations=generations,
     )
+
+
+def read_named_files(site: Site, directory: Path = PROJECT) -> dict[str, str]:
+    """Contents of the CA files that a site names, by setting; a file that does not exist is left out."""
+    store = site.platform.backup.s3
+    named = {CA_FILE: site.ca_file, STORE_CA_FILE: store.ca_file if store else None}
+    paths = {setting: directory / file for setting, file in named.items() if file}
+    return {setting: path.read_text() for setting, path in paths.items() if path.exists()}

@@ -152,6 +152,20 @@ def test_settings_know_nothing_of_pulumi() -> None:
     assert knowing == {"config/load.py", "config/secrets.py"}
 
 
+def test_only_config_reads_the_files_of_a_site_and_asks_for_the_stack() -> None:
+    """Components get values; the only files that they read are their own scripts, which lie beside them."""
+    programs = {"components/cluster/snapshot_copies.py", "components/proxmox/client.py"}
+    reading = [
+        f"{place(path)}: {line.strip()}"
+        for path in files("__main__.py", "components")
+        if place(path) not in programs
+        for line in path.read_text().splitlines()
+        if "get_stack(" in line or ("read_text(" in line and "__file__" not in line)
+    ]
+
+    assert reading == []
+
+
 def test_only_the_program_knows_more_than_one_layer() -> None:
     layers = {"components.hosts", "components.cluster", "components.platform", "components.workspaces"}
     known = {

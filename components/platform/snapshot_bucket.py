@@ -1,6 +1,5 @@
 """What K3s needs to upload its etcd snapshots: the bucket and its keys, as a Secret of the cluster."""
 
-from pathlib import Path
 from typing import ClassVar
 from urllib.parse import urlsplit
 
@@ -9,18 +8,21 @@ import pulumi_kubernetes as k8s
 
 from components.layer import Layer, LayerArgs
 from config.services import S3, SNAPSHOT_SECRET, snapshot_folder
+from config.site import STORE_CA_FILE
 
 
-def bucket_entries(site: str, store: S3) -> dict[str, str]:
-    """The Secret's entries without the keys, by K3s's names (docs.k3s.io/cli/etcd-snapshot, S3 Configuration Secret)."""
-    ca = store.ca_file and Path(store.ca_file)
+def bucket_entries(site: str, store: S3, ca: str) -> dict[str, str]:
+    """The Secret's entries without the keys, by K3s's names (docs.k3s.io/cli/etcd-snapshot, S3 Configuration Secret).
+
+    `ca` is the CA of the bucket's certificate, PEM; empty for a public one.
+    """
     return {
         "etcd-s3-endpoint": urlsplit(store.endpoint).netloc,
         "etcd-s3-bucket": store.bucket,
         "etcd-s3-folder": snapshot_folder(site),
         "etcd-s3-region": store.region,
         "etcd-s3-bucket-lookup-type": "path",
-        **({"etcd-s3-endpoint-ca": ca.read_text()} if ca and ca.exists() else {}),
+        **({"etcd-s3-endpoint-ca": ca} if ca else {}),
     }
 
 
@@ -43,7 +45,7 @@ class Backup(Layer):
             SNAPSHOT_SECRET,
             metadata={"name": SNAPSHOT_SECRET, "namespace": "kube-system"},
             type="etcd.k3s.cattle.io/s3-config-secret",
-            string_data={**bucket_entries(self.site.name, store), **keys},
+            string_data={**bucket_entries(self.site.name, store, self.files.get(STORE_CA_FILE, "")), **keys},
             opts=self.child(),
         )
         self.ready = (secret,)

@@ -1,5 +1,7 @@
 """Platform and workspaces of a campus, run without an engine on a cluster that is only a provider."""
 
+from dataclasses import replace
+
 import pulumi
 import pulumi_kubernetes as k8s
 
@@ -24,8 +26,9 @@ def layers_graph(site: Site) -> Graph:
         nodes = tuple(node for node in site.machines if node.in_cluster)
         texts = {name: f"the-secret-{name}" for record in layers.LAYERS for name in record.secrets}
         secrets = {name: pulumi.Output.secret(text) for name, text in (texts | SECRETS).items()}
-        platform = Platform("platform", LayerGroupArgs(site=site, nodes=nodes, secrets=secrets, ready={}), cluster)
-        Workspaces("workspaces", LayerGroupArgs(site=site, nodes=nodes, secrets=secrets, ready=platform.ready), cluster)
+        args = LayerGroupArgs(site=site, nodes=nodes, secrets=secrets, files={}, ready={})
+        platform = Platform("platform", args, cluster)
+        Workspaces("workspaces", replace(args, ready=platform.ready), cluster)
 
     return build(program)
 

@@ -1,6 +1,5 @@
 """What K3s is told about the bucket, by names that K3s knows."""
 
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -33,7 +32,7 @@ def test_a_site_without_a_bucket_says_nothing_of_s3() -> None:
 
 
 def test_the_secrets_entries_are_settings_of_k3s() -> None:
-    entries = bucket_entries("arena", STORE)
+    entries = bucket_entries("arena", STORE, ca="")
 
     assert entries.keys() <= {f"etcd-s3-{name}" for name in _SETTINGS}
     assert entries.keys() <= {flag.name for flag in SERVER}
@@ -41,17 +40,12 @@ def test_the_secrets_entries_are_settings_of_k3s() -> None:
 
 def test_the_endpoint_is_a_host_and_the_folder_holds_nothing_but_snapshots() -> None:
     """K3s lists by prefix: `arena/snapshots` is neither the escrow beside it nor `arena-2`."""
-    entries = bucket_entries("arena", STORE)
+    entries = bucket_entries("arena", STORE, ca="")
 
     assert entries["etcd-s3-endpoint"] == "s3.campus.example:9000"
     assert entries["etcd-s3-folder"] == "arena/snapshots"
     assert "etcd-s3-endpoint-ca" not in entries
 
 
-def test_a_private_ca_goes_along(tmp_path: Path) -> None:
-    (tmp_path / "ca.pem").write_text("a CA")
-
-    assert (
-        bucket_entries("arena", STORE.model_copy(update={"ca_file": tmp_path / "ca.pem"}))["etcd-s3-endpoint-ca"]
-        == "a CA"
-    )
+def test_a_private_ca_is_one_of_the_entries() -> None:
+    assert bucket_entries("arena", STORE, ca="a CA")["etcd-s3-endpoint-ca"] == "a CA"

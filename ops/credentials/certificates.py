@@ -1,6 +1,6 @@
-"""`lyceum certificates`: when K3s's certificates end, and their renewal before they do, or after.
+"""`lyceum certificates`: expiry of K3s's certificates, and their renewal before or after it.
 
-K3s renews what ends within 120 days whenever it starts; a cluster that runs for a year without a restart stops (fault C1).
+At each start K3s renews certificates that expire within 120 days. A cluster that runs for a year without a restart stops (fault C1).
 """
 
 import base64
@@ -29,24 +29,24 @@ from ops.nodes.replace import first_server
 from ops.nodes.rolling_restart import RollingRestart, servers_and_agents
 
 RENEWAL_DAYS = 120
-"""Days before its end at which K3s makes a certificate anew at a start (K3s, certificate rotation)."""
+"""K3s renews certificates at a start if fewer days are left (K3s, certificate rotation)."""
 KUBECONFIG = "kubeconfig"
-"""The row of the administrator's certificate, which is in the stack's state."""
+"""Row of the administrator's certificate, which is in the stack's state."""
 LIST_SCRIPT = """cd /var/lib/rancher/k3s
 find server/tls agent -name '*.crt' ! -name '*-ca.crt' ! -name '*-ca.nochain.crt' 2>/dev/null | while read -r file; do
     end=$(openssl x509 -noout -enddate -in "$file" 2>/dev/null) && echo "$file ${end#notAfter=}"
 done
 """
-"""Leaf certificates with their ends: CAs live ten years and are rotated by another procedure."""
+"""Prints leaf certificates and their expiry. CAs are valid for ten years and renewed by another procedure."""
 
 
 @dataclass(frozen=True)
 class CertificateExpiry:
-    """The certificate that ends first.
+    """Expiry of a certificate.
 
     Attributes:
-        file: Which, below /var/lib/rancher/k3s.
-        days: Days that are left; below zero when it has ended.
+        file: Path below /var/lib/rancher/k3s.
+        days: Days until it expires; negative after that.
     """
 
     file: str
@@ -54,26 +54,26 @@ class CertificateExpiry:
 
     @property
     def due(self) -> bool:
-        """Whether a start of K3s makes it anew."""
+        """Whether K3s renews it at its next start."""
         return self.days < RENEWAL_DAYS
 
     def __str__(self) -> str:
-        """Days that are left, or since when it is of no use."""
+        """The days left, or since when it has expired."""
         return f"expired {-self.days} days ago" if self.days < 0 else str(self.days)
 
 
 def earliest_expiry(text: str, now: float) -> CertificateExpiry | None:
-    """Reads what `LIST` prints; None for a machine without certificates."""
+    """The earliest expiry in the output of LIST_SCRIPT; None for a machine without certificates."""
     found = []
     for line in text.splitlines():
         file, _, end = line.partition(" ")
         date = datetime.strptime(end.strip(), "%b %d %H:%M:%S %Y %Z").replace(tzinfo=UTC)
         found.append(CertificateExpiry(file, _days_until(date, now)))
-    return min(found, key=lambda ending: ending.days, default=None)
+    return min(found, key=lambda expiry: expiry.days, default=None)
 
 
 def kubeconfig_expiry(text: str, now: float) -> CertificateExpiry | None:
-    """When the administrator's certificate in a kubeconfig ends; None without a kubeconfig."""
+    """Expiry of the administrator's certificate in a kubeconfig; None without a kubeconfig."""
     if not text:
         return None
     pem = base64.b64decode(yaml.safe_load(text)["users"][0]["user"]["client-certificate-data"])
@@ -89,22 +89,20 @@ def _days_until(end: datetime, now: float) -> int:
 def show_certificates(
     stack: Annotated[str, typer.Argument(help="The stack.")],
     *,
-    renew: Annotated[
-        bool, typer.Option("--renew", help="Restart K3s where certificates end soon or have ended.")
-    ] = False,
+    renew: Annotated[bool, typer.Option("--renew", help="Restart K3s where certificates are due for renewal.")] = False,
 ) -> None:
-    """Shows which certificate of each node ends first; exit code 1 if one ends within 120 days."""
+    """Shows the certificate of each node that expires first; exit code 1 if one expires within 120 days."""
     engine = Engine.open(stack)
     nodes = tuple(node for node in engine.stack.nodes if node.in_cluster)
     machines = remotes(engine, nodes)
-    endings = _read_expiries(machines) | {KUBECONFIG: kubeconfig_expiry(engine.kubeconfig(), time.time())}
-    _print_expiries(endings)
-    due = due_certificates(endings)
+    expiries = _read_expiries(machines) | {KUBECONFIG: kubeconfig_expiry(engine.kubeconfig(), time.time())}
+    _print_expiries(expiries)
+    due = due_certificates(expiries)
     if due and not renew:
-        ended = [name for name in due if (ending := endings[name]) and ending.days < 0]
-        said = f"; {', '.join(ended)} cannot be used any more" if ended else ""
+        expired = [name for name in due if (expiry := expiries[name]) and expiry.days < 0]
+        also = f"; expired: {', '.join(expired)}" if expired else ""
         raise LyceumError(
-            f"{len(due)} certificate(s) end within {RENEWAL_DAYS} days{said}: ./lyceum certificates {stack} --renew"
+            f"{len(due)} certificate(s) expire within {RENEWAL_DAYS} days{also}: ./lyceum certificates {stack} --renew"
         )
     if not due:
         return
@@ -114,21 +112,21 @@ def show_certificates(
         audit_log.record_operation(stack, "renew certificates", {"nodes": due})
         _restart_k3s(engine, nodes, machines)
         _refresh_kubeconfig(engine, lock)
-    left = _read_expiries(machines) | {KUBECONFIG: kubeconfig_expiry(engine.kubeconfig(), time.time())}
-    _print_expiries({name: left[name] for name in due})
-    if still := due_certificates(left):
+    renewed = _read_expiries(machines) | {KUBECONFIG: kubeconfig_expiry(engine.kubeconfig(), time.time())}
+    _print_expiries({name: renewed[name] for name in due})
+    if still := due_certificates(renewed):
         raise LyceumError(
-            f"{', '.join(still)}: K3s was started anew and kept its certificates; `journalctl -u k3s` there says why"
+            f"{', '.join(still)}: K3s was restarted and did not renew its certificates; see `journalctl -u k3s` there"
         )
 
 
-def due_certificates(endings: Mapping[str, CertificateExpiry | None]) -> list[str]:
-    """Those that a start of K3s makes anew."""
-    return [name for name, ending in endings.items() if ending and ending.due]
+def due_certificates(expiries: Mapping[str, CertificateExpiry | None]) -> list[str]:
+    """Names of those whose certificate K3s renews at its next start."""
+    return [name for name, expiry in expiries.items() if expiry and expiry.due]
 
 
 def _read_expiries(machines: Mapping[str, Remote]) -> dict[str, CertificateExpiry | None]:
-    def one(remote: Remote) -> CertificateExpiry | None:
+    def read(remote: Remote) -> CertificateExpiry | None:
         try:
             return earliest_expiry(remote.run(LIST_SCRIPT), time.time())
         except RemoteError as error:
@@ -136,19 +134,19 @@ def _read_expiries(machines: Mapping[str, Remote]) -> dict[str, CertificateExpir
             return None
 
     with ThreadPoolExecutor(16) as workers:
-        return dict(zip(machines, workers.map(one, machines.values()), strict=True))
+        return dict(zip(machines, workers.map(read, machines.values()), strict=True))
 
 
-def _print_expiries(endings: Mapping[str, CertificateExpiry | None]) -> None:
-    table = Table("node", "ends first", "days left")
-    for name, ending in endings.items():
-        days = "unknown" if ending is None else f"[red]{ending}[/]" if ending.due else str(ending)
-        table.add_row(name, ending.file if ending else "", days)
+def _print_expiries(expiries: Mapping[str, CertificateExpiry | None]) -> None:
+    table = Table("node", "expires first", "days left")
+    for name, expiry in expiries.items():
+        days = "unknown" if expiry is None else f"[red]{expiry}[/]" if expiry.due else str(expiry)
+        table.add_row(name, expiry.file if expiry else "", days)
     console.print(table)
 
 
 def _restart_k3s(engine: Engine, nodes: tuple[Node, ...], machines: Mapping[str, Remote]) -> None:
-    """Starts K3s anew where certificates are due: servers one by one, then agents."""
+    """Restarts K3s where certificates are due: servers one at a time, then agents."""
     rolling = RollingRestart(engine.stack.site, machines, lambda node: f"systemctl restart {unit_name(node.role)}")
     servers, agents = servers_and_agents(nodes)
     rolling.restart_servers(
@@ -163,16 +161,16 @@ def _restart_k3s(engine: Engine, nodes: tuple[Node, ...], machines: Mapping[str,
 
 
 def _refresh_kubeconfig(engine: Engine, lock: IO[str]) -> None:
-    """Takes the administrator's new certificate into the stack's state: the first server's script prints it."""
+    """Runs the script of the first server again, which reads the administrator's new certificate into the stack's state."""
     first = first_server(engine.stack.nodes)
     state = engine.export()
     if (urn := state.k3s_commands.get(first)) is None:
         return
     providers = [provider.urn for provider in state.cluster_providers]
-    # No other resource: whatever else the files ask for has nothing to do with this.
+    # No other resource: other changes in the site file have to wait for `up`.
     if code := engine.up(lock, "renew certificates", only=providers, replace_only=[urn]):
         raise LyceumError(
-            "the certificates are new, and the stack's state still has the old kubeconfig; mend what is said above, then "
+            "the certificates are renewed, but the stack's state still has the old kubeconfig; correct the errors above, then "
             "run this again",
             exit_code=code,
         )

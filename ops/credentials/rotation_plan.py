@@ -1,4 +1,4 @@
-"""How far the change of a token came, and why it must not begin. Pure: what machines say in, decisions out."""
+"""Progress of a token rotation and its blockers. Pure functions of what the machines report."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ from config.tokens import TokenKind
 
 @dataclass(frozen=True)
 class TokenStatus:
-    """What a machine says about one token.
+    """State of one token on a machine.
 
     Attributes:
-        configured: Hash of the token that K3s will start with.
-        running: Hash of the one it runs with; `-` for an agent, which keeps no record.
-        due: Whether K3s has to be started anew.
-        state: systemd's word for K3s.
+        configured: Hash of the token with which K3s will start.
+        running: Hash of the token with which K3s runs; `-` on an agent, which does not record it.
+        due: Whether a restart of K3s is due.
+        state: State of K3s's unit in systemd, as in `active`.
     """
 
     configured: str
@@ -24,49 +24,51 @@ class TokenStatus:
 
     @classmethod
     def parse(cls, text: str) -> "TokenStatus":
-        """Reads what `scripts.look` prints."""
+        """Parses the output of `rotation_scripts.status_script`."""
         configured, running, due, state = text.split()
         return cls(configured, running, due == "due", state)
 
     def uses_token(self, token: str) -> bool:
-        """Whether K3s is up and runs with this token, and nothing is left to do."""
+        """Whether K3s is active and runs with this token, and no restart is due. `token` is a hash."""
         return self.configured == token and self.running in {token, "-"} and not self.due and self.state == "active"
 
 
 def is_rotated(servers: Iterable[TokenStatus], new: str) -> bool:
-    """Whether K3s has changed the server token: the server that did it says so from that moment on."""
+    """Whether K3s has rotated the server token: the server that did it runs with the new one from then on."""
     return any(seen.running == new for seen in servers)
 
 
-def unfinished_machines(seen: Mapping[str, TokenStatus], new: str) -> list[str]:
-    """Machines that do not run with the new token yet, in their order."""
-    return [name for name, one in seen.items() if not one.uses_token(new)]
+def unfinished_machines(statuses: Mapping[str, TokenStatus], new: str) -> list[str]:
+    """Machines that do not run with the new token yet, in their order. `new` is a hash."""
+    return [name for name, status in statuses.items() if not status.uses_token(new)]
 
 
 def rotation_blockers(
     kind: TokenKind,
-    seen: Mapping[str, TokenStatus | None],
+    statuses: Mapping[str, TokenStatus | None],
     old: str,
-    well: Mapping[str, bool] | None,
+    health: Mapping[str, bool] | None,
 ) -> list[str]:
-    """Why a rotation must not begin.
+    """Why a rotation must not start, one line each.
 
     Args:
-        kind: Which token.
-        seen: What the machines say that have to be told; None for one that does not answer over SSH.
-        old: Hash of the token that the stack's configuration gives.
-        well: Nodes by name, and whether they are Ready, servers also voters; None where the API does not answer.
+        kind: The token.
+        statuses: Status of the machines that need the new token; None for one that does not answer over SSH.
+        old: Hash of the current token by the stack's configuration.
+        health: Whether each node is Ready, and each server also an etcd voter; None if the API does not answer.
     """
-    found = []
-    if silent := [name for name, one in seen.items() if one is None]:
-        found.append(f"{', '.join(silent)} does not answer over SSH: without the new token it is shut out")
-    if other := [name for name, one in seen.items() if one and one.configured != old]:
-        found.append(
-            f"{', '.join(other)} has another {kind} than the stack's configuration gives: was the seed changed, or a "
-            "generation by hand? Bring it back first"
+    blockers = []
+    if silent := [name for name, status in statuses.items() if status is None]:
+        blockers.append(f"{', '.join(silent)} does not answer over SSH: without the new token it cannot rejoin")
+    if other := [name for name, status in statuses.items() if status and status.configured != old]:
+        blockers.append(
+            f"{', '.join(other)} has another {kind} than the stack's configuration: check whether the seed or a "
+            "generation was changed by hand, and revert that first"
         )
-    if well is None:
-        found.append("the API does not answer")
-    elif sick := sorted(name for name, ready in well.items() if not ready):
-        found.append(f"{', '.join(sick)} is not Ready, or a server without a vote: mend or replace it first")
-    return found
+    if health is None:
+        blockers.append("the API does not answer")
+    elif unhealthy := sorted(name for name, healthy in health.items() if not healthy):
+        blockers.append(
+            f"{', '.join(unhealthy)} is not Ready, or a server that is not an etcd voter: repair or replace it first"
+        )
+    return blockers

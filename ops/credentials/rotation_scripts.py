@@ -1,7 +1,7 @@
-"""What is run on machines to change a token. Pure text; node.sh's functions do the writing and the restarting.
+"""Scripts for machines that rotate a token. Pure text; functions of node.sh write files and restart services.
 
-A token travels on the standard input of root's shell and stands in files of root. The exception is K3s's own command: it takes
-a new server token as an argument only (k3s, pkg/cli/cmds/token.go), and hides its arguments once it runs.
+A token is passed on the standard input of root's shell and stored in files of root. K3s's own command is the exception: it takes
+a new server token only as an argument (k3s, pkg/cli/cmds/token.go), and hides its arguments once it runs.
 """
 
 import shlex
@@ -12,7 +12,7 @@ from config.hosts import Role
 from config.tokens import TokenKind
 
 SERVER_TOKEN = "/var/lib/rancher/k3s/server/token"  # noqa: S105 - a path
-"""The tokens that K3s runs with, written by itself."""
+"""Written by K3s: the server token with which it runs; below, the agent token."""
 SERVER_AGENT_TOKEN = "/var/lib/rancher/k3s/server/agent-token"  # noqa: S105 - a path
 NODE_PASSWORD_FILE = "/var/lib/rancher/k3s/server/cred/passwd"  # noqa: S105 - a path
 
@@ -23,18 +23,18 @@ print_of() {
     printf %s "$(sed 's/.*://' "$1")" | sha256sum | cut -c1-12
 }
 """
-"""K3s's hash of the token in a file, whichever form it has there."""
+"""Shell function that prints K3s's hash of the token in a file, in its short or its full (`K10…`) format."""
 
 
 def token_file(role: Role, kind: TokenKind) -> str:
-    """Where K3s on a node of this role finds the token (k3s_config.py)."""
+    """File from which K3s on a node of this role reads the token (k3s_config.py)."""
     return AGENT_TOKEN_FILE if role is Role.SERVER and kind is TokenKind.AGENT else TOKEN_FILE
 
 
 def status_script(role: Role, kind: TokenKind) -> str:
-    """Prints hashes of the token that K3s will start with and of the one it runs with, and whether it is up.
+    """Script that prints a TokenStatus.
 
-    Four words: `config.key_derivation.token_hash` of each or `-`, `due` or `kept`, and systemd's state.
+    Four words: hash of the configured and of the running token or `-`, `due` or `kept`, and the unit's state in systemd.
     """
     own = SERVER_TOKEN if kind is TokenKind.SERVER else SERVER_AGENT_TOKEN
     running = f"$(print_of {own})" if role is Role.SERVER else "-"
@@ -44,25 +44,25 @@ def status_script(role: Role, kind: TokenKind) -> str:
 
 
 def write_token_script(role: Role, kind: TokenKind, token: str) -> str:
-    """Writes the token for K3s's next start, in the form that the old one has, and notes that a restart is due."""
+    """Script that writes the token for K3s's next start, in the format of the old one, and marks a restart as due."""
     file = token_file(role, kind)
     return assemble([f"put 0600 {file} <<<\"$(grep -o '^K10.*:' {file} || true)\"{shlex.quote(token)}\n"])
 
 
 def rotate_script(token: str) -> str:
-    """Changes the server token: the cluster's bootstrap data is encrypted anew, from this server's files.
+    """Script that rotates the server token: K3s encrypts the cluster's bootstrap data, from this server's files, with it.
 
-    With the token that is in use it only saves the bootstrap data, which K3s itself does not do when the agent token
-    has changed: without it, each server refuses its second start from then (rancher/rke2#5785).
+    With the current token it only saves the bootstrap data. K3s does not do so when the agent token changes, and each
+    server would refuse its second start from then on (rancher/rke2#5785).
     """
     return assemble([f"/usr/local/bin/k3s token rotate --new-token {shlex.quote(token)} >&2\n"])
 
 
 def restart_script(role: Role) -> str:
-    """Starts K3s anew where that is due.
+    """Script that restarts K3s where a restart is due.
 
-    `passwd` goes first: K3s makes it anew from the cluster's copy, and refuses to start with one that is newer, as an
-    attempt with another token leaves it.
+    It deletes `passwd` first: a start with a wrong token writes one that is newer than the cluster's copy, with which K3s
+    refuses to start. K3s creates it again from that copy.
     """
     unit = unit_name(role)
     forget = (

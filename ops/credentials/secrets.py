@@ -1,4 +1,4 @@
-"""`lyceum secrets`: what a site needs, what is missing, and how it gets there without being seen."""
+"""`lyceum secrets`: lists, sets and generates the secrets of a site, without ever showing one."""
 
 import getpass
 import json
@@ -20,30 +20,30 @@ from ops.engine.stack import PROJECT, Stack
 from ops.files import PRIVATE, write_whole
 
 app = typer.Typer(
-    name="secrets", help="Secrets of a site: list, set, generate. None is ever shown.", no_args_is_help=True
+    name="secrets", help="Secrets of a site: list, set, generate, rotate. None is ever shown.", no_args_is_help=True
 )
 SiteName = Annotated[str, typer.Argument(help="Name of the site.")]
-StackName = Annotated[str | None, typer.Option("--stack", help="Which of its stacks, where it has several.")]
+StackName = Annotated[str | None, typer.Option("--stack", help="Stack of the site, if it has several.")]
 
 SECRET_FORMATS: dict[str, tuple[str, str]] = {
-    "seed": (r"[0-9a-f]{64}", "64 hex digits; `./lyceum secrets generate` makes it"),
+    "seed": (r"[0-9a-f]{64}", "64 hex digits, as `./lyceum secrets generate` makes them"),
     "proxmox-token": (
         r"[^\s@!=]+@[^\s@!=]+![^\s@!=]+=[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}",
         "`user@realm!name=uuid`, as Proxmox shows it once",
     ),
     "certificate-key": (r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]+", "a private key in PEM"),
-    "slack-webhook": (r"https://\S+", "the whole address, https://…"),
+    "slack-webhook": (r"https://\S+", "a full URL, https://…"),
 }
-"""What a secret looks like; any other is a single line."""
+"""Secret -> pattern of its value, and the pattern in words. Any other secret is a single line."""
 
 
 @app.command("list")
 def list_secrets(
     site: SiteName,
     stack: StackName = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For tools.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Tell which secrets the site needs, where they are, and which are missing; ends with 1 if one is."""
+    """Lists the secrets that a site needs, and where each is stored; exit code 1 if one is missing."""
     found = {need: secret_location(stack_of(site, stack), need) for need in required_secrets(sound_site(site))}
     missing = [need.name for need, place in found.items() if place is None and need.required_now]
     if as_json:
@@ -53,7 +53,7 @@ def list_secrets(
         typer.echo(json.dumps(rows, indent=2))
     else:
         table = Table(box=None, pad_edge=False)
-        for column in ("secret", "where", "what it is"):
+        for column in ("secret", "stored in", "description"):
             table.add_column(column)
         for need, place in found.items():
             absent = "[red]missing[/]" if need.required_now else "[dim]not used yet[/]"
@@ -65,9 +65,9 @@ def list_secrets(
 
 @app.command("set")
 def set_secret(
-    site: SiteName, name: Annotated[str, typer.Argument(help="Which secret.")], stack: StackName = None
+    site: SiteName, name: Annotated[str, typer.Argument(help="Name of the secret.")], stack: StackName = None
 ) -> None:
-    """Ask for a secret without showing it (or read it from a pipe) and put it where the site keeps it."""
+    """Reads a secret from the terminal, without echo, or from a pipe, and stores it where the site keeps it."""
     need = _find_secret(site, name)
     chosen = stack_of(site, stack)
     store_secret(chosen, need.name, validate_secret(need.name, _read_value(need)))
@@ -76,14 +76,14 @@ def set_secret(
 
 @app.command("generate")
 def generate_secrets(site: SiteName, stack: StackName = None) -> None:
-    """Make every secret that nobody has to choose and that is not there yet; what is there stays."""
+    """Generates every random secret that does not exist yet; existing ones are kept."""
     chosen = stack_of(site, stack)
     for need in required_secrets(sound_site(site)):
         if need.generated and secret_location(chosen, need) is None:
             store_secret(chosen, need.name, random.token_hex(32))
-            console.print(f"[green]✓[/] {need.name}: made, {secret_location(chosen, need)}")
+            console.print(f"[green]✓[/] {need.name}: generated, {secret_location(chosen, need)}")
         elif need.generated:
-            console.print(f"[dim]{need.name}: is there already; everything of the stack hangs on it, so it stays[/]")
+            console.print(f"[dim]{need.name}: exists, and is kept: all credentials of the stack derive from it[/]")
 
 
 def _find_secret(site: str, name: str) -> RequiredSecret:
@@ -100,16 +100,20 @@ def _read_value(need: RequiredSecret) -> str:
 
 
 def validate_secret(name: str, value: str) -> str:
-    """The value without white space around it; ends the command if it cannot be such a secret. It is never repeated."""
+    """The value without surrounding white space.
+
+    Raises:
+        LyceumError: it cannot be this secret. The text does not hold the value.
+    """
     value = value.strip()
-    form, words = SECRET_FORMATS.get(name, (r"\S.*", "one line that is not empty"))
+    form, words = SECRET_FORMATS.get(name, (r"\S.*", "one non-empty line"))
     if not re.fullmatch(form, value):
-        raise LyceumError(f"that is no {name}: it is {words}")
+        raise LyceumError(f"this is not a valid {name}: expected {words}")
     return value
 
 
 def secret_location(stack: Stack, need: RequiredSecret) -> str | None:
-    """Where a secret is: its file, or the stack's configuration; None if it is nowhere."""
+    """Where a secret is stored: its file, or the stack's configuration; None if it is not stored."""
     reference = stack.site.secrets.get(need.name)
     if reference and (PROJECT / reference.file).exists():
         return str(reference.file)
@@ -118,13 +122,17 @@ def secret_location(stack: Stack, need: RequiredSecret) -> str | None:
 
 
 def store_secret(stack: Stack, name: str, value: str) -> None:
-    """Puts a secret into the file that the site names for it, or encrypted into the stack's configuration."""
+    """Writes a secret to the file that the site names for it, or encrypted to the stack's configuration.
+
+    Raises:
+        LyceumError: the engine could not encrypt it.
+    """
     reference = stack.site.secrets.get(name)
     if reference:
         write_whole(PROJECT / reference.file, value + "\n", PRIVATE)
         return
     Engine(stack).init()
-    # The value goes through a pipe: arguments can be read by everybody on the machine.
+    # The value goes through a pipe: `ps` shows arguments to everybody on the machine.
     done = subprocess.run(
         ["pulumi", "config", "set", "--secret", f"lyceum:{name}", "--stack", stack.name],
         cwd=PROJECT,

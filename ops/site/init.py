@@ -1,4 +1,4 @@
-"""`lyceum init`: a first site file, from a few questions or from a live Proxmox; run again, it corrects the hosts only."""
+"""`lyceum init`: writes a first site file from a few questions or a live Proxmox; a second run updates the hosts only."""
 
 import getpass
 import os
@@ -25,37 +25,35 @@ from ops.site import inventory
 from ops.site.inventory import ProxmoxInventory
 
 Prompt = Callable[[str, str, str | None], str]
-"""Name, question, default -> answer."""
+"""Name of the answer, question, default -> answer."""
 
 
 def init_site(
     name: Annotated[str, typer.Argument(help="Name of the site; the file is config/sites/<name>.yaml.")],
     *,
     proxmox: Annotated[str | None, typer.Option(help="Read hosts, storages, bridges and GPUs from this API.")] = None,
-    user: Annotated[str, typer.Option(help="Who signs in there; the password is asked for.")] = "root@pam",
-    ca_file: Annotated[str | None, typer.Option(help="CA of that API, if it is not a public one.")] = None,
+    user: Annotated[str, typer.Option(help="Proxmox user to sign in as; its password is asked for.")] = "root@pam",
+    ca_file: Annotated[str | None, typer.Option(help="CA certificate of that API, if it is not a public one.")] = None,
     answer: Annotated[
         list[str] | None,
-        typer.Option("--answer", "-a", help="An answer in advance, as in domain=lab.campus.edu. Repeat it."),
+        typer.Option("--answer", "-a", help="Answer to a question, as in domain=lab.campus.edu. Repeatable."),
     ] = None,
     issuer: Annotated[
-        str | None, typer.Option(help="Your OpenID Connect provider; none: Authentik on the cluster.")
+        str | None, typer.Option(help="URL of your OpenID Connect provider; default: Authentik on the cluster.")
     ] = None,
     nfs: Annotated[
-        str | None, typer.Option(help="`server:/share` for homes; none: Ceph on the workers' disks.")
+        str | None, typer.Option(help="`server:/share` for home directories; default: Ceph on the workers' disks.")
     ] = None,
-    lab: Annotated[
-        str | None, typer.Option(help="Read the embedded campus of this name instead, for trying it out.")
-    ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Take the proposals without asking.")] = False,
+    lab: Annotated[str | None, typer.Option(help="Read the embedded campus of this name instead.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Accept all proposals without asking.")] = False,
 ) -> None:
-    """Write a first site file; on an existing one, correct what changed in the hardware and keep everything else."""
+    """Writes a first site file; updates the hardware in an existing one and keeps everything else."""
     path = SITES / f"{name}.yaml"
     ask = make_prompt(_parse_answers(answer or []), quiet=yes or not sys.stdin.isatty())
-    around: dict[str, Any] = {}
+    lab_settings: dict[str, Any] = {}
     found = None
     if lab:
-        found, around = _read_lab(lab)
+        found, lab_settings = _read_lab(lab)
     elif proxmox:
         found = _read_proxmox(proxmox, ca_file, user)
     if path.exists():
@@ -64,20 +62,20 @@ def init_site(
     try:
         found = found or describe_hosts(ask)
     except ValueError as error:
-        raise UsageError(f"that does not do: {error}") from error
-    for complaint in found.unknown:
-        errors.print(f"[yellow]![/] {complaint}", highlight=False)
-    endpoint = around.pop("endpoint", proxmox) or ask(
+        raise UsageError(f"invalid answer: {error}") from error
+    for problem in found.unusable_gpus:
+        errors.print(f"[yellow]![/] {problem}", highlight=False)
+    endpoint = lab_settings.pop("endpoint", proxmox) or ask(
         "proxmox", "Proxmox API", f"https://{found.hosts[0].address}:8006/"
     )
     try:
         chosen = _collect_answers(
-            name, endpoint, found, ask, image=around.pop("image", None), issuer=issuer, nfs=nfs, ca_file=ca_file
+            name, endpoint, found, ask, image=lab_settings.pop("image", None), issuer=issuer, nfs=nfs, ca_file=ca_file
         )
         site = propose_site(found.hosts, chosen)
     except ValueError as error:
-        raise LyceumError(f"nothing can be proposed: {error}") from error
-    _write_site(path, name, overlay(site, around))
+        raise LyceumError(f"no site can be proposed: {error}") from error
+    _write_site(path, name, overlay(site, lab_settings))
 
 
 def _parse_answers(answers: list[str]) -> dict[str, str]:
@@ -88,7 +86,7 @@ def _parse_answers(answers: list[str]) -> dict[str, str]:
 
 
 def make_prompt(given: dict[str, str], *, quiet: bool) -> Prompt:
-    """Answers that were given in advance first, then from the proposals or from the person."""
+    """A prompt that uses the given answers first, then the terminal; with `quiet` the defaults instead of the terminal."""
 
     def ask(name: str, question: str, default: str | None) -> str:
         if name in given:
@@ -96,7 +94,7 @@ def make_prompt(given: dict[str, str], *, quiet: bool) -> Prompt:
         if not quiet:
             return str(typer.prompt(question, default=default))
         if default is None:
-            raise UsageError(f"{question}? Nobody can be asked here; give it with --answer {name}=…")
+            raise UsageError(f"{question}: there is no terminal to ask on; use --answer {name}=…")
         return default
 
     return ask
@@ -105,14 +103,14 @@ def make_prompt(given: dict[str, str], *, quiet: bool) -> Prompt:
 def _collect_answers(
     name: str, endpoint: str, found: ProxmoxInventory, ask: Prompt, **known: str | None
 ) -> SiteAnswers:
-    domain = ask("domain", "DNS domain of the pages people open", None)
+    domain = ask("domain", "DNS domain of the web pages", None)
     cidr = IPv4Network(ask("cidr", "Network of the nodes", str(found.cidr) if found.cidr else None))
     first = found.gateway if found.gateway and found.gateway in cidr else cidr.network_address + 1
     gateway = IPv4Address(ask("gateway", "Its gateway", str(first)))
     servers = ask("dns", "Name servers, separated by commas", ",".join(map(str, found.dns)) or str(gateway))
     return SiteAnswers(
         name=name,
-        title=ask("title", "What people call it", name.replace("-", " ").capitalize()),
+        title=ask("title", "Title", name.replace("-", " ").capitalize()),
         domain=domain,
         endpoint=endpoint,
         image=known["image"] or ask("image", "URL of the node image (with qemu-guest-agent in it)", None),
@@ -130,7 +128,7 @@ def _collect_answers(
 
 
 def describe_hosts(ask: Prompt) -> ProxmoxInventory:
-    """Alike machines, described by their owner: the shortest way to a file that can then be edited."""
+    """Equal hosts, described by answers: the shortest way to a file that can then be edited."""
     names = expand_range(ask("hosts", "Proxmox hosts, as in pve[1-3]", "pve[1-3]"))
     start = IPv4Address(ask("first-address", "Address of the first; the others follow it", None))
     cpus, memory = int(ask("cpus", "Threads of each", "32")), int(ask("memory", "Memory of each, GiB", "128"))
@@ -154,7 +152,7 @@ def _read_proxmox(endpoint: str, ca_file: str | None, user: str) -> ProxmoxInven
 
 
 def _read_lab(name: str) -> tuple[ProxmoxInventory, dict[str, Any]]:
-    """The embedded campus, and what a site on it needs besides."""
+    """Hosts of the embedded campus, and further settings for a site on it."""
     from lab import campus  # noqa: PLC0415 - only the embedded campus needs the lab
     from lab.rundir import RunDir  # noqa: PLC0415
     from lab.spec import load_wish  # noqa: PLC0415
@@ -167,7 +165,7 @@ def _read_lab(name: str) -> tuple[ProxmoxInventory, dict[str, Any]]:
     endpoint, mirror = f"https://{spec.nodes[0].address}:8006/", f"https://{spec.mirror}:8443"
     api = Api(endpoint, run.ca)
     api.sign_in("root@pam", (run.path / "root-password").read_text().strip())
-    around = {
+    lab_settings = {
         "endpoint": endpoint,
         "image": f"{mirror}/images/lyceum-node.qcow2",
         "simulated": True,
@@ -181,7 +179,7 @@ def _read_lab(name: str) -> tuple[ProxmoxInventory, dict[str, Any]]:
             "proxmox-token": {"file": _project_path(run.path / "proxmox-token")},
         },
     }
-    return inventory.read_inventory(api), around
+    return inventory.read_inventory(api), lab_settings
 
 
 def _project_path(path: Path) -> str:
@@ -189,7 +187,7 @@ def _project_path(path: Path) -> str:
 
 
 def overlay(site: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
-    """The site with further settings in it."""
+    """The site with further settings, which replace its own."""
     found = dict(site)
     for key, value in more.items():
         found[key] = overlay(found.get(key, {}), value) if isinstance(value, dict) else value
@@ -202,22 +200,22 @@ def _write_site(path: Path, name: str, site: dict[str, Any]) -> None:
     for finding in validate_file(path).findings:
         errors.print(f"[yellow]![/] {finding}", markup=False)
     console.print(
-        f"Next: read it; ./lyceum validate {name}; ./lyceum proxmox prepare {name}; a Pulumi.<stack>.yaml with"
+        f"Next: read it; ./lyceum validate {name}; ./lyceum proxmox prepare {name}; write a Pulumi.<stack>.yaml with"
         f" `lyceum:site: {name}`; ./lyceum secrets list {name}; ./lyceum doctor {name}"
     )
 
 
 def _update_hosts(path: Path, found: ProxmoxInventory | None) -> None:
     if found is None:
-        raise UsageError(f"{_display_path(path)} is there already; give --proxmox to hold it against the hardware")
-    text, told = merge_hosts(path.read_text(encoding="utf-8"), found.hosts)
-    if not told:
-        console.print(f"[green]✓[/] {_display_path(path)} is as the hardware is; nothing was changed")
+        raise UsageError(f"{_display_path(path)} exists; use --proxmox to compare it with the hardware")
+    text, changes = merge_hosts(path.read_text(encoding="utf-8"), found.hosts)
+    if not changes:
+        console.print(f"[green]✓[/] {_display_path(path)} matches the hardware; nothing was changed")
         return
     write_whole(path, text)
-    for line in told:
+    for line in changes:
         console.print(f"[yellow]•[/] {line}", highlight=False)
-    console.print(f"[green]✓[/] {_display_path(path)}: comments and everything else are as they were")
+    console.print(f"[green]✓[/] {_display_path(path)} updated; comments and all other settings are unchanged")
 
 
 def _display_path(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""`lyceum proxmox prepare`: what the Proxmox administrator sets up once, as commands to read and run, or done at once."""
+"""`lyceum proxmox prepare`: the one-time setup of Proxmox, printed as commands for its administrator or applied over the API."""
 
 import getpass
 import sys
@@ -25,25 +25,27 @@ from ops.credentials.secrets import store_secret
 from ops.engine.site_stack import sound_site, stack_of
 from ops.engine.stack import PROJECT, STATE, Stack
 
-app = typer.Typer(name="proxmox", help="What is set up once in Proxmox.", no_args_is_help=True)
+app = typer.Typer(name="proxmox", help="One-time setup of Proxmox.", no_args_is_help=True)
 
 
 @app.callback()
 def _group() -> None:
-    """What is set up once in Proxmox."""
+    """One-time setup of Proxmox."""
 
 
 @app.command("prepare")
 def prepare_proxmox(
     site: Annotated[str, typer.Argument(help="Name of the site.")],
     *,
-    apply: Annotated[bool, typer.Option("--apply", help="Do it now, over the API.")] = False,
-    user: Annotated[str, typer.Option(help="With --apply: who signs in; the password is asked for.")] = "root@pam",
-    stack: Annotated[str | None, typer.Option("--stack", help="With --apply: the stack that gets the token.")] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="Apply the setup now, over the API.")] = False,
+    user: Annotated[
+        str, typer.Option(help="With --apply: Proxmox user to sign in as; its password is asked for.")
+    ] = "root@pam",
+    stack: Annotated[str | None, typer.Option("--stack", help="With --apply: stack that stores the token.")] = None,
 ) -> None:
-    """Print the commands that give Lyceum a pool, roles with the least privileges, a token and the PCI mappings.
+    """Prints the commands that give Lyceum a pool, roles with least privileges, a token and PCI mappings.
 
-    They are run once, as root, on any node of the Proxmox cluster; nothing else needs root there.
+    Run them once, as root, on any host of the Proxmox cluster; nothing else needs root there.
     """
     found = sound_site(site)
     if not apply:
@@ -56,45 +58,45 @@ def prepare_proxmox(
     api = Api(str(found.proxmox.endpoint), ca)
     api.sign_in(user, password)
     with step(f"prepare {found.proxmox.endpoint.host} for {found.title}"):
-        token = apply_setup(api, found, unkept := pending_token_file(chosen))
+        token = apply_setup(api, found, pending := pending_token_file(chosen))
     if token:
         store_secret(chosen, "proxmox-token", token)
-        unkept.unlink(missing_ok=True)
-        console.print(f"[green]✓[/] the token {TOKEN} is made and kept")
+        pending.unlink(missing_ok=True)
+        console.print(f"[green]✓[/] the token {TOKEN} is created and stored")
     else:
-        console.print(f"[dim]the token {TOKEN} was there; Proxmox shows its secret only once[/]")
+        console.print(f"[dim]the token {TOKEN} exists; Proxmox shows its secret only once[/]")
 
 
 def pending_token_file(stack: Stack) -> Path:
-    """Is there while a token of ours is made and not yet kept; its secret is lost with a command that is killed then."""
+    """Marker file that exists from the creation of a token until it is stored; a command killed between loses its secret."""
     return STATE / "prepare" / f"{stack.name}.token"
 
 
-def apply_setup(api: Api, site: Site, unkept: Path) -> str | None:
-    """Does the set-up; what is there already is brought to what it should be.
+def apply_setup(api: Api, site: Site, pending: Path) -> str | None:
+    """Applies the setup; updates what exists.
 
     Args:
         api: Signed in as an administrator.
-        site: The campus.
-        unkept: See `unkept_token`; made here, and removed by whoever keeps the token.
+        site: The site.
+        pending: See `pending_token_file`; created here, deleted by the caller when the token is stored.
 
     Returns:
-        The new token, `user@realm!name=uuid`; None if there was one already.
+        The new token, `user@realm!name=uuid`; None if it existed.
 
     Raises:
-        PveError: Proxmox refused.
+        PveError: Proxmox refused a request.
     """
     for call in calls_before_token(site):
         _ensure_call(api, call)
-    there = {item["tokenid"] for item in api.call("GET", f"access/users/{USER}/token")}
+    existing = {item["tokenid"] for item in api.call("GET", f"access/users/{USER}/token")}
     token = None
-    if TOKEN_NAME in there and unkept.exists():
-        # Nobody was ever given that one.
+    if TOKEN_NAME in existing and pending.exists():
+        # Its secret was never stored.
         api.send("DELETE", f"access/users/{USER}/token/{TOKEN_NAME}", {})
-        there.remove(TOKEN_NAME)
-    if TOKEN_NAME not in there:
-        unkept.parent.mkdir(parents=True, exist_ok=True)
-        unkept.touch()
+        existing.remove(TOKEN_NAME)
+    if TOKEN_NAME not in existing:
+        pending.parent.mkdir(parents=True, exist_ok=True)
+        pending.touch()
         made = token_call()
         answer = api.send(made.method, made.path, made.params)
         token = f"{answer['full-tokenid']}={answer['value']}"

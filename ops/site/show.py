@@ -33,10 +33,10 @@ COLUMNS = ("role", "host", "address", "mac", "vm-id", "cores", "memory", "gpus")
 
 def show_site(
     site: Annotated[str, typer.Argument(help="Name of a site in config/sites, or path of a site file.")],
-    stage: Annotated[str, typer.Option(help=f"How much of it is in service: {', '.join(STAGES)}.")] = "all",
+    stage: Annotated[str, typer.Option(help=f"Stage of the roll-out: {', '.join(STAGES)}.")] = "all",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show everything that follows from a site file, and where each value comes from."""
+    """Shows everything that follows from a site file, and where each value comes from."""
     if stage not in STAGES:
         raise UsageError(f"stage `{stage}` is not one of {', '.join(STAGES)}")
     result = validate_file(site_path(site))
@@ -52,7 +52,7 @@ def show_site(
 
 
 def effective_values(site: Site, document: Document, stage: str) -> dict[str, Any]:
-    """Everything that follows: `settings`, `machines`, `gpus`, `profiles`, `secrets`."""
+    """Everything that follows from a site: `settings`, `machines`, `gpus`, `profiles`, `secrets`."""
     nodes = site.in_service(stage)
     values_by_machine = trace_machines(site, document, stage)
     for node in nodes:

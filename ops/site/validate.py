@@ -25,7 +25,7 @@ def validate_sites(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List every mistake of a site file, and the settings that have no effect yet. Changes nothing."""
+    """Lists every mistake of a site file, and settings that have no effect yet; changes nothing."""
     if not site and not everything:
         raise UsageError("no site given: name one, or use --all. Sites: " + ", ".join(site_names()))
     files = [SITES / f"{name}.yaml" for name in site_names()] if everything else [site_path(site or "")]

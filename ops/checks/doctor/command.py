@@ -36,7 +36,7 @@ def doctor(
     user: Annotated[str | None, typer.Option(help="Sign in as this user, root@pam say, to see all hardware.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For tools.")] = False,
 ) -> None:
-    """Ask the real Proxmox and the network whether the site can be built; changes nothing."""
+    """Checks the real Proxmox and the network before a site is built; changes nothing."""
     found = sound_site(site)
     if stage not in STAGES:
         raise UsageError(f"stage `{stage}` is not one of {', '.join(STAGES)}")

@@ -80,7 +80,7 @@ def test_list_shows_missing_secrets_and_exits_with_one(project: Path) -> None:
     ],
 )
 def test_an_invalid_secret_is_refused_with_its_format(name: str, value: str) -> None:
-    with pytest.raises(LyceumError, match=f"that is no {name}"):
+    with pytest.raises(LyceumError, match=f"this is not a valid {name}"):
         validate_secret(name, value)
 
 

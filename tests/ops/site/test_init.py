@@ -1,4 +1,4 @@
-"""A first site file from a live Proxmox: sound as written, kept when run again."""
+"""A first site file from a live Proxmox: valid as written, and kept by a second run."""
 
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
@@ -102,7 +102,9 @@ def test_an_unknown_gpu_is_reported_and_skipped(tmp_path: Path) -> None:
     strange = replace(first.pci[0], device="ffff", name="Something new")
     with simulated(site, tmp_path, nodes=(replace(first, pci=(strange, *first.pci[1:])), *rest)) as proxmox:
         found = inventory.read_inventory(proxmox.root())
-    assert found.unknown == ("pve1: Something new at 0000:41:00.0 (10de:ffff) is no card that Lyceum knows; left out",)
+    assert found.unusable_gpus == (
+        "pve1: Something new at 0000:41:00.0 (10de:ffff) is not a GPU that Lyceum supports; skipped",
+    )
 
 
 def test_a_site_from_the_simulated_proxmox_is_valid(tmp_path: Path) -> None:
@@ -115,10 +117,10 @@ def test_a_site_from_the_simulated_proxmox_is_valid(tmp_path: Path) -> None:
 def test_a_second_run_updates_the_hardware_and_keeps_comments() -> None:
     text = render_site(propose_site(hosts(2), ANSWERS)).replace("memory: 64 GiB", "memory: 64 GiB # eight bars", 1)
     grown = [replace(host, memory=128 * 1024) for host in hosts(3)]
-    new, told = merge_hosts(text, grown)
+    new, changes = merge_hosts(text, grown)
     assert "# eight bars" in new
     assert "A name is an identity" in new
-    assert told == [
+    assert changes == [
         "ws-01: memory 64 GiB -> 128 GiB",
         "ws-02: memory 64 GiB -> 128 GiB",
         "added ws-03",
@@ -135,15 +137,15 @@ def test_a_second_run_keeps_the_sharing_of_a_gpu() -> None:
         'subsystem: "1043:889a"', 'subsystem: "1043:889a", sharing: mps, replicas: 2'
     )
     moved = hosts(1, gpus=(replace(CARD, iommu_group=99),))
-    new, told = merge_hosts(text, moved)
+    new, changes = merge_hosts(text, moved)
     assert "sharing: mps, replicas: 2" in new
-    assert told == ["ws-01: iommu-group of 0000:01:00.0 14 -> 99"]
+    assert changes == ["ws-01: iommu-group of 0000:01:00.0 14 -> 99"]
 
 
 def test_a_missing_host_is_reported_and_not_removed() -> None:
     text = render_site(propose_site(hosts(3), ANSWERS))
-    new, told = merge_hosts(text, hosts(2))
-    assert told == ["ws-03 is in the file, but not in Proxmox"]
+    new, changes = merge_hosts(text, hosts(2))
+    assert changes == ["ws-03 is in the file, but not in Proxmox"]
     assert "ws-03" in new
 
 
@@ -166,7 +168,7 @@ def test_an_invalid_answer_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr("ops.site.init.SITES", tmp_path)
     result = CliRunner().invoke(app, ["init", "first", "-a", "first-address=ten", "-a", "domain=x"])
     assert result.exit_code == 2
-    assert "that does not do" in result.output
+    assert "invalid answer" in result.output
 
 
 def test_an_existing_site_file_is_not_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

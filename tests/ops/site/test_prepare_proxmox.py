@@ -1,4 +1,4 @@
-"""What the Proxmox administrator sets up once: the least that suffices, and the same in the lab."""
+"""The one-time setup of Proxmox: least privileges, and the same in the lab."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +33,7 @@ FORBIDDEN = {
     "User.Modify",
     "Pool.Allocate",
 }
-"""Each reaches beyond our own VMs (reliability reference, section 3)."""
+"""Each of them reaches beyond our own VMs (reliability reference, section 3)."""
 
 
 @pytest.fixture(name="site", scope="module")
@@ -63,7 +63,7 @@ def test_the_lab_grants_the_same_as_a_real_campus(site: Site) -> None:
 
 
 def test_the_user_and_the_token_get_the_same_roles(site: Site) -> None:
-    """A token with privilege separation holds what both hold."""
+    """A token with privilege separation has only privileges that both have."""
     assert all((call.params["users"], call.params["tokens"]) == (USER, TOKEN) for call in calls_after_token(site))
 
 
@@ -76,15 +76,15 @@ def test_every_mapping_names_group_and_subsystem(site: Site) -> None:
 
 def test_the_setup_of_a_new_proxmox_gives_a_token_with_all_privileges(site: Site, tmp_path: Path) -> None:
     with simulated(site, tmp_path, setup=None) as proxmox:
-        token = apply_setup(proxmox.root(), site, tmp_path / "unkept")
+        token = apply_setup(proxmox.root(), site, tmp_path / "pending")
         assert token
         assert token.startswith(f"{TOKEN}=")
         api = proxmox.api(token)
         held = {path: api.send("GET", "access/permissions", {"path": path})[path] for path, _ in required_grants(site)}
         assert all(set(ROLES[role]) <= set(held[path]) for path, role in required_grants(site))
-        (tmp_path / "unkept").unlink()
-        assert apply_setup(proxmox.root(), site, tmp_path / "unkept") is None, (
-            "a second time changes nothing and makes no second token"
+        (tmp_path / "pending").unlink()
+        assert apply_setup(proxmox.root(), site, tmp_path / "pending") is None, (
+            "a second run changes nothing and creates no second token"
         )
 
 
@@ -93,8 +93,8 @@ class KilledError(BaseException):
 
 
 def test_a_setup_killed_after_any_call_is_finished_by_the_next(site: Site, tmp_path: Path) -> None:
-    """The moment between a token and its keeping included: Proxmox shows the secret only once."""
-    unkept = tmp_path / "unkept"
+    """Also between the creation of a token and its storage: Proxmox shows the secret only once."""
+    pending = tmp_path / "pending"
     with simulated(site, tmp_path, setup=None) as proxmox:
         kills, token = 0, None
         while token is None:
@@ -110,14 +110,14 @@ def test_a_setup_killed_after_any_call_is_finished_by_the_next(site: Site, tmp_p
 
             api.send = counted  # type: ignore[method-assign, assignment]
             try:
-                token = apply_setup(api, site, unkept)
+                token = apply_setup(api, site, pending)
             except KilledError:
                 kills += 1
         assert kills > len(calls_before_token(site)) + len(calls_after_token(site)), (
-            "it must have been killed after every call"
+            "it must be killed after every call"
         )
         held = proxmox.api(token).send("GET", "access/permissions", {"path": required_grants(site)[0][0]})
-        assert held, "the token that was kept must be the one that Proxmox knows"
+        assert held, "the stored token must be the one in Proxmox"
 
 
 def test_the_printed_commands_do_the_same_and_hold_no_secret(site: Site) -> None:

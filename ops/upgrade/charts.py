@@ -79,7 +79,7 @@ def _skipped_minor(one: ChartChange) -> str:
     return f"{now[0]}.{now[1] + 1}" if now[0] == wanted[0] and wanted[1] - now[1] > 1 else ""
 
 
-def notes(found: tuple[ChartChange, ...]) -> Iterator[str]:
+def find_warnings(found: tuple[ChartChange, ...]) -> Iterator[str]:
     """What is worth knowing before."""
     for one in found:
         if one.is_downgrade and one.chart not in CEPH_CHARTS:

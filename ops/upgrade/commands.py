@@ -45,7 +45,7 @@ def plan_upgrade(engine: Engine, kube: Kube) -> Plan:
     wanted = Version.parse(site.k3s.version)
     found = read_nodes(kube.items("/api/v1/nodes"), evictable_pods(kube.items("/api/v1/pods")))
     removed = find_removed_apis(kube.text("/metrics"), wanted)
-    return make_plan(site.k3s.version, found, removed=removed)
+    return make_plan(site.k3s.version, found, removed_apis=removed)
 
 
 def _require_cluster(engine: Engine) -> Kube:
@@ -91,7 +91,7 @@ def _show_charts(engine: Engine, kube: Kube) -> None:
         for number, one in enumerate(found, start=1):
             table.add_row(str(number), one.chart, one.installed, one.pinned)
         console.print(table)
-    for note in charts.notes(found):
+    for note in charts.find_warnings(found):
         console.print(f"[yellow]![/] {note}")
     for reason in charts.find_blockers(found, engine.stack.site, _find_ceph_cluster(kube)):
         errors.print(f"[red]✗[/] {reason}")
@@ -112,7 +112,7 @@ def _show_rest(engine: Engine, kube: Kube) -> None:
         for one in found:
             table.add_row(one.node, one.version or "?", drivers.describe_problems(one, site))
         console.print(table)
-    for note in drivers.notes(found, site):
+    for note in drivers.find_warnings(found, site):
         console.print(f"[yellow]![/] {note}")
     os_upgrade.show_survey(engine, os_upgrade.survey_nodes(engine, kube))
 
@@ -125,7 +125,7 @@ def _show_plan(found: Plan) -> None:
     if found.servers or found.agents:
         console.print(table)
     console.print(f"{len(found.upgraded)} node(s) run {found.target}")
-    for note in found.notes:
+    for note in found.warnings:
         console.print(f"[yellow]![/] {note}")
     for reason in found.blockers:
         errors.print(f"[red]✗[/] {reason}")

@@ -1,8 +1,8 @@
-"""The NVIDIA driver that each node really runs, against the pin and against the CUDA of the images offered. Pure.
+"""Compares the NVIDIA driver that each node runs with the pin and with the CUDA versions of the offered images. Pure.
 
-The GPU Operator upgrades drivers itself, one node after the other: it cordons, waits for notebooks, moves other pods with
-GPUs and reloads the module (`upgradePolicy` in components/platform/gpus.py). What is pinned and what runs may therefore
-differ for days while somebody holds a card (gpu-operator#2509); here it is shown by node, with what it waits for.
+The GPU Operator upgrades drivers itself, one node at a time: it cordons, waits for notebooks, evicts other pods with GPUs
+and reloads the module (`upgradePolicy` in components/platform/gpus.py). While a pod holds a GPU, the pinned and the running
+version can differ for days (gpu-operator#2509), so both are shown for each node, with what the operator waits for.
 """
 
 from collections.abc import Iterator
@@ -15,22 +15,22 @@ from ops.nodes.blockers import count_gpus
 from ops.nodes.facts import namespaced_name
 
 VERSION_LABEL = "nvidia.com/cuda.driver-version.full"
-"""Label of GPU Feature Discovery: the driver's version, as the driver itself says it (k8s-device-plugin, internal/lm/nvml.go)."""
+"""Label of GPU Feature Discovery: the version that the driver itself reports (k8s-device-plugin, internal/lm/nvml.go)."""
 PRESENT_LABEL = "nvidia.com/gpu.present"
 STATE_LABEL = "nvidia.com/gpu-driver-upgrade-state"
-"""Label of the operator's upgrade controller (k8s-operator-libs, pkg/upgrade/consts.go); it ends as `upgrade-done`."""
+"""Label of the operator's upgrade controller (k8s-operator-libs, pkg/upgrade/consts.go); the last state is `upgrade-done`."""
 DONE, FAILED, REQUIRED = "upgrade-done", "upgrade-failed", "upgrade-required"
 
 
 @dataclass(frozen=True)
 class NodeDriver:
-    """The driver of one node.
+    """The driver of driver node.
 
     Attributes:
         node: The node.
-        version: Its driver; empty where none has told yet.
-        state: Where the operator's upgrade of it stands; empty for none.
-        holders: Pods that hold its GPUs.
+        version: The driver's version; empty while it is not reported.
+        state: State of the operator's upgrade; empty if there is none.
+        holders: Pods that use the node's GPUs.
     """
 
     node: str
@@ -40,7 +40,7 @@ class NodeDriver:
 
 
 def read_drivers(nodes: list[Object], pods: list[Object]) -> list[NodeDriver]:
-    """Reads the nodes with GPUs."""
+    """Reads the drivers of the nodes with GPUs."""
     found = []
     for node in nodes:
         name, labels = node["metadata"]["name"], node["metadata"].get("labels") or {}
@@ -52,43 +52,43 @@ def read_drivers(nodes: list[Object], pods: list[Object]) -> list[NodeDriver]:
     return found
 
 
-def describe_problems(one: NodeDriver, site: Site) -> str:
-    """What is wrong with a node's driver; empty where nothing is."""
-    return "; ".join([*_pin_problems(one, cuda.expected_driver(site)), *_image_problems(one, site)])
+def describe_problems(driver: NodeDriver, site: Site) -> str:
+    """What is wrong with a node's driver; empty if nothing is."""
+    return "; ".join([*_pin_problems(driver, cuda.expected_driver(site)), *_image_problems(driver, site)])
 
 
-def _pin_problems(one: NodeDriver, pin: str | None) -> Iterator[str]:
-    if one.state == FAILED:
+def _pin_problems(driver: NodeDriver, pin: str | None) -> Iterator[str]:
+    if driver.state == FAILED:
         yield (
-            f"the operator's upgrade failed: kubectl -n gpu-operator get pods -o wide; once mended: kubectl label node "
-            f"{one.node} --overwrite {STATE_LABEL}={REQUIRED}"
+            f"the operator's upgrade failed: kubectl -n gpu-operator get pods -o wide; after the repair: kubectl label node "
+            f"{driver.node} --overwrite {STATE_LABEL}={REQUIRED}"
         )
-    elif not one.version:
-        yield "no driver has told its version yet"
-    elif pin and one.version != pin:
-        waits = f"held by {', '.join(one.holders)}" if one.holders else "nothing holds its GPUs"
-        state = f", {one.state}" if one.state and one.state != DONE else ""
+    elif not driver.version:
+        yield "no driver has reported its version yet"
+    elif pin and driver.version != pin:
+        waits = f"waits for {', '.join(driver.holders)}" if driver.holders else "no pod uses its GPUs"
+        state = f", {driver.state}" if driver.state and driver.state != DONE else ""
         yield f"the pin is {pin}{state}; {waits}"
 
 
-def _image_problems(one: NodeDriver, site: Site) -> Iterator[str]:
-    if not one.version:
+def _image_problems(driver: NodeDriver, site: Site) -> Iterator[str]:
+    if not driver.version:
         return
     for image, major in cuda.offered_images(site):
-        if least := cuda.required_driver(one.version, major):
+        if least := cuda.required_driver(driver.version, major):
             yield f"too old for {image}: CUDA {major} needs driver {least} or newer"
 
 
-def notes(found: list[NodeDriver], site: Site) -> Iterator[str]:
-    """What is worth knowing about all of them."""
+def find_warnings(drivers: list[NodeDriver], site: Site) -> Iterator[str]:
+    """Warnings about the drivers of all nodes."""
     pin = cuda.expected_driver(site)
-    behind = [one.node for one in found if pin and one.version and one.version != pin]
-    if behind and len(behind) < len(found):
+    behind = [driver.node for driver in drivers if pin and driver.version and driver.version != pin]
+    if behind and len(behind) < len(drivers):
         yield (
-            f"{len(behind)} of {len(found)} nodes with GPUs do not run driver {pin} yet ({', '.join(behind)}): the operator brings "
-            f"them on one by one, the next when the last is done; to free a node: ./lyceum node drain … {behind[0]}"
+            f"{len(behind)} of {len(drivers)} nodes with GPUs do not run driver {pin} yet ({', '.join(behind)}): the operator "
+            f"upgrades one node at a time; to free a node: ./lyceum node drain … {behind[0]}"
         )
     elif behind:
-        yield f"no node runs driver {pin} yet: ./lyceum up gives it to the operator, which goes node by node"
-    if not pin and len(versions := sorted({one.version for one in found if one.version})) > 1:
+        yield f"no node runs driver {pin} yet: ./lyceum up passes it to the operator, which upgrades one node at a time"
+    if not pin and len(versions := sorted({driver.version for driver in drivers if driver.version})) > 1:
         yield f"nodes run different NVIDIA drivers: {', '.join(versions)}"

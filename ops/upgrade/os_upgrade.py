@@ -1,4 +1,4 @@
-"""`lyceum upgrade apply --os`: asks every node what it lacks, and gives each its turn."""
+"""`lyceum upgrade apply --os`: reads the state of the packages on every node, and upgrades one node after another."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +9,7 @@ from rich.table import Table
 from components import gpu_resources
 from config.errors import LyceumError, OperationRefusedError
 from config.hosts import Node
+from config.site import Site
 from ops import audit_log
 from ops.clients.kubernetes import Kube
 from ops.clients.ssh import RemoteError, remotes
@@ -17,26 +18,26 @@ from ops.engine.engine import Engine
 from ops.nodes import drain
 from ops.nodes.blockers import Override
 from ops.nodes.facts import evictable_pods
-from ops.upgrade.node_upgrade import NodeUpgrade, UpgradeRun, find_blockers, order_nodes, upgrade_mark
-from ops.upgrade.os_packages import NodePackages, notes, package_script, parse_survey
-from ops.upgrade.plan import ClusterNode, read_nodes
+from ops.upgrade.node_upgrade import NodeUpgrade, UpgradeRun, order_nodes, upgrade_mark
+from ops.upgrade.os_packages import NodePackages, find_warnings, package_script, parse_survey
+from ops.upgrade.plan import ClusterNode, find_unhealthy_servers, read_nodes
 
 MAX_PARALLEL = 2
-"""Agents at the same time: each takes its GPUs away from everybody while it reboots."""
+"""Agents upgraded at the same time: the GPUs of each are unavailable while it reboots."""
 MAX_PARALLEL_QUERIES = 16
 MAX_NAMES = 3
-"""Names of packages shown a node."""
+"""Names of packages shown for each node."""
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What all nodes lack.
+    """The state of the packages on all nodes.
 
     Attributes:
-        nodes: The nodes as the cluster sees them.
-        packages: What each lacks.
-        unreachable: Why a node could not be asked.
-        marked: Nodes in the middle of their turn.
+        nodes: The nodes of the cluster.
+        packages: The state of the packages, by node.
+        unreachable: Why a node could not be queried, by node.
+        marked: Nodes with an unfinished upgrade.
     """
 
     nodes: list[ClusterNode]
@@ -46,76 +47,80 @@ class Survey:
 
     @property
     def due(self) -> set[str]:
-        """Nodes that have something to do."""
-        return {name for name, one in self.packages.items() if one.needs_upgrade}
+        """Nodes that need an upgrade."""
+        return {name for name, packages in self.packages.items() if packages.needs_upgrade}
 
 
 def survey_nodes(engine: Engine, kube: Kube) -> Survey:
-    """Asks every node of the cluster, over SSH; their package lists are fetched."""
+    """Reads the state of the packages on every node over SSH; updates the nodes' package lists."""
     nodes = kube.items("/api/v1/nodes")
-    wanted = tuple(node for node in engine.stack.nodes if node.in_cluster)
-    machines = remotes(engine, wanted)
+    machines = remotes(engine, tuple(node for node in engine.stack.nodes if node.in_cluster))
 
-    def ask(name: str) -> NodePackages | str:
+    def query(name: str) -> NodePackages | str:
         try:
             return parse_survey(machines[name].run(package_script("survey"), say=aside))
         except RemoteError as error:
             return str(error)
 
-    with step(f"ask {len(machines)} machines for their packages"), ThreadPoolExecutor(MAX_PARALLEL_QUERIES) as workers:
-        answers = dict(zip(machines, workers.map(ask, machines), strict=True))
+    with (
+        step(f"query the packages of {len(machines)} machines"),
+        ThreadPoolExecutor(MAX_PARALLEL_QUERIES) as workers,
+    ):
+        answers = dict(zip(machines, workers.map(query, machines), strict=True))
     return Survey(
         nodes=read_nodes(nodes, evictable_pods(kube.items("/api/v1/pods"))),
-        packages={name: one for name, one in answers.items() if isinstance(one, NodePackages)},
-        unreachable={name: one for name, one in answers.items() if isinstance(one, str)},
+        packages={name: answer for name, answer in answers.items() if isinstance(answer, NodePackages)},
+        unreachable={name: answer for name, answer in answers.items() if isinstance(answer, str)},
         marked={node["metadata"]["name"] for node in nodes if upgrade_mark(node)},
     )
 
 
-def show_survey(engine: Engine, found: Survey) -> None:
-    """The plan: who goes when, and what is worth knowing."""
-    servers, agents = order_nodes(found.nodes, found.due, found.marked)
+def show_survey(engine: Engine, survey: Survey) -> None:
+    """Prints which nodes would be upgraded in which order, and the warnings."""
+    servers, agents = order_nodes(survey.nodes, survey.due, survey.marked)
     if servers or agents:
         table = Table(
             "order", "node", "packages", "security", "reboot", "work", title="packages of the operating system"
         )
-        for number, one in enumerate((*servers, *agents), start=1):
-            table.add_row(
-                str(number), *node_row(one, found.packages.get(one.name, NodePackages()), one.name in found.marked)
-            )
+        for number, node in enumerate((*servers, *agents), start=1):
+            packages = survey.packages.get(node.name, NodePackages())
+            table.add_row(str(number), *node_row(node, packages, node.name in survey.marked))
         console.print(table)
-    console.print(f"{len(found.packages) - len(found.due)} node(s) lack no packages")
+    console.print(f"{len(survey.packages) - len(survey.due)} node(s) need no package upgrade")
     site = engine.stack.site
     precompiled = site.platform.gpu_operator.precompiled
     gpu_nodes = frozenset(node.name for node in site.machines if node.gpus and site.platform.gpu_operator.enabled)
-    for note in notes(found.packages, precompiled=precompiled, gpu_nodes=gpu_nodes):
-        console.print(f"[yellow]![/] {note}")
-    for name, why in found.unreachable.items():
-        console.print(f"[yellow]![/] {name} could not be asked: {why}")
-    if left := sorted(one.name for one in found.nodes if one.name in found.due and not one.healthy and not one.server):
-        console.print(f"[yellow]![/] {', '.join(left)} not ready: left for a later run")
+    for warning in find_warnings(survey.packages, precompiled=precompiled, gpu_nodes=gpu_nodes):
+        console.print(f"[yellow]![/] {warning}")
+    for name, why in survey.unreachable.items():
+        console.print(f"[yellow]![/] {name} could not be queried: {why}")
+    due = (node for node in survey.nodes if node.name in survey.due)
+    if unready := sorted(node.name for node in due if not node.healthy and not node.server):
+        console.print(f"[yellow]![/] {', '.join(unready)} not ready: skipped, a later run upgrades them")
 
 
-def node_row(one: ClusterNode, packages: NodePackages, marked: bool) -> list[str]:
-    """One node's line."""
+def node_row(node: ClusterNode, packages: NodePackages, marked: bool) -> list[str]:
+    """The row of one node in the table of the survey."""
     names = [package.name for package in packages.pending]
-    shown = ", ".join(names[:MAX_NAMES]) + (" …" if len(names) > MAX_NAMES else "")
-    count = f"{len(names)}: {shown}" if names else "-"
-    reboot = f"for {', '.join(packages.reboot)}" if packages.reboot else "yes" if packages.will_reboot else "if asked"
-    work = f"{one.workloads} pods, {one.gpus} GPUs" if one.workloads else ""
-    state = " (server)" if one.server else ""
-    return [one.name + state + (", begun" if marked else ""), count, str(packages.security_count or "-"), reboot, work]
+    first = ", ".join(names[:MAX_NAMES]) + (" …" if len(names) > MAX_NAMES else "")
+    pending = f"{len(names)}: {first}" if names else "-"
+    reboot = (
+        f"for {', '.join(packages.reboot)}" if packages.reboot else "yes" if packages.will_reboot else "if required"
+    )
+    work = f"{node.workloads} pods, {node.gpus} GPUs" if node.workloads else ""
+    title = node.name + (" (server)" if node.server else "") + (", started" if marked else "")
+    return [title, pending, str(packages.security_count or "-"), reboot, work]
 
 
 @dataclass(frozen=True)
 class OsUpgradeRequest:
-    """What is asked for.
+    """What `upgrade apply --os` asks for.
 
     Attributes:
-        max_parallel: Agents at the same time.
-        overrides: What may be given up.
+        max_parallel: Agents upgraded at the same time.
+        overrides: What may be lost.
         drain_seconds: How long each drain may take.
-        is_paused: Whether somebody asked to stop after the present nodes.
+        is_paused: Whether a pause was requested: the current nodes finish, no other starts.
     """
 
     max_parallel: int
@@ -124,58 +129,64 @@ class OsUpgradeRequest:
     drain_seconds: float = drain.DEFAULT_MINUTES * 60
 
 
-def upgrade_packages(engine: Engine, kube: Kube, wish: OsUpgradeRequest) -> None:
-    """Servers one by one, then agents; ends the command where a node is stuck, or had to be left as it was."""
-    stack = engine.stack.name
-    found = survey_nodes(engine, kube)
-    show_survey(engine, found)
-    reasons = list(find_blockers(found.nodes, found.marked))
-    for reason in reasons:
-        errors.print(f"[red]✗[/] {reason}")
-    if reasons:
-        raise OperationRefusedError("nothing was touched")
-    servers, agents = order_nodes(found.nodes, found.due, found.marked)
+def upgrade_packages(engine: Engine, kube: Kube, request: OsUpgradeRequest) -> None:
+    """Upgrades servers one by one, then agents.
+
+    Raises:
+        OperationRefusedError: servers are unhealthy, or nodes were skipped.
+        LyceumError: a node is stuck, or a pause was requested.
+    """
+    stack = engine.stack
+    survey = survey_nodes(engine, kube)
+    show_survey(engine, survey)
+    blockers = list(find_unhealthy_servers(survey.nodes, "reboot", survey.marked))
+    for blocker in blockers:
+        errors.print(f"[red]✗[/] {blocker}")
+    if blockers:
+        raise OperationRefusedError("nothing was changed")
+    servers, agents = order_nodes(survey.nodes, survey.due, survey.marked)
     if not servers and not agents:
         return
-    names = [one.name for one in (*servers, *agents)]
-    audit_log.record_operation(stack, "upgrade packages", {"nodes": names, "force": sorted(wish.overrides)})
-    machines = remotes(engine, engine.stack.nodes)
-    known = {node.name: node for node in engine.stack.nodes}
-    turns = {
-        one.name: NodeUpgrade(
-            one.name,
-            one.server,
-            kube,
-            machines[one.name],
-            expected_gpus(engine, known[one.name]),
-            wish.overrides,
-            wish.drain_seconds,
-        )
-        for one in (*servers, *agents)
-        if one.name in machines
-    }
-    done = UpgradeRun(wish.is_paused)
-    done.run([turns[one.name] for one in servers if one.name in turns], 1)
-    done.run([turns[one.name] for one in agents if one.name in turns], wish.max_parallel)
-    _report_run(stack, done)
+    names = [node.name for node in (*servers, *agents)]
+    audit_log.record_operation(stack.name, "upgrade packages", {"nodes": names, "force": sorted(request.overrides)})
+    machines = remotes(engine, stack.nodes)
+    gpus = {node.name: expected_gpus(stack.site, node) for node in stack.nodes}
+
+    def upgrades(nodes: list[ClusterNode]) -> list[NodeUpgrade]:
+        return [
+            NodeUpgrade(
+                name=node.name,
+                server=node.server,
+                kube=kube,
+                remote=machines[node.name],
+                expected_gpus=gpus[node.name],
+                overrides=request.overrides,
+                drain_seconds=request.drain_seconds,
+            )
+            for node in nodes
+            if node.name in machines
+        ]
+
+    upgrade_run = UpgradeRun(request.is_paused)
+    upgrade_run.run(upgrades(servers), 1)
+    upgrade_run.run(upgrades(agents), request.max_parallel)
+    _report_run(stack.name, upgrade_run)
 
 
-def expected_gpus(engine: Engine, node: Node) -> dict[str, int]:
-    """GPUs that a node offers when it is well; nothing is expected where the operator is not ours."""
-    if not engine.stack.site.platform.gpu_operator.enabled:
-        return {}
-    return gpu_resources.offered_resources([node])
+def expected_gpus(site: Site, node: Node) -> dict[str, int]:
+    """GPUs that a node offers when it is ready, by resource name; empty if Lyceum does not install the GPU Operator."""
+    return gpu_resources.offered_resources([node]) if site.platform.gpu_operator.enabled else {}
 
 
-def _report_run(stack: str, done: UpgradeRun) -> None:
-    for text in done.skipped:
+def _report_run(stack: str, upgrade_run: UpgradeRun) -> None:
+    for text in upgrade_run.skipped:
         errors.print(f"[yellow]![/] {text}")
-    if done.stuck:
-        waiting = f"\nnot begun: {', '.join(done.not_started)}" if done.not_started else ""
-        raise LyceumError("\n".join(done.stuck) + waiting)
-    if done.not_started:
-        raise LyceumError(f"paused before {', '.join(done.not_started)}; ./lyceum upgrade apply {stack} --os goes on")
-    if done.skipped:
+    not_started = ", ".join(upgrade_run.not_started)
+    if upgrade_run.stuck:
+        raise LyceumError("\n".join(upgrade_run.stuck) + (f"\nnot started: {not_started}" if not_started else ""))
+    if not_started:
+        raise LyceumError(f"paused before {not_started}; ./lyceum upgrade apply {stack} --os continues")
+    if upgrade_run.skipped:
         raise OperationRefusedError(
-            f"{len(done.skipped)} node(s) were left as they were; ./lyceum upgrade apply {stack} --os tries again"
+            f"{len(upgrade_run.skipped)} node(s) were skipped; ./lyceum upgrade apply {stack} --os tries again"
         )

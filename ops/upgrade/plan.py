@@ -1,9 +1,9 @@
-"""What an upgrade has to do, and why it must not begin. Pure: nodes and pods in, order out.
+"""Plans an upgrade of K3s: which nodes in which order, and what blocks it. Pure.
 
-How far an upgrade came is what the nodes run; nothing else is remembered.
+The progress of an upgrade is what the nodes run; nothing else is stored.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from ops.clients.kubernetes import Object
@@ -16,7 +16,7 @@ KUBELET_SKEW = 3
 
 @dataclass(frozen=True, order=True)
 class Version:
-    """A K3s release, `v1.36.4+k3s1`, in its order."""
+    """A K3s release such as `v1.36.4+k3s1`; releases compare by age."""
 
     major: int
     minor: int
@@ -25,27 +25,27 @@ class Version:
 
     @classmethod
     def parse(cls, text: str) -> "Version":
-        """Reads a release; a kubelet without K3s's suffix counts as build 0."""
+        """Parses a release; a version without K3s's suffix counts as build 0."""
         kubernetes, _, build = text.removeprefix("v").partition("+k3s")
         major, minor, patch = kubernetes.split(".")
         return cls(int(major), int(minor), int(patch.partition("-")[0]), int(build or 0))
 
     def __str__(self) -> str:
-        """As K3s writes it."""
+        """The release as K3s writes it."""
         return f"v{self.major}.{self.minor}.{self.patch}+k3s{self.build}"
 
 
 @dataclass(frozen=True)
 class ClusterNode:
-    """One node.
+    """A node of the cluster, as an upgrade sees it.
 
     Attributes:
         name: Its name.
-        version: What it runs.
+        version: The release that its kubelet runs.
         server: Whether it is a server.
-        healthy: Ready, and for a server a voter of etcd.
-        gpus: GPUs that work on it holds.
-        workloads: Pods that are somebody's work.
+        healthy: Whether it is Ready, and a server also a voting member of etcd.
+        gpus: GPUs that users' pods on it hold.
+        workloads: Number of users' pods on it.
     """
 
     name: str
@@ -58,15 +58,15 @@ class ClusterNode:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done.
+    """The plan of an upgrade.
 
     Attributes:
-        target: Release that the site's file names.
-        servers: Servers that do not run it, in their order.
-        agents: Agents that do not, the idle ones first.
-        upgraded: Nodes that run it.
-        blockers: Why it must not begin.
-        notes: What is worth knowing.
+        target: The release in the site's file.
+        servers: Servers that do not run it yet, in order.
+        agents: Agents that do not run it yet, idle ones first.
+        upgraded: Names of the nodes that run it.
+        blockers: Why the upgrade must not start.
+        warnings: What does not block it but should be known.
     """
 
     target: Version
@@ -74,98 +74,108 @@ class Plan:
     agents: tuple[ClusterNode, ...]
     upgraded: tuple[str, ...]
     blockers: tuple[str, ...]
-    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def read_nodes(nodes: list[Object], pods: list[Object]) -> list[ClusterNode]:
-    """Reads nodes, and what runs on them."""
+    """Reads Node objects and the users' pods on them."""
     found = []
     for node in nodes:
         name = node["metadata"]["name"]
-        work = [pod for pod in pods if pod["spec"].get("nodeName") == name and is_user_workload(pod)]
+        workloads = [pod for pod in pods if pod["spec"].get("nodeName") == name and is_user_workload(pod)]
         found.append(
             ClusterNode(
                 name=name,
                 version=Version.parse(node["status"]["nodeInfo"]["kubeletVersion"]),
                 server=is_server(node),
                 healthy=is_healthy_server(node) if is_server(node) else is_ready(node),
-                gpus=sum(map(count_gpus, work)),
-                workloads=len(work),
+                gpus=sum(map(count_gpus, workloads)),
+                workloads=len(workloads),
             )
         )
     return found
 
 
-def make_plan(wanted: str, found: list[ClusterNode], *, removed: tuple[str, ...] = ()) -> Plan:
-    """Plans the way from what runs to what is wanted.
+def make_plan(release: str, nodes: list[ClusterNode], *, removed_apis: tuple[str, ...] = ()) -> Plan:
+    """Plans the upgrade of the nodes to a release.
 
     Args:
-        wanted: Release that the site's file names.
-        found: All nodes.
-        removed: APIs that somebody still uses and the wanted release no longer has.
+        release: The release, as the site's file names it.
+        nodes: All nodes.
+        removed_apis: APIs that clients still use and that the release no longer has.
     """
-    target = Version.parse(wanted)
-    servers = [one for one in found if one.server]
-    due = [one for one in found if one.version != target]
+    target = Version.parse(release)
+    due = [node for node in nodes if node.version != target]
+    agents = (node for node in due if not node.server)
     return Plan(
         target=target,
-        servers=tuple(one for one in due if one.server),
-        agents=tuple(
-            sorted((one for one in due if not one.server), key=lambda one: (one.gpus, one.workloads, one.name))
-        ),
-        upgraded=tuple(one.name for one in found if one.version == target),
-        blockers=tuple(_find_blockers(target, found, servers, removed) if due else ()),
-        notes=tuple(_notes(found)),
+        servers=tuple(node for node in due if node.server),
+        agents=tuple(sorted(agents, key=lambda node: (node.gpus, node.workloads, node.name))),
+        upgraded=tuple(node.name for node in nodes if node.version == target),
+        blockers=tuple(_find_blockers(target, nodes, removed_apis) if due else ()),
+        warnings=tuple(_find_warnings(nodes)),
     )
 
 
-def _find_blockers(
-    target: Version, found: list[ClusterNode], servers: list[ClusterNode], removed: tuple[str, ...]
-) -> Iterator[str]:
-    newer = [one for one in found if one.version > target]
-    if newer:
+def _find_blockers(target: Version, nodes: list[ClusterNode], removed_apis: tuple[str, ...]) -> Iterator[str]:
+    servers = [node for node in nodes if node.server]
+    if newer := [node for node in nodes if node.version > target]:
         yield (
-            f"{', '.join(one.name for one in newer)} run {newer[0].version}, newer than the wanted {target}: K3s does not go "
-            f"back. To return to an older state: ./lyceum restore --from a backup of that release"
+            f"{', '.join(node.name for node in newer)} run {newer[0].version}, which is newer than {target}: K3s cannot be "
+            f"downgraded. To return to an older state: ./lyceum restore --from a backup of that release"
         )
-    oldest = min((one.version for one in servers), default=target)
+    oldest = min((node.version for node in servers), default=target)
     if target.major != oldest.major or target.minor - oldest.minor > 1:
-        yield f"{oldest} -> {target} skips a minor: go through v{oldest.major}.{oldest.minor + 1} first"
-    for one in found:
-        if not one.server and target.minor - one.version.minor > KUBELET_SKEW:
-            yield f"{one.name} runs {one.version}, more than {KUBELET_SKEW} minors behind {target}: bring the agents on first"
-    sick = [one.name for one in servers if not one.healthy]
-    if sick:
+        yield f"{oldest} -> {target} skips a minor release: upgrade to v{oldest.major}.{oldest.minor + 1} first"
+    for node in nodes:
+        if not node.server and target.minor - node.version.minor > KUBELET_SKEW:
+            yield (
+                f"{node.name} runs {node.version}, more than {KUBELET_SKEW} minor releases behind {target}: upgrade the "
+                f"agents first"
+            )
+    yield from find_unhealthy_servers(nodes, "restart")
+    if removed_apis:
+        yield f"{target} no longer has {', '.join(removed_apis)}, which clients still use: change those clients first"
+
+
+def find_unhealthy_servers(
+    nodes: list[ClusterNode], action: str, ignored: Collection[str] = frozenset()
+) -> Iterator[str]:
+    """Reports unhealthy servers: with one more of them down, etcd would lose its quorum.
+
+    Args:
+        nodes: All nodes.
+        action: What takes the next server down: `restart`, `reboot`.
+        ignored: Servers that are down because an upgrade of theirs was interrupted.
+    """
+    servers = [node for node in nodes if node.server]
+    if unhealthy := [node.name for node in servers if not node.healthy and node.name not in ignored]:
         yield (
-            f"{len(servers) - len(sick)}/{len(servers)} etcd members are healthy ({', '.join(sick)} not): mend or replace "
-            f"first, or the restart of another server ends the quorum"
+            f"{len(servers) - len(unhealthy)}/{len(servers)} etcd members are healthy ({', '.join(unhealthy)} not): repair "
+            f"or replace first, or the {action} of another server costs etcd its quorum"
         )
-    if removed:
-        yield f"{target} no longer has {', '.join(removed)}, and somebody still asks for it: change that first"
 
 
-def _notes(found: list[ClusterNode]) -> Iterator[str]:
-    if silent := [one.name for one in found if not one.healthy and not one.server]:
-        yield f"{', '.join(silent)} not ready: left for a later run"
+def _find_warnings(nodes: list[ClusterNode]) -> Iterator[str]:
+    if unready := [node.name for node in nodes if not node.healthy and not node.server]:
+        yield f"{', '.join(unready)} not ready: skipped, a later run upgrades them"
 
 
-def find_removed_apis(metrics: str, wanted: Version) -> tuple[str, ...]:
-    """APIs in use that a release no longer has, from the API server's own count of deprecated requests."""
+def find_removed_apis(metrics: str, target: Version) -> tuple[str, ...]:
+    """APIs in use that a release no longer has, from the API server's metric of deprecated requests."""
     found = set()
     for line in metrics.splitlines():
         if not line.startswith("apiserver_requested_deprecated_apis{") or not line.rstrip().endswith(" 1"):
             continue
-        labels = dict(
-            part.split("=", 1) for part in line[line.index("{") + 1 : line.rindex("}")].split(",") if "=" in part
-        )
-        value = {key: text.strip('"') for key, text in labels.items()}
-        major, _, minor = value.get("removed_release", "").partition(".")
-        if minor and (int(major), int(minor)) <= (wanted.major, wanted.minor):
-            found.add(f"{value['group']}/{value['version']} {value['resource']}".lstrip("/"))
+        pairs = line[line.index("{") + 1 : line.rindex("}")].split(",")
+        labels = {key: value.strip('"') for key, _, value in (pair.partition("=") for pair in pairs)}
+        major, _, minor = labels.get("removed_release", "").partition(".")
+        if minor and (int(major), int(minor)) <= (target.major, target.minor):
+            found.add(f"{labels['group']}/{labels['version']} {labels['resource']}".lstrip("/"))
     return tuple(sorted(found))
 
 
-def make_batches(agents: tuple[ClusterNode, ...], at_once: int) -> list[list[ClusterNode]]:
-    """Agents that are well, so many at once."""
-    well = [one for one in agents if one.healthy]
-    return [well[start : start + at_once] for start in range(0, len(well), at_once)]
+def make_batches(agents: tuple[ClusterNode, ...], size: int) -> list[list[ClusterNode]]:
+    """Splits the healthy agents into batches of a size."""
+    healthy = [node for node in agents if node.healthy]
+    return [healthy[start : start + size] for start in range(0, len(healthy), size)]

@@ -30,8 +30,8 @@ KERNEL = {"version": "6.1.153-1", "reboot": True}
 
 OS_STAGES = (
     ("server-1", "server-1: install packages"),
-    ("server-3", "server-3: wait until it is well"),
-    ("gpu-1", "gpu-1: move its work elsewhere"),
+    ("server-3", "server-3: wait until it is ready"),
+    ("gpu-1", "gpu-1: drain"),
     ("gpu-2", "gpu-2: install packages"),
 )
 """Nodes, and what runs say in the middle of their turns: dpkg at work, rebooting, being drained."""
@@ -83,7 +83,7 @@ def in_service(campus: Project) -> None:
 def lacks_nothing(campus: Project) -> None:
     text = campus.lyceum("upgrade", "plan", "dev")
 
-    assert "5 node(s) lack no packages" in text, text
+    assert "5 node(s) need no package upgrade" in text, text
 
 
 def test_the_plan_tells_what_each_node_lacks(campus: Project) -> None:
@@ -101,7 +101,7 @@ def test_the_plan_tells_what_each_node_lacks(campus: Project) -> None:
     assert table.count("bind9-libs") == 2
     assert "linux-image-amd64" in table
     assert "│ yes" in table, "a kernel is certain to need a reboot"
-    assert "3 node(s) lack no packages" in text
+    assert "3 node(s) need no package upgrade" in text
     assert "gpu-2 holds back containerd" in text
     assert "upgrade themselves" not in text, "the nodes' own nightly upgrades are off"
 
@@ -116,7 +116,7 @@ def test_servers_go_first_and_a_kernel_is_booted(campus: Project) -> None:
     text += process.communicate(timeout=15 * MINUTES)[0]
 
     assert process.returncode == 0, text
-    assert text.index("server-2: install packages") < text.index("gpu-1: move its work elsewhere")
+    assert text.index("server-2: install packages") < text.index("gpu-1: drain")
     assert "(unattended-upgr)" in text
     assert "gpu-1 reboots for linux-image-amd64" in text
     assert "server-2 reboots" not in text
@@ -133,8 +133,8 @@ def test_a_worker_with_work_is_left_and_says_whose(campus: Project) -> None:
 
     text = campus.lyceum("upgrade", "apply", "dev", "--os", code=REFUSED)
 
-    assert "gpu-2 works on, with its old packages: work runs on it: canary/jupyter-ada (of ada)" in text
-    assert "gpu-1: wait until it is well" in text, "the idle one is upgraded"
+    assert "gpu-2 was left as it was, with its old packages: work runs on it: canary/jupyter-ada (of ada)" in text
+    assert "gpu-1: wait until it is ready" in text, "the idle one is upgraded"
     in_service(campus)
     campus.kubectl("-n", "canary", "delete", "pod", "jupyter-ada")
 
@@ -145,7 +145,7 @@ def test_a_package_that_fails_is_told_and_the_node_kept_from_work_until_it_is_me
     text = campus.lyceum("upgrade", "apply", "dev", "--os", code=FAILED)
 
     assert "bind9: cannot write /etc/bind" in text
-    assert "gpu-2 takes no work" in text
+    assert "gpu-2 stays cordoned" in text
     (node,) = [node for node in campus.objects("nodes") if node["metadata"]["name"] == "gpu-2"]
     assert node["spec"].get("unschedulable"), "nobody's job lands on a half-installed machine"
     assert "gpu-2: bind9-libs" in campus.lyceum("upgrade", "status", "dev")

@@ -5,7 +5,7 @@ import pytest
 from config.resource_names import RELEASE_TYPE
 from config.site import Site
 from ops.engine.pulumi_state import State
-from ops.upgrade.charts import ChartChange, find_blockers, find_changes, notes
+from ops.upgrade.charts import ChartChange, find_blockers, find_changes, find_warnings
 from tests.ops.objects import ceph
 from tests.support.sites import site
 
@@ -84,10 +84,10 @@ def test_operator_and_cluster_of_ceph_go_together() -> None:
 
 
 def test_definitions_that_helm_leaves_as_they_are_are_named() -> None:
-    (note,) = notes((ChartChange("kubeflow-trainer", "2.2.0", "2.3.0"),))
+    (note,) = find_warnings((ChartChange("kubeflow-trainer", "2.2.0", "2.3.0"),))
 
     assert "Helm never upgrades the definitions of JobSet" in note
 
 
 def test_a_chart_that_goes_back_is_named() -> None:
-    assert "kueue goes back to 0.19.1" in "\n".join(notes((ChartChange("kueue", "0.19.2", "0.19.1"),)))
+    assert "kueue goes back to 0.19.1" in "\n".join(find_warnings((ChartChange("kueue", "0.19.2", "0.19.1"),)))

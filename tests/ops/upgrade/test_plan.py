@@ -1,4 +1,4 @@
-"""The order of an upgrade, and why it must not begin (fault matrix N3, U1, U2)."""
+"""The plan of an upgrade of K3s: its order and its blockers (fault matrix N3, U1, U2)."""
 
 import pytest
 
@@ -6,82 +6,84 @@ from ops.upgrade.plan import ClusterNode, Version, find_removed_apis, make_batch
 from tests.ops.objects import node, pod, servers
 
 OLD, NEW = Version.parse("v1.35.3+k3s1"), Version.parse("v1.36.4+k3s1")
-WANTED = str(NEW)
+TARGET = str(NEW)
 
 
-def server(number: int, version: Version = OLD, *, well: bool = True) -> ClusterNode:
-    return ClusterNode(f"server-{number}", version, server=True, healthy=well)
+def server(number: int, version: Version = OLD, *, healthy: bool = True) -> ClusterNode:
+    return ClusterNode(f"server-{number}", version, server=True, healthy=healthy)
 
 
-def agent(number: int, version: Version = OLD, *, gpus: int = 0, well: bool = True) -> ClusterNode:
-    return ClusterNode(f"gpu-{number}", version, server=False, healthy=well, gpus=gpus, workloads=bool(gpus))
+def agent(number: int, version: Version = OLD, *, gpus: int = 0, healthy: bool = True) -> ClusterNode:
+    return ClusterNode(f"gpu-{number}", version, server=False, healthy=healthy, gpus=gpus, workloads=bool(gpus))
 
 
 THREE = [server(1), server(2), server(3)]
 
 
-def reasons(found: list[ClusterNode], wanted: str = WANTED, removed: tuple[str, ...] = ()) -> str:
-    return "\n".join(make_plan(wanted, found, removed=removed).blockers)
+def blockers(nodes: list[ClusterNode], release: str = TARGET, removed_apis: tuple[str, ...] = ()) -> str:
+    return "\n".join(make_plan(release, nodes, removed_apis=removed_apis).blockers)
 
 
 def test_servers_keep_their_order_and_idle_agents_come_first() -> None:
-    """Whoever trains on a GPU is disturbed last."""
-    found = make_plan(WANTED, [*THREE, agent(1, gpus=2), agent(2), agent(3, gpus=1)])
+    """Nodes with running GPU work are upgraded last."""
+    plan = make_plan(TARGET, [*THREE, agent(1, gpus=2), agent(2), agent(3, gpus=1)])
 
-    assert [one.name for one in found.servers] == ["server-1", "server-2", "server-3"]
-    assert [one.name for one in found.agents] == ["gpu-2", "gpu-3", "gpu-1"]
-    assert found.blockers == ()
-
-
-def test_an_interrupted_upgrade_goes_on_with_what_still_runs_the_old_release() -> None:
-    found = make_plan(WANTED, [server(1, NEW), server(2), server(3), agent(1)])
-
-    assert [one.name for one in found.servers] == ["server-2", "server-3"]
-    assert found.upgraded == ("server-1",)
-    assert found.blockers == ()
+    assert [node.name for node in plan.servers] == ["server-1", "server-2", "server-3"]
+    assert [node.name for node in plan.agents] == ["gpu-2", "gpu-3", "gpu-1"]
+    assert plan.blockers == ()
 
 
-def test_when_every_node_runs_the_release_there_is_nothing_to_say() -> None:
-    found = make_plan(WANTED, [server(1, NEW, well=False), agent(1, NEW)])
+def test_an_interrupted_upgrade_continues_with_nodes_on_the_old_release() -> None:
+    plan = make_plan(TARGET, [server(1, NEW), server(2), server(3), agent(1)])
 
-    assert (found.servers, found.agents, found.blockers) == ((), (), ())
+    assert [node.name for node in plan.servers] == ["server-2", "server-3"]
+    assert plan.upgraded == ("server-1",)
+    assert plan.blockers == ()
 
 
-def test_with_a_dead_server_it_does_not_begin() -> None:
-    text = reasons([server(1), server(2, well=False), server(3)])
+def test_when_every_node_runs_the_release_there_is_nothing_to_do() -> None:
+    plan = make_plan(TARGET, [server(1, NEW, healthy=False), agent(1, NEW)])
+
+    assert (plan.servers, plan.agents, plan.blockers) == ((), (), ())
+
+
+def test_an_unhealthy_server_blocks_the_upgrade() -> None:
+    text = blockers([server(1), server(2, healthy=False), server(3)])
 
     assert "2/3 etcd members are healthy (server-2 not)" in text
 
 
-def test_a_minor_is_never_skipped() -> None:
-    assert "v1.35.3+k3s1 -> v1.37.0+k3s1 skips a minor: go through v1.36 first" in reasons(THREE, "v1.37.0+k3s1")
+def test_a_minor_release_is_never_skipped() -> None:
+    assert "v1.35.3+k3s1 -> v1.37.0+k3s1 skips a minor release: upgrade to v1.36 first" in blockers(
+        THREE, "v1.37.0+k3s1"
+    )
 
 
-def test_it_never_goes_back() -> None:
-    assert "K3s does not go back" in reasons(THREE, "v1.34.9+k3s1")
+def test_a_downgrade_is_refused() -> None:
+    assert "K3s cannot be downgraded" in blockers(THREE, "v1.34.9+k3s1")
 
 
-def test_an_agent_that_fell_too_far_behind_comes_first() -> None:
-    far = agent(1, Version.parse("v1.32.1+k3s1"))
+def test_an_agent_that_is_too_far_behind_blocks_the_upgrade() -> None:
+    outdated = agent(1, Version.parse("v1.32.1+k3s1"))
 
-    assert "gpu-1 runs v1.32.1+k3s1, more than 3 minors behind" in reasons([*THREE, far])
-
-
-def test_an_api_that_somebody_uses_and_the_release_lacks_is_named() -> None:
-    assert "no longer has flowcontrol/v1beta3 schemas" in reasons(THREE, removed=("flowcontrol/v1beta3 schemas",))
+    assert "gpu-1 runs v1.32.1+k3s1, more than 3 minor releases behind" in blockers([*THREE, outdated])
 
 
-def test_agents_that_are_silent_are_left_for_later() -> None:
-    found = make_plan(WANTED, [*THREE, agent(1, well=False), agent(2)])
-
-    assert [[one.name for one in batch] for batch in make_batches(found.agents, 5)] == [["gpu-2"]]
-    assert found.notes == ("gpu-1 not ready: left for a later run",)
+def test_a_removed_api_that_clients_still_use_blocks_the_upgrade() -> None:
+    assert "no longer has flowcontrol/v1beta3 schemas" in blockers(THREE, removed_apis=("flowcontrol/v1beta3 schemas",))
 
 
-def test_so_many_agents_go_at_once_and_no_more() -> None:
-    found = make_plan(WANTED, [*THREE, *(agent(number) for number in range(7))])
+def test_agents_that_are_not_ready_are_skipped() -> None:
+    plan = make_plan(TARGET, [*THREE, agent(1, healthy=False), agent(2)])
 
-    assert [len(batch) for batch in make_batches(found.agents, 3)] == [3, 3, 1]
+    assert [[node.name for node in batch] for batch in make_batches(plan.agents, 5)] == [["gpu-2"]]
+    assert plan.warnings == ("gpu-1 not ready: skipped, a later run upgrades them",)
+
+
+def test_batches_are_no_larger_than_their_size() -> None:
+    plan = make_plan(TARGET, [*THREE, *(agent(number) for number in range(7))])
+
+    assert [len(batch) for batch in make_batches(plan.agents, 3)] == [3, 3, 1]
 
 
 @pytest.mark.parametrize(
@@ -92,14 +94,14 @@ def test_so_many_agents_go_at_once_and_no_more() -> None:
         ("v1.36.10+k3s1", "v1.37.0-rc1+k3s1"),
     ],
 )
-def test_releases_have_an_order(older: str, newer: str) -> None:
+def test_releases_compare_by_age(older: str, newer: str) -> None:
     assert Version.parse(older) < Version.parse(newer)
 
 
-def test_nodes_are_read_with_their_work() -> None:
+def test_nodes_are_read_with_their_workloads() -> None:
     found = read_nodes([*servers(True, False), node("gpu-1")], [pod("train", owner="Job/train", gpus=2)])
 
-    assert [(one.name, one.server, one.healthy, one.gpus) for one in found] == [
+    assert [(node.name, node.server, node.healthy, node.gpus) for node in found] == [
         ("server-1", True, True, 0),
         ("server-2", True, False, 0),
         ("gpu-1", False, True, 2),
@@ -115,5 +117,5 @@ apiserver_requested_deprecated_apis{group="old",removed_release="1.36",resource=
 """
 
 
-def test_only_apis_in_use_that_the_release_lacks_count() -> None:
+def test_only_removed_apis_that_are_in_use_are_found() -> None:
     assert find_removed_apis(METRICS, NEW) == ("flowcontrol/v1beta3 schemas",)

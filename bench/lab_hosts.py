@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lab import campus
-from lab.spec import Wish, dump_wish
+from lab.spec import CampusRequest, dump_request
 from tests.lab.host.conftest import Lab
 from tests.lab.host.vms import CAMPUS
 
@@ -39,7 +39,9 @@ def cpu_seconds() -> float:
 def measure(count: int) -> dict[str, float | int]:
     """Boot `count` VMs, log in to each, and end them."""
     with tempfile.TemporaryDirectory() as home, ThreadPoolExecutor(count) as pool:
-        up = timed(lambda: campus.up(dump_wish(Wish(replace(CAMPUS, name=NAME))), NAME, report=lambda _line: None))
+        up = timed(
+            lambda: campus.up(dump_request(CampusRequest(replace(CAMPUS, name=NAME))), NAME, report=lambda _line: None)
+        )
         lab = Lab(NAME, Path(home))
         spent = cpu_seconds()
         boot = timed(lambda: list(pool.map(lab.boot, range(1, count + 1))))
@@ -56,7 +58,7 @@ def measure(count: int) -> dict[str, float | int]:
                 f"lyceum@10.21.1.{number}",
                 "true",
             ]
-            subprocess.run([*campus.enter(NAME), *command], check=True)
+            subprocess.run([*campus.enter_command(NAME), *command], check=True)
 
         logins = timed(lambda: list(pool.map(login, range(1, count + 1))))
         return {

@@ -19,7 +19,7 @@ from lab import control
 from lab.control import ControlError, NotRunning
 from lab.rundir import PROJECT, RunDir
 
-__all__ = ["CampusError", "ControlError", "NotRunning", "ask", "down", "enter", "is_up", "name", "up"]
+__all__ = ["CampusError", "ControlError", "NotRunning", "ask", "default_name", "down", "enter_command", "is_up", "up"]
 
 READY_SECONDS = 60.0
 """A campus is up in two to three seconds; this is for machines that do much else."""
@@ -29,12 +29,12 @@ class CampusError(LyceumError):
     """The campus cannot be brought up; the text says what is missing and the remedy."""
 
 
-def name() -> str:
+def default_name() -> str:
     """The lab that is meant when none is named: $LYCEUM_LAB, or `lab`."""
     return os.environ.get("LYCEUM_LAB", "lab")
 
 
-def pid(lab: str) -> int | None:
+def read_pid(lab: str) -> int | None:
     """PID 1 of the campus as this machine numbers it; None when it is down, also after a crash.
 
     A PID alone may have been given to somebody else since, so the start time must be the same as well.
@@ -64,20 +64,20 @@ def ask(do: str, *, lab: str | None = None, timeout: float = 60.0, **arguments: 
         NotRunning: the campus is down.
         ControlError: it refused, with its reason.
     """
-    lab = lab or name()
-    if pid(lab) is None:
+    lab = lab or default_name()
+    if read_pid(lab) is None:
         raise NotRunning(f"the lab `{lab}` is down; `./lyceum lab up` brings it up")
-    return control.call(RunDir.of(lab).control, do, timeout=timeout, **arguments)
+    return control.call_handler(RunDir.of(lab).control, do, timeout=timeout, **arguments)
 
 
-def enter(lab: str | None = None) -> list[str]:
+def enter_command(lab: str | None = None) -> list[str]:
     """A command prefix that runs what follows in the campus's network, with your files and your processes.
 
     Raises:
         NotRunning: the campus is down.
     """
-    lab = lab or name()
-    number = pid(lab)
+    lab = lab or default_name()
+    number = read_pid(lab)
     if number is None:
         raise NotRunning(f"the lab `{lab}` is down; `./lyceum lab up` brings it up")
     own = os.stat("/proc/self/ns/user").st_ino  # noqa: PTH116  # a link that leads nowhere in the file system
@@ -90,7 +90,7 @@ def up(wish: bytes, lab: str, *, report: Callable[[str], None]) -> float:
     """Bring a campus up unless it is; returns the seconds it took.
 
     Args:
-        wish: What to bring up, from `lab.spec.dump_wish`.
+        wish: What to bring up, from `lab.spec.dump_request`.
         lab: Its name.
         report: Called with a line of progress now and then.
 
@@ -101,15 +101,15 @@ def up(wish: bytes, lab: str, *, report: Callable[[str], None]) -> float:
     run = RunDir.of(lab)
     if unusable := sorted(set(str(run.path)) & set(",:\\")):
         raise CampusError(f"{run.path}: overlay mounts take no path with `{unusable[0]}`. Remedy: move the project")
-    if not _runs(run, wish, lab):
-        with _alone(run):
-            if not _runs(run, wish, lab):
+    if not _runs_as_requested(run, wish, lab):
+        with _lock_labs(run):
+            if not _runs_as_requested(run, wish, lab):
                 _bring_up(run, wish, lab, report)
     return time.monotonic() - begun
 
 
 @contextlib.contextmanager
-def _alone(run: RunDir) -> Iterator[None]:
+def _lock_labs(run: RunDir) -> Iterator[None]:
     """Let one command at a time bring labs up or down; the lock is on the directory, so no file is left."""
     run.path.parent.mkdir(parents=True, exist_ok=True)
     directory = os.open(run.path.parent, os.O_RDONLY | os.O_DIRECTORY)
@@ -120,7 +120,7 @@ def _alone(run: RunDir) -> Iterator[None]:
         os.close(directory)
 
 
-def _runs(run: RunDir, wish: bytes, lab: str) -> bool:
+def _runs_as_requested(run: RunDir, wish: bytes, lab: str) -> bool:
     """Whether the campus is up as wished."""
     if not is_up(lab):
         return False
@@ -144,7 +144,7 @@ def _start(run: RunDir, namespaces: list[str], report: Callable[[str], None]) ->
         process = subprocess.Popen(
             [*namespaces, sys.executable, "-m", "lab.daemon", str(run.path)],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, cwd="/", start_new_session=True, text=True,
-            env={"PATH": _path(), "PYTHONPATH": str(PROJECT), "LANG": "C.UTF-8"},
+            env={"PATH": _program_path(), "PYTHONPATH": str(PROJECT), "LANG": "C.UTF-8"},
         )  # fmt: skip
     last = "nothing was said"
     patience = threading.Timer(READY_SECONDS, process.kill)
@@ -168,7 +168,7 @@ def _start(run: RunDir, namespaces: list[str], report: Callable[[str], None]) ->
 def down(lab: str) -> bool:
     """End a campus and remove everything it kept; False when there was nothing. Safe after any crash."""
     run = RunDir.of(lab)
-    with _alone(run):
+    with _lock_labs(run):
         killed = _kill(lab)
         existed = run.path.exists()
         if existed:
@@ -177,14 +177,14 @@ def down(lab: str) -> bool:
 
 
 def _kill(lab: str) -> bool:
-    number = pid(lab)
+    number = read_pid(lab)
     if number is None:
         return False
     watch = os.pidfd_open(number)
     try:
         signal.pidfd_send_signal(watch, signal.SIGKILL)
         # The kernel lets PID 1 end only after everything in its namespace has ended.
-        while pid(lab) is not None:
+        while read_pid(lab) is not None:
             time.sleep(0.01)
     except ProcessLookupError:
         pass
@@ -206,7 +206,7 @@ def namespace_command() -> list[str]:
     Raises:
         CampusError: neither is possible here; says what is missing and the remedy.
     """
-    missing = [tool for tool in ("unshare", "nsenter", "ip") if not shutil.which(tool, path=_path())]
+    missing = [tool for tool in ("unshare", "nsenter", "ip") if not shutil.which(tool, path=_program_path())]
     if missing:
         raise CampusError(f"missing: {', '.join(missing)}. Remedy: apt-get install util-linux iproute2")
     command = ["unshare", "--pid", "--mount", "--net", "--fork", "--kill-child"]
@@ -224,7 +224,7 @@ def namespace_command() -> list[str]:
 
 
 def _check_rootless() -> None:
-    if not shutil.which("newuidmap", path=_path()):
+    if not shutil.which("newuidmap", path=_program_path()):
         raise CampusError(
             "an ordinary user's lab needs newuidmap, for the accounts in VMs. Remedy: apt-get install uidmap"
         )
@@ -240,12 +240,12 @@ def _check_rootless() -> None:
             )
 
 
-def _path() -> str:
+def _program_path() -> str:
     """Where programs are: an ordinary user's PATH leaves out the sbin directories."""
     return f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 
 
-def addresses(lab: str | None = None) -> dict[str, Any]:
+def read_addresses(lab: str | None = None) -> dict[str, Any]:
     """Content of campus.json: where the campus serves what."""
-    facts: dict[str, Any] = json.loads(RunDir.of(lab or name()).status.read_text())
+    facts: dict[str, Any] = json.loads(RunDir.of(lab or default_name()).status.read_text())
     return facts

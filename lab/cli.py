@@ -30,7 +30,7 @@ PASS_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "allow_inte
 
 
 @contextmanager
-def explained() -> Iterator[None]:
+def report_errors() -> Iterator[None]:
     """Print what went wrong without a traceback."""
     try:
         yield
@@ -46,25 +46,25 @@ def up(
     charts: Annotated[Path | None, typer.Option(help="Directory of real chart archives to serve.")] = None,
 ) -> None:
     """Bring the campus up; does nothing when it is."""
-    with explained():
-        run, asked = RunDir.of(name), _asked(site, charts)
+    with report_errors():
+        run, asked = RunDir.of(name), _describe_request(site, charts)
         if run.asked.exists() and run.asked.read_text() == asked and campus.is_up(name):
             state = "is up already"
         else:
             # Only now: the settings' modules take longer to load than everything else here.
             from config.validate import load_site  # noqa: PLC0415
-            from lab.spec import Wish, dump_wish, from_site  # noqa: PLC0415
+            from lab.spec import CampusRequest, dump_request, spec_from_site  # noqa: PLC0415
 
-            wish = dump_wish(Wish(from_site(load_site(site), name), charts and charts.resolve()))
+            wish = dump_request(CampusRequest(spec_from_site(load_site(site), name), charts and charts.resolve()))
             seconds = campus.up(wish, name, report=lambda line: console.print(f"  {line}"))
             run.asked.write_text(asked)
             state = f"is up after {seconds:.1f} s"
-        facts = campus.addresses(name)
+        facts = campus.read_addresses(name)
         api = next(iter(facts["proxmox"].values()))
         console.print(f"The lab `{name}` {state}: Proxmox at {api}, mirror at {facts['mirror']}")
 
 
-def _asked(site: str, charts: Path | None) -> str:
+def _describe_request(site: str, charts: Path | None) -> str:
     """The wish in a line: the site with its file's digest, and the charts."""
     file = PROJECT / "config/sites" / f"{site}.yaml"
     digest = hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else "missing"
@@ -74,20 +74,20 @@ def _asked(site: str, charts: Path | None) -> str:
 @app.command()
 def down(name: Name = "lab") -> None:
     """End the campus and remove all it kept; the machine is as before. Works after a crash, too."""
-    with explained():
+    with report_errors():
         console.print(f"The lab `{name}` {'is gone' if campus.down(name) else 'was not there'}")
 
 
 @app.command()
 def status(name: Name = "lab", as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
     """Show what runs, what of it is real, and the VMs."""
-    with explained():
+    with report_errors():
         state = campus.ask("status", lab=name)
     if as_json:
         console.print_json(json.dumps(state))
         return
-    console.print(_parts(state))
-    console.print(_machines(state["machines"]))
+    console.print(_parts_table(state))
+    console.print(_vms_table(state["machines"]))
     console.print(
         f"Lab `{state['name']}` since {state['started']}, network {state['network']}, no route out; "
         f"mirror {state['mirror']}, CA {state['ca']}\n"
@@ -95,7 +95,7 @@ def status(name: Name = "lab", as_json: Annotated[bool, typer.Option("--json", h
     )
 
 
-def _parts(state: dict[str, Any]) -> Table:
+def _parts_table(state: dict[str, Any]) -> Table:
     table = Table("part", "in the lab", "which means", title="What is real")
     for part in state["parts"]:
         table.add_row(part["part"], part["is"], part["means"])
@@ -104,7 +104,7 @@ def _parts(state: dict[str, Any]) -> Table:
     return table
 
 
-def _machines(machines: list[dict[str, Any]]) -> Table:
+def _vms_table(machines: list[dict[str, Any]]) -> Table:
     total = sum(machine["memory_mib"] for machine in machines)
     table = Table("VM", "vmid", "node", "address", "state", "GPUs", "processes", "MiB", title="VMs with the power on")
     for machine in machines:
@@ -123,7 +123,7 @@ def logs(
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as more is written.")] = False,
 ) -> None:
     """Show the logs of the lab or of a VM."""
-    with explained():
+    with report_errors():
         files = [*sorted(RunDir.of(name).logs.glob("*.log"))] if vm is None else _vm_logs(name, vm)
         if not files:
             raise campus.CampusError(f"the lab `{name}` has no logs: it was never up, or is down and removed")
@@ -132,9 +132,9 @@ def logs(
 
 def _vm_logs(name: str, vm: str) -> list[Path]:
     """Console and units of a VM, running or not."""
-    from lab.session import noted  # noqa: PLC0415
+    from lab.session import find_known_vm  # noqa: PLC0415
 
-    directory, _ = noted(name, vm)
+    directory, _ = find_known_vm(name, vm)
     return [directory / "console.log", *sorted((directory / "upper/var/log/units").glob("*.log"))]
 
 
@@ -143,9 +143,9 @@ def ssh(context: typer.Context, vm: Vm, name: Name = "lab") -> None:
     """Log in to a VM as Lyceum does; words after its name are run there."""
     from lab.session import ssh_command  # noqa: PLC0415
 
-    with explained():
+    with report_errors():
         command = ssh_command(name, vm, context.args)
-    _become(command, after=lambda: _forget_keys(name))
+    _run_and_exit(command, after=lambda: _forget_keys(name))
 
 
 def _forget_keys(name: str) -> None:
@@ -161,40 +161,40 @@ def kubectl(context: typer.Context, name: Name = "lab") -> None:
     """Run kubectl as the administrator of the cluster in the lab."""
     from lab.session import kubectl_command  # noqa: PLC0415
 
-    with explained():
+    with report_errors():
         command = kubectl_command(name, [word for word in context.args if word != "--"])
-    _become(command)
+    _run_and_exit(command)
 
 
 @app.command()
 def shell(name: Name = "lab") -> None:
     """Open a shell in the campus's network, with kubectl's and Pulumi's settings."""
-    from lab.session import shell as shell_command  # noqa: PLC0415
+    from lab.session import shell_command  # noqa: PLC0415
 
-    with explained():
+    with report_errors():
         command, environment = shell_command(name)
     os.execvpe(command[0], command, environment)  # noqa: S606
 
 
-def _become(command: list[str], after: Callable[[], None] = lambda: None) -> None:
+def _run_and_exit(command: list[str], after: Callable[[], None] = lambda: None) -> None:
     """Run a program in our place and end as it did."""
     code = subprocess.run(command, check=False).returncode
     after()
     raise typer.Exit(code if code >= 0 else 128 - code)
 
 
-def _fault(do: str, name: str, vm: str, done: str, **arguments: Any) -> None:
-    from lab.session import machine  # noqa: PLC0415
+def _inject_fault(do: str, name: str, vm: str, done: str, **arguments: Any) -> None:
+    from lab.session import find_running_vm  # noqa: PLC0415
 
-    with explained():
-        campus.ask(do, lab=name, vmid=machine(name, vm)["vmid"], **arguments)
+    with report_errors():
+        campus.ask(do, lab=name, vmid=find_running_vm(name, vm)["vmid"], **arguments)
     console.print(f"{vm}: {done}")
 
 
 @faults.command("power-fail")
 def power_fail(vm: Vm, name: Name = "lab") -> None:
     """Pull a VM's plug."""
-    _fault("power_fail", name, vm, "off; `power-on` starts it")
+    _inject_fault("power_fail", name, vm, "off; `power-on` starts it")
 
 
 @faults.command("power-on")
@@ -202,7 +202,7 @@ def power_on(vm: Vm, name: Name = "lab") -> None:
     """Start a VM in the Proxmox API, as after a power failure."""
     from lab.session import power_on as start  # noqa: PLC0415
 
-    with explained():
+    with report_errors():
         start(name, vm)
     console.print(f"{vm}: starts")
 
@@ -210,25 +210,25 @@ def power_on(vm: Vm, name: Name = "lab") -> None:
 @faults.command()
 def freeze(vm: Vm, name: Name = "lab") -> None:
     """Stop every process of a VM where it is."""
-    _fault("freeze", name, vm, "frozen")
+    _inject_fault("freeze", name, vm, "frozen")
 
 
 @faults.command()
 def thaw(vm: Vm, name: Name = "lab") -> None:
     """Let a frozen VM go on."""
-    _fault("thaw", name, vm, "goes on")
+    _inject_fault("thaw", name, vm, "goes on")
 
 
 @faults.command()
 def cut(vm: Vm, name: Name = "lab") -> None:
     """Drop everything from and to a VM."""
-    _fault("cut", name, vm, "cut off")
+    _inject_fault("cut", name, vm, "cut off")
 
 
 @faults.command()
 def heal(vm: Vm, name: Name = "lab") -> None:
     """Undo `cut` and `slow`."""
-    _fault("heal", name, vm, "connected")
+    _inject_fault("heal", name, vm, "connected")
 
 
 @faults.command()
@@ -239,7 +239,7 @@ def slow(
     name: Name = "lab",
 ) -> None:
     """Make a VM's link slow."""
-    _fault("slow", name, vm, f"{kbit} kbit/s", kbit=kbit, delay_ms=delay_ms)
+    _inject_fault("slow", name, vm, f"{kbit} kbit/s", kbit=kbit, delay_ms=delay_ms)
 
 
 @faults.command("offer-packages")
@@ -251,10 +251,10 @@ def offer_packages(
     name: Name = "lab",
 ) -> None:
     """Let a VM's package archive offer newer packages; `lyceum upgrade plan` then shows them."""
-    _fault("offer_packages", name, vm, "its archive offers them", packages=dict(map(_offer, packages)))
+    _inject_fault("offer_packages", name, vm, "its archive offers them", packages=dict(map(_parse_offer, packages)))
 
 
-def _offer(text: str) -> tuple[str, dict[str, Any]]:
+def _parse_offer(text: str) -> tuple[str, dict[str, Any]]:
     called, _, rest = text.partition("=")
     version, *words = rest.split(":")
     if not version or set(words) - {"security", "reboot", "fails"}:
@@ -272,13 +272,13 @@ def _offer(text: str) -> tuple[str, dict[str, Any]]:
 @faults.command("hold-dpkg")
 def hold_dpkg(vm: Vm, seconds: Annotated[float, typer.Option(help="For how long.")] = 60, name: Name = "lab") -> None:
     """Let another process of a VM hold dpkg's lock for a while."""
-    _fault("hold_dpkg", name, vm, f"dpkg is locked for {seconds:.0f} s", seconds=seconds)
+    _inject_fault("hold_dpkg", name, vm, f"dpkg is locked for {seconds:.0f} s", seconds=seconds)
 
 
 @faults.command("rogue-sshd")
 def rogue_sshd(vm: Vm, name: Name = "lab") -> None:
     """Serve SSH at a VM's address with another host key."""
-    _fault("rogue_sshd", name, vm, "answers with a rogue key; `true-sshd` mends it")
+    _inject_fault("rogue_sshd", name, vm, "answers with a rogue key; `true-sshd` mends it")
 
 
 @faults.command("age-certificates")
@@ -288,13 +288,13 @@ def age_certificates(
     name: Name = "lab",
 ) -> None:
     """Make the certificates of K3s on a VM older, as if the time had passed."""
-    _fault("age_certificates", name, vm, f"its certificates are {days} days older", days=days)
+    _inject_fault("age_certificates", name, vm, f"its certificates are {days} days older", days=days)
 
 
 @faults.command("true-sshd")
 def true_sshd(vm: Vm, name: Name = "lab") -> None:
     """Undo `rogue-sshd`."""
-    _fault("true_sshd", name, vm, "answers with its own key")
+    _inject_fault("true_sshd", name, vm, "answers with its own key")
 
 
 if __name__ == "__main__":

@@ -37,14 +37,14 @@ async def serve(path: Path, handlers: dict[str, Handler]) -> asyncio.Server:
         writer.close()
 
     path.unlink(missing_ok=True)
-    with _short(path) as address:
+    with _short_path(path) as address:
         server = await asyncio.start_unix_server(answer, address, limit=1 << 20)
     path.chmod(0o600)
     return server
 
 
 @contextlib.contextmanager
-def _short(path: Path) -> Iterator[str]:
+def _short_path(path: Path) -> Iterator[str]:
     """A path of a socket that fits: the kernel takes 107 bytes, and projects lie deeper than that."""
     directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
     try:
@@ -53,7 +53,7 @@ def _short(path: Path) -> Iterator[str]:
         os.close(directory)
 
 
-def call(path: Path, do: str, *, timeout: float = 60.0, **arguments: Any) -> Any:
+def call_handler(path: Path, do: str, *, timeout: float = 60.0, **arguments: Any) -> Any:
     """Ask the daemon and wait for its answer.
 
     Raises:
@@ -63,7 +63,7 @@ def call(path: Path, do: str, *, timeout: float = 60.0, **arguments: Any) -> Any
     with socket.socket(socket.AF_UNIX) as channel:
         channel.settimeout(timeout)
         try:
-            with _short(path) as address:
+            with _short_path(path) as address:
                 channel.connect(address)
         except (FileNotFoundError, ConnectionRefusedError):
             raise NotRunning(f"the lab is down: nobody listens at {path}") from None

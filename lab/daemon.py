@@ -27,13 +27,13 @@ from lab.contracts import LabSpec, StoreSpec
 from lab.host import syscalls
 from lab.host.faults import Faults
 from lab.host.hypervisor import NamespaceHypervisor
-from lab.host.image import build
-from lab.host.launch import Launch
-from lab.host.vm_control import Direct
+from lab.host.image import build_image
+from lab.host.launch import LauncherClient
+from lab.host.vm_control import VmControl
 from lab.proxmox import Proxmox, create_app
-from lab.report import Report, kubeconfig
+from lab.report import Report, find_kubeconfig
 from lab.rundir import PROJECT, RunDir
-from lab.spec import Wish, load_wish
+from lab.spec import CampusRequest, load_request
 
 log = logging.getLogger("lab.daemon")
 
@@ -41,37 +41,37 @@ log = logging.getLogger("lab.daemon")
 class Campus:
     """Everything that runs in the daemon's process."""
 
-    def __init__(self, run: RunDir, wish: Wish) -> None:
+    def __init__(self, run: RunDir, wish: CampusRequest) -> None:
         self._run = run
         self._wish = wish
 
-    async def live(self) -> None:
+    async def run(self) -> None:
         """Bring the campus up, say so, and stay until something of it fails."""
         begun = time.monotonic()
         spec, run = self._wish.spec, self._run
-        with step("VM image and disks"):
+        with timed_step("VM image and disks"):
             options, disks = prepare_disks(run)
-            image = build(run.image, PROJECT)
-        with step("network"):
-            await network.ip(network.campus_lines(spec))
-        with step("certificates"):
+            image = build_image(run.image, PROJECT)
+        with timed_step("network"):
+            await network.run_ip(network.campus_lines(spec))
+        with timed_step("certificates"):
             self._certify()
-        launch = Launch()
+        launch = LauncherClient()
         hypervisor = NamespaceHypervisor(spec, run.hosts, image, launch, options=options)
         # Without the launcher nobody would start VMs any more, or notice their end.
         await launch.open(on_exit=hypervisor.ended, on_loss=lambda: os._exit(1))
-        await dns.serve(spec.gateway, functools.partial(address_of, spec, hypervisor))
+        await dns.serve(spec.gateway, functools.partial(resolve_name, spec, hypervisor))
         report = Report(run, spec, hypervisor, disks=disks)
         run.status.write_text(json.dumps(report.facts(), indent=1))
         async with asyncio.TaskGroup() as group:
-            with step("Proxmox API, mirror, object store"):
+            with timed_step("Proxmox API, mirror, object store"):
                 proxmox = await self._serve(group, hypervisor)
             controllers = importlib.import_module("lab.controllers")
-            group.create_task(controllers.run(functools.partial(kubeconfig, hypervisor)))
-            handlers = Faults(hypervisor).handlers() | Direct(hypervisor).handlers() | report.handlers()
+            group.create_task(controllers.run(functools.partial(find_kubeconfig, hypervisor)))
+            handlers = Faults(hypervisor).handlers() | VmControl(hypervisor).handlers() | report.handlers()
             await control.serve(run.control, handlers | proxmox.handlers())
-            say(f"ready in {time.monotonic() - begun:.1f} s")
-            hush()
+            report_line(f"ready in {time.monotonic() - begun:.1f} s")
+            detach_terminal()
 
     def _certify(self) -> None:
         run, spec = self._run, self._wish.spec
@@ -95,7 +95,7 @@ class Campus:
         started = [
             self._server(group, proxmox, nodes, network.PVE_PORT),
             self._server(group, charts, [str(spec.mirror)], network.MIRROR_PORT),
-            *(accepts(where.address, where.port) for where in stored),
+            *(wait_until_listening(where.address, where.port) for where in stored),
         ]
         await asyncio.gather(*started)
         return proxmox
@@ -124,16 +124,18 @@ class Campus:
         return where
 
     async def _server(self, group: asyncio.TaskGroup, app: ASGIApp, addresses: list[str], port: int) -> None:
-        from lab.proxmox.serve import server  # noqa: PLC0415  # with its room, on first use
+        from lab.proxmox.serve import build_server  # noqa: PLC0415  # with its room, on first use
 
-        served = server(app, addresses[0], self._run.path / "server.pem", self._run.path / "server.key", port=port)
+        served = build_server(
+            app, addresses[0], self._run.path / "server.pem", self._run.path / "server.key", port=port
+        )
         sockets = [socket.create_server((address, port), backlog=512) for address in addresses]
         group.create_task(served.serve(sockets=sockets))
         while not served.started:  # noqa: ASYNC110  # uvicorn tells by an attribute only
             await asyncio.sleep(0.01)
 
 
-async def accepts(address: IPv4Address, port: int) -> None:
+async def wait_until_listening(address: IPv4Address, port: int) -> None:
     """Wait until somebody listens."""
     while True:
         try:
@@ -145,7 +147,7 @@ async def accepts(address: IPv4Address, port: int) -> None:
             return
 
 
-def address_of(spec: LabSpec, hypervisor: NamespaceHypervisor, name: str) -> IPv4Address | None:
+def resolve_name(spec: LabSpec, hypervisor: NamespaceHypervisor, name: str) -> IPv4Address | None:
     """The campus's name service: VMs that are on, Proxmox nodes, mirror and store, by short or full name."""
     fixed = {node.name: node.address for node in spec.nodes} | {"mirror": str(spec.mirror)}
     if spec.store:
@@ -197,21 +199,21 @@ def _overlay_works(hosts: Path, options: str) -> bool:
 
 
 @contextlib.contextmanager
-def step(what: str) -> Iterator[None]:
+def timed_step(what: str) -> Iterator[None]:
     """Say how long something took."""
     begun = time.monotonic()
     yield
-    say(f"{what}: {time.monotonic() - begun:.2f} s")
+    report_line(f"{what}: {time.monotonic() - begun:.2f} s")
 
 
-def say(text: str) -> None:
+def report_line(text: str) -> None:
     """Tell `lab up`, which listens until `ready`, and the log."""
     log.info("%s", text)
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
 
-def hush() -> None:
+def detach_terminal() -> None:
     """Let go of the terminal: from here on there is only the log."""
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1):
@@ -219,7 +221,7 @@ def hush() -> None:
     os.close(null)
 
 
-def identity() -> str:
+def process_identity() -> str:
     """This process as the machine outside numbers it, with its start time; /proc must still be the machine's."""
     pid = Path("/proc/self").readlink().name
     started = Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
@@ -230,11 +232,11 @@ def main() -> None:
     """`python -m lab.daemon RUN`, as the first process of new pid, mount and net (and user) namespaces."""
     run = RunDir(Path(sys.argv[1]))
     run.logs.mkdir(parents=True, exist_ok=True)
-    run.pid.write_text(identity())
+    run.pid.write_text(process_identity())
     syscalls.mount("proc", "/proc", "proc")
     child = os.fork()
     if child:
-        hush()
+        detach_terminal()
         while os.wait()[0] != child:
             pass
         os._exit(1)
@@ -243,11 +245,11 @@ def main() -> None:
     )
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
-        asyncio.run(Campus(run, load_wish(run.spec.read_bytes())).live())
+        asyncio.run(Campus(run, load_request(run.spec.read_bytes())).run())
     except BaseException as error:
         log.exception("the campus ends")
         # Only what goes before `ready` is read; afterwards this lands in /dev/null.
-        say(f"error: {'; '.join(map(str, getattr(error, 'exceptions', [error])))}")
+        report_line(f"error: {'; '.join(map(str, getattr(error, 'exceptions', [error])))}")
         raise
 
 

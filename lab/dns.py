@@ -21,7 +21,7 @@ _FORMAT_ERROR, _NO_SUCH_NAME = 1, 3
 Names = Callable[[str], IPv4Address | None]
 
 
-def answer(query: bytes, find: Names) -> bytes | None:
+def build_answer(query: bytes, find: Names) -> bytes | None:
     """The answer to a question: the address, no data for other types of a known name, or that there is no such name.
 
     Args:
@@ -37,7 +37,7 @@ def answer(query: bytes, find: Names) -> bytes | None:
     if flags & _RESPONSE:
         return None
     reply = _RESPONSE | _AUTHORITATIVE | _RECURSION_AVAILABLE | (flags & _RECURSION_DESIRED)
-    parsed = _question(query) if questions == 1 else None
+    parsed = _parse_question(query) if questions == 1 else None
     if parsed is None:
         return _HEADER.pack(number, reply | _FORMAT_ERROR, 0, 0, 0, 0)
     name, kind, end = parsed
@@ -51,7 +51,7 @@ def answer(query: bytes, find: Names) -> bytes | None:
     return header + query[_HEADER.size : end] + records
 
 
-def _question(query: bytes) -> tuple[str, int, int] | None:
+def _parse_question(query: bytes) -> tuple[str, int, int] | None:
     """Name, type and end of the question; None when it is malformed."""
     labels: list[str] = []
     at = _HEADER.size
@@ -74,7 +74,7 @@ class _Server(asyncio.DatagramProtocol):
         self._transport = transport
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        reply = answer(data, self._find)
+        reply = build_answer(data, self._find)
         if reply is not None and self._transport is not None:
             self._transport.sendto(reply, addr)
 

@@ -1,6 +1,6 @@
 """The campus network as commands for `ip -batch`: one bridge, addresses of everything the lab serves, no way out.
 
-Text builders are pure; `ip` runs them.
+Text builders are pure; `run_ip` runs them.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ MIRROR_PORT = 8443
 
 
 class NetworkError(Exception):
-    """`ip` refused; the text holds its answer and the commands."""
+    """`run_ip` refused; the text holds its answer and the commands."""
 
 
 def campus_lines(spec: LabSpec) -> list[str]:
@@ -73,12 +73,12 @@ def unplug_lines(vmid: int, present: set[str]) -> list[str]:
     return [f"link delete {name}" for name in sorted(present) if name.startswith(f"vm{vmid}i")]
 
 
-def cards() -> set[str]:
+def list_interfaces() -> set[str]:
     """Names of the network cards of this namespace."""
     return {name for _, name in socket.if_nameindex()}
 
 
-async def ip(lines: Sequence[str], *, tolerant: bool = False) -> None:
+async def run_ip(lines: Sequence[str], *, tolerant: bool = False) -> None:
     """Run commands in this network namespace; `tolerant` goes on after those that fail.
 
     Raises:

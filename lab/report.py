@@ -12,8 +12,8 @@ from typing import Any
 
 from lab.contracts import LabSpec
 from lab.host import syscalls
-from lab.host.faults import processes
-from lab.host.hypervisor import NamespaceHypervisor, Running
+from lab.host.faults import list_processes
+from lab.host.hypervisor import NamespaceHypervisor, RunningVm
 from lab.network import MIRROR_PORT, PVE_PORT
 from lab.rundir import RunDir
 
@@ -106,10 +106,10 @@ class Report:
 
     async def kubeconfig(self) -> str | None:
         """The admin's kubeconfig of the cluster in the VMs, if there is one."""
-        return kubeconfig(self._hypervisor)
+        return find_kubeconfig(self._hypervisor)
 
-    def _machine(self, machine: Running) -> dict[str, Any]:
-        vm, pids = machine.vm, processes(machine.pid)
+    def _machine(self, machine: RunningVm) -> dict[str, Any]:
+        vm, pids = machine.vm, list_processes(machine.pid)
         booted = Path(f"/proc/{machine.pid}/root/run/lab/booted").exists()
         return {
             "vmid": vm.vmid,
@@ -126,7 +126,9 @@ class Report:
         }
 
 
-def kubeconfig(hypervisor: NamespaceHypervisor, read: Callable[[int, str], str | None] | None = None) -> str | None:
+def find_kubeconfig(
+    hypervisor: NamespaceHypervisor, read: Callable[[int, str], str | None] | None = None
+) -> str | None:
     """The kubeconfig of the first server that has one, with the server's own address in place of loopback."""
     for machine in hypervisor.machines():
         text = (read or read_file)(machine.pid, K3S_KUBECONFIG)

@@ -25,7 +25,7 @@ class SessionError(LyceumError):
     """Cannot go there; the text says why and what to do."""
 
 
-def machine(lab: str, name: str) -> dict[str, object]:
+def find_running_vm(lab: str, name: str) -> dict[str, object]:
     """A VM with the power on, by name or vmid.
 
     Raises:
@@ -39,7 +39,7 @@ def machine(lab: str, name: str) -> dict[str, object]:
     raise SessionError(f"no VM `{name}` is on in the lab `{lab}`; on: {on}")
 
 
-def noted(lab: str, name: str) -> tuple[Path, dict[str, object]]:
+def find_known_vm(lab: str, name: str) -> tuple[Path, dict[str, object]]:
     """A VM that was ever started, on or off, by name or vmid: its directory, and its vmid, name and node.
 
     Raises:
@@ -58,11 +58,11 @@ def power_on(lab: str, name: str) -> None:
     Raises:
         SessionError: there is no such VM, or the API refused.
     """
-    _, vm = noted(lab, name)
+    _, vm = find_known_vm(lab, name)
     run = RunDir.of(lab)
-    url = f"{campus.addresses(lab)['proxmox'][vm['node']]}/api2/json/nodes/{vm['node']}/qemu/{vm['vmid']}/status/start"
+    url = f"{campus.read_addresses(lab)['proxmox'][vm['node']]}/api2/json/nodes/{vm['node']}/qemu/{vm['vmid']}/status/start"
     command = [
-        *campus.enter(lab),
+        *campus.enter_command(lab),
         "curl",
         "-sS",
         "--fail-with-body",
@@ -83,7 +83,7 @@ def power_on(lab: str, name: str) -> None:
 
 def ssh_command(lab: str, name: str, words: Sequence[str]) -> list[str]:
     """`ssh` into a VM with Lyceum's key; the host key is pinned through the guest agent, as Lyceum does it."""
-    found = machine(lab, name)
+    found = find_running_vm(lab, name)
     run = RunDir.of(lab)
     addresses = found["addresses"]
     if not isinstance(addresses, list) or not addresses:
@@ -94,7 +94,7 @@ def ssh_command(lab: str, name: str, words: Sequence[str]) -> list[str]:
     private = Path(tempfile.mkdtemp(dir=run.path, prefix="ssh-"))
     # OpenSSH's own format: Debian 12's ssh does not read Ed25519 keys in PKCS#8.
     key = ssh_key(run.seed.read_text().strip()).private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
-    _secret(private / "id", key.decode())
+    _write_secret(private / "id", key.decode())
     (private / "known_hosts").write_text(f"{addresses[0]} {pinned['content']}")
     options = {
         "IdentityFile": private / "id",
@@ -104,14 +104,14 @@ def ssh_command(lab: str, name: str, words: Sequence[str]) -> list[str]:
         "LogLevel": "ERROR",
     }
     flags = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
-    return [*campus.enter(lab), "ssh", "-F", "none", *flags, f"{found['user']}@{addresses[0]}", *words]
+    return [*campus.enter_command(lab), "ssh", "-F", "none", *flags, f"{found['user']}@{addresses[0]}", *words]
 
 
 def kubectl_command(lab: str, words: Sequence[str]) -> list[str]:
     """`kubectl` as the cluster's administrator; the toolchain's, or the one on PATH."""
     built = PROJECT / ".toolchain/bin/kube"
     kubectl = [str(built), "kubectl"] if built.exists() else [shutil.which("kubectl") or "kubectl"]
-    return [*campus.enter(lab), *kubectl, f"--kubeconfig={kubeconfig(lab)}", *words]
+    return [*campus.enter_command(lab), *kubectl, f"--kubeconfig={kubeconfig(lab)}", *words]
 
 
 def kubeconfig(lab: str) -> Path:
@@ -124,11 +124,11 @@ def kubeconfig(lab: str) -> Path:
     if text is None:
         raise SessionError(f"no VM of the lab `{lab}` runs a K3s server yet; `./lyceum up dev` makes a cluster")
     path = RunDir.of(lab).path / "kubeconfig"
-    _secret(path, text)
+    _write_secret(path, text)
     return path
 
 
-def shell(lab: str) -> tuple[list[str], dict[str, str]]:
+def shell_command(lab: str) -> tuple[list[str], dict[str, str]]:
     """A shell in the campus's network, and its environment: toolchain on PATH, kubeconfig, Pulumi as ops/ runs it."""
     environment = os.environ | engine_environment()
     environment["PATH"] = f"{PROJECT / '.venv/bin'}{os.pathsep}{environment['PATH']}"
@@ -141,10 +141,10 @@ def shell(lab: str) -> tuple[list[str], dict[str, str]]:
         environment["KUBECONFIG"] = str(kubeconfig(lab))
     except SessionError:
         environment.pop("KUBECONFIG", None)
-    return [*campus.enter(lab), environment.get("SHELL", "/bin/sh")], environment
+    return [*campus.enter_command(lab), environment.get("SHELL", "/bin/sh")], environment
 
 
-def _secret(path: Path, text: str) -> None:
+def _write_secret(path: Path, text: str) -> None:
     path.touch(mode=0o600)
     path.chmod(0o600)
     path.write_text(text)

@@ -23,7 +23,7 @@ class SpecError(LyceumError):
 
 
 @dataclass(frozen=True)
-class Wish:
+class CampusRequest:
     """What `lab up` was asked for."""
 
     spec: LabSpec
@@ -31,20 +31,20 @@ class Wish:
     """Directory of real chart archives, instead of the stand-ins."""
 
 
-_WISH = TypeAdapter(Wish)
+_WISH = TypeAdapter(CampusRequest)
 
 
-def dump_wish(wish: Wish) -> bytes:
+def dump_request(wish: CampusRequest) -> bytes:
     """As JSON."""
     return _WISH.dump_json(wish, indent=1)
 
 
-def load_wish(data: bytes) -> Wish:
-    """The inverse of `dump_wish`."""
+def load_request(data: bytes) -> CampusRequest:
+    """The inverse of `dump_request`."""
     return _WISH.validate_json(data)
 
 
-def from_site(site: Site, name: str) -> LabSpec:
+def spec_from_site(site: Site, name: str) -> LabSpec:
     """The campus of a site: its hosts with their cards, its network, and what its Proxmox administrator sets up once.
 
     Raises:
@@ -62,7 +62,7 @@ def from_site(site: Site, name: str) -> LabSpec:
                 address=str(host.address),
                 cpus=host.cpus,
                 memory_mib=host.memory,
-                pci=tuple(pci_device(gpu) for gpu in host.gpus),
+                pci=tuple(to_pci_device(gpu) for gpu in host.gpus),
                 storages=_storages(site, host.disk // 1024),
                 bridges=(site.network.bridge,),
                 disk_gib=host.disk // 1024,
@@ -75,11 +75,11 @@ def from_site(site: Site, name: str) -> LabSpec:
         nodes=tuple(nodes),
         mirror=mirror_address(site),
         setup=AdminSetup(calls_before_token(site), calls_after_token(site)),
-        store=store(site),
+        store=store_spec(site),
     )
 
 
-def pci_device(gpu: Gpu) -> PciDevice:
+def to_pci_device(gpu: Gpu) -> PciDevice:
     """A card as `hardware/pci` shows it."""
     vendor, device = gpu.card.id.split(":")
     sub_vendor, sub_device = (gpu.subsystem or gpu.card.id).split(":")
@@ -95,7 +95,7 @@ def pci_device(gpu: Gpu) -> PciDevice:
     )
 
 
-def store(site: Site) -> StoreSpec | None:
+def store_spec(site: Site) -> StoreSpec | None:
     """The object store of the site's backups; served where its endpoint is an address of the campus, else not."""
     s3 = site.platform.backup.s3
     where = urlsplit(s3.endpoint) if s3 else None

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from bench.bootstrap.site import PORT, SERVERS, VERSION, bench_site
 from config.site import Site
 from lab import campus
-from lab.spec import Wish, dump_wish
+from lab.spec import CampusRequest, dump_request
 from tests.lab.host.conftest import Lab
 from tests.lab.host.vms import CAMPUS
 
@@ -53,7 +53,7 @@ class Hosts:
 
     def inside(self, *command: str) -> list[str]:
         """A command that runs in the campus's network."""
-        return [*campus.enter(self.lab.name), *command]
+        return [*campus.enter_command(self.lab.name), *command]
 
     def logins(self) -> int:
         """SSH connections that the machines have accepted so far."""
@@ -69,7 +69,7 @@ def hosts(count: int) -> Iterator[Hosts]:
     """Boots machines, serves the stub of K3s, takes everything down."""
     name = f"bench-boot-{count}-{int(time.time())}"
     with tempfile.TemporaryDirectory(prefix="bench-boot-") as scratch, ThreadPoolExecutor(8) as pool:
-        campus.up(dump_wish(Wish(replace(CAMPUS, name=name))), name, report=lambda _line: None)
+        campus.up(dump_request(CampusRequest(replace(CAMPUS, name=name))), name, report=lambda _line: None)
         try:
             lab = Lab(name, Path(scratch))
             list(pool.map(lab.boot, range(1, count + 1)))
@@ -89,7 +89,15 @@ def served(name: str, scratch: Path) -> Iterator[None]:
     content = STUB.read_bytes().replace(b"@VERSION@", VERSION.encode())
     (home / "k3s").write_bytes(content)
     (home / "sha256sum-amd64.txt").write_text(f"{hashlib.sha256(content).hexdigest()}  k3s\n")
-    command = [*campus.enter(name), sys.executable, "-m", "http.server", str(PORT), "--directory", str(home.parent)]
+    command = [
+        *campus.enter_command(name),
+        sys.executable,
+        "-m",
+        "http.server",
+        str(PORT),
+        "--directory",
+        str(home.parent),
+    ]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     time.sleep(0.5)
     try:

@@ -55,7 +55,7 @@ class VmDisk:
         return layer / inner
 
 
-def prepare(disk: VmDisk, vm: VmSpec, image_root: Path) -> bool:
+def prepare_disk(disk: VmDisk, vm: VmSpec, image_root: Path) -> bool:
     """Do what cloud-init does at the first boot of an instance; True when there was something to do.
 
     A VM whose cloud-init settings changed is a new instance: account, keys, network and files are written again;
@@ -68,7 +68,7 @@ def prepare(disk: VmDisk, vm: VmSpec, image_root: Path) -> bool:
         return False
     writer = _Writer(disk, image_root)
     if not disk.place(HOST_KEY).exists():
-        private, public = host_key(vm.name)
+        private, public = new_host_key(vm.name)
         writer.write(GuestFile(HOST_KEY, private, 0o600))
         writer.write(GuestFile(f"{HOST_KEY}.pub", public))
         writer.write(GuestFile("/etc/machine-id", f"{uuid.uuid4().hex}\n".encode(), 0o444))
@@ -79,7 +79,7 @@ def prepare(disk: VmDisk, vm: VmSpec, image_root: Path) -> bool:
     return True
 
 
-def host_key(comment: str) -> tuple[bytes, bytes]:
+def new_host_key(comment: str) -> tuple[bytes, bytes]:
     """A new Ed25519 host key: private and public file."""
     key = Ed25519PrivateKey.generate()
     private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
@@ -164,7 +164,7 @@ class _Writer:
         os.chown(place, uid, uid)
 
 
-def data_disks(disk: VmDisk, vm: VmSpec) -> tuple[tuple[tuple[str, str, bool], ...], tuple[tuple[str, str], ...]]:
+def map_data_disks(disk: VmDisk, vm: VmSpec) -> tuple[tuple[tuple[str, str, bool], ...], tuple[tuple[str, str], ...]]:
     """Raw disks beside the system disk, as sparse files: binds (file, device) and by-id links (target, path).
 
     Device names and ids are those that QEMU's virtio-scsi disks get from udev: /dev/sdb, scsi-0QEMU_QEMU_HARDDISK_<id>,

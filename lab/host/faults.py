@@ -11,7 +11,7 @@ from typing import Any
 from lab.contracts import HostFailed
 from lab.host import disk
 from lab.host.guest import apt
-from lab.host.guest.systemctl import answered, packed
+from lab.host.guest.systemctl import decode_answer, encode_words
 from lab.host.hypervisor import NamespaceHypervisor
 from lab.network import card_name
 
@@ -63,7 +63,7 @@ class Faults:
         """Undo `cut` and `slow`."""
         await self._ports(vmid, state=3)
         for index in range(len(self._hypervisor.powered(vmid).vm.nics)):
-            await _run("tc", "qdisc", "delete", "dev", card_name(vmid, index), "root")
+            await _run_command("tc", "qdisc", "delete", "dev", card_name(vmid, index), "root")
 
     async def slow(self, vmid: int, kbit: int, delay_ms: int = 0) -> None:
         """Limit what reaches the VM to `kbit` kbit/s; a delay needs a kernel with netem."""
@@ -73,7 +73,9 @@ class Faults:
                 if delay_ms
                 else ("tbf", "rate", f"{kbit}kbit", "burst", "16kb", "latency", "400ms")
             )
-            code, _, errors = await _run("tc", "qdisc", "replace", "dev", card_name(vmid, index), "root", *shape)
+            code, _, errors = await _run_command(
+                "tc", "qdisc", "replace", "dev", card_name(vmid, index), "root", *shape
+            )
             if code:
                 raise HostFailed(f"this kernel cannot slow a link that way ({errors.strip()}); without a delay it can")
 
@@ -99,7 +101,7 @@ class Faults:
             The rogue's public key.
         """
         root = self._root(vmid)
-        private, public = disk.host_key("rogue")
+        private, public = disk.new_host_key("rogue")
         config = (root / "etc/ssh/sshd_config").read_text().replace(disk.HOST_KEY, "/run/lab/rogue_key")
         (root / "run/lab/rogue_key").touch(mode=0o600)
         (root / "run/lab/rogue_key").write_bytes(private)
@@ -142,16 +144,18 @@ class Faults:
     async def systemctl(self, vmid: int, argv: list[str]) -> list[Any]:
         """Ask the VM's PID 1, as its root would: exit status, output, errors."""
         reader, writer = await asyncio.open_unix_connection(self._root(vmid) / "run/systemd/private")
-        writer.write(packed(argv))
+        writer.write(encode_words(argv))
         writer.write_eof()
         data = await reader.read()
         writer.close()
-        return list(answered(data))
+        return list(decode_answer(data))
 
     async def run(self, vmid: int, argv: list[str]) -> list[Any]:
         """Run a command as the VM's root, beside its sshd: exit status, output, errors."""
         pid = self._hypervisor.powered(vmid).pid
-        return list(await _run("nsenter", "--target", str(pid), "--mount", "--uts", "--ipc", "--net", "--pid", *argv))
+        return list(
+            await _run_command("nsenter", "--target", str(pid), "--mount", "--uts", "--ipc", "--net", "--pid", *argv)
+        )
 
     async def _restart_sshd(self, vmid: int) -> None:
         for argv in (["daemon-reload"], ["restart", "ssh"]):
@@ -163,7 +167,7 @@ class Faults:
         return Path(f"/proc/{self._hypervisor.powered(vmid).pid}/root")
 
     def _signal(self, vmid: int, number: signal.Signals) -> None:
-        for pid in processes(self._hypervisor.powered(vmid).pid):
+        for pid in list_processes(self._hypervisor.powered(vmid).pid):
             with contextlib.suppress(ProcessLookupError):  # it ended since it was listed
                 os.kill(pid, number)
 
@@ -171,12 +175,14 @@ class Faults:
         """Set the bridge ports' forwarding state: 0 disabled, 3 forwarding (bridge(8))."""
         for index in range(len(self._hypervisor.powered(vmid).vm.nics)):
             # bridge(8), because `ip link ... type bridge_slave state` is taken and does nothing.
-            code, _, errors = await _run("bridge", "link", "set", "dev", card_name(vmid, index), "state", str(state))
+            code, _, errors = await _run_command(
+                "bridge", "link", "set", "dev", card_name(vmid, index), "state", str(state)
+            )
             if code:
                 raise HostFailed(f"bridge: {errors.strip()}")
 
 
-def processes(pid: int) -> list[int]:
+def list_processes(pid: int) -> list[int]:
     """Every process of the VM whose PID 1 is `pid`, found by their common PID namespace."""
     try:
         wanted = (Path(f"/proc/{pid}/ns/pid")).readlink()
@@ -192,7 +198,7 @@ def processes(pid: int) -> list[int]:
     return found
 
 
-async def _run(*argv: str) -> tuple[int, str, str]:
+async def _run_command(*argv: str) -> tuple[int, str, str]:
     process = await asyncio.create_subprocess_exec(
         *argv, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )

@@ -18,10 +18,10 @@ from lab import network
 from lab.contracts import AgentSilent, HostFailed, LabSpec, PciDevice, VmSpec
 from lab.host.agent import GuestAgent
 from lab.host.cloud_init import ip_batch
-from lab.host.disk import VmDisk, data_disks, prepare
+from lab.host.disk import VmDisk, map_data_disks, prepare_disk
 from lab.host.guest.manager import REBOOT
 from lab.host.image import Image, guest_environment
-from lab.host.launch import Launch
+from lab.host.launch import LauncherClient
 from lab.host.plan import BootPlan
 
 PARALLEL_BOOTS = 4
@@ -31,7 +31,7 @@ log = logging.getLogger("lab.host")
 
 
 @dataclass
-class Running:
+class RunningVm:
     """A VM with the power on."""
 
     vm: VmSpec
@@ -43,23 +43,23 @@ class Running:
 class NamespaceHypervisor:
     """`lab.contracts.Hypervisor` with namespaces for VMs."""
 
-    def __init__(self, spec: LabSpec, hosts: Path, image: Image, launch: Launch, *, options: str) -> None:
+    def __init__(self, spec: LabSpec, hosts: Path, image: Image, launch: LauncherClient, *, options: str) -> None:
         """Make it; `hosts` is the directory of VM disks, `options` are extra overlay mount options."""
         self._spec = spec
         self._hosts = hosts
         self._image = image
         self._launch = launch
         self._options = options
-        self._running: dict[int, Running] = {}
+        self._running: dict[int, RunningVm] = {}
         self._locks: dict[int, asyncio.Lock] = {}
         self._slots = asyncio.Semaphore(PARALLEL_BOOTS)
         self._reboots: set[asyncio.Task[None]] = set()
 
-    def machines(self) -> list[Running]:
+    def machines(self) -> list[RunningVm]:
         """VMs with the power on, by vmid."""
         return [self._running[vmid] for vmid in sorted(self._running)]
 
-    def powered(self, vmid: int) -> Running:
+    def powered(self, vmid: int) -> RunningVm:
         """A VM with the power on.
 
         Raises:
@@ -126,15 +126,15 @@ class NamespaceHypervisor:
         begun = time.monotonic()
         disk = VmDisk(self._hosts / str(vm.vmid))
         try:
-            prepare(disk, vm, Path(self._image.root))
+            prepare_disk(disk, vm, Path(self._image.root))
             (disk.directory / "vm.json").write_text(json.dumps({"vmid": vm.vmid, "name": vm.name, "node": vm.node}))
             pid = await self._launch.boot(self._plan(vm, disk))
         except OSError as error:
             raise HostFailed(f"VM {vm.vmid} ({vm.name}): {error}") from error
-        self._running[vm.vmid] = Running(vm, pid, time.time(), asyncio.Event())
+        self._running[vm.vmid] = RunningVm(vm, pid, time.time(), asyncio.Event())
         try:
-            await network.ip(network.unplug_lines(vm.vmid, network.cards()), tolerant=True)
-            await network.ip(network.plug_lines(self._spec, vm.vmid, pid, vm.nics, network.cards()))
+            await network.run_ip(network.unplug_lines(vm.vmid, network.list_interfaces()), tolerant=True)
+            await network.run_ip(network.plug_lines(self._spec, vm.vmid, pid, vm.nics, network.list_interfaces()))
         except network.NetworkError as error:
             await self.stop(vm.vmid, force=True)
             raise HostFailed(f"VM {vm.vmid} ({vm.name}): {error}") from error
@@ -142,7 +142,7 @@ class NamespaceHypervisor:
         log.info("VM %s (%s) powered on in %.0f ms", vm.vmid, vm.name, (time.monotonic() - begun) * 1000)
 
     def _plan(self, vm: VmSpec, disk: VmDisk) -> BootPlan:
-        disks, links = data_disks(disk, vm)
+        disks, links = map_data_disks(disk, vm)
         return BootPlan(
             vmid=vm.vmid,
             hostname=vm.name,
@@ -155,13 +155,13 @@ class NamespaceHypervisor:
             ip=ip_batch(vm),
             run_files={
                 "lab/env": guest_environment(),
-                "lab/machine.json": json.dumps(machine(vm), indent=1),
+                "lab/machine.json": json.dumps(hardware_facts(vm), indent=1),
                 "cloud-init/result.json": '{"v1": {"datasource": "DataSourceNoCloud", "errors": []}}\n',
             },
         )
 
 
-def machine(vm: VmSpec) -> dict[str, Any]:
+def hardware_facts(vm: VmSpec) -> dict[str, Any]:
     """/run/lab/machine.json: the hardware that programs in the VM may know of."""
     first = vm.nics[0] if vm.nics else None
     return {
@@ -170,14 +170,14 @@ def machine(vm: VmSpec) -> dict[str, Any]:
         "node": vm.node,
         "cores": vm.cores,
         "memory_mib": vm.memory_mib,
-        "gpus": [gpu(vm, slot, device) for slot, device in enumerate(vm.gpus, start=1)],
+        "gpus": [gpu_facts(vm, slot, device) for slot, device in enumerate(vm.gpus, start=1)],
         "disks": [asdict(disk) for disk in vm.disks],
         "address": first.address.split("/")[0] if first and first.address else None,
         "mac": first.mac if first else None,
     }
 
 
-def gpu(vm: VmSpec, slot: int, device: PciDevice) -> dict[str, str]:
+def gpu_facts(vm: VmSpec, slot: int, device: PciDevice) -> dict[str, str]:
     """A card as the VM sees it: q35 puts each passed-through device on a bus of its own, from 01 on."""
     return {
         "address": f"0000:{slot:02x}:00.0",

@@ -91,7 +91,7 @@ class Image:
     binds: tuple[tuple[str, str], ...]
 
 
-def build(base: Path, project: Path) -> Image:
+def build_image(base: Path, project: Path) -> Image:
     """Make the image below `base`, an empty directory on a file system of the lab's own.
 
     Args:
@@ -101,7 +101,7 @@ def build(base: Path, project: Path) -> Image:
     Raises:
         ImageError: sshd or sudo is missing, or /bin is not a link to /usr/bin.
     """
-    check()
+    check_host_programs()
     root, usr, hidden = base / "root", base / "usr", base / "hidden"
     for path, mode in DIRECTORIES.items():
         (root / path).mkdir(parents=True, exist_ok=True)
@@ -110,7 +110,7 @@ def build(base: Path, project: Path) -> Image:
         if entry.is_symlink() and str(entry.readlink()).removeprefix("/").startswith("usr/"):
             (root / entry.name).symlink_to(entry.readlink())
     _copy_etc(root / "etc")
-    accounts(Path("/etc/passwd").read_text(), Path("/etc/group").read_text(), root / "etc")
+    write_accounts(Path("/etc/passwd").read_text(), Path("/etc/group").read_text(), root / "etc")
     _write(root / "etc/sudoers", SUDOERS, 0o440)
     _write(root / "etc/nsswitch.conf", NSSWITCH)
     _write(root / "etc/apt/apt.conf.d/20auto-upgrades", UNATTENDED)
@@ -126,10 +126,10 @@ def build(base: Path, project: Path) -> Image:
     hidden.mkdir()
     # A whiteout: the machine's /usr/local ends here, and `usr/local` above it is a new directory.
     os.mknod(hidden / "local", stat.S_IFCHR | 0o600, 0)
-    return Image(str(root), f"{usr}:{hidden}:/usr", tuple(_binds(project)))
+    return Image(str(root), f"{usr}:{hidden}:/usr", tuple(_list_binds(project)))
 
 
-def check() -> None:
+def check_host_programs() -> None:
     """Say what this machine lacks for VMs.
 
     Raises:
@@ -157,13 +157,13 @@ def _copy_etc(target: Path) -> None:
             shutil.copy2(source, target / name, follow_symlinks=False)
 
 
-def accounts(passwd: str, group: str, etc: Path) -> None:
+def write_accounts(passwd: str, group: str, etc: Path) -> None:
     """Write the image's accounts: the machine's system users (UID below 1000, and nobody), without passwords.
 
     `*` is no password that can be typed; unlike `!` it does not make sshd call the account locked.
     """
-    users = [line for line in passwd.splitlines() if _system(line)]
-    groups = [line for line in group.splitlines() if _system(line)]
+    users = [line for line in passwd.splitlines() if _is_system_account(line)]
+    groups = [line for line in group.splitlines() if _is_system_account(line)]
     if not any(line.startswith("sshd:") for line in users):
         users.append("sshd:x:101:65534::/run/sshd:/usr/sbin/nologin")
     _write(etc / "passwd", "".join(f"{line}\n" for line in users))
@@ -171,7 +171,7 @@ def accounts(passwd: str, group: str, etc: Path) -> None:
     _write(etc / "group", "".join(f"{':'.join(line.split(':')[:3])}:\n" for line in groups))
 
 
-def _system(line: str) -> bool:
+def _is_system_account(line: str) -> bool:
     fields = line.split(":")
     return len(fields) > 2 and fields[2].isdigit() and (int(fields[2]) < 1000 or fields[0] in {"nobody", "nogroup"})
 
@@ -185,7 +185,7 @@ def _fill_usr(usr: Path) -> None:
     for module, names in COMMANDS.items():
         for name in names:
             for place in ("bin", "sbin"):
-                _write(usr / place / name, _command(module), 0o755)
+                _write(usr / place / name, _command_script(module), 0o755)
     # In a user namespace the machine's root is nobody, and sudo obeys only files of root: it gets copies.
     shutil.copy2("/usr/bin/sudo", usr / "bin/sudo")
     (usr / "bin/sudo").chmod(0o4755)
@@ -197,14 +197,14 @@ def _fill_usr(usr: Path) -> None:
         (usr / "lib" / library).symlink_to(LAB / "python/lib" / library)
 
 
-def python() -> Path:
+def guest_python() -> Path:
     """The interpreter as VMs see it."""
     return LAB / "python/bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
 
 
-def _command(module: str) -> str:
+def _command_script(module: str) -> str:
     return (
-        f"#!{python()} -ISB\n"
+        f"#!{guest_python()} -ISB\n"
         "import sys\n"
         f'sys.path.insert(0, "{LAB}/src")\n'
         f"from lab.host.guest.{module} import main\n"
@@ -212,7 +212,7 @@ def _command(module: str) -> str:
     )
 
 
-def _binds(project: Path) -> list[tuple[str, str]]:
+def _list_binds(project: Path) -> list[tuple[str, str]]:
     """What every VM sees read-only; the project's secrets and state are not among it."""
     pairs = [
         (sys.base_prefix, LAB / "python"),
@@ -226,7 +226,7 @@ def _binds(project: Path) -> list[tuple[str, str]]:
 def guest_environment() -> str:
     """Content of /run/lab/env: how programs of the lab find Python, its packages and the toolchain in a VM."""
     return (
-        f"LYCEUM_PYTHON={python()}\nPYTHONPATH={LAB}/src:{LAB}/site\nPYTHONDONTWRITEBYTECODE=1\nLYCEUM_BIN={LAB}/bin\n"
+        f"LYCEUM_PYTHON={guest_python()}\nPYTHONPATH={LAB}/src:{LAB}/site\nPYTHONDONTWRITEBYTECODE=1\nLYCEUM_BIN={LAB}/bin\n"
         # Otherwise the loader finds another build of libpython in the machine's own directories.
         f"LD_LIBRARY_PATH={LAB}/python/lib\n"
     )

@@ -16,7 +16,7 @@ from lab.host.plan import BootPlan
 PROJECT = Path(__file__).resolve().parents[2]
 
 
-class Launch:
+class LauncherClient:
     """Asks the launcher to fork VMs, and hears when they end."""
 
     def __init__(self) -> None:
@@ -46,15 +46,15 @@ class Launch:
         """
         waiter = asyncio.get_running_loop().create_future()
         self._created[plan.vmid] = waiter
-        self._say({"boot": plan.to_json()})
+        self._send({"boot": plan.to_json()})
         pid: int = await waiter
         return pid
 
     def go(self, vmid: int) -> None:
         """Let a VM boot: its network cards are there."""
-        self._say({"go": vmid})
+        self._send({"go": vmid})
 
-    def _say(self, message: dict[str, Any]) -> None:
+    def _send(self, message: dict[str, Any]) -> None:
         data = json.dumps(message).encode()
         if len(data) > MESSAGE:
             raise HostFailed(f"boot plan of {len(data)} bytes is longer than {MESSAGE}")

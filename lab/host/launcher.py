@@ -18,7 +18,7 @@ import sys
 from typing import Any
 
 from lab.host import syscalls
-from lab.host.guest.boot import boot
+from lab.host.guest.boot import boot_vm
 from lab.host.plan import BootPlan
 
 MESSAGE = 1 << 20
@@ -49,7 +49,7 @@ class Launcher:
             ready, _, _ = select.select([requests, wake], [], [])
             if wake in ready:
                 os.read(wake, 4096)
-                self._bury()
+                self._reap()
             if requests in ready:
                 message = self._channel.recv(MESSAGE)
                 if not message:
@@ -60,9 +60,9 @@ class Launcher:
         if "boot" in message:
             plan = BootPlan.from_json(message["boot"])
             try:
-                self._say({"created": plan.vmid, "pid": self._fork(plan)})
+                self._send({"created": plan.vmid, "pid": self._fork(plan)})
             except OSError as error:
-                self._say({"failed": plan.vmid, "why": str(error)})
+                self._send({"failed": plan.vmid, "why": str(error)})
         elif (gate := self._gates.pop(message["go"], None)) is not None:
             with contextlib.suppress(BrokenPipeError):
                 os.write(gate, b"1")
@@ -86,7 +86,7 @@ class Launcher:
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 for other in (*self._gates.values(), gate, self._channel.fileno(), *(fd for fd, _ in self._home)):
                     os.close(other)
-                boot(plan, inside, console)
+                boot_vm(plan, inside, console)
         finally:
             os.close(inside)
             os.close(console)
@@ -94,7 +94,7 @@ class Launcher:
         self._gates[plan.vmid] = gate
         return pid
 
-    def _bury(self) -> None:
+    def _reap(self) -> None:
         with contextlib.suppress(ChildProcessError):
             while True:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -105,9 +105,9 @@ class Launcher:
                     gate = self._gates.pop(vmid, None)
                     if gate is not None:
                         os.close(gate)
-                    self._say({"exited": vmid, "status": os.waitstatus_to_exitcode(status)})
+                    self._send({"exited": vmid, "status": os.waitstatus_to_exitcode(status)})
 
-    def _say(self, message: dict[str, Any]) -> None:
+    def _send(self, message: dict[str, Any]) -> None:
         with contextlib.suppress(BrokenPipeError):
             self._channel.send(json.dumps(message).encode())
 

@@ -20,7 +20,7 @@ CAPABILITIES = {"mknod": 27, "sys_module": 16, "sys_rawio": 17, "sys_time": 25, 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def _checked(result: int, what: str) -> None:
+def _check_result(result: int, what: str) -> None:
     if result != 0:
         errno = ctypes.get_errno()
         raise OSError(errno, f"{what}: {os.strerror(errno)}")
@@ -28,12 +28,12 @@ def _checked(result: int, what: str) -> None:
 
 def unshare(flags: int) -> None:
     """Give the calling process (NEWPID: its next children) new namespaces."""
-    _checked(_libc.unshare(flags), f"unshare {flags:#x}")
+    _check_result(_libc.unshare(flags), f"unshare {flags:#x}")
 
 
 def setns(fd: int, kind: int) -> None:
     """Enter the namespace that `fd` (from /proc/PID/ns) stands for."""
-    _checked(_libc.setns(fd, kind), f"setns {kind:#x}")
+    _check_result(_libc.setns(fd, kind), f"setns {kind:#x}")
 
 
 def mount(source: str, target: Path | str, kind: str = "", flags: int = 0, options: str = "") -> None:
@@ -41,7 +41,7 @@ def mount(source: str, target: Path | str, kind: str = "", flags: int = 0, optio
     result = _libc.mount(
         source.encode(), str(target).encode(), kind.encode(), ctypes.c_ulong(flags), options.encode() or None
     )
-    _checked(result, f"mount {kind or 'bind'} {source} on {target}")
+    _check_result(result, f"mount {kind or 'bind'} {source} on {target}")
 
 
 def bind(source: Path | str, target: Path | str, *, read_only: bool = False) -> None:
@@ -55,14 +55,14 @@ def bind(source: Path | str, target: Path | str, *, read_only: bool = False) -> 
 
 def unmount(target: Path | str) -> None:
     """Take a mount and all below it out of sight; it ends with its last user."""
-    _checked(_libc.umount2(str(target).encode(), DETACH), f"umount {target}")
+    _check_result(_libc.umount2(str(target).encode(), DETACH), f"umount {target}")
 
 
 def pivot_root(new_root: Path) -> None:
     """Make `new_root` (a mount point) the root, and let go of the old one."""
     os.chdir(new_root)
     # pivot_root(".", ".") stacks the old root over the new one, so no directory is needed for it (pivot_root(2)).
-    _checked(_libc.syscall(_PIVOT_ROOT[os.uname().machine], b".", b"."), f"pivot_root {new_root}")
+    _check_result(_libc.syscall(_PIVOT_ROOT[os.uname().machine], b".", b"."), f"pivot_root {new_root}")
     unmount(".")
     os.chdir("/")
 
@@ -70,17 +70,17 @@ def pivot_root(new_root: Path) -> None:
 def drop_capabilities() -> None:
     """Take from this process and its descendants what would reach the machine instead of the VM."""
     for number in CAPABILITIES.values():
-        _checked(_libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0), f"drop capability {number}")
+        _check_result(_libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0), f"drop capability {number}")
 
 
-def call_myself(name: str) -> None:
+def set_process_name(name: str) -> None:
     """Set what `ps -o comm` shows of this process; the kernel keeps 15 bytes."""
-    _checked(_libc.prctl(_PR_SET_NAME, name.encode(), 0, 0, 0), "prctl PR_SET_NAME")
+    _check_result(_libc.prctl(_PR_SET_NAME, name.encode(), 0, 0, 0), "prctl PR_SET_NAME")
 
 
 def die_with_parent(signal: int) -> None:
     """Ask the kernel to send `signal` to this process when its parent dies."""
-    _checked(_libc.prctl(_PR_SET_PDEATHSIG, signal, 0, 0, 0), "prctl PR_SET_PDEATHSIG")
+    _check_result(_libc.prctl(_PR_SET_PDEATHSIG, signal, 0, 0, 0), "prctl PR_SET_PDEATHSIG")
 
 
 def open_in_root(root: Path, path: str) -> int:

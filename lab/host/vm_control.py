@@ -10,7 +10,7 @@ from lab.host.hypervisor import NamespaceHypervisor
 _VM = TypeAdapter(VmSpec)
 
 
-class Direct:
+class VmControl:
     """A hypervisor's own calls, by name."""
 
     def __init__(self, hypervisor: NamespaceHypervisor) -> None:

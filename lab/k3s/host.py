@@ -54,7 +54,7 @@ def _first_address() -> str:
 
 def kernel_settings() -> Mapping[str, int]:
     """Return the settings that protect-kernel-defaults judges: what this VM was told, else what its kernel says."""
-    told = kernel.told()
+    told = kernel.read_settings()
     settings = {}
     for name in KernelDefaults:
         with contextlib.suppress(OSError, ValueError, IndexError):

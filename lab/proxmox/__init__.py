@@ -1,6 +1,6 @@
 """The Proxmox VE 9 API of the embedded campus: stateful, with tasks, privileges and faults; it boots real lab machines.
 
-`create_app` builds it, `serve.server` puts it behind TLS 1.3, `fake.FakeHypervisor` stands in for machines in tests.
+`create_app` builds it, `serve.build_server` puts it behind TLS 1.3, `fake.FakeHypervisor` stands in for machines in tests.
 
 What it holds to: the calls of the bpg provider and of Lyceum's own checks, their JSON types, their errors' words;
 Proxmox VE 9's privileges for each route, option, storage, bridge and mapping, for users, groups and separated tokens;

@@ -5,13 +5,13 @@ from collections.abc import Iterable
 from lab.contracts import PveNode
 from lab.proxmox import vmspec
 
-__all__ = ["HOST_RESERVE_MIB", "refusal"]
+__all__ = ["HOST_RESERVE_MIB", "start_refusal"]
 
 HOST_RESERVE_MIB = 1024
 """Memory that the node itself needs; Proxmox VE asks for 1 GiB beside the guests."""
 
 
-def refusal(node: PveNode, config: dict[str, str | int], others: Iterable[dict[str, str | int]]) -> str | None:
+def start_refusal(node: PveNode, config: dict[str, str | int], others: Iterable[dict[str, str | int]]) -> str | None:
     """The error of QEMU that this configuration meets, None when it would start.
 
     Args:

@@ -12,7 +12,7 @@ from lab.proxmox.faults import Faults
 from lab.proxmox.fetch import Fetcher
 from lab.proxmox.locks import Locks
 from lab.proxmox.privileges import Access
-from lab.proxmox.state import Config, State, Vm, save
+from lab.proxmox.state import Config, State, Vm, save_state
 from lab.proxmox.tasks import TaskBoard
 from lab.proxmox.volumes import Volumes
 
@@ -40,7 +40,7 @@ class Cluster:
 
     def save(self) -> None:
         """Write the state down."""
-        save(self.state, self.state_file)
+        save_state(self.state, self.state_file)
 
     def node(self, name: str) -> PveNode:
         """A node by name; raises `ApiError` when it does not exist or does not answer."""

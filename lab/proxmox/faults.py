@@ -51,7 +51,7 @@ class Fault(BaseModel):
         """Calls still to be hit; None when unlimited."""
         return None if self.count is None else self.count - max(0, self.seen - self.nth + 1)
 
-    def take(self, target: str) -> bool:
+    def count_call(self, target: str) -> bool:
         """Count a call and tell whether it is hit."""
         if self.remaining == 0 or not re.search(self.route, target):
             return False
@@ -102,7 +102,7 @@ class Faults:
 
     def hits(self, target: str) -> list[Fault]:
         """The rules that hit this call; each counts it."""
-        return [rule for rule in self._rules if rule.take(target)]
+        return [rule for rule in self._rules if rule.count_call(target)]
 
     def handlers(self) -> dict[str, Callable[..., Awaitable[Any]]]:
         """For the campus's control socket, by the names that it knows."""

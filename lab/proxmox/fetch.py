@@ -11,11 +11,11 @@ import httpx
 
 from lab.proxmox.errors import ApiError
 
-__all__ = ["Fetched", "Fetcher", "HttpFetcher"]
+__all__ = ["FetchedFile", "Fetcher", "HttpFetcher"]
 
 
 @dataclass(frozen=True)
-class Fetched:
+class FetchedFile:
     """What a URL holds."""
 
     size: int
@@ -28,11 +28,11 @@ class Fetched:
 class Fetcher(Protocol):
     """The node's way to the outside."""
 
-    async def metadata(self, url: str, *, verify: bool) -> Fetched:
+    async def metadata(self, url: str, *, verify: bool) -> FetchedFile:
         """Size and type without the content; raises `ApiError`."""
         ...
 
-    async def download(self, url: str, *, verify: bool, algorithm: str | None) -> Fetched:
+    async def download(self, url: str, *, verify: bool, algorithm: str | None) -> FetchedFile:
         """Read the content, keep its measure and digest; raises `ApiError`."""
         ...
 
@@ -47,7 +47,7 @@ class HttpFetcher:
     def __init__(self, authority: Path) -> None:
         self._authority = authority
 
-    async def metadata(self, url: str, *, verify: bool) -> Fetched:
+    async def metadata(self, url: str, *, verify: bool) -> FetchedFile:
         """See `Fetcher`."""
         async with self._client(verify=verify) as client:
             try:
@@ -55,9 +55,9 @@ class HttpFetcher:
             except httpx.HTTPError as error:
                 raise _unreachable(url, error) from None
             _expect_ok(answer)
-            return Fetched(int(answer.headers.get("content-length", 0)), _mimetype(answer))
+            return FetchedFile(int(answer.headers.get("content-length", 0)), _media_type(answer))
 
-    async def download(self, url: str, *, verify: bool, algorithm: str | None) -> Fetched:
+    async def download(self, url: str, *, verify: bool, algorithm: str | None) -> FetchedFile:
         """See `Fetcher`."""
         digest = hashlib.new(algorithm) if algorithm else None
         size = 0
@@ -69,7 +69,7 @@ class HttpFetcher:
                         size += len(chunk)
                         if digest:
                             digest.update(chunk)
-                    return Fetched(size, _mimetype(answer), digest.hexdigest() if digest else "")
+                    return FetchedFile(size, _media_type(answer), digest.hexdigest() if digest else "")
             except httpx.HTTPError as error:
                 raise _unreachable(url, error) from None
 
@@ -85,7 +85,7 @@ def _expect_ok(answer: httpx.Response) -> None:
         raise ApiError(500, f"invalid server response: '{answer.status_code} {answer.reason_phrase}'")
 
 
-def _mimetype(answer: httpx.Response) -> str:
+def _media_type(answer: httpx.Response) -> str:
     return str(answer.headers.get("content-type", "application/octet-stream")).partition(";")[0]
 
 

@@ -6,7 +6,7 @@ from lab.contracts import PciDevice, PveNode
 from lab.proxmox import propstring
 from lab.proxmox.errors import ApiError
 
-__all__ = ["assign", "check_mapping", "devices_at", "group_conflict", "listing"]
+__all__ = ["assign_devices", "check_mapping", "devices_at", "group_conflict", "list_devices"]
 
 _DEFAULT_BLACKLIST = "05;06;0b"
 """Classes that `hardware/pci` leaves out unless asked: memory controllers, bridges, processors."""
@@ -23,7 +23,7 @@ _VENDORS = {
 """Names as `lspci` has them, for the vendors that campuses' machines hold."""
 
 
-def listing(node: PveNode, blacklist: str | None, *, verbose: bool) -> list[dict[str, str | int]]:
+def list_devices(node: PveNode, blacklist: str | None, *, verbose: bool) -> list[dict[str, str | int]]:
     """The answer of `hardware/pci`.
 
     Args:
@@ -86,7 +86,7 @@ def check_mapping(node: PveNode, entry: str) -> str | None:
     return None
 
 
-def assign(
+def assign_devices(
     node: PveNode,
     wanted: Mapping[int, str],
     mappings: Mapping[str, Iterable[str]],
@@ -114,7 +114,7 @@ def assign(
             alternatives, label = _alternatives(node, name, mappings), f"PCI device mapping '{name}'"
         else:
             alternatives, label = [host], f"PCI device '{host}'"
-        devices = _pick(node, f"{label}: could not find a free device for 'hostpci{number}'", alternatives, taken)
+        devices = _pick_free(node, f"{label}: could not find a free device for 'hostpci{number}'", alternatives, taken)
         taken |= {device.address: "given to this VM already" for device in devices}
         chosen += devices
     return chosen
@@ -131,7 +131,7 @@ def _alternatives(node: PveNode, name: str, mappings: Mapping[str, Iterable[str]
     return [entry["path"] for entry in local]
 
 
-def _pick(node: PveNode, failure: str, alternatives: list[str], taken: Mapping[str, str]) -> tuple[PciDevice, ...]:
+def _pick_free(node: PveNode, failure: str, alternatives: list[str], taken: Mapping[str, str]) -> tuple[PciDevice, ...]:
     """The devices of the first alternative of which none is taken."""
     busy: list[str] = []
     for path in alternatives:

@@ -12,7 +12,7 @@ from lab.proxmox.call import Call
 from lab.proxmox.errors import ApiError, denied
 from lab.proxmox.privileges import Access
 
-__all__ = ["ANYONE", "RULES", "WORLD", "AllOf", "AnyOf", "Granting", "Own", "Perm", "Rule", "check"]
+__all__ = ["ANYONE", "RULES", "WORLD", "AllOf", "AnyOf", "Granting", "Own", "Perm", "Rule", "check_rule"]
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ RULES: Mapping[tuple[str, str], Rule] = {
 """Method and route pattern to what it asks for. A test holds that every route has a rule and every rule a route."""
 
 
-def check(rule: Rule, call: Call, access: Access) -> None:
+def check_rule(rule: Rule, call: Call, access: Access) -> None:
     """Raise `ApiError` 403 when the caller does not satisfy the rule."""
     match rule:
         case Everybody():
@@ -172,7 +172,7 @@ def check(rule: Rule, call: Call, access: Access) -> None:
                 raise denied(f"{call.text('path')}, Permissions.Modify")
         case AllOf(parts):
             for part in parts:
-                check(part, call, access)
+                check_rule(part, call, access)
         case AnyOf(parts):
             _check_any(parts, call, access)
 
@@ -180,13 +180,13 @@ def check(rule: Rule, call: Call, access: Access) -> None:
 def _check_any(parts: tuple[Rule, ...], call: Call, access: Access) -> None:
     def holds(part: Rule) -> bool:
         try:
-            check(part, call, access)
+            check_rule(part, call, access)
         except ApiError:
             return False
         return True
 
     if not any(holds(part) for part in parts):
-        check(parts[-1], call, access)
+        check_rule(parts[-1], call, access)
 
 
 def _userid(call: Call) -> str:

@@ -24,12 +24,12 @@ async def start(cluster: Cluster, vmid: int) -> None:
     if cluster.running(vmid):
         raise ApiError(500, f"VM {vmid} already running")
     node = cluster.node(vm.node)
-    if complaint := bootcheck.refusal(
+    if complaint := bootcheck.start_refusal(
         node, vm.config, [other.config for _id, other in cluster.occupants(node.name, vmid)]
     ):
         raise ApiError(500, complaint)
     devices = _devices(cluster, vmid, vm)
-    machine = vmspec.build(vmid, vm.node, vm.config, devices)
+    machine = vmspec.build_vm_spec(vmid, vm.node, vm.config, devices)
     vm.devices = [device.address for device in devices]
     cluster.starting.add(vmid)
     try:
@@ -85,7 +85,7 @@ def _devices(cluster: Cluster, vmid: int, vm: Vm) -> list[PciDevice]:
     node = cluster.node(vm.node)
     held = {address: other for other, holder in cluster.occupants(node.name, vmid) for address in holder.devices}
     mappings = {name: mapping.map for name, mapping in cluster.state.mappings.items()}
-    devices = pci.assign(node, vmconfig.numbered(vm.config, "hostpci"), mappings, held)
+    devices = pci.assign_devices(node, vmconfig.numbered(vm.config, "hostpci"), mappings, held)
     if conflict := pci.group_conflict(node, devices):
         raise ApiError(500, f"start failed: QEMU exited with code 1: {conflict}")
     return devices

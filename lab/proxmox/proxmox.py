@@ -25,12 +25,12 @@ from lab.proxmox.errors import ApiError
 from lab.proxmox.faults import Faults
 from lab.proxmox.fetch import Fetcher, HttpFetcher
 from lab.proxmox.locks import Locks
-from lab.proxmox.permissions import RULES, WORLD, check
+from lab.proxmox.permissions import RULES, WORLD, check_rule
 from lab.proxmox.privileges import Access
-from lab.proxmox.reconcile import reconcile
+from lab.proxmox.reconcile import reconcile_state
 from lab.proxmox.router import Router
 from lab.proxmox.routes import TABLES
-from lab.proxmox.state import State, TaskRecord, load
+from lab.proxmox.state import State, TaskRecord, load_state
 from lab.proxmox.tasks import TaskBoard
 from lab.proxmox.timing import Timing
 from lab.proxmox.volumes import Volumes
@@ -67,8 +67,8 @@ class Proxmox:
         timing = timing or Timing()
         directory = run / "pve"
         directory.mkdir(parents=True, exist_ok=True)
-        state = load(directory / "state.json") or State()
-        reconcile(state, spec)
+        state = load_state(directory / "state.json") or State()
+        reconcile_state(state, spec)
         self.faults = Faults()
         """Injected faults and conditions."""
         self.root_password = _secret_file(run / "root-password", lambda: secrets.token_urlsafe(18))
@@ -188,7 +188,7 @@ class Proxmox:
         outcome, status, drop = "", 500, False
         try:
             call.params = await wire.parameters(request)
-            drop = await self._misfortune(call)
+            drop = await self._apply_faults(call)
             if (call.method, call.path) == ("POST", "access/ticket"):
                 data: Any = self._auth.sign_in(call.required("username"), call.required("password"))
             else:
@@ -205,7 +205,7 @@ class Proxmox:
             self._log.write(call.method, call.path, status, began, user=user, params=params, outcome=outcome)
         return wire.Dropped() if drop else response
 
-    async def _misfortune(self, call: Call) -> bool:
+    async def _apply_faults(self, call: Call) -> bool:
         """Apply the faults that hit this call; returns whether its answer is to be lost."""
         drop = False
         for fault in self.faults.hits(f"{call.method} {call.path}"):
@@ -226,7 +226,7 @@ class Proxmox:
     async def _invoke(self, call: Call) -> Any:
         route, call.names = self._router.find(call.method, call.path)
         rule = RULES[route.method, route.pattern]
-        check(rule, call, self.cluster.access)
+        check_rule(rule, call, self.cluster.access)
         if "node" in call.names:
             self.cluster.node(call.node)
         changes = call.method != "GET" and rule is not WORLD

@@ -3,10 +3,10 @@
 from lab.contracts import LabSpec, PveNode
 from lab.proxmox.state import NodeState, State, User
 
-__all__ = ["reconcile"]
+__all__ = ["reconcile_state"]
 
 
-def reconcile(state: State, spec: LabSpec) -> None:
+def reconcile_state(state: State, spec: LabSpec) -> None:
     """Make a state that was loaded fit a campus that starts: nodes there, nothing running, nothing half made."""
     state.users.setdefault("root@pam", User())
     for node in spec.nodes:

@@ -11,7 +11,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from lab.proxmox.wire import DROP
 
-__all__ = ["PORT", "server"]
+__all__ = ["PORT", "build_server"]
 
 PORT = 8006
 """Of the API, on every node."""
@@ -32,7 +32,7 @@ class DroppableProtocol(H11Protocol):
         self.app = with_drop
 
 
-def server(app: ASGIApp, host: str, certificate: Path, key: Path, *, port: int = PORT) -> uvicorn.Server:
+def build_server(app: ASGIApp, host: str, certificate: Path, key: Path, *, port: int = PORT) -> uvicorn.Server:
     """A server for one address; run it with `await server.serve()`.
 
     Args:

@@ -22,8 +22,8 @@ __all__ = [
     "User",
     "Vm",
     "Volume",
-    "load",
-    "save",
+    "load_state",
+    "save_state",
 ]
 
 Config = dict[str, str | int]
@@ -149,12 +149,12 @@ class State(BaseModel):
         return next((name for name, pool in self.pools.items() if vmid in pool.vms), None)
 
 
-def load(path: Path) -> State | None:
+def load_state(path: Path) -> State | None:
     """Read a state file; None when there is none yet."""
     return State.model_validate_json(path.read_bytes()) if path.exists() else None
 
 
-def save(state: State, path: Path) -> None:
+def save_state(state: State, path: Path) -> None:
     """Replace the state file atomically; readable by its owner only."""
     partial = path.with_suffix(".partial")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

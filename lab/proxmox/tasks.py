@@ -101,7 +101,7 @@ class TaskBoard:
             raise ApiError(403, f"Permission check failed (/nodes/{record.node}, Sys.Audit)")
         return record
 
-    async def settle(self) -> None:
+    async def wait_until_idle(self) -> None:
         """Wait until nothing runs any more."""
         while self._running:
             await asyncio.wait(set(self._running.values()))
@@ -111,7 +111,7 @@ class TaskBoard:
         """Interrupt everything."""
         for running in list(self._running.values()):
             running.cancel()
-        await self.settle()
+        await self.wait_until_idle()
 
     async def _run(self, record: TaskRecord, call: Call, work: Work) -> str:
         """Do the work and return the exit status."""

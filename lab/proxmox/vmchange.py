@@ -9,7 +9,7 @@ from lab.proxmox.errors import ApiError
 from lab.proxmox.state import Config, Vm
 from lab.proxmox.vmconfig import CloudInit, Existing, NewDisk
 
-__all__ = ["apply", "storages_for"]
+__all__ = ["apply_options", "storages_for"]
 
 
 def _fresh_mac() -> str:
@@ -17,7 +17,7 @@ def _fresh_mac() -> str:
     return "BC:24:11:" + ":".join(f"{byte:02X}" for byte in secrets.token_bytes(3))
 
 
-def apply(
+def apply_options(
     cluster: Cluster, vmid: int, vm: Vm, options: Mapping[str, str], delete: Iterable[str] = (), *, force: bool = False
 ) -> None:
     """Store changed options; all of them or, when one is refused, none.
@@ -111,7 +111,7 @@ class _Change:
         if volume and not same:
             self._guard(key)
             self._release(key, current, force=False)
-        source, size = self._cluster.volumes.realise(self._vm.node, self._vmid, request)
+        source, size = self._cluster.volumes.create_volume(self._vm.node, self._vmid, request)
         if not isinstance(request, Existing) and size is not None:
             self._made.append(source)
         if not vmconfig.is_cdrom(value):

@@ -8,7 +8,7 @@ from lab.contracts import Disk, Nic, PciDevice, VmSpec
 from lab.proxmox import propstring, vmconfig
 from lab.proxmox.propstring import GIB, split_list
 
-__all__ = ["agent_enabled", "build", "memory_mib"]
+__all__ = ["agent_enabled", "build_vm_spec", "memory_mib"]
 
 _DEFAULT_MEMORY = 512
 """MiB that Proxmox VE gives a VM that names no memory."""
@@ -25,7 +25,7 @@ def agent_enabled(config: dict[str, str | int]) -> bool:
     return value == "1"
 
 
-def build(vmid: int, node: str, config: dict[str, str | int], gpus: Iterable[PciDevice]) -> VmSpec:
+def build_vm_spec(vmid: int, node: str, config: dict[str, str | int], gpus: Iterable[PciDevice]) -> VmSpec:
     """The machine that a configuration describes.
 
     Args:

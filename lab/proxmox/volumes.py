@@ -93,7 +93,7 @@ class Volumes:
         form = Path(split_volume(volume)[1]).suffix.lstrip(".") or "raw"
         self._store(node, volume, Volume(content=content, format=form, size=size, written=size))
 
-    def realise(self, node: str, vmid: int, request: DriveRequest) -> tuple[str, int | None]:
+    def create_volume(self, node: str, vmid: int, request: DriveRequest) -> tuple[str, int | None]:
         """Make what a drive option asks for.
 
         Returns:

@@ -137,7 +137,7 @@ class Stack:
             return
         from lab import campus  # noqa: PLC0415 - only the embedded campus needs the lab
 
-        prefix = campus.enter()
+        prefix = campus.enter_command()
         command = [*prefix, sys.executable, "-m", "ops", *sys.argv[1:]]
         os.execvpe(command[0], command, os.environ | {INSIDE: "1"})  # noqa: S606 - the same command, elsewhere
 

@@ -155,13 +155,13 @@ def _read_lab(name: str) -> tuple[ProxmoxInventory, dict[str, Any]]:
     """Hosts of the embedded campus, and further settings for a site on it."""
     from lab import campus  # noqa: PLC0415 - only the embedded campus needs the lab
     from lab.rundir import RunDir  # noqa: PLC0415
-    from lab.spec import load_wish  # noqa: PLC0415
+    from lab.spec import load_request  # noqa: PLC0415
 
     run = RunDir.of(name)
     if not os.environ.get(INSIDE):
-        command = [*campus.enter(name), sys.executable, "-m", "ops", *sys.argv[1:]]
+        command = [*campus.enter_command(name), sys.executable, "-m", "ops", *sys.argv[1:]]
         os.execvpe(command[0], command, os.environ | {INSIDE: "1"})  # noqa: S606 - the same command, elsewhere
-    spec = load_wish(run.spec.read_bytes()).spec
+    spec = load_request(run.spec.read_bytes()).spec
     endpoint, mirror = f"https://{spec.nodes[0].address}:8006/", f"https://{spec.mirror}:8443"
     api = Api(endpoint, run.ca)
     api.sign_in("root@pam", (run.path / "root-password").read_text().strip())

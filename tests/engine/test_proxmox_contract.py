@@ -104,9 +104,9 @@ class Bench:
         """A VM's configuration as the administrator reads it."""
         return dict(self.campus.api("GET", f"nodes/pve1/qemu/{vmid}/config"))
 
-    def settle(self) -> None:
+    def wait_until_idle(self) -> None:
         """Wait until every task has ended."""
-        self.campus.settle()
+        self.campus.wait_until_idle()
 
     def download_image(self) -> None:
         """Put the image where the machines import it from."""
@@ -115,7 +115,7 @@ class Bench:
             "nodes/pve1/storage/local/download-url",
             {"content": "import", "filename": "debian-13.qcow2", "url": IMAGE_URL},
         )
-        self.settle()
+        self.wait_until_idle()
 
 
 @pytest.fixture
@@ -244,7 +244,7 @@ def test_a_gpu_that_another_vm_holds_is_refused_by_name_and_taken_when_it_is_fre
     """The engine keeps the machine that did not start and repairs it by the next update."""
     bench.download_image()
     bench.campus.api("POST", "nodes/pve1/qemu", {"vmid": "900", "machine": "q35", "hostpci0": "mapping=a100-0,pcie=1"})
-    bench.settle()
+    bench.wait_until_idle()
     bench.campus.api("POST", "nodes/pve1/qemu/900/status/start")
     bench.project.program(ONE_MACHINE)
 
@@ -301,7 +301,7 @@ def test_somebody_elses_machine_of_the_same_number_is_not_taken_over(bench: Benc
     """
     bench.download_image()
     bench.campus.api("POST", "nodes/pve1/qemu", {"vmid": "300", "name": "theirs", "scsi0": "local-lvm:7"})
-    bench.settle()
+    bench.wait_until_idle()
     before = bench.config()
     bench.project.program(ONE_MACHINE)
 
@@ -336,8 +336,8 @@ def test_a_machine_removed_behind_the_engines_back_is_seen_by_refresh(bench: Ben
     assert "by-hand" in refreshed
 
     bench.campus.api("POST", "nodes/pve1/qemu/300/status/stop")
-    bench.settle()
+    bench.wait_until_idle()
     bench.campus.api("DELETE", "nodes/pve1/qemu/300")
-    bench.settle()
+    bench.wait_until_idle()
     bench.project.pulumi("refresh", "--yes", "--skip-preview")
     assert bench.preview()["create"] == 1

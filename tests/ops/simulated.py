@@ -16,9 +16,9 @@ from lab.contracts import LabSpec
 from lab.proxmox import Proxmox, create_app
 from lab.proxmox.errors import ApiError
 from lab.proxmox.fake import FakeHypervisor
-from lab.proxmox.fetch import Fetched
+from lab.proxmox.fetch import FetchedFile
 from lab.proxmox.timing import Timing
-from lab.spec import from_site
+from lab.spec import spec_from_site
 from ops.clients.proxmox import Api
 
 URL = "https://10.21.0.11:8006/"
@@ -29,12 +29,12 @@ class _Fetcher:
 
     size = 1024**3
 
-    async def metadata(self, url: str, *, verify: bool) -> Fetched:
+    async def metadata(self, url: str, *, verify: bool) -> FetchedFile:
         if not self.size:
             raise ApiError(500, "invalid server response: '404 Not Found'")
-        return Fetched(self.size, "application/octet-stream")
+        return FetchedFile(self.size, "application/octet-stream")
 
-    async def download(self, url: str, *, verify: bool, algorithm: str | None) -> Fetched:
+    async def download(self, url: str, *, verify: bool, algorithm: str | None) -> FetchedFile:
         return await self.metadata(url, verify=verify)
 
 
@@ -81,7 +81,7 @@ class Simulated:
 @contextmanager
 def simulated(site: Site, run: Path, **changes: Any) -> Iterator[Simulated]:
     """The Proxmox of a site; `changes` are fields of its `LabSpec`."""
-    spec: LabSpec = replace(from_site(site, "test"), **changes)
+    spec: LabSpec = replace(spec_from_site(site, "test"), **changes)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()

@@ -59,7 +59,7 @@ class Offer:
 
 
 @dataclass
-class State:
+class PackageState:
     """A package's state: `installed`, `unpacked` or `half-configured`."""
 
     version: str
@@ -76,22 +76,22 @@ class LockedError(Exception):
         self.name = comm.read_text().strip() if comm.exists() else "unknown"
 
 
-def offers(file: Path) -> dict[str, Offer]:
+def read_offers(file: Path) -> dict[str, Offer]:
     """What the archive, or the lists, hold."""
     return {name: Offer(**fields) for name, fields in _read(file).items()}
 
 
-def states() -> dict[str, State]:
+def read_states() -> dict[str, PackageState]:
     """What dpkg knows beyond the image."""
-    return {name: State(**fields) for name, fields in _read(INSTALLED).items()}
+    return {name: PackageState(**fields) for name, fields in _read(INSTALLED).items()}
 
 
-def pending() -> dict[str, Offer]:
+def list_upgrades() -> dict[str, Offer]:
     """What the lists have newer than what is installed; new packages included."""
-    known = states()
+    known = read_states()
     return {
         name: offer
-        for name, offer in sorted(offers(LISTS).items())
+        for name, offer in sorted(read_offers(LISTS).items())
         if (known[name].version if name in known else offer.installed) != offer.version
     }
 
@@ -109,14 +109,14 @@ def _write(file: Path, data: dict[str, Any] | list[str]) -> None:
     new.replace(file)
 
 
-def _note(name: str, version: str, state: str) -> None:
-    known = states()
-    known[name] = State(version, state)
+def _record_state(name: str, version: str, state: str) -> None:
+    known = read_states()
+    known[name] = PackageState(version, state)
     _write(INSTALLED, {called: asdict(one) for called, one in known.items()})
 
 
 @contextlib.contextmanager
-def locked(seconds: float = 0) -> Iterator[IO[str]]:
+def hold_lock(seconds: float = 0) -> Iterator[IO[str]]:
     """Holds dpkg's lock, a real one.
 
     Raises:
@@ -140,18 +140,18 @@ def locked(seconds: float = 0) -> Iterator[IO[str]]:
 def apt_get(words: list[str]) -> int:
     """`apt-get [-s] [-d] update|upgrade [--with-new-pkgs]`."""
     try:
-        verb, flags, settings = _parsed(words)
+        verb, flags, settings = _parse_words(words)
     except ValueError as error:
-        return _told(f"E: the lab's apt-get knows update and upgrade, and not {error}")
+        return _fail(f"E: the lab's apt-get knows update and upgrade, and not {error}")
     try:
         if verb == "update":
             return _update()
         if "simulate" in flags:
             return _simulate(new="new" in flags)
-        with locked(float(settings.get("DPkg::Lock::Timeout", 0))):
+        with hold_lock(float(settings.get("DPkg::Lock::Timeout", 0))):
             return _upgrade(new="new" in flags, download="download" in flags)
     except LockedError as error:
-        return _told(
+        return _fail(
             f"E: Could not get lock {LOCK}. It is held by process {error.pid} ({error.name})\n"
             "N: Be aware that removing the lock file is not a solution and may break your system.\n"
             f"E: Unable to acquire the dpkg frontend lock ({LOCK}), is another process using it?"
@@ -164,7 +164,7 @@ _FLAGS = {
 }  # fmt: skip
 
 
-def _parsed(words: list[str]) -> tuple[str, set[str], dict[str, str]]:
+def _parse_words(words: list[str]) -> tuple[str, set[str], dict[str, str]]:
     """Verb, flags and settings.
 
     Raises:
@@ -194,16 +194,16 @@ def _update() -> int:
     return OK
 
 
-def _chosen(*, new: bool) -> tuple[dict[str, Offer], list[str]]:
+def _choose_upgrades(*, new: bool) -> tuple[dict[str, Offer], list[str]]:
     """What an upgrade installs, and what it keeps back."""
-    held, wanted = set(_read(HELD)), pending()
+    held, wanted = set(_read(HELD)), list_upgrades()
     fits = {name: offer for name, offer in wanted.items() if name not in held and (offer.installed or new)}
     return fits, [name for name in wanted if name not in fits]
 
 
 def _simulate(*, new: bool) -> int:
-    chosen, kept = _chosen(new=new)
-    _kept_back(kept)
+    chosen, kept = _choose_upgrades(new=new)
+    _print_kept_back(kept)
     for name, offer in chosen.items():
         old = f" [{offer.installed}]" if offer.installed else ""
         origin = "Debian-Security:12/stable-security" if offer.security else "Debian:12.15/stable"
@@ -212,29 +212,29 @@ def _simulate(*, new: bool) -> int:
     return OK
 
 
-def _kept_back(names: list[str]) -> None:
+def _print_kept_back(names: list[str]) -> None:
     if names:
         sys.stdout.write(f"The following packages have been kept back:\n  {' '.join(names)}\n")
 
 
 def _upgrade(*, new: bool, download: bool) -> int:
-    if any(one.state == "unpacked" for one in states().values()):
-        return _told("E: dpkg was interrupted, you must manually run 'dpkg --configure -a' to correct the problem.")
-    chosen, kept = _chosen(new=new)
-    _kept_back(kept)
+    if any(one.state == "unpacked" for one in read_states().values()):
+        return _fail("E: dpkg was interrupted, you must manually run 'dpkg --configure -a' to correct the problem.")
+    chosen, kept = _choose_upgrades(new=new)
+    _print_kept_back(kept)
     if download:
         return OK
     for name, offer in chosen.items():
         sys.stdout.write(f"Unpacking {name} ({offer.version}) over ({offer.installed}) ...\n")
-        _note(name, offer.version, "unpacked")
+        _record_state(name, offer.version, "unpacked")
         time.sleep(offer.seconds)
     return _configure()
 
 
 def _configure() -> int:
     """Configures what is unpacked, as dpkg does after all is unpacked; what fails stays half-configured."""
-    known, failed = offers(LISTS), []
-    for name, one in states().items():
+    known, failed = read_offers(LISTS), []
+    for name, one in read_states().items():
         if one.state == "installed":
             continue
         offer = known.get(name, Offer(one.version))
@@ -244,23 +244,23 @@ def _configure() -> int:
                 f"{offer.fails}\ndpkg: error processing package {name} (--configure):\n installed {name} package "
                 "post-installation script subprocess returned error exit status 1\n"
             )
-            _note(name, one.version, "half-configured")
+            _record_state(name, one.version, "half-configured")
             failed.append(name)
             continue
-        _note(name, one.version, "installed")
+        _record_state(name, one.version, "installed")
         if offer.reboot:
             REBOOT.write_text("*** System restart required ***\n")
             with REBOOT.with_suffix(".pkgs").open("a") as names:
                 names.write(f"{name}\n")
     if failed:
         listed = "".join(f" {name}\n" for name in failed)
-        return _told(
+        return _fail(
             f"Errors were encountered while processing:\n{listed}E: Sub-process /usr/bin/dpkg returned an error code (1)"
         )
     return OK
 
 
-def _told(text: str, code: int = TROUBLE) -> int:
+def _fail(text: str, code: int = TROUBLE) -> int:
     sys.stderr.write(f"{text}\n")
     return code
 
@@ -268,18 +268,18 @@ def _told(text: str, code: int = TROUBLE) -> int:
 def dpkg(words: list[str]) -> int:
     """`dpkg --audit`, `dpkg --configure -a`."""
     if words == ["--audit"]:
-        unfinished = [name for name, one in states().items() if one.state != "installed"]
+        unfinished = [name for name, one in read_states().items() if one.state != "installed"]
         if unfinished:
             sys.stdout.write("The following packages are only half configured, probably due to problems:\n")
             sys.stdout.writelines(f" {name:<20} simulated\n" for name in unfinished)
         return OK
     if words == ["--configure", "-a"]:
         try:
-            with locked():
+            with hold_lock():
                 return OK if _configure() == OK else 1
         except LockedError as error:
-            return _told(f"dpkg: error: dpkg frontend lock was locked by another process with pid {error.pid}", LOCKED)
-    return _told("dpkg: the lab answers --audit and --configure -a", LOCKED)
+            return _fail(f"dpkg: error: dpkg frontend lock was locked by another process with pid {error.pid}", LOCKED)
+    return _fail("dpkg: the lab answers --audit and --configure -a", LOCKED)
 
 
 def apt_mark(words: list[str]) -> int:
@@ -290,7 +290,7 @@ def apt_mark(words: list[str]) -> int:
         sys.stdout.writelines(f"{name}\n" for name in sorted(held))
         return OK
     if verb not in {"hold", "unhold"}:
-        return _told("E: the lab's apt-mark knows showhold, hold and unhold")
+        return _fail("E: the lab's apt-mark knows showhold, hold and unhold")
     _write(HELD, dict.fromkeys(sorted(held | set(names) if verb == "hold" else held - set(names)), True))
     return OK
 
@@ -298,7 +298,7 @@ def apt_mark(words: list[str]) -> int:
 def apt_config(words: list[str]) -> int:
     """`apt-config dump KEY`: the last file that sets a key wins."""
     if len(words) != 2 or words[0] != "dump":
-        return _told("E: the lab's apt-config knows `dump KEY`")
+        return _fail("E: the lab's apt-config knows `dump KEY`")
     value = None
     for file in sorted(CONFIGURATION.glob("*")):
         for key, found in re.findall(r'^([\w:-]+) "([^"]*)";', file.read_text(), re.MULTILINE):
@@ -310,8 +310,8 @@ def apt_config(words: list[str]) -> int:
 
 def unattended_upgrade(_: list[str]) -> int:
     """Holds dpkg's lock for as long as a fault says, and changes nothing."""
-    syscalls.call_myself("unattended-upgr")
-    with locked():
+    syscalls.set_process_name("unattended-upgr")
+    with hold_lock():
         if target := os.environ.get("NOTIFY_SOCKET"):
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
                 notify.sendto(b"READY=1", target)

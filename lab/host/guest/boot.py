@@ -14,7 +14,7 @@ DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 LINKS = {"ptmx": "pts/ptmx", "fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2"}
 
 
-def boot(plan: BootPlan, go: int, console: int) -> None:
+def boot_vm(plan: BootPlan, go: int, console: int) -> None:
     """Become PID 1 of the VM; never returns.
 
     Args:
@@ -30,10 +30,10 @@ def boot(plan: BootPlan, go: int, console: int) -> None:
         build_root(plan)
         socket.sethostname(Path("/etc/hostname").read_text().strip() or plan.hostname)
         if os.read(go, 1):
-            connect(plan.ip)
+            configure_network(plan.ip)
             syscalls.drop_capabilities()
             # How programs recognise systemd: PID 1's name, and sd_booted(3)'s directory.
-            syscalls.call_myself("systemd")
+            syscalls.set_process_name("systemd")
             Path("/run/systemd/system").mkdir(parents=True)
             status = manager.main()
     except Exception as error:  # noqa: BLE001  # the console is all a VM without PID 1 has
@@ -105,6 +105,6 @@ def _devices(dev: Path) -> None:
         (dev / link).symlink_to(target)
 
 
-def connect(batch: str) -> None:
+def configure_network(batch: str) -> None:
     """Give the network cards their addresses, and tell the neighbours."""
     subprocess.run(["ip", "-batch", "-"], input=batch, text=True, check=True, env={"PATH": "/usr/sbin:/usr/bin"})

@@ -9,7 +9,7 @@ from typing import Any
 MACHINE = Path("/run/lab/machine.json")
 
 
-def machine() -> dict[str, Any]:
+def read_machine() -> dict[str, Any]:
     """The VM's hardware, as the lab gave it."""
     data: dict[str, Any] = json.loads(MACHINE.read_text())
     return data
@@ -18,7 +18,7 @@ def machine() -> dict[str, Any]:
 def lspci(words: list[str]) -> int:
     """List the passed-through cards; `-n`, `-nn` and `-D` as lspci has them."""
     flags = "".join(word.lstrip("-") for word in words if word.startswith("-"))
-    for gpu in machine()["gpus"]:
+    for gpu in read_machine()["gpus"]:
         address = gpu["address"] if "D" in flags else gpu["address"].removeprefix("0000:")
         ids = f"{gpu['vendor']}:{gpu['device']}"
         if "nn" in flags:
@@ -33,7 +33,7 @@ def lspci(words: list[str]) -> int:
 
 def nvidia_smi(words: list[str]) -> int:
     """List the cards, and say that they are simulated."""
-    gpus = machine()["gpus"]
+    gpus = read_machine()["gpus"]
     if not gpus:
         sys.stderr.write("NVIDIA-SMI has failed because no devices were found\n")
         return 6

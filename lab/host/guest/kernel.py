@@ -29,14 +29,14 @@ def lsmod(_: list[str]) -> int:
     return 0
 
 
-def told() -> dict[str, str]:
+def read_settings() -> dict[str, str]:
     """Kernel settings that the VM was told."""
     return dict(_setting(line) for line in _lines(SYSCTL))
 
 
 def sysctl(words: list[str]) -> int:
     """Answer with what was set here, else with the kernel's value; setting is noted, and nothing else changes."""
-    noted = told()
+    noted = read_settings()
     flags = {word for word in words if word.startswith("-")}
     rest = [word for word in words if not word.startswith("-")]
     if "--system" in flags or flags & {"-p", "--load"}:
@@ -60,7 +60,7 @@ def sysctl(words: list[str]) -> int:
     return status
 
 
-def at_boot() -> None:
+def apply_at_boot() -> None:
     """Do what systemd-modules-load and systemd-sysctl do before anything else starts."""
     modprobe([line for file in _files(MODULES_D) for line in _lines(file) if line[0] not in "#;"])
     sysctl(["--quiet", "--system"])

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from lab.host.guest import kernel
 from lab.host.guest.processes import Processes
-from lab.host.guest.services import LOGS, Runner
-from lab.host.guest.systemctl import packed, unpacked
-from lab.host.guest.systemctl_server import Answer, systemctl
-from lab.host.guest.timer_runner import Alarm
+from lab.host.guest.services import LOGS, ServiceRunner
+from lab.host.guest.systemctl import decode_words, encode_words
+from lab.host.guest.systemctl_server import SystemctlAnswer, systemctl
+from lab.host.guest.timer_runner import TimerRunner
 from lab.host.guest.timers import Timer
 from lab.host.guest.unit_files import UnitFiles
 from lab.host.guest.units import Service, UnitError
@@ -36,14 +36,14 @@ class Manager:
         self.files = files
         self.booted = False
         self._processes = Processes()
-        self._runners: dict[str, Runner | Alarm] = {}
+        self._runners: dict[str, ServiceRunner | TimerRunner] = {}
         self._power: asyncio.Future[int] | None = None
 
-    def known(self) -> list[Runner | Alarm]:
+    def known(self) -> list[ServiceRunner | TimerRunner]:
         """Services and timers that were loaded since boot, by name."""
         return [self._runners[name] for name in sorted(self._runners)]
 
-    def runner(self, name: str) -> Runner | Alarm:
+    def runner(self, name: str) -> ServiceRunner | TimerRunner:
         """The service or timer, loaded when it is first asked for.
 
         Raises:
@@ -51,16 +51,16 @@ class Manager:
         """
         if name not in self._runners:
             if name.endswith(".timer"):
-                self._runners[name] = Alarm(self, self.files.load_timer(name))
+                self._runners[name] = TimerRunner(self, self.files.load_timer(name))
             else:
-                self._runners[name] = Runner(self._processes, self.files.load(name))
+                self._runners[name] = ServiceRunner(self._processes, self.files.load(name))
         return self._runners[name]
 
     def reload(self) -> None:
         """`systemctl daemon-reload`: read units again; what runs keeps running."""
         for name, runner in self._runners.items():
             with contextlib.suppress(UnitError):
-                if isinstance(runner, Alarm):
+                if isinstance(runner, TimerRunner):
                     runner.unit = self.files.load_timer(name)
                 else:
                     runner.unit = self.files.load(name)
@@ -79,7 +79,7 @@ class Manager:
         loop.add_signal_handler(signal.SIGINT, self.power, REBOOT)
         LOGS.mkdir(parents=True, exist_ok=True)
         CONTROL.parent.mkdir(parents=True, exist_ok=True)
-        kernel.at_boot()
+        kernel.apply_at_boot()
         async with await asyncio.start_unix_server(self._serve, CONTROL):
             CONTROL.chmod(0o777)
             boot = asyncio.create_task(self._boot())
@@ -117,12 +117,12 @@ class Manager:
         peer = writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
         uid = _PEER.unpack(peer)[1]
         with contextlib.suppress(ConnectionError):
-            argv = unpacked(await reader.read())
+            argv = decode_words(await reader.read())
             try:
                 answer = await systemctl(self, argv, root=uid == 0)
             except UnitError as error:
-                answer = Answer(1, err=f"{error}\n")
-            writer.write(packed([str(answer.code), answer.out, answer.err]))
+                answer = SystemctlAnswer(1, err=f"{error}\n")
+            writer.write(encode_words([str(answer.code), answer.out, answer.err]))
             await writer.drain()
         writer.close()
 

@@ -53,7 +53,7 @@ class Processes:
         try:
             pid = os.fork()
             if pid == 0:
-                _become(argv, environment, output, directory, user)
+                _exec_program(argv, environment, output, directory, user)
         finally:
             os.close(output)
         waiter: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -78,7 +78,7 @@ class Process:
         return self._waiter.done()
 
 
-def _become(argv: Sequence[str], environment: Mapping[str, str], output: int, directory: str, user: str) -> None:
+def _exec_program(argv: Sequence[str], environment: Mapping[str, str], output: int, directory: str, user: str) -> None:
     """Turn the forked child into the program; never returns."""
     try:
         os.setsid()
@@ -101,7 +101,7 @@ def _become(argv: Sequence[str], environment: Mapping[str, str], output: int, di
         os._exit(EXEC_FAILED)
 
 
-def members(invocation: str) -> list[int]:
+def service_pids(invocation: str) -> list[int]:
     """PIDs of everything that descends from one start of a service, found by its INVOCATION_ID.
 
     The variable is inherited, so it also marks what left the session or was orphaned; it stands in for a cgroup.
@@ -122,7 +122,7 @@ def signal_all(pids: Sequence[int], number: int) -> None:
             os.kill(pid, number)
 
 
-async def gone(alive: Callable[[], bool], timeout: float | None) -> bool:
+async def wait_until_gone(alive: Callable[[], bool], timeout: float | None) -> bool:
     """Wait until nothing is alive; False when the time is up first.
 
     Deaths of processes that are not our children cannot be awaited, so this looks at growing intervals.

@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from lab.host.guest.notifications import SOCKETS, Notifications
-from lab.host.guest.processes import Process, Processes, gone, members, signal_all
+from lab.host.guest.processes import Process, Processes, service_pids, signal_all, wait_until_gone
 from lab.host.guest.units import Command, KillMode, Service, Type, parse_environment_file
 
 LOGS = Path("/var/log/units")
@@ -19,7 +19,7 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """What systemd gives a system service."""
 
 
-class Active(StrEnum):
+class ActiveState(StrEnum):
     """ActiveState of a unit."""
 
     INACTIVE = "inactive"
@@ -29,12 +29,12 @@ class Active(StrEnum):
     FAILED = "failed"
 
 
-class Runner:
+class ServiceRunner:
     """One service under the manager; its state reads as in `systemctl show`."""
 
     def __init__(self, processes: Processes, unit: Service) -> None:
         self.unit = unit
-        self.active = Active.INACTIVE
+        self.active = ActiveState.INACTIVE
         self.sub = "dead"
         self.result = "success"
         self.main_status = 0
@@ -61,7 +61,7 @@ class Runner:
     async def start(self, *, wait: bool = True) -> bool:
         """Start unless it is up; True when it has become active (or, a oneshot, has succeeded)."""
         if self._life is None or self._life.done():
-            if missing := [path for path in self.unit.condition_path_exists if not _condition(path)]:
+            if missing := [path for path in self.unit.condition_path_exists if not _condition_holds(path)]:
                 self._say(f"Condition check resulted in {self.unit.name} being skipped: {missing[0]}")
                 return True
             self.restarts = 0
@@ -77,76 +77,76 @@ class Runner:
         if self._life is None or self._life.done():
             return
         self._stopping.set()
-        if self.active is Active.ACTIVATING:
-            signal_all(members(self.invocation), signal.SIGTERM)
+        if self.active is ActiveState.ACTIVATING:
+            signal_all(service_pids(self.invocation), signal.SIGTERM)
         await asyncio.shield(self._life)
 
     def kill(self, number: int, *, whom: str) -> None:
         """`systemctl kill`: signal the main process, or every process of the service."""
-        targets = [self.main_pid] if whom == "main" else members(self.invocation)
+        targets = [self.main_pid] if whom == "main" else service_pids(self.invocation)
         signal_all([pid for pid in targets if pid], number)
 
-    def forget_failure(self) -> None:
+    def reset_failed(self) -> None:
         """`systemctl reset-failed`: also forgets how often it was started."""
         self._starts.clear()
         self.restarts = 0
-        if self.active is Active.FAILED:
-            self._set(Active.INACTIVE, "dead")
+        if self.active is ActiveState.FAILED:
+            self._set(ActiveState.INACTIVE, "dead")
             self.result = "success"
 
     async def _live(self) -> None:
         while True:
-            if self._too_often():
+            if self._start_limit_hit():
                 self.result = "start-limit-hit"
                 self._say("Start request repeated too quickly.")
-                self._end(Active.FAILED)
+                self._end(ActiveState.FAILED)
                 return
-            self.result = await self._once()
-            await self._clear()
+            self.result = await self._run_once()
+            await self._kill_leftovers()
             if self._stopping.is_set():
-                self._end(Active.INACTIVE)
+                self._end(ActiveState.INACTIVE)
                 return
             if not self.unit.restarts_after(self.result):
-                self._end(Active.INACTIVE if self.result == "success" else Active.FAILED)
+                self._end(ActiveState.INACTIVE if self.result == "success" else ActiveState.FAILED)
                 return
-            self._set(Active.ACTIVATING, "auto-restart")
-            self._settle(up=False)
+            self._set(ActiveState.ACTIVATING, "auto-restart")
+            self._resolve_start(up=False)
             self._outcome = None
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), self.unit.restart_sec)
-                self._end(Active.INACTIVE)
+                self._end(ActiveState.INACTIVE)
                 return
             self.restarts += 1
 
-    async def _once(self) -> str:
+    async def _run_once(self) -> str:
         """One start and the run after it; returns systemd's word for how it ended."""
         unit = self.unit
         self.invocation = uuid.uuid4().hex
-        self._set(Active.ACTIVATING, "start-pre")
+        self._set(ActiveState.ACTIVATING, "start-pre")
         try:
             environment = self._environment()
         except OSError as error:
             self._say(f"Failed to load environment files: {error}")
             return "resources"
         for command in unit.exec_start_pre:
-            if not await self._helper(command, environment):
+            if not await self._run_helper(command, environment):
                 return "exit-code"
-        self._set(Active.ACTIVATING, "start")
+        self._set(ActiveState.ACTIVATING, "start")
         if unit.type is Type.ONESHOT:
             return await self._oneshot(environment)
         with contextlib.ExitStack() as stack:
             ready = stack.enter_context(Notifications(unit.name)) if unit.type is Type.NOTIFY else None
             self._main = self._spawn(unit.exec_start[0], environment)
-            result = await self._until_ready(self._main, ready)
+            result = await self._wait_until_ready(self._main, ready)
             if result is None:
-                self._set(Active.ACTIVE, "running")
-                self._settle(up=True)
+                self._set(ActiveState.ACTIVE, "running")
+                self._resolve_start(up=True)
                 for command in unit.exec_start_post:
-                    await self._helper(command, environment)
-                result = await self._until_ended(self._main)
+                    await self._run_helper(command, environment)
+                result = await self._wait_until_ended(self._main)
             return result
 
-    async def _until_ready(self, main: Process, ready: Notifications | None) -> str | None:
+    async def _wait_until_ready(self, main: Process, ready: Notifications | None) -> str | None:
         """None when the service is up, else how its start failed."""
         if ready is None:
             return None
@@ -159,14 +159,14 @@ class Runner:
         if ready.seen:
             return None
         if main.ended:
-            return await self._ended(main, expected=False) if await main.wait() else "protocol"
+            return await self._record_end(main, expected=False) if await main.wait() else "protocol"
         if self._stopping.is_set():
-            return await self._until_ended(main)
+            return await self._wait_until_ended(main)
         self._say("start operation timed out. Terminating.")
         await self._terminate(main)
         return "timeout"
 
-    async def _until_ended(self, main: Process) -> str:
+    async def _wait_until_ended(self, main: Process) -> str:
         waits = {asyncio.ensure_future(task) for task in (main.wait(), self._stopping.wait())}
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -174,17 +174,17 @@ class Runner:
             for task in waits:
                 task.cancel()
         if main.ended:
-            return await self._ended(main, expected=False)
-        self._set(Active.DEACTIVATING, "stop-sigterm")
+            return await self._record_end(main, expected=False)
+        self._set(ActiveState.DEACTIVATING, "stop-sigterm")
         environment = self._environment() | {"MAINPID": str(main.pid)}
         for command in self.unit.exec_stop:
-            await self._helper(command, environment)
+            await self._run_helper(command, environment)
         return await self._terminate(main)
 
     async def _terminate(self, main: Process) -> str:
         """End the main process, and the others as the kill mode says."""
         if self.unit.kill_mode is KillMode.CONTROL_GROUP:
-            signal_all(members(self.invocation), signal.SIGTERM)
+            signal_all(service_pids(self.invocation), signal.SIGTERM)
         elif self.unit.kill_mode is not KillMode.NONE:
             signal_all([main.pid], signal.SIGTERM)
         try:
@@ -192,11 +192,11 @@ class Runner:
         except TimeoutError:
             self._say("State 'stop-sigterm' timed out. Killing.")
             signal_all([main.pid], signal.SIGKILL)
-            await self._ended(main, expected=True)
+            await self._record_end(main, expected=True)
             return "timeout"
-        return await self._ended(main, expected=True)
+        return await self._record_end(main, expected=True)
 
-    async def _ended(self, main: Process, *, expected: bool) -> str:
+    async def _record_end(self, main: Process, *, expected: bool) -> str:
         """Record how the main process ended; a signal that we sent, or a polite one, is success."""
         status = await main.wait()
         self.main_status = abs(status)
@@ -217,26 +217,26 @@ class Runner:
                 self._say(f"Main process exited, status={abs(status)}")
                 return "exit-code" if status > 0 else "signal"
         for command in self.unit.exec_start_post:
-            if not await self._helper(command, environment):
+            if not await self._run_helper(command, environment):
                 return "exit-code"
         if self.unit.remain_after_exit:
-            self._set(Active.ACTIVE, "exited")
-            self._settle(up=True)
+            self._set(ActiveState.ACTIVE, "exited")
+            self._resolve_start(up=True)
             await self._stopping.wait()
         return "success"
 
-    async def _clear(self) -> None:
+    async def _kill_leftovers(self) -> None:
         """End what the service left behind, unless its kill mode spares it (as K3s's does for its pods)."""
         if self.unit.kill_mode in {KillMode.PROCESS, KillMode.NONE}:
             return
-        left = members(self.invocation)
+        left = service_pids(self.invocation)
         if not left:
             return
         signal_all(left, signal.SIGTERM if self.unit.kill_mode is KillMode.CONTROL_GROUP else signal.SIGKILL)
-        if not await gone(lambda: bool(members(self.invocation)), self.unit.timeout_stop):
-            signal_all(members(self.invocation), signal.SIGKILL)
+        if not await wait_until_gone(lambda: bool(service_pids(self.invocation)), self.unit.timeout_stop):
+            signal_all(service_pids(self.invocation), signal.SIGKILL)
 
-    async def _helper(self, command: Command, environment: dict[str, str]) -> bool:
+    async def _run_helper(self, command: Command, environment: dict[str, str]) -> bool:
         """Run an ExecStartPre, ExecStartPost or ExecStop line; True when it may go on."""
         status = await self._spawn(command, environment).wait()
         if status and not command.ignore_failure:
@@ -266,7 +266,7 @@ class Runner:
             environment["NOTIFY_SOCKET"] = str(SOCKETS / self.unit.name)
         return environment
 
-    def _too_often(self) -> bool:
+    def _start_limit_hit(self) -> bool:
         burst, interval = self.unit.start_limit
         now = time.monotonic()
         while self._starts and self._starts[0] < now - interval:
@@ -276,18 +276,18 @@ class Runner:
         self._starts.append(now)
         return False
 
-    def _end(self, active: Active) -> None:
-        self._set(active, "dead" if active is Active.INACTIVE else "failed")
-        self._settle(up=self.result == "success" and not self._stopping.is_set())
+    def _end(self, active: ActiveState) -> None:
+        self._set(active, "dead" if active is ActiveState.INACTIVE else "failed")
+        self._resolve_start(up=self.result == "success" and not self._stopping.is_set())
 
-    def _settle(self, *, up: bool) -> None:
+    def _resolve_start(self, *, up: bool) -> None:
         """Tell who waits for the start how it went."""
         if self._outcome is None:
             self._outcome = asyncio.get_running_loop().create_future()
         if not self._outcome.done():
             self._outcome.set_result(up)
 
-    def _set(self, active: Active, sub: str) -> None:
+    def _set(self, active: ActiveState, sub: str) -> None:
         if active is not self.active:
             self.since = time.time()
         self.active, self.sub = active, sub
@@ -297,6 +297,6 @@ class Runner:
             log.write(f"systemd[1]: {self.unit.name}: {text}\n")
 
 
-def _condition(path: str) -> bool:
+def _condition_holds(path: str) -> bool:
     negated = path.startswith("!")
     return Path(path.lstrip("!")).exists() is not negated

@@ -12,34 +12,34 @@ _END = "\0"
 _CHUNK = 65536
 
 
-def packed(words: list[str]) -> bytes:
+def encode_words(words: list[str]) -> bytes:
     """Texts as they go between a command and PID 1; the end of the stream ends the last."""
     return _END.join(word.replace(_END, "\\0") for word in words).encode()
 
 
-def unpacked(data: bytes) -> list[str]:
-    """What `packed` has packed."""
+def decode_words(data: bytes) -> list[str]:
+    """What `encode_words` has packed."""
     return data.decode().split(_END) if data else []
 
 
-def ask(argv: list[str]) -> tuple[int, str, str]:
+def send_command(argv: list[str]) -> tuple[int, str, str]:
     """Send a command line to PID 1; returns exit status, output and errors."""
     channel = socket(AF_UNIX)
     channel.connect(CONTROL)
-    channel.sendall(packed(argv))
+    channel.sendall(encode_words(argv))
     channel.shutdown(SHUT_WR)
     answer = b""
     while chunk := channel.recv(_CHUNK):
         answer += chunk
     channel.close()
-    return answered(answer)
+    return decode_answer(answer)
 
 
-def answered(data: bytes) -> tuple[int, str, str]:
+def decode_answer(data: bytes) -> tuple[int, str, str]:
     """PID 1's answer: exit status, output and errors."""
     if not data:
         return 1, "", "Failed to get a reply from PID 1: it is going down\n"
-    code, out, err = unpacked(data)
+    code, out, err = decode_words(data)
     return int(code), out, err
 
 
@@ -52,7 +52,7 @@ def main(argv: list[str]) -> int:
     elif called in POWER:
         words = [POWER[called]]
     try:
-        code, out, err = ask(words)
+        code, out, err = send_command(words)
     except OSError as error:
         code, out, err = 1, "", f"System has not been booted with systemd as init system: {error}\n"
     sys.stdout.write(out)

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from lab.host.guest.services import Active, Runner
-from lab.host.guest.timer_runner import Alarm, listing, when
+from lab.host.guest.services import ActiveState, ServiceRunner
+from lab.host.guest.timer_runner import TimerRunner, format_list, format_time
 from lab.host.guest.unit_files import UnitFiles, full_name
 from lab.host.guest.units import UnitError
 
@@ -30,20 +30,20 @@ _READING = {
 }
 
 
-class Units(Protocol):
+class UnitManager(Protocol):
     """What `systemctl` needs of the manager."""
 
     files: UnitFiles
     booted: bool
 
-    def runner(self, name: str) -> Runner | Alarm: ...  # noqa: D102
-    def known(self) -> Sequence[Runner | Alarm]: ...  # noqa: D102
+    def runner(self, name: str) -> ServiceRunner | TimerRunner: ...  # noqa: D102
+    def known(self) -> Sequence[ServiceRunner | TimerRunner]: ...  # noqa: D102
     def reload(self) -> None: ...  # noqa: D102
     def power(self, status: int) -> None: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
-class Answer:
+class SystemctlAnswer:
     """What the command prints, and its exit status."""
 
     code: int = 0
@@ -52,7 +52,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Call:
+class SystemctlCall:
     """A parsed command line: the verb, full unit names, and options by their long names."""
 
     verb: str
@@ -61,7 +61,7 @@ class Call:
     values: dict[str, str] = field(default_factory=dict)
 
 
-def parse(argv: list[str]) -> Call:
+def parse_call(argv: list[str]) -> SystemctlCall:
     """Split a command line; options may stand anywhere, as systemctl allows."""
     words: list[str] = []
     flags: set[str] = set()
@@ -76,75 +76,81 @@ def parse(argv: list[str]) -> Call:
         else:
             words.append(word)
     verb = words[0] if words else "list-units"
-    return Call(verb, tuple(full_name(word) for word in words[1:]), frozenset(flags), values)
+    return SystemctlCall(verb, tuple(full_name(word) for word in words[1:]), frozenset(flags), values)
 
 
-async def systemctl(manager: Units, argv: list[str], *, root: bool) -> Answer:
+async def systemctl(manager: UnitManager, argv: list[str], *, root: bool) -> SystemctlAnswer:
     """Do what `systemctl ARGV` asks."""
-    call = parse(argv)
+    call = parse_call(argv)
     if call.verb not in _READING and not root:
-        return Answer(1, err=f"Failed to {call.verb} {' '.join(call.units)}: Interactive authentication required.\n")
+        return SystemctlAnswer(
+            1, err=f"Failed to {call.verb} {' '.join(call.units)}: Interactive authentication required.\n"
+        )
     match call.verb:
         case "start" | "stop" | "restart" | "try-restart" | "reload-or-restart" | "condrestart":
-            return await _jobs(manager, call)
+            return await _run_jobs(manager, call)
         case "enable" | "disable" | "reenable":
-            return await _enablement(manager, call)
+            return await _change_enablement(manager, call)
         case "daemon-reload" | "daemon-reexec":
             manager.reload()
-            return Answer()
+            return SystemctlAnswer()
         case "reset-failed":
             targets = [manager.runner(name) for name in call.units] or manager.known()
             for runner in targets:
-                runner.forget_failure()
-            return Answer()
+                runner.reset_failed()
+            return SystemctlAnswer()
         case "kill":
             number = signal.Signals[f"SIG{call.values.get('signal', 'TERM').upper().removeprefix('SIG')}"]
             for name in call.units:
                 manager.runner(name).kill(number, whom=call.values.get("whom", "all"))
-            return Answer()
+            return SystemctlAnswer()
         case "poweroff" | "halt" | "reboot":
             # Exit statuses of PID 1: see manager.POWEROFF and REBOOT.
             manager.power(3 if call.verb == "reboot" else 0)
-            return Answer()
+            return SystemctlAnswer()
         case _:
-            return _read(manager, call)
+            return _answer_query(manager, call)
 
 
-def _read(manager: Units, call: Call) -> Answer:
+def _answer_query(manager: UnitManager, call: SystemctlCall) -> SystemctlAnswer:
     match call.verb:
         case "status":
-            return _joined(call, lambda name: _status(manager, name))
+            return _join_answers(call, lambda name: _status(manager, name))
         case "is-active":
-            return _any_of(call, lambda name: _active(manager, name), {Active.ACTIVE})
+            return _check_states(call, lambda name: _active_state(manager, name), {ActiveState.ACTIVE})
         case "is-failed":
-            return _any_of(call, lambda name: _active(manager, name), {Active.FAILED})
+            return _check_states(call, lambda name: _active_state(manager, name), {ActiveState.FAILED})
         case "is-enabled":
-            return _joined(call, lambda name: _is_enabled(manager, name))
+            return _join_answers(call, lambda name: _is_enabled(manager, name))
         case "is-system-running":
-            failed = any(runner.active is Active.FAILED for runner in manager.known())
+            failed = any(runner.active is ActiveState.FAILED for runner in manager.known())
             state = "starting" if not manager.booted else "degraded" if failed else "running"
-            return Answer(int(state != "running"), out=f"{state}\n")
+            return SystemctlAnswer(int(state != "running"), out=f"{state}\n")
         case "show":
-            return _joined(call, lambda name: _show(manager, name, call))
+            return _join_answers(call, lambda name: _show(manager, name, call))
         case "cat":
-            return _joined(call, lambda name: _cat(manager, name))
+            return _join_answers(call, lambda name: _cat(manager, name))
         case "list-units":
             rows = [f"{r.unit.name} loaded {r.active} {r.sub} {r.unit.description}\n" for r in manager.known()]
-            return Answer(out="".join(rows))
+            return SystemctlAnswer(out="".join(rows))
         case "list-timers":
-            alarms = [one for one in manager.known() if isinstance(one, Alarm) and one.active is Active.ACTIVE]
-            return Answer(out=listing(alarms, time.time()))
+            alarms = [
+                one for one in manager.known() if isinstance(one, TimerRunner) and one.active is ActiveState.ACTIVE
+            ]
+            return SystemctlAnswer(out=format_list(alarms, time.time()))
         case _:
-            return Answer(1, err=f"Unknown command verb {call.verb} (the lab's systemctl knows what a node needs).\n")
+            return SystemctlAnswer(
+                1, err=f"Unknown command verb {call.verb} (the lab's systemctl knows what a node needs).\n"
+            )
 
 
-async def _jobs(manager: Units, call: Call) -> Answer:
+async def _run_jobs(manager: UnitManager, call: SystemctlCall) -> SystemctlAnswer:
     """Start and stop; several units at once, as systemd does."""
     wait = "no-block" not in call.flags
     runners = [manager.runner(name) for name in call.units if not name.endswith(".target")]
 
-    async def job(runner: Runner | Alarm) -> bool:
-        running = runner.active in {Active.ACTIVE, Active.ACTIVATING, Active.DEACTIVATING}
+    async def job(runner: ServiceRunner | TimerRunner) -> bool:
+        running = runner.active in {ActiveState.ACTIVE, ActiveState.ACTIVATING, ActiveState.DEACTIVATING}
         if call.verb in {"try-restart", "condrestart"} and not running:
             return True
         if call.verb != "start":
@@ -155,22 +161,22 @@ async def _jobs(manager: Units, call: Call) -> Answer:
     if not wait:
         _background.add(work)
         work.add_done_callback(_background.discard)
-        return Answer()
+        return SystemctlAnswer()
     done = await work
     errors = [
-        f"Job for {runner.unit.name} failed because {_why(runner)}.\n"
+        f"Job for {runner.unit.name} failed because {_failure_reason(runner)}.\n"
         f'See "systemctl status {runner.unit.name}" and "journalctl -xeu {runner.unit.name}" for details.\n'
         for runner, ok in zip(runners, done, strict=True)
         if not ok
     ]
-    return Answer(int(bool(errors)), err="".join(errors))
+    return SystemctlAnswer(int(bool(errors)), err="".join(errors))
 
 
 _background: set["asyncio.Future[list[bool]]"] = set()
 """Jobs of `--no-block`: the event loop itself keeps no hold on them."""
 
 
-def _why(runner: Runner | Alarm) -> str:
+def _failure_reason(runner: ServiceRunner | TimerRunner) -> str:
     return {
         "timeout": "a timeout was exceeded",
         "signal": "a fatal signal was delivered to the control process",
@@ -180,11 +186,11 @@ def _why(runner: Runner | Alarm) -> str:
     }.get(runner.result, "the control process exited with error code")
 
 
-async def _enablement(manager: Units, call: Call) -> Answer:
+async def _change_enablement(manager: UnitManager, call: SystemctlCall) -> SystemctlAnswer:
     said: list[str] = []
     for name in call.units:
         if manager.files.path(name) is None:
-            return Answer(1, err=f"Failed to {call.verb} unit: Unit file {name} does not exist.\n")
+            return SystemctlAnswer(1, err=f"Failed to {call.verb} unit: Unit file {name} does not exist.\n")
         if call.verb != "enable":
             said += manager.files.disable(name)
         if call.verb != "disable":
@@ -192,51 +198,51 @@ async def _enablement(manager: Units, call: Call) -> Answer:
     manager.reload()
     if "now" in call.flags:
         follow = "start" if call.verb == "enable" else "stop"
-        done = await _jobs(manager, Call(follow, call.units, call.flags))
-        return Answer(done.code, err="".join(f"{line}\n" for line in said) + done.err)
-    return Answer(err="".join(f"{line}\n" for line in said))
+        done = await _run_jobs(manager, SystemctlCall(follow, call.units, call.flags))
+        return SystemctlAnswer(done.code, err="".join(f"{line}\n" for line in said) + done.err)
+    return SystemctlAnswer(err="".join(f"{line}\n" for line in said))
 
 
-def _joined(call: Call, each: Callable[[str], Answer]) -> Answer:
+def _join_answers(call: SystemctlCall, each: Callable[[str], SystemctlAnswer]) -> SystemctlAnswer:
     """One answer after the other; the exit status is the worst."""
     answers = [each(name) for name in call.units]
-    return Answer(
+    return SystemctlAnswer(
         max((answer.code for answer in answers), default=0),
         "\n".join(answer.out for answer in answers),
         "".join(answer.err for answer in answers),
     )
 
 
-def _any_of(call: Call, state: Callable[[str], str], wanted: set[Active]) -> Answer:
+def _check_states(call: SystemctlCall, state: Callable[[str], str], wanted: set[ActiveState]) -> SystemctlAnswer:
     """States, a line each; success when at least one is as wanted (systemctl(1), is-active)."""
     states = [state(name) for name in call.units]
     out = "" if "quiet" in call.flags else "".join(f"{word}\n" for word in states)
-    return Answer(0 if wanted & set(states) else 1 if Active.FAILED in wanted else 3, out)
+    return SystemctlAnswer(0 if wanted & set(states) else 1 if ActiveState.FAILED in wanted else 3, out)
 
 
-def _active(manager: Units, name: str) -> str:
+def _active_state(manager: UnitManager, name: str) -> str:
     if name.endswith(".target"):
-        return Active.ACTIVE
+        return ActiveState.ACTIVE
     try:
         return manager.runner(name).active
     except UnitError:
-        return Active.INACTIVE
+        return ActiveState.INACTIVE
 
 
-def _is_enabled(manager: Units, name: str) -> Answer:
+def _is_enabled(manager: UnitManager, name: str) -> SystemctlAnswer:
     if manager.files.path(name) is None:
-        return Answer(1, err=f"Failed to get unit file state for {name}: No such file or directory\n")
+        return SystemctlAnswer(1, err=f"Failed to get unit file state for {name}: No such file or directory\n")
     if manager.files.enabled(name):
-        return Answer(0, "enabled\n")
+        return SystemctlAnswer(0, "enabled\n")
     installable = bool(manager.files.sections(name).get("Install"))
-    return Answer(1, "disabled\n") if installable else Answer(0, "static\n")
+    return SystemctlAnswer(1, "disabled\n") if installable else SystemctlAnswer(0, "static\n")
 
 
-def _status(manager: Units, name: str) -> Answer:
+def _status(manager: UnitManager, name: str) -> SystemctlAnswer:
     try:
         runner = manager.runner(name)
     except UnitError as error:
-        return Answer(4, err=f"{error}\n".replace("not found", "could not be found"))
+        return SystemctlAnswer(4, err=f"{error}\n".replace("not found", "could not be found"))
     since = time.strftime("%a %Y-%m-%d %H:%M:%S UTC", time.gmtime(runner.since))
     enabled = "enabled" if manager.files.enabled(name) else "disabled"
     lines = [
@@ -247,17 +253,17 @@ def _status(manager: Units, name: str) -> Answer:
         "",
         *_tail(runner),
     ]
-    return Answer(0 if runner.active is Active.ACTIVE else 3, "\n".join(lines) + "\n")
+    return SystemctlAnswer(0 if runner.active is ActiveState.ACTIVE else 3, "\n".join(lines) + "\n")
 
 
-def _tail(runner: Runner | Alarm) -> list[str]:
+def _tail(runner: ServiceRunner | TimerRunner) -> list[str]:
     with contextlib.suppress(FileNotFoundError), runner.log.open("rb") as log:
         log.seek(max(0, log.seek(0, 2) - 16384))
         return log.read().decode(errors="replace").splitlines()[-LOG_LINES:]
     return []
 
 
-def _show(manager: Units, name: str, call: Call) -> Answer:
+def _show(manager: UnitManager, name: str, call: SystemctlCall) -> SystemctlAnswer:
     properties = {"Id": name, "LoadState": "not-found", "ActiveState": "inactive", "SubState": "dead"}
     with contextlib.suppress(UnitError):
         runner = manager.runner(name)
@@ -270,29 +276,31 @@ def _show(manager: Units, name: str, call: Call) -> Answer:
             "ExecMainStatus": str(runner.main_status),
             "NRestarts": str(runner.restarts),
             "InvocationID": runner.invocation,
-            **_own(runner),
+            **_type_properties(runner),
             "FragmentPath": str(manager.files.path(name) or ""),
             "UnitFileState": "enabled" if manager.files.enabled(name) else "disabled",
             "Description": runner.unit.description,
         }
     wanted = call.values["property"].split(",") if "property" in call.values else list(properties)
     bare = "value" in call.flags
-    return Answer(out="".join(f"{'' if bare else f'{key}='}{properties[key]}\n" for key in wanted if key in properties))
+    return SystemctlAnswer(
+        out="".join(f"{'' if bare else f'{key}='}{properties[key]}\n" for key in wanted if key in properties)
+    )
 
 
-def _own(runner: Runner | Alarm) -> dict[str, str]:
+def _type_properties(runner: ServiceRunner | TimerRunner) -> dict[str, str]:
     """Properties of services, or of timers."""
-    if isinstance(runner, Alarm):
+    if isinstance(runner, TimerRunner):
         return {
             "Unit": runner.unit.activates,
-            "NextElapseUSecRealtime": when(runner.next),
-            "LastTriggerUSec": when(runner.last),
+            "NextElapseUSecRealtime": format_time(runner.next),
+            "LastTriggerUSec": format_time(runner.last),
         }
     return {"Type": runner.unit.type}
 
 
-def _cat(manager: Units, name: str) -> Answer:
+def _cat(manager: UnitManager, name: str) -> SystemctlAnswer:
     path = manager.files.path(name)
     if path is None:
-        return Answer(1, err=f"No files found for {name}.\n")
-    return Answer(out=f"# {path}\n{path.read_text()}")
+        return SystemctlAnswer(1, err=f"No files found for {name}.\n")
+    return SystemctlAnswer(out=f"# {path}\n{path.read_text()}")

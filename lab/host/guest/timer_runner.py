@@ -10,30 +10,30 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
-from lab.host.guest.services import LOGS, Active, Runner
+from lab.host.guest.services import LOGS, ActiveState, ServiceRunner
 from lab.host.guest.timers import Timer
 
 STAMPS = Path("/var/lib/systemd/timers")
 """Its modification time says when a persistent timer last started its unit; systemd's own place."""
-LOOK_SECONDS = 30.0
+POLL_SECONDS = 30.0
 """The clock is looked at so often: a machine that was frozen has missed some of its ticks."""
 
 
-class Starts(Protocol):
+class RunnerLookup(Protocol):
     """What a timer needs of the manager."""
 
-    def runner(self, name: str) -> "Runner | Alarm": ...  # noqa: D102
+    def runner(self, name: str) -> "ServiceRunner | TimerRunner": ...  # noqa: D102
 
 
-class Alarm:
+class TimerRunner:
     """One timer under the manager; it answers what a service's `Runner` answers."""
 
     main_pid = main_status = restarts = 0
     result, invocation = "success", ""
 
-    def __init__(self, manager: Starts, unit: Timer, stamps: Path = STAMPS) -> None:
+    def __init__(self, manager: RunnerLookup, unit: Timer, stamps: Path = STAMPS) -> None:
         self.unit = unit
-        self.active = Active.INACTIVE
+        self.active = ActiveState.INACTIVE
         self.sub = "dead"
         self.since = time.time()
         self.next: float | None = None
@@ -57,8 +57,8 @@ class Alarm:
         """
         self._manager.runner(self.unit.activates)
         if self._life is None or self._life.done():
-            self._set(Active.ACTIVE, "waiting")
-            self._life = asyncio.create_task(self._live())
+            self._set_state(ActiveState.ACTIVE, "waiting")
+            self._life = asyncio.create_task(self._wait_and_start())
         return True
 
     async def stop(self) -> None:
@@ -68,68 +68,70 @@ class Alarm:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._life
         self.next = None
-        self._set(Active.INACTIVE, "dead")
+        self._set_state(ActiveState.INACTIVE, "dead")
 
     def kill(self, number: signal.Signals, *, whom: str) -> None:
         """There is no process to signal."""
 
-    def forget_failure(self) -> None:
+    def reset_failed(self) -> None:
         """A timer does not fail; its service does."""
 
-    async def _live(self) -> None:
-        base = self._stamp() if self.unit.persistent else time.time()
+    async def _wait_and_start(self) -> None:
+        base = self._read_stamp() if self.unit.persistent else time.time()
         while (due := self.unit.next(base)) is not None:
             # A start that was missed is delayed like any other (systemd.timer(5), Persistent=).
             self.next = max(due, time.time()) + random.uniform(0, self.unit.delay)  # noqa: S311 - no secret
             while (left := self.next - time.time()) > 0:  # noqa: ASYNC110 - the clock has no event
-                await asyncio.sleep(min(left, LOOK_SECONDS))
+                await asyncio.sleep(min(left, POLL_SECONDS))
             base = self.last = time.time()
-            self._touch(base)
+            self._write_stamp(base)
             self.sub = "running"
             await self._manager.runner(self.unit.activates).start()
             self.sub = "waiting"
         self.next = None
         self.sub = "elapsed"
 
-    def _stamp(self) -> float:
+    def _read_stamp(self) -> float:
         """When it last started its unit; the first time, now."""
         file = self._stamps / f"stamp-{self.unit.name}"
         if not file.exists():
-            self._touch(time.time())
+            self._write_stamp(time.time())
         return file.stat().st_mtime
 
-    def _touch(self, moment: float) -> None:
+    def _write_stamp(self, moment: float) -> None:
         if self.unit.persistent:
             self._stamps.mkdir(parents=True, exist_ok=True)
             file = self._stamps / f"stamp-{self.unit.name}"
             file.touch()
             os.utime(file, (moment, moment))
 
-    def _set(self, active: Active, sub: str) -> None:
+    def _set_state(self, active: ActiveState, sub: str) -> None:
         if active is not self.active:
             self.since = time.time()
         self.active, self.sub = active, sub
 
 
-def listing(alarms: Iterable[Alarm], now: float) -> str:
+def format_list(alarms: Iterable[TimerRunner], now: float) -> str:
     """What `systemctl list-timers` prints: the next one first."""
     rows = [("NEXT", "LEFT", "LAST", "PASSED", "UNIT", "ACTIVATES")]
     ordered = sorted(alarms, key=lambda alarm: (alarm.next is None, alarm.next or 0.0))
     for alarm in ordered:
-        left = _span(alarm.next - now) if alarm.next else "-"
-        passed = f"{_span(now - alarm.last)} ago" if alarm.last else "-"
-        rows.append((when(alarm.next), left, when(alarm.last), passed, alarm.unit.name, alarm.unit.activates))
+        left = _format_span(alarm.next - now) if alarm.next else "-"
+        passed = f"{_format_span(now - alarm.last)} ago" if alarm.last else "-"
+        rows.append(
+            (format_time(alarm.next), left, format_time(alarm.last), passed, alarm.unit.name, alarm.unit.activates)
+        )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "".join(f"{line}\n" for line in [*lines, "", f"{len(ordered)} timers listed."])
 
 
-def when(moment: float | None) -> str:
+def format_time(moment: float | None) -> str:
     """A moment as systemctl prints it; `-` for none."""
     return time.strftime("%a %Y-%m-%d %H:%M:%S UTC", time.gmtime(moment)) if moment else "-"
 
 
-def _span(seconds: float) -> str:
+def _format_span(seconds: float) -> str:
     whole = int(max(seconds, 0))
     hours, minutes = whole // 3600, whole % 3600 // 60
     return f"{hours}h {minutes}min" if hours else f"{minutes}min {whole % 60}s" if minutes else f"{whole}s"

@@ -130,7 +130,7 @@ class Timer:
         return min(found, default=None)
 
 
-def timer(name: str, sections: Sections) -> Timer:
+def parse_timer(name: str, sections: Sections) -> Timer:
     """What the manager needs to know of a timer.
 
     Raises:

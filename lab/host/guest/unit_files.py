@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from lab.host.guest.timers import Timer, timer
-from lab.host.guest.units import Sections, Service, UnitError, parse_sections, service
+from lab.host.guest.timers import Timer, parse_timer
+from lab.host.guest.units import Sections, Service, UnitError, parse_sections, parse_service
 
 ROOT = Path("/")
 DIRECTORIES = (
@@ -37,7 +37,7 @@ class UnitFiles:
         Raises:
             UnitError: not found, masked, or unusable.
         """
-        return service(name, self.sections(name))
+        return parse_service(name, self.sections(name))
 
     def load_timer(self, name: str) -> Timer:
         """Read a timer and its drop-ins.
@@ -45,7 +45,7 @@ class UnitFiles:
         Raises:
             UnitError: not found, or unusable.
         """
-        return timer(name, self.sections(name))
+        return parse_timer(name, self.sections(name))
 
     def sections(self, name: str) -> Sections:
         """The unit's file and its drop-ins as one."""

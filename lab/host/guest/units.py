@@ -166,7 +166,7 @@ def parse_environment_file(text: str) -> dict[str, str]:
     return found
 
 
-def service(name: str, sections: Sections) -> Service:
+def parse_service(name: str, sections: Sections) -> Service:
     """What the manager needs to know of a service.
 
     Raises:

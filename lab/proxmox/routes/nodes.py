@@ -45,7 +45,7 @@ async def node_status(cluster: Cluster, call: Call) -> dict[str, Any]:
 async def hardware(cluster: Cluster, call: Call) -> list[dict[str, str | int]]:
     """PCI devices with their IOMMU groups."""
     blacklist = call.text("pci-class-blacklist") if call.has("pci-class-blacklist") else None
-    return pci.listing(cluster.node(call.node), blacklist, verbose=call.flag("verbose", default=True))
+    return pci.list_devices(cluster.node(call.node), blacklist, verbose=call.flag("verbose", default=True))
 
 
 @table.get("nodes/{node}/time")

@@ -49,7 +49,7 @@ async def create(cluster: Cluster, call: Call) -> str:
     async def work(record: TaskRecord) -> None:
         try:
             async with cluster.locks.vm(vmid), cluster.locks.storages(vmchange.storages_for(options)):
-                vmchange.apply(cluster, vmid, vm, options)
+                vmchange.apply_options(cluster, vmid, vm, options)
         except ApiError as refusal:
             give_up()
             raise ApiError(500, f"unable to create VM {vmid} - {refusal.message}") from None
@@ -106,7 +106,7 @@ async def update_config(cluster: Cluster, call: Call) -> None:
             raise ApiError(500, "checksum mismatch (file change by other user?)")
         for key in [*delete, *options]:
             _check_present(access, vm, key, options.get(key))
-        vmchange.apply(cluster, call.vmid, vm, options, delete, force=call.flag("force"))
+        vmchange.apply_options(cluster, call.vmid, vm, options, delete, force=call.flag("force"))
 
 
 def _check_present(access: VmAccess, vm: Vm, key: str, value: str | None) -> None:

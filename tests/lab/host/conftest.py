@@ -13,7 +13,7 @@ import pytest
 
 from lab import campus
 from lab.contracts import VmSpec
-from lab.spec import Wish, dump_wish
+from lab.spec import CampusRequest, dump_request
 from tests.lab.host.vms import CAMPUS, vm
 
 BOOT_SECONDS = 20.0
@@ -62,7 +62,15 @@ class Lab:
         known = self.home / f"known-{machine.vmid}"
         known.write_text(f"{address} {self.host_key(machine.vmid)}")
         options = f"-i {self.home}/id -o UserKnownHostsFile={known} -o StrictHostKeyChecking=yes -o ConnectTimeout=5"
-        command = [*campus.enter(self.name), "ssh", "-F", "none", *shlex.split(options), f"lyceum@{address}", script]
+        command = [
+            *campus.enter_command(self.name),
+            "ssh",
+            "-F",
+            "none",
+            *shlex.split(options),
+            f"lyceum@{address}",
+            script,
+        ]
         return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
 
     def says(self, machine: VmSpec, script: str) -> str:
@@ -73,7 +81,7 @@ class Lab:
 
 
 def bring_up(name: str) -> None:
-    campus.up(dump_wish(Wish(replace(CAMPUS, name=name))), name, report=print)
+    campus.up(dump_request(CampusRequest(replace(CAMPUS, name=name))), name, report=print)
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ import pytest
 
 from lab import campus
 from lab.rundir import PROJECT, RunDir
-from lab.spec import Wish, dump_wish
+from lab.spec import CampusRequest, dump_request
 from tests.lab.host.conftest import Lab, bring_up
 from tests.lab.host.vms import CAMPUS, NODE
 
@@ -66,13 +66,13 @@ def gone(name: str) -> bool:
 
 def kill(name: str, generation: int = 0) -> None:
     """Kill the first process of a campus, its child (the daemon) or that one's (the launcher), and wait for the end."""
-    number = campus.pid(name)
+    number = campus.read_pid(name)
     assert number is not None
     for _ in range(generation):
         number = int(Path(f"/proc/{number}/task/{number}/children").read_text().split()[0])
     os.kill(number, signal.SIGKILL)
     deadline = time.monotonic() + 60
-    while campus.pid(name) is not None:
+    while campus.read_pid(name) is not None:
         assert time.monotonic() < deadline, "the campus outlived its first process by a minute"
         time.sleep(0.01)
 
@@ -112,20 +112,20 @@ def test_down_removes_everything_and_may_be_said_twice(doomed: Lab) -> None:
 
 
 def test_up_of_a_lab_that_is_up_does_nothing(lab: Lab) -> None:
-    before = campus.pid(lab.name)
-    campus.up(dump_wish(Wish(replace(CAMPUS, name=lab.name))), lab.name, report=pytest.fail)
-    assert campus.pid(lab.name) == before
+    before = campus.read_pid(lab.name)
+    campus.up(dump_request(CampusRequest(replace(CAMPUS, name=lab.name))), lab.name, report=pytest.fail)
+    assert campus.read_pid(lab.name) == before
 
 
 def test_another_campus_under_the_same_name_is_refused(lab: Lab) -> None:
-    other = Wish(replace(CAMPUS, name=lab.name, nodes=(replace(NODE, cpus=1),)))
+    other = CampusRequest(replace(CAMPUS, name=lab.name, nodes=(replace(NODE, cpus=1),)))
     with pytest.raises(campus.CampusError, match="lab down"):
-        campus.up(dump_wish(other), lab.name, report=print)
+        campus.up(dump_request(other), lab.name, report=print)
 
 
 def test_the_proxmox_api_speaks_tls_1_3_with_a_certificate_of_the_labs_ca(lab: Lab) -> None:
     run = RunDir.of(lab.name)
-    command = [*campus.enter(lab.name), sys.executable, "-c", TLS, str(run.ca)]
+    command = [*campus.enter_command(lab.name), sys.executable, "-c", TLS, str(run.ca)]
     seen = subprocess.run(command, capture_output=True, text=True, check=False)
     assert seen.stdout.strip() == "TLSv1.3", seen.stderr
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from lab.host.guest.services import Runner
-from lab.host.guest.systemctl import answered, packed, unpacked
-from lab.host.guest.systemctl_server import parse, systemctl
+from lab.host.guest.services import ServiceRunner
+from lab.host.guest.systemctl import decode_answer, decode_words, encode_words
+from lab.host.guest.systemctl_server import parse_call, systemctl
 from lab.host.guest.unit_files import UnitFiles
 
 
@@ -20,10 +20,10 @@ class Idle:
         self.files = UnitFiles(root)
         self.powered: list[int] = []
 
-    def runner(self, name: str) -> Runner:
-        return Runner(None, self.files.load(name))  # type: ignore[arg-type]  # nothing is started
+    def runner(self, name: str) -> ServiceRunner:
+        return ServiceRunner(None, self.files.load(name))  # type: ignore[arg-type]  # nothing is started
 
-    def known(self) -> list[Runner]:
+    def known(self) -> list[ServiceRunner]:
         return []
 
     def reload(self) -> None: ...
@@ -41,7 +41,7 @@ def manager(tmp_path: Path) -> Idle:
 
 
 def test_options_may_stand_anywhere_and_names_are_completed() -> None:
-    call = parse(["--no-pager", "show", "k3s", "-p", "MainPID,ActiveState", "--value"])
+    call = parse_call(["--no-pager", "show", "k3s", "-p", "MainPID,ActiveState", "--value"])
     assert (call.verb, call.units) == ("show", ("k3s.service",))
     assert call.values == {"property": "MainPID,ActiveState"}
     assert "value" in call.flags
@@ -85,9 +85,9 @@ def test_a_unit_that_is_not_there_is_status_4(manager: Idle) -> None:
 
 @pytest.mark.parametrize("words", [[], ["status", "k3s"], ["show", "", "a b"], ["set", "two\nlines", "ü"]])
 def test_words_reach_pid_1_as_they_were_said(words: list[str]) -> None:
-    assert unpacked(packed(words)) == words
+    assert decode_words(encode_words(words)) == words
 
 
 def test_no_answer_means_that_pid_1_is_going_down() -> None:
-    assert answered(b"") == (1, "", "Failed to get a reply from PID 1: it is going down\n")
-    assert answered(packed(["3", "inactive\n", ""])) == (3, "inactive\n", "")
+    assert decode_answer(b"") == (1, "", "Failed to get a reply from PID 1: it is going down\n")
+    assert decode_answer(encode_words(["3", "inactive\n", ""])) == (3, "inactive\n", "")

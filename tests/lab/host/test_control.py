@@ -36,12 +36,12 @@ def served(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_call_is_answered_however_deep_the_project_lies(served: Path) -> None:
     assert len(str(served)) > 107, "else this proves nothing"
-    assert control.call(served, "double", number=21) == 42
+    assert control.call_handler(served, "double", number=21) == 42
 
 
 def test_a_refusal_arrives_with_its_reason(served: Path) -> None:
     with pytest.raises(control.ControlError, match="not today"):
-        control.call(served, "refuse")
+        control.call_handler(served, "refuse")
 
 
 def test_only_the_labs_owner_may_ask(served: Path) -> None:
@@ -50,4 +50,4 @@ def test_only_the_labs_owner_may_ask(served: Path) -> None:
 
 def test_where_nobody_listens_the_lab_is_down(tmp_path: Path) -> None:
     with pytest.raises(control.NotRunning, match="the lab is down"):
-        control.call(tmp_path / "control.sock", "double", number=1)
+        control.call_handler(tmp_path / "control.sock", "double", number=1)

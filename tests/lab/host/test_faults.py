@@ -21,7 +21,7 @@ def answers(lab: Lab, seconds: int = 15) -> bool:
     """Whether the victim's sshd says its banner in time."""
     script = "exec 3<>/dev/tcp/10.21.1.30/22 && head -c 4 <&3"
     done = subprocess.run(
-        [*campus.enter(lab.name), "timeout", str(seconds), "bash", "-c", script],
+        [*campus.enter_command(lab.name), "timeout", str(seconds), "bash", "-c", script],
         capture_output=True,
         text=True,
         check=False,

@@ -14,9 +14,9 @@ from cryptography import x509
 
 from config.load import load_site
 from lab import campus, certificates
-from lab.report import kubeconfig
+from lab.report import find_kubeconfig
 from lab.rundir import RunDir
-from lab.spec import from_site
+from lab.spec import spec_from_site
 from tests.lab.host.vms import vm
 
 
@@ -34,24 +34,24 @@ def started(pid: int) -> str:
 
 def test_a_pid_file_of_a_living_process_is_believed(run: RunDir) -> None:
     run.pid.write_text(f"{os.getpid()} {started(os.getpid())}\n")
-    assert campus.pid("any") == os.getpid()
+    assert campus.read_pid("any") == os.getpid()
 
 
 def test_a_pid_that_was_given_to_another_process_is_known_by_its_start_time(run: RunDir) -> None:
     run.pid.write_text(f"{os.getpid()} 12345\n")
-    assert campus.pid("any") is None
+    assert campus.read_pid("any") is None
 
 
 def test_a_zombie_is_no_campus(run: RunDir) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         run.pid.write_text(f"{process.pid} {started(process.pid)}\n")
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-        assert campus.pid("any") is None
+        assert campus.read_pid("any") is None
 
 
 def test_a_lab_that_is_down_says_how_to_bring_it_up(run: RunDir) -> None:
     with pytest.raises(campus.NotRunning, match="lyceum lab up"):
-        campus.enter("any")
+        campus.enter_command("any")
 
 
 def test_an_ordinary_user_without_ids_for_vms_is_told_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,12 +78,12 @@ def test_the_kubeconfig_points_at_the_server_and_not_at_loopback() -> None:
     files = {12: "server: https://127.0.0.1:6443\n"}
     machines = [SimpleNamespace(pid=11, vm=vm(1)), SimpleNamespace(pid=12, vm=vm(2))]
     hypervisor = SimpleNamespace(machines=lambda: machines)
-    found = kubeconfig(hypervisor, read=lambda pid, _path: files.get(pid))  # type: ignore[arg-type]  # what it uses
+    found = find_kubeconfig(hypervisor, read=lambda pid, _path: files.get(pid))  # type: ignore[arg-type]  # what it uses
     assert found == "server: https://10.21.1.2:6443\n"
 
 
 def test_a_lab_site_becomes_a_campus_with_its_administrators_work_done() -> None:
-    spec = from_site(load_site("lab"), "lab")
+    spec = spec_from_site(load_site("lab"), "lab")
     assert [node.name for node in spec.nodes] == ["pve1", "pve2"]
     assert str(spec.mirror) == "10.21.0.2", "where the site's `charts` point"
     assert spec.setup
@@ -92,7 +92,7 @@ def test_a_lab_site_becomes_a_campus_with_its_administrators_work_done() -> None
 
 
 def test_forty_workstations_can_be_simulated_too() -> None:
-    spec = from_site(load_site("forty-workstations"), "forty")
+    spec = spec_from_site(load_site("forty-workstations"), "forty")
     assert len(spec.nodes) == 40
     assert spec.mirror in spec.cidr
 

@@ -52,17 +52,24 @@ def recovering(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 def test_a_vm_comes_back_with_its_disk_after_a_power_failure_of_its_own_and_of_the_campus(recovering: Lab) -> None:
     name = recovering.name
-    script = [*campus.enter(name), sys.executable, "-c", CREATE_AND_START, str(RunDir.of(name).path), recovering.key]
+    script = [
+        *campus.enter_command(name),
+        sys.executable,
+        "-c",
+        CREATE_AND_START,
+        str(RunDir.of(name).path),
+        recovering.key,
+    ]
     subprocess.run(script, check=True, timeout=120)
     recovering.wait(300)
     key = recovering.host_key(300)
     recovering.ask("power_fail", vmid=300)
     session.power_on(name, "onboot")
     recovering.wait(300)
-    number = campus.pid(name)
+    number = campus.read_pid(name)
     assert number is not None
     os.kill(number, signal.SIGKILL)
-    while campus.pid(name) is not None:
+    while campus.read_pid(name) is not None:
         time.sleep(0.01)
     bring_up(name)
     recovering.wait(300)

@@ -8,10 +8,10 @@ import pytest
 from lab import network
 from lab.contracts import Nic
 from lab.host.agent import interfaces
-from lab.host.hypervisor import machine
-from lab.host.image import accounts
+from lab.host.hypervisor import hardware_facts
+from lab.host.image import write_accounts
 from lab.host.plan import BootPlan
-from lab.spec import Wish, dump_wish, load_wish
+from lab.spec import CampusRequest, dump_request, load_request
 from tests.lab.host.vms import CAMPUS, vm
 
 
@@ -49,7 +49,7 @@ def test_card_names_fit_the_kernels_15_characters_for_the_longest_vmid() -> None
 
 def test_the_image_takes_system_accounts_and_leaves_people_behind(tmp_path: Path) -> None:
     passwd = "root:x:0:0::/root:/bin/bash\nada:x:1000:1000::/home/ada:/bin/bash\nnobody:x:65534:65534::/:/x\n"
-    accounts(passwd, "root:x:0:\nsudo:x:27:ada\nada:x:1000:\nnogroup:x:65534:\n", tmp_path)
+    write_accounts(passwd, "root:x:0:\nsudo:x:27:ada\nada:x:1000:\nnogroup:x:65534:\n", tmp_path)
     assert "ada" not in (tmp_path / "passwd").read_text() + (tmp_path / "group").read_text()
     assert "nobody:" in (tmp_path / "passwd").read_text()
     assert "sshd:" in (tmp_path / "passwd").read_text(), "sshd does not start without its account"
@@ -71,7 +71,7 @@ def test_the_guest_agent_reports_interfaces_in_qemus_words() -> None:
 
 
 def test_a_vm_knows_its_hardware_by_guest_addresses() -> None:
-    known = machine(vm())
+    known = hardware_facts(vm())
     assert (known["vmid"], known["address"], known["mac"]) == (1001, "10.21.1.1", "02:4c:0a:15:01:01")
     assert [card["address"] for card in known["gpus"]] == ["0000:01:00.0"], "q35 gives it a bus of its own"
 
@@ -83,5 +83,5 @@ def test_a_boot_plan_survives_the_way_to_the_launcher() -> None:
 
 @pytest.mark.parametrize("charts", [None, Path("/srv/charts")])
 def test_a_wish_survives_the_way_to_the_daemon(charts: Path | None) -> None:
-    wish = Wish(CAMPUS, charts)
-    assert load_wish(dump_wish(wish)) == wish
+    wish = CampusRequest(CAMPUS, charts)
+    assert load_request(dump_request(wish)) == wish

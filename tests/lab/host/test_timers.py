@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.host.guest.timer_runner import Alarm, listing
-from lab.host.guest.timers import Calendar, Timer, timer
+from lab.host.guest.timer_runner import TimerRunner, format_list
+from lab.host.guest.timers import Calendar, Timer, parse_timer
 from lab.host.guest.units import UnitError, parse_sections
 
 HOUR, DAY = 3600, 86400
@@ -47,22 +47,24 @@ def test_what_is_no_calendar_event_is_refused(text: str) -> None:
 
 
 def test_a_timer_starts_the_service_of_its_name_unless_it_says_another() -> None:
-    own = timer(
+    own = parse_timer(
         "backup.timer", parse_sections("[Timer]\nOnCalendar=hourly\nRandomizedDelaySec=10min\nPersistent=true\n")
     )
 
     assert (own.activates, own.delay, own.persistent) == ("backup.service", 600.0, True)
-    assert timer("a.timer", parse_sections("[Timer]\nOnCalendar=daily\nUnit=b.service\n")).activates == "b.service"
+    assert (
+        parse_timer("a.timer", parse_sections("[Timer]\nOnCalendar=daily\nUnit=b.service\n")).activates == "b.service"
+    )
 
 
 def test_a_timer_that_counts_from_something_else_than_the_clock_is_refused_rather_than_ignored() -> None:
     with pytest.raises(UnitError, match="OnBootSec= is unknown in the lab"):
-        timer("a.timer", parse_sections("[Timer]\nOnCalendar=hourly\nOnBootSec=5min\n"))
+        parse_timer("a.timer", parse_sections("[Timer]\nOnCalendar=hourly\nOnBootSec=5min\n"))
 
 
 def test_a_timer_without_a_moment_is_refused_in_systemds_words() -> None:
     with pytest.raises(UnitError, match="Timer unit lacks value setting"):
-        timer("a.timer", parse_sections("[Timer]\nPersistent=yes\n"))
+        parse_timer("a.timer", parse_sections("[Timer]\nPersistent=yes\n"))
 
 
 class Counter:
@@ -85,9 +87,9 @@ class Counter:
 
 def alarm(
     manager: Counter, stamps: Path, text: str, *, persistent: bool = False, activates: str = "job.service"
-) -> Alarm:
+) -> TimerRunner:
     unit = Timer("job.timer", "", activates, (Calendar.parse(text),), persistent=persistent)
-    return Alarm(manager, unit, stamps)  # type: ignore[arg-type]  # a service is all that it starts
+    return TimerRunner(manager, unit, stamps)  # type: ignore[arg-type]  # a service is all that it starts
 
 
 def test_its_service_is_started_when_the_moment_comes(tmp_path: Path) -> None:
@@ -112,7 +114,7 @@ def test_a_start_that_was_missed_is_made_up_for_where_the_timer_is_persistent(
         one = alarm(
             manager, tmp_path, f"*-*-* {time.strftime('%H:%M', time.gmtime(time.time() - HOUR))}", persistent=persistent
         )
-        one._touch(time.time() - 2 * DAY)
+        one._write_stamp(time.time() - 2 * DAY)
         await one.start()
         await asyncio.sleep(0.1)
         await one.stop()
@@ -143,7 +145,7 @@ def test_a_timer_without_its_service_does_not_start(tmp_path: Path) -> None:
 def test_the_list_shows_what_comes_next_first(tmp_path: Path) -> None:
     late, soon = alarm(Counter(), tmp_path, "daily"), alarm(Counter(), tmp_path, "hourly")
     late.next, soon.next, soon.last = THURSDAY + 2.0 * HOUR, THURSDAY + 90.0, THURSDAY - 5.0
-    lines = listing([late, soon], THURSDAY).splitlines()
+    lines = format_list([late, soon], THURSDAY).splitlines()
 
     assert lines[0].split() == ["NEXT", "LEFT", "LAST", "PASSED", "UNIT", "ACTIVATES"]
     assert lines[1].startswith("Thu 2026-01-01 12:31:45 UTC  1min 30s  Thu 2026-01-01 12:30:10 UTC  5s ago  job.timer")

@@ -11,8 +11,8 @@ from lab.host.guest.units import (
     parse_environment,
     parse_environment_file,
     parse_sections,
+    parse_service,
     parse_span,
-    service,
 )
 
 K3S = """\
@@ -38,7 +38,7 @@ ExecStart=/usr/local/bin/k3s \\
 
 
 def test_the_unit_that_k3s_installs_is_understood() -> None:
-    unit = service("k3s.service", parse_sections(K3S))
+    unit = parse_service("k3s.service", parse_sections(K3S))
     assert unit.type is Type.NOTIFY
     assert unit.kill_mode is KillMode.PROCESS, "pods outlive a restart of K3s"
     assert unit.restart_sec == 5.0
@@ -53,17 +53,17 @@ def test_the_unit_that_k3s_installs_is_understood() -> None:
 def test_a_drop_in_replaces_a_command_after_an_empty_assignment() -> None:
     sections = parse_sections("[Service]\nExecStart=/bin/old\n")
     parse_sections("[Service]\nExecStart=\nExecStart=/bin/new\n", into=sections)
-    assert [command.words for command in service("a.service", sections).exec_start] == [("/bin/new",)]
+    assert [command.words for command in parse_service("a.service", sections).exec_start] == [("/bin/new",)]
 
 
 def test_a_unit_without_a_command_is_refused_in_systemds_words() -> None:
     with pytest.raises(UnitError, match="Service has no ExecStart= setting"):
-        service("a.service", parse_sections("[Unit]\nDescription=nothing\n"))
+        parse_service("a.service", parse_sections("[Unit]\nDescription=nothing\n"))
 
 
 def test_a_type_that_the_lab_cannot_run_is_refused_rather_than_guessed() -> None:
     with pytest.raises(UnitError, match="forking"):
-        service("a.service", parse_sections("[Service]\nType=forking\nExecStart=/bin/true\n"))
+        parse_service("a.service", parse_sections("[Service]\nType=forking\nExecStart=/bin/true\n"))
 
 
 @pytest.mark.parametrize(
@@ -103,5 +103,5 @@ def test_an_environment_file_keeps_equals_signs_and_drops_quotes_and_comments() 
     ],
 )
 def test_the_restart_policy_decides_by_how_the_service_ended(policy: str, result: str, *, again: bool) -> None:
-    unit = service("a.service", parse_sections(f"[Service]\nRestart={policy}\nExecStart=/bin/true\n"))
+    unit = parse_service("a.service", parse_sections(f"[Service]\nRestart={policy}\nExecStart=/bin/true\n"))
     assert unit.restarts_after(result) is again

@@ -28,7 +28,7 @@ def test_the_user_of_cloud_init_logs_in_with_a_key_and_is_root_by_sudo(lab: Lab,
 
 
 def test_the_host_key_that_the_agent_reads_is_the_one_that_ssh_sees(lab: Lab, first: VmSpec) -> None:
-    scan = [*campus.enter(lab.name), "ssh-keyscan", "-t", "ed25519", "10.21.1.1"]
+    scan = [*campus.enter_command(lab.name), "ssh-keyscan", "-t", "ed25519", "10.21.1.1"]
     seen = subprocess.run(scan, capture_output=True, text=True, check=True).stdout.split()
     assert seen[1:3] == lab.host_key(first.vmid).split()[:2]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from lab import campus
 from lab.k3s import launcher
-from lab.spec import Wish, dump_wish
+from lab.spec import CampusRequest, dump_request
 from tests.lab.host.vms import CAMPUS, vm
 
 VERSION = "v1.36.3+k3s1"
@@ -52,7 +52,7 @@ class Campus:
         self.name = f"test-k3s-{os.getpid()}"
         self.home = home
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(home / "id")], check=True)
-        campus.up(dump_wish(Wish(replace(CAMPUS, name=self.name))), self.name, report=print)
+        campus.up(dump_request(CampusRequest(replace(CAMPUS, name=self.name))), self.name, report=print)
 
     def ask(self, do: str, **arguments: Any) -> Any:
         """Ask the campus for something, such as a VM's power."""
@@ -60,7 +60,7 @@ class Campus:
 
     def run(self, *command: str) -> str:
         """Run a command in the campus's network and return what it prints, whether it succeeds or not."""
-        words = [*campus.enter(self.name), *command]
+        words = [*campus.enter_command(self.name), *command]
         return subprocess.run(words, capture_output=True, text=True, check=False).stdout
 
     def close(self) -> None:
@@ -94,7 +94,12 @@ class Machine:
         # Who answers at this address is not what is tested here.
         trust = "-F none -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR"
         ssh = ["ssh", "-i", str(self.campus.home / "id"), *trust.split(), "-o", "ConnectTimeout=20"]
-        words = [*campus.enter(self.campus.name), *ssh, f"lyceum@{self.address}", shlex.join(["sudo", *command])]
+        words = [
+            *campus.enter_command(self.campus.name),
+            *ssh,
+            f"lyceum@{self.address}",
+            shlex.join(["sudo", *command]),
+        ]
         result = subprocess.run(words, input=stdin, capture_output=True, text=True, timeout=seconds, check=False)
         assert not check or result.returncode == 0, f"{command}: {result.returncode}\n{result.stdout}{result.stderr}"
         return result

@@ -18,7 +18,7 @@ from lab.contracts import AdminSetup, LabSpec, PciDevice, PveNode, Storage
 from lab.proxmox import Proxmox, create_app
 from lab.proxmox.errors import ApiError
 from lab.proxmox.fake import FakeHypervisor
-from lab.proxmox.fetch import Fetched
+from lab.proxmox.fetch import FetchedFile
 from lab.proxmox.timing import Timing
 
 IMAGE_URL = "https://10.21.0.2:8443/images/debian-13.qcow2"
@@ -91,15 +91,15 @@ def make_spec(**changes: Any) -> LabSpec:
 class FakeFetcher:
     """Serves one image without a network."""
 
-    async def metadata(self, url: str, *, verify: bool) -> Fetched:
+    async def metadata(self, url: str, *, verify: bool) -> FetchedFile:
         if url != IMAGE_URL:
             raise ApiError(500, "invalid server response: '404 Not Found'")
-        return Fetched(len(IMAGE), "application/octet-stream")
+        return FetchedFile(len(IMAGE), "application/octet-stream")
 
-    async def download(self, url: str, *, verify: bool, algorithm: str | None) -> Fetched:
+    async def download(self, url: str, *, verify: bool, algorithm: str | None) -> FetchedFile:
         found = await self.metadata(url, verify=verify)
         digest = hashlib.new(algorithm, IMAGE).hexdigest() if algorithm else ""
-        return Fetched(found.size, found.mimetype, digest)
+        return FetchedFile(found.size, found.mimetype, digest)
 
 
 class Refused(AssertionError):  # noqa: N818  # reads as a state in `pytest.raises`
@@ -145,7 +145,7 @@ class Client:
     async def task(self, method: str, path: str, **params: Any) -> str:
         """Call, wait for the task, return its exit status."""
         upid = await self.call(method, path, **params)
-        await self.px.cluster.tasks.settle()
+        await self.px.cluster.tasks.wait_until_idle()
         return str(self.px.cluster.state.tasks[upid].exitstatus)
 
     async def vm(self, vmid: int = 100, node: str = "pve1", **options: Any) -> None:

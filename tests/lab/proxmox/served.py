@@ -17,7 +17,7 @@ from cryptography.x509.oid import NameOID
 from lab.contracts import LabSpec
 from lab.proxmox import create_app
 from lab.proxmox.fake import FakeHypervisor
-from lab.proxmox.serve import server
+from lab.proxmox.serve import build_server
 from tests.lab.proxmox.campus import FakeFetcher
 from tests.support.sshd import free_port
 
@@ -38,7 +38,7 @@ class ServedCampus:
         certificate, key = directory / "node.pem", directory / "node.key"
         make_certificate(certificate, key, self.ca)
         self.px = create_app(spec, self.hypervisor, self.run, fetcher=FakeFetcher())
-        self._server = server(self.px, ADDRESS, certificate, key, port=port)
+        self._server = build_server(self.px, ADDRESS, certificate, key, port=port)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._server.serve(),))
         self._thread.start()
@@ -50,9 +50,9 @@ class ServedCampus:
         """Call as the administrator."""
         return asyncio.run_coroutine_threadsafe(self.px.call(method, path, dict(params or {})), self._loop).result(30)
 
-    def settle(self) -> None:
+    def wait_until_idle(self) -> None:
         """Wait until every task has ended."""
-        asyncio.run_coroutine_threadsafe(self.px.cluster.tasks.settle(), self._loop).result(30)
+        asyncio.run_coroutine_threadsafe(self.px.cluster.tasks.wait_until_idle(), self._loop).result(30)
 
     @property
     def token(self) -> str:

@@ -55,7 +55,7 @@ async def test_the_log_of_a_failed_task_ends_with_its_reason(campus: Campus) -> 
     campus.px.faults.add(Fault(route="status/start", kind="task", message="no space left"))
     await campus.token.vm()
     upid = await campus.token.post(f"{QEMU}/100/status/start")
-    await campus.px.cluster.tasks.settle()
+    await campus.px.cluster.tasks.wait_until_idle()
 
     log = await campus.token.get(f"nodes/pve1/tasks/{upid}/log")
 
@@ -118,7 +118,7 @@ async def test_a_vm_under_construction_is_locked(campus: Campus) -> None:
         status = await campus.token.get(f"nodes/pve1/tasks/{upid}/status")
         assert status["status"] == "running"
         assert "exitstatus" not in status
-    await campus.px.cluster.tasks.settle()
+    await campus.px.cluster.tasks.wait_until_idle()
     status = await campus.token.get(f"nodes/pve1/tasks/{upid}/status")
     assert (status["status"], status["exitstatus"]) == ("stopped", "OK")
 
@@ -154,7 +154,7 @@ def test_a_lost_reply_closes_the_connection_after_the_work_is_done(served: Serve
     with httpx.Client(base_url=served.endpoint, headers=headers, verify=trust) as client:
         with pytest.raises(httpx.RemoteProtocolError, match="without sending a response"):
             client.post("/api2/json/nodes/pve1/qemu", data={"vmid": "100", "pool": "lyceum"})
-        served.settle()
+        served.wait_until_idle()
         answer = client.get("/api2/json/nodes/pve1/qemu/100/config")
     assert answer.status_code == 200, "the machine is there"
     assert served.requests()[0]["status"] == 0, "the log tells a lost reply from an answer"

@@ -34,7 +34,7 @@ async def test_machines_with_onboot_boot_again_and_others_stay_off(tmp_path: Pat
             await campus.token.task("POST", f"{QEMU}/{vmid}/status/start")
 
     async with running(tmp_path) as campus:
-        await campus.px.cluster.tasks.settle()
+        await campus.px.cluster.tasks.wait_until_idle()
         assert list(campus.hypervisor.machines) == [100]
         assert [gpu.address for gpu in campus.hypervisor.machines[100].gpus] == ["0000:41:00.0"]
         assert (await campus.token.get(f"{QEMU}/101/status/current"))["status"] == "stopped"

@@ -92,13 +92,13 @@ def test_memory_and_device_changes_wait_for_a_restart() -> None:
 
 
 def test_hardware_is_listed_without_bridges_unless_asked_for() -> None:
-    shown = pci.listing(PVE1, None, verbose=True)
+    shown = pci.list_devices(PVE1, None, verbose=True)
 
     assert [entry["id"] for entry in shown] == ["0000:41:00.0", "0000:81:00.0", "0000:05:00.0"]
     assert shown[0]["class"] == "0x030200"
     assert (shown[0]["vendor"], shown[0]["iommugroup"]) == ("0x10de", 12)
-    assert len(pci.listing(PVE1, "", verbose=False)) == 4, "an empty list of classes hides nothing"
-    assert [entry["id"] for entry in pci.listing(PVE1, "03;06", verbose=False)] == ["0000:05:00.0"]
+    assert len(pci.list_devices(PVE1, "", verbose=False)) == 4, "an empty list of classes hides nothing"
+    assert [entry["id"] for entry in pci.list_devices(PVE1, "03;06", verbose=False)] == ["0000:05:00.0"]
 
 
 def test_a_mapping_that_no_longer_fits_the_hardware_is_refused() -> None:
@@ -114,9 +114,9 @@ def test_a_mapping_of_several_cards_gives_each_option_another_one() -> None:
     entries = {"any": [mapped_device("pve1", gpu) for gpu in GPUS]}
     wanted = {0: "mapping=any,pcie=1", 1: "mapping=any,pcie=1"}
 
-    assert pci.assign(PVE1, wanted, entries, {}) == list(GPUS)
+    assert pci.assign_devices(PVE1, wanted, entries, {}) == list(GPUS)
     with pytest.raises(ApiError, match=r"'0000:81:00\.0' already in use by VMID '7'"):
-        pci.assign(PVE1, wanted, entries, {"0000:81:00.0": 7})
+        pci.assign_devices(PVE1, wanted, entries, {"0000:81:00.0": 7})
 
 
 def test_a_card_that_shares_its_group_with_a_host_device_is_not_viable() -> None:

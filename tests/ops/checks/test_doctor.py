@@ -13,7 +13,7 @@ import pytest
 from config.load import load_site
 from config.proxmox_grants import ROLES, required_grants
 from config.site import Site
-from lab.spec import from_site
+from lab.spec import spec_from_site
 from ops.checks.doctor.command import examine
 from ops.checks.doctor.finding import Finding, State
 from tests.ops.simulated import Simulated, simulated
@@ -122,7 +122,7 @@ def test_each_missing_privilege_is_named_with_its_path_and_the_command_that_gran
 
 
 def test_a_host_that_is_not_there_is_told(site: Site, quiet: Quiet, tmp_path: Path) -> None:
-    spec = from_site(site, "test")
+    spec = spec_from_site(site, "test")
     with simulated(site, tmp_path, nodes=spec.nodes[:1]) as proxmox:
         told = {finding.cause for finding in faults(proxmox, site, quiet)}
     assert "pve2 is no node of this Proxmox; there: pve1" in told
@@ -163,7 +163,7 @@ def test_a_mapping_that_is_missing_is_told_with_the_command_that_makes_it(
 
 def hosts_with(site: Site, **change: Any) -> Any:
     """The campus's nodes, the first of which has another first card."""
-    first, *rest = from_site(site, "test").nodes
+    first, *rest = spec_from_site(site, "test").nodes
     card, *others = first.pci
     return (replace(first, pci=(replace(card, **change), *others)), *rest)
 
@@ -175,7 +175,7 @@ def test_an_iommu_that_is_off_is_told(site: Site, quiet: Quiet, tmp_path: Path) 
 
 
 def test_a_card_that_is_not_alone_in_its_group_is_told(site: Site, quiet: Quiet, tmp_path: Path) -> None:
-    first, *rest = from_site(site, "test").nodes
+    first, *rest = spec_from_site(site, "test").nodes
     lodger = replace(first.pci[0], address="0000:05:00.0", vendor="8086", device="1572", class_id="020000", name="X710")
     with simulated(site, tmp_path, nodes=(replace(first, pci=(*first.pci, lodger)), *rest)) as proxmox:
         (finding,) = faults(proxmox, site, quiet, root=True)
@@ -204,7 +204,7 @@ def test_a_card_that_was_exchanged_is_told_even_to_the_token(site: Site, quiet: 
 def test_a_storage_that_does_not_do_is_told(
     site: Site, quiet: Quiet, tmp_path: Path, change: dict[str, Any], cause: str
 ) -> None:
-    first, *rest = from_site(site, "test").nodes
+    first, *rest = spec_from_site(site, "test").nodes
     disks, *others = first.storages
     nodes = (replace(first, storages=(replace(disks, **change), *others)), *rest)
     with simulated(site, tmp_path, nodes=nodes) as proxmox:
@@ -213,7 +213,7 @@ def test_a_storage_that_does_not_do_is_told(
 
 
 def test_too_little_memory_is_told(site: Site, quiet: Quiet, tmp_path: Path) -> None:
-    first, *rest = from_site(site, "test").nodes
+    first, *rest = spec_from_site(site, "test").nodes
     with simulated(site, tmp_path, nodes=(replace(first, memory_mib=64 * 1024), *rest)) as proxmox:
         (finding,) = faults(proxmox, site, quiet)
     assert finding.check == "hardware"
@@ -230,7 +230,7 @@ def test_a_vmid_of_somebody_else_is_told_though_the_token_does_not_see_the_vm(
 
 
 def test_a_bridge_that_is_missing_is_told_with_those_that_are_there(site: Site, quiet: Quiet, tmp_path: Path) -> None:
-    first, *rest = from_site(site, "test").nodes
+    first, *rest = spec_from_site(site, "test").nodes
     with simulated(site, tmp_path, nodes=(replace(first, bridges=("vmbr9",)), *rest)) as proxmox:
         told = [finding.cause for finding in faults(proxmox, site, quiet, root=True) if finding.check == "bridge"]
     assert told == ["pve1 has no bridge vmbr0; there: vmbr9"]

@@ -11,7 +11,7 @@ from config.load import load_site
 from config.scaffold import DiscoveredGpu, DiscoveredHost, SiteAnswers, propose_site
 from config.site_writer import merge_hosts, render_site
 from config.validate import validate_file
-from lab.spec import from_site
+from lab.spec import spec_from_site
 from ops.__main__ import app
 from ops.site import inventory
 from tests.ops.simulated import simulated
@@ -98,7 +98,7 @@ def test_hosts_gpus_network_and_storages_are_read_from_proxmox(tmp_path: Path) -
 
 def test_an_unknown_gpu_is_reported_and_skipped(tmp_path: Path) -> None:
     site = load_site("lab")
-    first, *rest = from_site(site, "test").nodes
+    first, *rest = spec_from_site(site, "test").nodes
     strange = replace(first.pci[0], device="ffff", name="Something new")
     with simulated(site, tmp_path, nodes=(replace(first, pci=(strange, *first.pci[1:])), *rest)) as proxmox:
         found = inventory.read_inventory(proxmox.root())

@@ -19,7 +19,7 @@ from config.proxmox_grants import (
     setup_commands,
 )
 from config.site import Site
-from lab.spec import from_site
+from lab.spec import spec_from_site
 from ops.__main__ import app
 from ops.site.prepare_proxmox import apply_setup
 from tests.ops.simulated import simulated
@@ -57,7 +57,7 @@ def test_managed_mappings_need_one_more_privilege(site: Site) -> None:
 
 def test_the_lab_grants_the_same_as_a_real_campus(site: Site) -> None:
     """Otherwise what works in the lab would lack a privilege on the first real Proxmox."""
-    setup = from_site(site, "test").setup
+    setup = spec_from_site(site, "test").setup
     assert setup
     assert (setup.before_token, setup.after_token) == (calls_before_token(site), calls_after_token(site))
 

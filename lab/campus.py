@@ -37,7 +37,7 @@ def default_name() -> str:
 def read_pid(lab: str) -> int | None:
     """PID 1 of the campus as this machine numbers it; None when it is down, also after a crash.
 
-    A PID alone may have been given to somebody else since, so the start time must be the same as well.
+    A PID alone may belong to another process by now, so the start time must be the same as well.
     """
     try:
         number, started = RunDir.of(lab).pid.read_text().split()
@@ -86,11 +86,11 @@ def enter_command(lab: str | None = None) -> list[str]:
     return ["nsenter", "--target", str(number), *user, "--net", "--"]
 
 
-def up(wish: bytes, lab: str, *, report: Callable[[str], None]) -> float:
+def up(request: bytes, lab: str, *, report: Callable[[str], None]) -> float:
     """Bring a campus up unless it is; returns the seconds it took.
 
     Args:
-        wish: What to bring up, from `lab.spec.dump_request`.
+        request: What to bring up, from `lab.spec.dump_request`.
         lab: Its name.
         report: Called with a line of progress now and then.
 
@@ -101,10 +101,10 @@ def up(wish: bytes, lab: str, *, report: Callable[[str], None]) -> float:
     run = RunDir.of(lab)
     if unusable := sorted(set(str(run.path)) & set(",:\\")):
         raise CampusError(f"{run.path}: overlay mounts take no path with `{unusable[0]}`. Remedy: move the project")
-    if not _runs_as_requested(run, wish, lab):
+    if not _runs_as_requested(run, request, lab):
         with _lock_labs(run):
-            if not _runs_as_requested(run, wish, lab):
-                _bring_up(run, wish, lab, report)
+            if not _runs_as_requested(run, request, lab):
+                _bring_up(run, request, lab, report)
     return time.monotonic() - begun
 
 
@@ -120,21 +120,21 @@ def _lock_labs(run: RunDir) -> Iterator[None]:
         os.close(directory)
 
 
-def _runs_as_requested(run: RunDir, wish: bytes, lab: str) -> bool:
-    """Whether the campus is up as wished."""
+def _runs_as_requested(run: RunDir, request: bytes, lab: str) -> bool:
+    """Whether the campus is up as requested."""
     if not is_up(lab):
         return False
-    if run.spec.read_bytes() != wish:
+    if run.spec.read_bytes() != request:
         raise CampusError(f"the lab `{lab}` runs another campus or other charts. Remedy: ./lyceum lab down first")
     return True
 
 
-def _bring_up(run: RunDir, wish: bytes, lab: str, report: Callable[[str], None]) -> None:
+def _bring_up(run: RunDir, request: bytes, lab: str, report: Callable[[str], None]) -> None:
     _kill(lab)  # what does not answer any more
     namespaces = namespace_command()
     run.path.mkdir(parents=True, exist_ok=True)
     run.path.chmod(0o700)
-    run.spec.write_bytes(wish)
+    run.spec.write_bytes(request)
     _start(run, namespaces, report)
 
 

@@ -55,8 +55,8 @@ def up(
             from config.validate import load_site  # noqa: PLC0415
             from lab.spec import CampusRequest, dump_request, spec_from_site  # noqa: PLC0415
 
-            wish = dump_request(CampusRequest(spec_from_site(load_site(site), name), charts and charts.resolve()))
-            seconds = campus.up(wish, name, report=lambda line: console.print(f"  {line}"))
+            request = dump_request(CampusRequest(spec_from_site(load_site(site), name), charts and charts.resolve()))
+            seconds = campus.up(request, name, report=lambda line: console.print(f"  {line}"))
             run.asked.write_text(asked)
             state = f"is up after {seconds:.1f} s"
         facts = campus.read_addresses(name)
@@ -65,7 +65,7 @@ def up(
 
 
 def _describe_request(site: str, charts: Path | None) -> str:
-    """The wish in a line: the site with its file's digest, and the charts."""
+    """The request in a line: the site with its file's digest, and the charts."""
     file = PROJECT / "config/sites" / f"{site}.yaml"
     digest = hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else "missing"
     return f"{site} {digest} {charts and charts.resolve()}\n"

@@ -19,7 +19,7 @@ class ControlError(LyceumError):
 
 
 class NotRunning(LyceumError):  # noqa: N818  # a state
-    """Nobody listens: the lab is down."""
+    """The daemon does not run: the lab is down."""
 
 
 async def serve(path: Path, handlers: dict[str, Handler]) -> asyncio.Server:
@@ -57,7 +57,7 @@ def call_handler(path: Path, do: str, *, timeout: float = 60.0, **arguments: Any
     """Ask the daemon and wait for its answer.
 
     Raises:
-        NotRunning: nobody listens at `path`.
+        NotRunning: no daemon listens at `path`.
         ControlError: the daemon refused.
     """
     with socket.socket(socket.AF_UNIX) as channel:
@@ -66,7 +66,7 @@ def call_handler(path: Path, do: str, *, timeout: float = 60.0, **arguments: Any
             with _short_path(path) as address:
                 channel.connect(address)
         except (FileNotFoundError, ConnectionRefusedError):
-            raise NotRunning(f"the lab is down: nobody listens at {path}") from None
+            raise NotRunning(f"the lab is down: no daemon listens at {path}") from None
         try:
             channel.sendall(json.dumps({"do": do, "with": arguments}).encode() + b"\n")
             with channel.makefile("rb") as answers:

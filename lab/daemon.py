@@ -41,14 +41,14 @@ log = logging.getLogger("lab.daemon")
 class Campus:
     """Everything that runs in the daemon's process."""
 
-    def __init__(self, run: RunDir, wish: CampusRequest) -> None:
+    def __init__(self, run: RunDir, request: CampusRequest) -> None:
         self._run = run
-        self._wish = wish
+        self._request = request
 
     async def run(self) -> None:
         """Bring the campus up, say so, and stay until something of it fails."""
         begun = time.monotonic()
-        spec, run = self._wish.spec, self._run
+        spec, run = self._request.spec, self._run
         with timed_step("VM image and disks"):
             options, disks = prepare_disks(run)
             image = build_image(run.image, PROJECT)
@@ -58,7 +58,7 @@ class Campus:
             self._certify()
         launch = LauncherClient()
         hypervisor = NamespaceHypervisor(spec, run.hosts, image, launch, options=options)
-        # Without the launcher nobody would start VMs any more, or notice their end.
+        # Without the launcher no VM could start any more, and no end of one would be noticed.
         await launch.open(on_exit=hypervisor.ended, on_loss=lambda: os._exit(1))
         await dns.serve(spec.gateway, functools.partial(resolve_name, spec, hypervisor))
         report = Report(run, spec, hypervisor, disks=disks)
@@ -74,7 +74,7 @@ class Campus:
             detach_terminal()
 
     def _certify(self) -> None:
-        run, spec = self._run, self._wish.spec
+        run, spec = self._run, self._request.spec
         certificates.ensure_authority(run.ca, run.ca_key, spec.name)
         if not run.seed.exists():
             run.seed.touch(mode=0o600)
@@ -87,10 +87,10 @@ class Campus:
 
     async def _serve(self, group: asyncio.TaskGroup, hypervisor: NamespaceHypervisor) -> Proxmox:
         """Serve the API of all nodes as one application, the mirror and the store; return once they answer."""
-        spec, run = self._wish.spec, self._run
+        spec, run = self._request.spec, self._run
         stored = [await self._start_store(group, spec.store)] if spec.store else []  # first: it loads while we do
         proxmox = create_app(spec, hypervisor, run.path)
-        charts = importlib.import_module("lab.charts").create_app(run.path, self._wish.charts)
+        charts = importlib.import_module("lab.charts").create_app(run.path, self._request.charts)
         nodes = [node.address for node in spec.nodes]
         started = [
             self._server(group, proxmox, nodes, network.PVE_PORT),
@@ -136,7 +136,7 @@ class Campus:
 
 
 async def wait_until_listening(address: IPv4Address, port: int) -> None:
-    """Wait until somebody listens."""
+    """Wait until the port accepts connections."""
     while True:
         try:
             _, writer = await asyncio.open_connection(str(address), port)

@@ -29,7 +29,7 @@ def build_answer(query: bytes, find: Names) -> bytes | None:
         find: From a lower-case name without the last dot to its address.
 
     Returns:
-        A DNS message; None for what is no question at all.
+        A DNS message; None for what is not a question.
     """
     if len(query) < _HEADER.size:
         return None

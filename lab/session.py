@@ -53,7 +53,7 @@ def find_known_vm(lab: str, name: str) -> tuple[Path, dict[str, object]]:
 
 
 def power_on(lab: str, name: str) -> None:
-    """Start a VM through the Proxmox API, as somebody at its web page would.
+    """Start a VM through the Proxmox API, as an administrator does in its web interface.
 
     Raises:
         SessionError: there is no such VM, or the API refused.

@@ -31,17 +31,17 @@ class CampusRequest:
     """Directory of real chart archives, instead of the stand-ins."""
 
 
-_WISH = TypeAdapter(CampusRequest)
+_REQUEST = TypeAdapter(CampusRequest)
 
 
-def dump_request(wish: CampusRequest) -> bytes:
+def dump_request(request: CampusRequest) -> bytes:
     """As JSON."""
-    return _WISH.dump_json(wish, indent=1)
+    return _REQUEST.dump_json(request, indent=1)
 
 
 def load_request(data: bytes) -> CampusRequest:
     """The inverse of `dump_request`."""
-    return _WISH.validate_json(data)
+    return _REQUEST.validate_json(data)
 
 
 def spec_from_site(site: Site, name: str) -> LabSpec:

@@ -93,7 +93,7 @@ def read_archive(path: Path) -> Archive:
     """Reads a chart archive made by ``helm package``.
 
     Raises:
-        CatalogError: The file is no chart archive.
+        CatalogError: The file is not a chart archive.
     """
     data = path.read_bytes()
     try:
@@ -118,7 +118,7 @@ def collect_archives(directory: Path | None) -> list[Archive]:
         directory: Real archives (``*.tgz``). Each replaces the stand-in of its name; other stand-ins stay.
 
     Raises:
-        CatalogError: The directory holds no archive, or a file that is none.
+        CatalogError: The directory holds no archive, or a file that is not an archive.
     """
     given = [read_archive(path) for path in sorted(directory.glob("*.tgz"))] if directory else []
     if directory and not given:

@@ -59,7 +59,7 @@ class Workload(_Strict):
     when: tuple[str, ...] = ()
     """All must hold: ``path`` (truthy), ``!path`` (falsy) or ``path=text``."""
     replicas: int | str = 1
-    """A number, or the path of the value that holds it. ``replicas`` or ``replicaCount`` below `at` is found alone."""
+    """A number, or the path of the value that holds it. ``replicas`` or ``replicaCount`` below `at` is found without it."""
     image: str
     security: Level = "restricted"
     """The strictest Pod Security Standard that upstream's pod meets."""

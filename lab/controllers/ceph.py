@@ -1,4 +1,4 @@
-"""A Ceph cluster, as Rook and the Ceph CSI operator make one: daemons as Deployments, and the state of each resource."""
+"""A Ceph cluster, as Rook and the Ceph CSI operator create one: daemons as Deployments, and the state of each resource."""
 
 import itertools
 from collections.abc import Iterator
@@ -55,10 +55,10 @@ def _run_cluster(cache: ClusterCache, cluster: Object) -> Iterator[Change]:
     for daemon in daemons:
         yield from ensure_object(cache, daemon)
     wanted = {name(item) for item in daemons}
-    # An OSD whose host or disk is no longer listed stays, and stays a worry, until somebody purges it.
+    # An OSD whose host or disk is no longer listed stays, and keeps its health check, until an operator purges it.
     wanted |= {name(item) for item in _existing_osds(cache, cluster)}
     down = [item for item in sorted(wanted) if not is_available(cache.get("Deployment", item, namespace(cluster)))]
-    # A cluster that was made stays made: what fails later is a matter of its health.
+    # A created cluster stays created: what fails later shows in its health.
     running = not down or get_path(cluster, "status", "phase") == "Ready"
     if running:
         phase, message, reason = "Ready", "Cluster created successfully", "ClusterCreated"

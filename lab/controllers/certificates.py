@@ -63,7 +63,7 @@ def _ready_issuer(cache: ClusterCache, issuer: Object, home: str) -> Iterator[Ch
             )
     else:
         kind = next(iter(spec), "none")
-        verdict = (False, "NotInTheLab", f"An issuer of kind {kind} asks somebody outside, where the lab has no way to")
+        verdict = (False, "NotInTheLab", f"Issuers of kind {kind} ask a server outside, which the lab cannot reach")
     yield from ensure_fields(
         issuer, {"status": {"conditions": set_condition(issuer, cache, "Ready", verdict)}}, "status"
     )
@@ -140,7 +140,7 @@ def _is_ready(issuer: Object) -> bool:
 def _read_request(certificate: Object) -> CertificateRequest:
     spec: dict[str, Any] = certificate["spec"]
     lifetime = go_duration(spec.get("duration") or "2160h")
-    # Upstream renews after two thirds of the lifetime unless told otherwise.
+    # Upstream renews after two thirds of the lifetime unless renewBefore says otherwise.
     before = go_duration(spec["renewBefore"]) if spec.get("renewBefore") else lifetime / 3
     key = spec.get("privateKey") or {}
     return CertificateRequest(

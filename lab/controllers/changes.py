@@ -1,4 +1,4 @@
-"""What a stand-in wants changed, as data; applying it is the runner's work.
+"""What a stand-in wants changed, as data; the runner applies it.
 
 The functions here yield nothing when the cluster already is as wanted, so deciding again and again is free.
 """
@@ -104,9 +104,9 @@ def ensure_object(cache: ClusterCache, wanted: Object) -> Iterator[Create | Patc
 
 
 def decide_each(items: Iterable[Object], decide: Callable[[Object], Iterator[Change]]) -> Iterator[Change]:
-    """Decides on each object; one that cannot be understood is told so by an Event and does not stop the others.
+    """Decides on each object; one that cannot be read gets an Event and does not stop the others.
 
-    In the lab no admission webhook has looked at what people write.
+    In the lab no admission webhook has validated what people write.
     """
     for item in items:
         try:

@@ -49,7 +49,7 @@ KINDS: dict[str, Kind] = {
     "Node": Kind("", "v1", "nodes", namespaced=False),
     "PersistentVolume": Kind("", "v1", "persistentvolumes", namespaced=False),
     "PersistentVolumeClaim": Kind("", "v1", "persistentvolumeclaims"),
-    # Helm keeps whole releases in Secrets; nobody here reads them.
+    # Helm keeps whole releases in Secrets; no stand-in reads them.
     "Secret": Kind("", "v1", "secrets", selector="type!=helm.sh/release.v1"),
     "Service": Kind("", "v1", "services"),
     "DaemonSet": Kind("apps", "v1", "daemonsets"),

@@ -1,4 +1,4 @@
-"""What goes wrong with machines: power, freezes, networks, and somebody else's sshd at our address."""
+"""What goes wrong with machines: power, freezes, networks, and another sshd at a VM's address."""
 
 import asyncio
 import contextlib
@@ -91,7 +91,7 @@ class Faults:
         tls = [root / "var/lib/rancher/k3s/server/tls" for root in roots]
         authorities = next((directory for directory in tls if (directory / "client-ca.key").exists()), None)
         if authorities is None:
-            raise HostFailed("no server with a CA is on: certificates have nobody to sign them")
+            raise HostFailed("no server with a CA is on: the certificates cannot be signed")
         return age_certificates.age_machine(self._root(vmid), authorities, days)
 
     async def rogue_sshd(self, vmid: int) -> str:
@@ -122,7 +122,7 @@ class Faults:
         Offering a package again replaces what was said of it, which mends one that failed.
         """
         for fields in packages.values():
-            apt.Offer(**fields)  # a field that is none is told here, not on the VM
+            apt.Offer(**fields)  # an unknown field fails here, not on the VM
         file = self._root(vmid) / str(apt.ARCHIVE).lstrip("/")
         file.parent.mkdir(parents=True, exist_ok=True)
         known = json.loads(file.read_text()) if file.exists() else {}

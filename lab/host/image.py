@@ -160,7 +160,7 @@ def _copy_etc(target: Path) -> None:
 def write_accounts(passwd: str, group: str, etc: Path) -> None:
     """Write the image's accounts: the machine's system users (UID below 1000, and nobody), without passwords.
 
-    `*` is no password that can be typed; unlike `!` it does not make sshd call the account locked.
+    `*` is not a password that can be typed; unlike `!` it does not make sshd call the account locked.
     """
     users = [line for line in passwd.splitlines() if _is_system_account(line)]
     groups = [line for line in group.splitlines() if _is_system_account(line)]

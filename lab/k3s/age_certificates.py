@@ -32,7 +32,7 @@ def age_certificate(certificate: bytes, authority: Authority, days: int) -> byte
 
 
 def age_machine(root: Path, authorities: Path, days: int) -> int:
-    """Make every certificate of a machine older, wherever it stands; K3s is not told.
+    """Make every certificate of a machine older, in kubeconfigs too, without restarting K3s.
 
     Args:
         root: The machine's `/`.

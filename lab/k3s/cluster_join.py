@@ -1,4 +1,4 @@
-"""How a server comes to hold the cluster's credentials and a vote in etcd: founding, joining, resuming, resetting."""
+"""How a server gets the cluster's credentials and a vote in etcd: it starts a cluster, joins, resumes, or resets one."""
 
 import asyncio
 import contextlib
@@ -74,13 +74,13 @@ class ClusterJoin:
         elif self.options.text("server"):
             credentials, etcd = await self._join_cluster()
         else:
-            credentials, etcd = await self._found_cluster()
+            credentials, etcd = await self._create_cluster()
         write_tokens(self.paths, credentials)
         return credentials, etcd
 
     def _set_removed_data_aside(self) -> None:
         if self.paths.tombstone.exists():
-            log.info("etcd tombstone found: moving the data of the removed member aside, joining anew")
+            log.info("etcd tombstone found: moving the data of the removed member aside, joining again")
             self.paths.etcd.rename(self.paths.etcd.with_name(f"etcd-old-{int(time.time())}"))
             self.paths.prepare_server()
 
@@ -150,7 +150,7 @@ class ClusterJoin:
             return "this node has been removed from the cluster please restart k3s to rejoin the cluster"
         return "etcd exited; its last lines say why"
 
-    async def _found_cluster(self) -> tuple[Credentials, Etcd]:
+    async def _create_cluster(self) -> tuple[Credentials, Etcd]:
         server = self._token_setting("token") or tokens.random_password()
         pki.make_shared(self.paths, self.options)
         if self.options.secret("token"):
@@ -296,7 +296,7 @@ class ClusterJoin:
         snapshot = self.options.text("cluster-reset-restore-path")
         name = membership.member_name(self.paths, self.host.name)
         if snapshot and self.options.on("etcd-s3"):
-            # There is no API yet that could show a Secret, and a path on this disk is a name in the bucket.
+            # The API server does not run yet, so no Secret can be read, and a path on this disk is a name in the bucket.
             bucket = await s3.open_bucket(self.options, None)
             folder = snapshots.snapshot_directory(self.paths, self.options)
             snapshot = str(await asyncio.to_thread(bucket.download, snapshot, folder))

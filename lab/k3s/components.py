@@ -58,7 +58,7 @@ def etcd(paths: Paths, options: Options, name: str, node_ip: str, initial_cluste
         # etcd's default is one learner, and five quiet seconds between two: here two servers may join at once.
         "max-learners": "3",
         "log-level": "warn",
-        # The lab's disks are a directory of one machine: surviving its power failure is nobody's promise.
+        # The lab's disks are a directory of one machine: it need not survive its power failure.
         "unsafe-no-fsync": "true",
     }
     return _command("etcd", flags, options.many("etcd-arg"))

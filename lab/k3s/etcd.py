@@ -106,7 +106,7 @@ class Etcd:
         return await self._call("/v3/maintenance/status", {}, timeout)
 
     async def has_received_snapshot(self) -> bool:
-        """Return whether this endpoint was sent the store by another member; told by its metrics, before it serves."""
+        """Return whether this endpoint was sent the store by another member; its metrics say so before it serves."""
         try:
             metrics = await self._http.get(METRICS, timeout=1)
         except httpx.HTTPError:

@@ -53,12 +53,12 @@ def _first_address() -> str:
 
 
 def kernel_settings() -> Mapping[str, int]:
-    """Return the settings that protect-kernel-defaults judges: what this VM was told, else what its kernel says."""
-    told = kernel.read_settings()
+    """Return the settings that protect-kernel-defaults judges: what was set in this VM, else what its kernel says."""
+    noted = kernel.read_settings()
     settings = {}
     for name in KernelDefaults:
         with contextlib.suppress(OSError, ValueError, IndexError):
-            text = told.get(name) or Path("/proc/sys", name.replace(".", "/")).read_text()
+            text = noted.get(name) or Path("/proc/sys", name.replace(".", "/")).read_text()
             settings[name] = int(text.split()[0])
     return settings
 

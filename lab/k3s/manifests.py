@@ -1,7 +1,7 @@
 """`server/manifests`: every YAML file there is applied to the cluster, and again whenever it changes.
 
 As in K3s: an Addon object in kube-system remembers each file's checksum, so that a restart or a second server applies
-nothing anew; `<file>.skip` keeps a file from being applied; `disable` removes a packaged component's file and objects.
+nothing again; `<file>.skip` keeps a file from being applied; `disable` removes a packaged component's file and objects.
 """
 
 import asyncio

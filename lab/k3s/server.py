@@ -1,4 +1,4 @@
-"""`k3s server`: found, join or resume a cluster, run its components, and do a server's standing work."""
+"""`k3s server`: create, join or resume a cluster, run its components and a server's controllers."""
 
 import asyncio
 import datetime as dt
@@ -136,7 +136,7 @@ class Server:
             await etcd.put(bootstrap.storage_key(credentials.server), value)
 
     async def _rotate(self, etcd: Etcd, state: SupervisorState, credentials: Credentials, password: str) -> None:
-        """Change the server token: this server's files, then the bootstrap data, encrypted anew; the old copy goes.
+        """Change the server token: this server's files, then the bootstrap data, encrypted again; the old copy is deleted.
 
         Other servers know the old token until they are started with the new one. With the token that is in use, this
         saves the bootstrap data as this server has it (K3s, pkg/server/handlers/token.go and pkg/cluster/storage.go).

@@ -1,4 +1,4 @@
-"""A server's snapshots wherever they lie: taken, listed, pruned and deleted on its disk and in S3, as K3s does at once.
+"""A server's snapshots on its disk and in S3: saved, listed, pruned and deleted in both at once, as K3s does.
 
 What fails in S3 does not fail the snapshot: it is logged, and noted in the ETCDSnapshotFile.
 """
@@ -85,7 +85,7 @@ class SnapshotManager:
         return removed
 
     async def delete(self, names: list[str]) -> list[str]:
-        """Delete snapshots wherever they are; raises `SnapshotError` for one that is nowhere."""
+        """Delete snapshots wherever they are; raises `SnapshotError` for one that does not exist."""
         on_disk = {snapshot.name: snapshot for snapshot in snapshots.list_snapshots(self.folder)}
         bucket = await self._bucket()
         for name in names:

@@ -68,7 +68,7 @@ class Call:
 
     @property
     def vmid(self) -> int:
-        """The VM named in the path; raises `ApiError` 400 when it is no number."""
+        """The VM named in the path; raises `ApiError` 400 when it is not a number."""
         return self.number("vmid", self.names["vmid"])
 
     def text(self, name: str, default: str = "") -> str:

@@ -1,4 +1,4 @@
-"""Refusals of the API, in the words of Proxmox VE, because the provider and people match on those words."""
+"""Errors of the API with Proxmox VE's own messages, because the provider and people match on them."""
 
 __all__ = ["ApiError", "bad_parameter", "denied", "missing"]
 
@@ -25,7 +25,7 @@ def bad_parameter(name: str, complaint: str) -> ApiError:
 
 
 def denied(what: str) -> ApiError:
-    """A missing privilege; `what` is `<path>, <privilege>` so that the remedy can be read off it."""
+    """A missing privilege; `what` is `<path>, <privilege>`, which names the remedy."""
     return ApiError(403, f"Permission check failed ({what})")
 
 

@@ -9,7 +9,7 @@ __all__ = ["FakeHypervisor"]
 
 
 class FakeHypervisor:
-    """Remembers what it was told and answers as a booted guest would.
+    """Records the calls and answers as a booted guest would.
 
     Attributes:
         machines: Specifications of the VMs that run, by number.
@@ -27,7 +27,7 @@ class FakeHypervisor:
     async def start(self, vm: VmSpec) -> None:
         """See `Hypervisor`."""
         if vm.vmid in self.broken:
-            raise HostFailed(f"VM {vm.vmid} does not boot: told so by the test")
+            raise HostFailed(f"VM {vm.vmid} does not boot: the test says so")
         self.events.append(f"start {vm.vmid}")
         self.machines[vm.vmid] = vm
 

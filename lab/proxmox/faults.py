@@ -43,7 +43,7 @@ class Fault(BaseModel):
         try:
             re.compile(route)
         except re.error as error:
-            raise ValueError(f"'{route}' is no regular expression: {error}") from None
+            raise ValueError(f"'{route}' is not a regular expression: {error}") from None
         return route
 
     @property

@@ -1,4 +1,4 @@
-"""Locks of VM configurations and storages, with the time-out and words of Proxmox VE."""
+"""Locks of VM configurations and storages, with the time-out and messages of Proxmox VE."""
 
 import asyncio
 from collections import defaultdict

@@ -33,7 +33,7 @@ class Perm:
 
 @dataclass(frozen=True)
 class Own:
-    """The caller acts on himself: the user named by `userid` is the user of the ticket."""
+    """The caller acts on their own account: the user named by `userid` is the user of the ticket."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ def check_rule(rule: Rule, call: Call, access: Access) -> None:
         case Perm(path, privileges, any_of):
             access.require(call.identity, _fill(path, call), *privileges, any_of=any_of)
         case Own():
-            # A token is not its user: it may not mint further tokens or read the user's.
+            # A token is not its user: it may not create further tokens or read the user's.
             if call.identity.name != _userid(call):
                 raise denied("user is not " + _userid(call))
         case Granting():

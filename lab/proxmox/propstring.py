@@ -48,7 +48,7 @@ def parse_size(text: str) -> int:
     """Bytes of `32G`, `4M`, `512`; raises `ValueError` for anything else."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]?)", text)
     if not match:
-        raise ValueError(f"'{text}' is no size; write digits and K, M, G or T")
+        raise ValueError(f"'{text}' is not a size; write digits and K, M, G or T")
     return int(float(match[1]) * _UNITS[match[2]])
 
 

@@ -14,7 +14,7 @@ def reconcile_state(state: State, spec: LabSpec) -> None:
     for vmid, vm in list(state.vms.items()):
         vm.active, vm.devices = None, []
         if vm.lock == "create":
-            # The task died with the campus. A real node would keep the lock until `qm unlock`; here nobody could.
+            # The task died with the campus. A real node would keep the lock until `qm unlock`; the lab has no `qm`.
             del state.vms[vmid]
             state.volumes = {key: volume for key, volume in state.volumes.items() if volume.vmid != vmid}
         vm.lock = None

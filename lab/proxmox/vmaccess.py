@@ -20,7 +20,7 @@ NOT_OPTIONS = frozenset(
     {"archive", "background_delay", "bwlimit", "delete", "digest", "force", "ha-managed", "import-working-storage"}
     | {"live-restore", "node", "pool", "revert", "skiplock", "start", "storage", "unique", "vmid"}
 )
-"""Parameters of create and update that are no configuration."""
+"""Parameters of create and update that are not configuration."""
 
 _CLASSES: tuple[tuple[str, str], ...] = (
     ("VM.Config.CPU", r"cores|cpu|cpulimit|cpuunits|numa|smp|sockets|vcpus|numa\d+"),
@@ -68,7 +68,7 @@ def check_volume_access(  # noqa: PLR0917  # the question has six parts
         access.require(who, storage, "Datastore.Audit")
         access.require(who, f"/vms/{owner}", "VM.Config.Disk")
     else:
-        # Snippets and whatever belongs to nobody: only Datastore.Allocate reaches them.
+        # Snippets and volumes without an owner: only Datastore.Allocate reaches them.
         raise ApiError(500, f"missing privileges to access {volume}")
 
 

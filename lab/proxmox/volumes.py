@@ -35,7 +35,7 @@ class Volumes:
         spec: Says which storages each node has.
         state: Holds the volumes.
         conditions: Tells what else occupies a storage, to provoke a full one.
-        directory: Where files of directory storages would be; snippets are looked for in `<storage>/snippets/`.
+        directory: Where files of directory storages would be; shown as their paths.
     """
 
     def __init__(self, spec: LabSpec, state: State, conditions: Conditions, directory: Path) -> None:
@@ -89,7 +89,7 @@ class Volumes:
         return self._key(node, volume) in self._state.volumes
 
     def add_file(self, node: str, volume: str, content: str, size: int) -> None:
-        """Put a downloaded or uploaded file on its storage; raises `ApiError` when there is no room."""
+        """Put a downloaded file on its storage; raises `ApiError` when the storage is full."""
         form = Path(split_volume(volume)[1]).suffix.lstrip(".") or "raw"
         self._store(node, volume, Volume(content=content, format=form, size=size, written=size))
 
@@ -132,7 +132,7 @@ class Volumes:
         self.find(node, volume).size = size
 
     def free(self, node: str, volume: str) -> None:
-        """Remove a volume; one that is gone already is no error."""
+        """Remove a volume; one that is gone already is not an error."""
         self._state.volumes.pop(self._key(node, volume), None)
 
     def free_all(self, vmid: int) -> None:

@@ -45,6 +45,6 @@ def _card(device: dict[str, str]) -> Card:
     known = next((card for card in CARDS.values() if card.id == f"{device['vendor']}:{device['device']}"), None)
     if known:
         return Card(known.product, known.memory_gib * 1024, known.mig, identity)
-    # A card that nobody has described: its name says what it is, and usually how much memory it has.
+    # A card that is not in the catalogue: its name says what it is, and usually how much memory it has.
     memory = re.search(r"(\d+) ?GB", device["name"])
     return Card(re.sub(r"[^A-Za-z0-9.]+", "-", device["name"]), int(memory[1]) * 1024 if memory else 0, {}, identity)

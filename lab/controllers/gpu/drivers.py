@@ -1,7 +1,7 @@
 """The NVIDIA driver of each node: loaded when the node is new, and upgraded node by node as the operator's controller does.
 
-Plays the driver's DaemonSet, the upgrade controller and the part of GPU feature discovery that tells the driver's version.
-Work that holds a card is not looked at: here nothing computes.
+Stands in for the driver's DaemonSet, the upgrade controller and the part of GPU feature discovery that labels the driver's version.
+Workloads that hold a card are not checked: nothing computes here.
 """
 
 from collections.abc import Iterator

@@ -61,7 +61,7 @@ def decide(cache: ClusterCache) -> Iterator[Change]:
         yield from ensure_object(cache, _build_daemonset(operand, spec, cluster_policy, home))
     if _is_enabled(spec, "dcgmExporter"):
         yield from _deploy_metrics(cache, cluster_policy, home)
-    # With the NRI plugin nobody names a runtime class; without it, pods that want a GPU do.
+    # With the NRI plugin pods need no runtime class; without it, pods that want a GPU name it.
     if not get_path(spec, "cdi", "nriPluginEnabled", default=False):
         metadata = {"name": "nvidia", "ownerReferences": owner_references(cluster_policy)}
         runtime = {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": metadata, "handler": "nvidia"}
@@ -104,7 +104,7 @@ def _build_daemonset(operand: Operand, spec: Object, cluster_policy: Object, hom
 
 
 def _deploy_metrics(cache: ClusterCache, cluster_policy: Object, home: str) -> Iterator[Change]:
-    """The exporter's Service, and a ServiceMonitor where somebody could read it."""
+    """The exporter's Service, and a ServiceMonitor where Prometheus can read it."""
     marks = {"app": "nvidia-dcgm-exporter"}
     yield from ensure_object(
         cache, build_service("nvidia-dcgm-exporter", home, cluster_policy, marks, {"gpu-metrics": 9400})

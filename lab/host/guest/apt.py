@@ -2,7 +2,7 @@
 
 The machine's own packages are lent to every VM and must not change, so nothing is ever installed here. What is kept is
 what an upgrade turns on: what the archive offers, what was fetched of its lists, what is unpacked and configured, holds,
-the real lock, and the wish for a reboot. A fresh VM lacks nothing; a fault (`lab/host/faults.py`) makes the archive offer more.
+the real lock, and whether a reboot is required. A fresh VM lacks nothing; a fault (`lab/host/faults.py`) makes the archive offer more.
 """
 
 import contextlib

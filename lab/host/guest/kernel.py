@@ -30,7 +30,7 @@ def lsmod(_: list[str]) -> int:
 
 
 def read_settings() -> dict[str, str]:
-    """Kernel settings that the VM was told."""
+    """Kernel settings that were set in the VM."""
     return dict(_setting(line) for line in _lines(SYSCTL))
 
 
@@ -77,7 +77,7 @@ def _files(directory: str) -> list[str]:
 
 
 def _lines(file: str) -> list[str]:
-    """Lines of a file that say something; none where there is no file."""
+    """The lines of a file that are not blank; none where the file does not exist."""
     if not os.path.exists(file):
         return []
     with open(file) as text:

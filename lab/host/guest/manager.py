@@ -1,4 +1,4 @@
-"""PID 1 of a VM: starts enabled units, answers `systemctl`, buries orphans, and powers off in order."""
+"""PID 1 of a VM: starts enabled units, answers `systemctl`, reaps orphans, and powers off in order."""
 
 import asyncio
 import contextlib

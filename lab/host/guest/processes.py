@@ -15,17 +15,17 @@ EXEC_FAILED = 203
 
 
 class Processes:
-    """Starts processes and waits for them; being PID 1, it also buries everybody's orphans."""
+    """Starts processes and waits for them; being PID 1, it also reaps orphans."""
 
     def __init__(self) -> None:
         self._exits: dict[int, asyncio.Future[int]] = {}
 
     def watch(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Learn of every death from now on."""
+        """Handle the end of every process from now on."""
         loop.add_signal_handler(signal.SIGCHLD, self.reap)
 
     def reap(self) -> None:
-        """Bury the dead and tell who waits for them."""
+        """Reap ended processes and resolve who waits for them."""
         with contextlib.suppress(ChildProcessError):
             while True:
                 pid, status = os.waitpid(-1, os.WNOHANG)

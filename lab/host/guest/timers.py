@@ -35,7 +35,7 @@ class Calendar:
         """Read `hourly`, `Mon..Fri *-*-* 08:00`, `*:0/15`.
 
         Raises:
-            UnitError: it is no calendar event, or one that the lab does not know.
+            UnitError: it is not a calendar event, or one that the lab does not know.
         """
         words = SHORTHANDS.get(text, text).split()
         try:

@@ -60,7 +60,7 @@ class Command:
 
 @dataclass(frozen=True)
 class Service:
-    """A service unit as the manager runs it; times in seconds, `None` is no limit."""
+    """A service unit as the manager runs it; times in seconds, `None` means no limit."""
 
     name: str
     description: str = ""
@@ -77,7 +77,7 @@ class Service:
     timeout_start: float | None = 90.0
     timeout_stop: float | None = 90.0
     start_limit: tuple[int, float] = (5, 10.0)
-    """Starts, and the seconds they are counted in; 0 starts is no limit."""
+    """Starts, and the seconds they are counted in; 0 starts means no limit."""
     kill_mode: KillMode = KillMode.CONTROL_GROUP
     remain_after_exit: bool = False
     working_directory: str = "/"

@@ -1,4 +1,4 @@
-"""`cluster/mapping/pci`: names for devices, so that a token can pass them to VMs."""
+"""`cluster/mapping/pci`: names for devices, which a token can pass to VMs."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ def _shown(name: str, mapping: PciMapping) -> dict[str, Any]:
 
 @table.get("cluster/mapping/pci")
 async def list_mappings(cluster: Cluster, call: Call) -> list[dict[str, Any]]:
-    """The mappings that the caller may see; with `check-node` each is held against that node's hardware."""
+    """The mappings that the caller may see; with `check-node` each is checked against that node's hardware."""
     entries = []
     for name, mapping in sorted(cluster.state.mappings.items()):
         path = f"/mapping/pci/{name}"

@@ -111,7 +111,7 @@ def test_a_certificate_that_may_not_sign_makes_no_issuer() -> None:
 def test_an_acme_issuer_is_never_ready_in_the_lab() -> None:
     cluster = cache(MANAGER, thing("ClusterIssuer", "le", spec={"acme": {"email": "a@campus.test"}}))
     settle(cluster)
-    assert ready(cluster, "ClusterIssuer", "le")[1].startswith("An issuer of kind acme asks somebody outside")
+    assert ready(cluster, "ClusterIssuer", "le")[1].startswith("Issuers of kind acme ask a server outside")
 
 
 def test_a_certificate_is_renewed_before_it_ends(campus: ClusterCache) -> None:

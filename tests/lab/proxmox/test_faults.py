@@ -173,7 +173,7 @@ async def test_faults_are_set_listed_and_cleared_by_the_handlers_of_the_control_
     handlers = campus.px.handlers()
     made = await handlers["proxmox_fault"](route="start$", kind="status", status=503)
     assert (made["id"], made["remaining"]) == (1, 1)
-    with pytest.raises(ValueError, match=r"route: .*'\(' is no regular expression"):
+    with pytest.raises(ValueError, match=r"route: .*'\(' is not a regular expression"):
         await handlers["proxmox_fault"](route="(", kind="status")
     with pytest.raises(ValueError, match=r"quorum: Extra inputs are not permitted"):
         await handlers["proxmox_conditions"](quorum=False)

@@ -28,7 +28,7 @@ from ops.backup.transfer import (
 from ops.clients.kubernetes import Kube
 from ops.clients.proxmox import connect_proxmox
 from ops.console import console, step
-from ops.credentials.save import save_tokens
+from ops.credentials.rotate import save_tokens
 from ops.credentials.secrets import store_secret as keep_secret
 from ops.engine.engine import Engine
 from ops.engine.pending_operations import resolve_pending_operations

@@ -22,7 +22,7 @@ from config.hosts import Node
 from ops import audit_log
 from ops.clients.ssh import Remote, RemoteError, remotes
 from ops.console import console, errors
-from ops.credentials.guard import require_no_rotation
+from ops.credentials.rotate import require_no_rotation
 from ops.engine.engine import Engine
 from ops.engine.pending_operations import resolve_pending_operations
 from ops.nodes.replace import first_server

@@ -11,7 +11,7 @@ from ops import audit_log
 from ops.checks.preflight.run import preflight
 from ops.checks.status import troubles
 from ops.console import console, errors, step
-from ops.credentials.guard import require_no_rotation
+from ops.credentials.rotate import require_no_rotation
 from ops.engine.engine import Engine
 from ops.engine.pending_operations import resolve_pending_operations
 from ops.engine.pulumi_state import Removal, State, find_removals

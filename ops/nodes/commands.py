@@ -11,7 +11,7 @@ from config.site import STAGES, Site
 from ops import audit_log
 from ops.clients.kubernetes import Kube, Object
 from ops.console import console, step
-from ops.credentials.guard import require_no_rotation
+from ops.credentials.rotate import require_no_rotation
 from ops.engine.engine import Engine
 from ops.engine.pending_operations import resolve_pending_operations
 from ops.nodes import drain as draining

@@ -12,7 +12,7 @@ from ops import audit_log
 from ops.checks import api_outage
 from ops.clients.kubernetes import MOVE_SECONDS, Kube, Object
 from ops.console import console, errors
-from ops.credentials.guard import require_no_rotation
+from ops.credentials.rotate import require_no_rotation
 from ops.engine.engine import Engine
 from ops.engine.pending_operations import resolve_pending_operations
 from ops.engine.pulumi_state import State

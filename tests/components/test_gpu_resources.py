@@ -82,7 +82,7 @@ def test_two_counts_of_one_profile_are_two_configurations() -> None:
 
 
 def test_the_order_in_which_a_layout_is_written_changes_nothing() -> None:
-    """A changed label empties the card and makes it anew."""
+    """After a changed label the GPU Operator reconfigures the card, which ends what runs on it."""
     one = node({"sharing": "mig", "layout": {"3g.20gb": 1, "1g.5gb": 2}})
     other = node({"sharing": "mig", "layout": {"1g.5gb": 2, "3g.20gb": 1}})
 

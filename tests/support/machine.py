@@ -77,16 +77,16 @@ esac
 
 
 @dataclass(frozen=True)
-class Ended:
-    """How a script ended."""
+class ScriptResult:
+    """Result of a script."""
 
     code: int
-    out: str
-    told: str
+    stdout: str
+    stderr: str
 
 
-class Machine:
-    """One machine; what it holds survives from one script to the next."""
+class FakeMachine:
+    """A directory that scripts see as a machine; its files stay from one script to the next."""
 
     def __init__(self, directory: Path) -> None:
         self.root = directory / "root"
@@ -96,15 +96,15 @@ class Machine:
             path.mkdir(parents=True)
         for name, body in STUBS.items():
             self.stub(name, body)
-        self.offer(K3S)
+        self.serve_k3s(K3S)
 
     def stub(self, name: str, body: str) -> None:
-        """Puts a stand-in in front of a command."""
+        """Replaces a command by a stand-in."""
         path = self.commands / name
         path.write_text(f"#!/bin/bash\n{body}")
         path.chmod(0o755)
 
-    def offer(self, binary: str, *, checksum: str | None = None) -> str:
+    def serve_k3s(self, binary: str, *, checksum: str | None = None) -> str:
         """What the mirror serves as K3s, with its checksum or another; returns the one in the checksum file."""
         stated = checksum or hashlib.sha256(binary.encode()).hexdigest()
         (self.state / "mirror" / "k3s").write_text(binary)
@@ -120,11 +120,11 @@ class Machine:
         self.path(absolute).parent.mkdir(parents=True, exist_ok=True)
         self.path(absolute).write_text(text)
 
-    def say(self, name: str, text: str = "") -> None:
-        """Sets one thing that the stand-ins answer from."""
+    def set_state(self, name: str, text: str = "") -> None:
+        """Sets a value that the stand-ins read."""
         (self.state / name).write_text(text)
 
-    def run(self, script: str, command: str = "exec bash -s") -> Ended:
+    def run(self, script: str, command: str = "exec bash -s") -> ScriptResult:
         """Runs a script as SSH would: on the standard input of a command, bash if none is given.
 
         The script's first line tells the stand-ins its process.
@@ -143,7 +143,7 @@ class Machine:
             timeout=120,
             check=False,
         )
-        return Ended(done.returncode, done.stdout, done.stderr.replace(str(self.root), ""))
+        return ScriptResult(done.returncode, done.stdout, done.stderr.replace(str(self.root), ""))
 
     @property
     def log(self) -> list[str]:
@@ -151,11 +151,11 @@ class Machine:
         path = self.state / "log"
         return path.read_text().replace(str(self.root), "").splitlines() if path.exists() else []
 
-    def forget(self) -> None:
+    def clear_log(self) -> None:
         """Empties the log."""
         (self.state / "log").unlink(missing_ok=True)
 
-    def called(self, start: str) -> list[str]:
+    def calls_of(self, start: str) -> list[str]:
         """Calls that begin with this text."""
         return [line for line in self.log if line.startswith(start)]
 

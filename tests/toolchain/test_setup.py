@@ -78,7 +78,7 @@ def test_nothing_is_said_or_done_when_every_program_is_there(
     assert capsys.readouterr().out == ""
 
 
-def test_a_missing_toolchain_is_told_with_its_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_toolchain_is_reported_with_its_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment, "BINARIES", tmp_path)
     with pytest.raises(environment.ToolchainMissingError, match="Remedy: make setup"):
         environment.binary("pulumi")

@@ -1,4 +1,4 @@
-"""What K3s on each node is told, held against K3s's own list of flags and against what its guides warn of."""
+"""K3s's configuration on each node, compared with K3s's list of flags and with the warnings of its guides."""
 
 from typing import Any
 
@@ -198,15 +198,20 @@ def kube_vip_manifest() -> dict[str, dict[str, Any]]:
 def test_kube_vip_holds_the_api_address_and_no_service() -> None:
     """With Services it took other nodes' addresses (kube-vip#1288)."""
     [container] = kube_vip_manifest()["DaemonSet"]["spec"]["template"]["spec"]["containers"]
-    told = {one["name"]: one["value"] for one in container["env"]}
+    environment = {one["name"]: one["value"] for one in container["env"]}
 
-    assert (told["address"], told["vip_interface"], told["cp_enable"], told["svc_enable"]) == (
+    assert (
+        environment["address"],
+        environment["vip_interface"],
+        environment["cp_enable"],
+        environment["svc_enable"],
+    ) == (
         "10.9.0.30",
         "ens18",
         "true",
         "false",
     )
-    assert all(isinstance(value, str) for value in told.values()), "an environment holds texts"
+    assert all(isinstance(value, str) for value in environment.values()), "an environment holds texts"
 
 
 def test_kube_vip_runs_on_servers_whatever_their_taints() -> None:

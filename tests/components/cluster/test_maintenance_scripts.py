@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from components.cluster.maintenance import known_hosts, maintenance_script
-from tests.support.machine import K3S, Machine
+from tests.support.machine import K3S, FakeMachine
 from tests.support.sites import site
 
 SITE = site()
@@ -28,42 +28,42 @@ def script(settings: str = "{}", ca: str = "") -> str:
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Machine:
-    return Machine(tmp_path)
+def machine(tmp_path: Path) -> FakeMachine:
+    return FakeMachine(tmp_path)
 
 
-def test_the_operators_have_a_kubectl_that_reaches_the_cluster(machine: Machine) -> None:
+def test_the_operators_have_a_kubectl_that_reaches_the_cluster(machine: FakeMachine) -> None:
     done = machine.run(script())
 
-    assert done.code == 0, done.told
-    assert done.out == "", "nothing that it prints could be secret"
+    assert done.code == 0, done.stderr
+    assert done.stdout == "", "nothing that it prints could be secret"
     assert machine.path(CONFIG).read_text() == KUBECONFIG
     assert machine.files()[CONFIG][1] == 0o600
     assert f"chown lyceum: {CONFIG}" in machine.log
-    assert machine.called("k3s kubectl") == [f"k3s kubectl --kubeconfig {CONFIG} get --raw /readyz"]
+    assert machine.calls_of("k3s kubectl") == [f"k3s kubectl --kubeconfig {CONFIG} get --raw /readyz"]
 
 
-def test_kubectl_finds_the_operators_own_kubeconfig(machine: Machine) -> None:
+def test_kubectl_finds_the_operators_own_kubeconfig(machine: FakeMachine) -> None:
     machine.run(script())
-    machine.forget()
+    machine.clear_log()
     kubectl = machine.path("/usr/local/bin/kubectl")
     machine.write("/usr/local/bin/k3s", K3S + 'echo "$KUBECONFIG"\n')
     done = machine.run(f"unset KUBECONFIG; HOME=/home/lyceum {kubectl} get nodes\nKUBECONFIG=other {kubectl} get pods")
 
-    assert [line.split()[-1] for line in done.out.splitlines()][-1] == "other"
-    assert CONFIG in done.out.replace(str(machine.root), "")
-    assert machine.called("k3s kubectl get") == ["k3s kubectl get nodes", "k3s kubectl get pods"]
+    assert [line.split()[-1] for line in done.stdout.splitlines()][-1] == "other"
+    assert CONFIG in done.stdout.replace(str(machine.root), "")
+    assert machine.calls_of("k3s kubectl get") == ["k3s kubectl get nodes", "k3s kubectl get pods"]
 
 
-def test_a_kubeconfig_that_leads_nowhere_is_told(machine: Machine) -> None:
-    machine.offer(K3S.replace("case $* in", "case $* in\n*readyz*) echo Unauthorized >&2; exit 1 ;;"))
+def test_a_kubeconfig_that_leads_nowhere_is_reported(machine: FakeMachine) -> None:
+    machine.serve_k3s(K3S.replace("case $* in", "case $* in\n*readyz*) echo Unauthorized >&2; exit 1 ;;"))
     done = machine.run(script().replace("wait_until 120", "wait_until 1"))
 
     assert done.code == 1
-    assert "the API at https://10.9.0.30:6443 does not take the operators' kubeconfig: Unauthorized" in done.told
+    assert "the API at https://10.9.0.30:6443 does not take the operators' kubeconfig: Unauthorized" in done.stderr
 
 
-def test_the_backup_key_is_the_copiers_alone(machine: Machine) -> None:
+def test_the_backup_key_is_the_copiers_alone(machine: FakeMachine) -> None:
     machine.run(script())
 
     assert machine.path(KEY_FILE).read_text() == KEY
@@ -72,7 +72,7 @@ def test_the_backup_key_is_the_copiers_alone(machine: Machine) -> None:
     assert [line for line in machine.log if "PRIVATE" in line or "administrators" in line] == []
 
 
-def test_each_servers_host_key_is_pinned(machine: Machine) -> None:
+def test_each_servers_host_key_is_pinned(machine: FakeMachine) -> None:
     machine.run(script())
 
     assert machine.path("/etc/lyceum/backup/known_hosts").read_text().splitlines() == [
@@ -80,7 +80,7 @@ def test_each_servers_host_key_is_pinned(machine: Machine) -> None:
     ]
 
 
-def test_what_the_copier_reads_it_may_read(machine: Machine) -> None:
+def test_what_the_copier_reads_it_may_read(machine: FakeMachine) -> None:
     """The service runs as an account of its own; a directory of root's alone would shut it out."""
     machine.run(script())
     for path in ("/etc/lyceum", "/etc/lyceum/backup", "/usr/local/lib/lyceum"):
@@ -88,56 +88,56 @@ def test_what_the_copier_reads_it_may_read(machine: Machine) -> None:
     assert machine.files()["/etc/lyceum/backup/settings.json"][1] == 0o644
 
 
-def test_the_timer_runs_and_starts_with_the_machine(machine: Machine) -> None:
+def test_the_timer_runs_and_starts_with_the_machine(machine: FakeMachine) -> None:
     machine.run(script())
 
-    assert machine.called("systemctl") == [
+    assert machine.calls_of("systemctl") == [
         "systemctl daemon-reload",
         "systemctl -q enable lyceum-backup.timer",
         "systemctl restart lyceum-backup.timer",
     ]
 
 
-def test_a_second_run_writes_and_restarts_nothing(machine: Machine) -> None:
+def test_a_second_run_writes_and_restarts_nothing(machine: FakeMachine) -> None:
     machine.run(script())
-    machine.forget()
+    machine.clear_log()
     before = machine.files()
 
     assert machine.run(script()).code == 0
     assert machine.files() == before
-    assert machine.called("systemctl") == ["systemctl -q is-active lyceum-backup.timer"]
-    assert machine.called("curl") == []
-    assert machine.called("useradd") == []
+    assert machine.calls_of("systemctl") == ["systemctl -q is-active lyceum-backup.timer"]
+    assert machine.calls_of("curl") == []
+    assert machine.calls_of("useradd") == []
 
 
-def test_another_server_changes_the_settings_and_no_unit(machine: Machine) -> None:
+def test_another_server_changes_the_settings_and_no_unit(machine: FakeMachine) -> None:
     machine.run(script())
-    machine.forget()
+    machine.clear_log()
     settings = json.dumps({"servers": {"server-4": "10.9.0.34"}})
     machine.run(script(settings))
 
     assert machine.path("/etc/lyceum/backup/settings.json").read_text() == f"{settings}\n"
-    assert machine.called("systemctl restart") == []
+    assert machine.calls_of("systemctl restart") == []
 
 
-def test_a_timer_that_somebody_stopped_runs_again(machine: Machine) -> None:
+def test_a_timer_that_somebody_stopped_runs_again(machine: FakeMachine) -> None:
     machine.run(script())
     (machine.state / "active-lyceum-backup.timer").unlink()
-    machine.forget()
+    machine.clear_log()
     machine.run(script())
 
-    assert machine.called("systemctl start") == ["systemctl start lyceum-backup.timer"]
+    assert machine.calls_of("systemctl start") == ["systemctl start lyceum-backup.timer"]
 
 
-def test_a_changed_timer_is_read_again_even_after_a_cut(machine: Machine) -> None:
+def test_a_changed_timer_is_read_again_even_after_a_cut(machine: FakeMachine) -> None:
     machine.run(script())
     machine.write(TIMER, "[Timer]\nOnCalendar=daily\n")
     whole = script()
     assert machine.run(whole.replace("timer lyceum-backup\n", "kill -9 $$\n")).code != 0
-    machine.forget()
+    machine.clear_log()
     machine.run(whole)
 
-    assert machine.called("systemctl restart") == ["systemctl restart lyceum-backup.timer"]
+    assert machine.calls_of("systemctl restart") == ["systemctl restart lyceum-backup.timer"]
     assert "OnCalendar=hourly" in machine.path(TIMER).read_text()
 
 

@@ -133,7 +133,7 @@ def test_as_many_are_kept_as_the_site_says(servers: Servers) -> None:
     assert [copy["taken"] for copy in servers.status["copies"]] == ["2027-01-15T14:00:00Z", "2027-01-15T20:00:00Z"]
 
 
-def test_a_server_that_does_not_answer_is_told_and_the_others_do(servers: Servers) -> None:
+def test_a_server_that_does_not_answer_is_reported_and_the_others_do(servers: Servers) -> None:
     servers.take("one", 0)
     (servers.path / "two").rmdir()
 
@@ -170,7 +170,7 @@ def test_what_is_not_whole_is_not_kept(servers: Servers, mistake: str, told: str
     assert servers.kept == []
 
 
-def test_a_copy_that_the_disk_damaged_is_told_and_fetched_anew(servers: Servers) -> None:
+def test_a_copy_that_the_disk_damaged_is_reported_and_fetched_anew(servers: Servers) -> None:
     servers.take("one", 0)
     servers.run()
     [copy] = local_backups(servers.home)

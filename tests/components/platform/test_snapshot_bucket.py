@@ -1,4 +1,4 @@
-"""What K3s is told about the bucket, by names that K3s knows."""
+"""The settings of K3s for the bucket, by the names that K3s reads."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ from lab.k3s.s3 import _SETTINGS
 STORE = S3(endpoint="https://s3.campus.example:9000", bucket="lyceum")
 
 
-def told(site: Site) -> dict[str, Any]:
+def backup_settings(site: Site) -> dict[str, Any]:
     server = next(node for node in site.machines if node.role is Role.SERVER)
     config: dict[str, Any] = yaml.safe_load(server_config(server, site))
     return {key: value for key, value in config.items() if "s3" in key}
@@ -24,11 +24,11 @@ def told(site: Site) -> dict[str, Any]:
 
 def test_the_configuration_names_the_secret_and_nothing_else() -> None:
     """Any other etcd-s3 flag makes K3s ignore the Secret."""
-    assert told(load_site("lab")) == {"etcd-s3": True, "etcd-s3-config-secret": SNAPSHOT_SECRET}
+    assert backup_settings(load_site("lab")) == {"etcd-s3": True, "etcd-s3-config-secret": SNAPSHOT_SECRET}
 
 
 def test_a_site_without_a_bucket_says_nothing_of_s3() -> None:
-    assert told(load_site("forty-workstations")) == {}
+    assert backup_settings(load_site("forty-workstations")) == {}
 
 
 def test_the_secrets_entries_are_settings_of_k3s() -> None:

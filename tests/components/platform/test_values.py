@@ -294,7 +294,7 @@ def test_the_driver_is_the_charts_unless_the_site_names_one() -> None:
     assert gpus.values(pinned, pinned.machines)["driver"]["version"] == "595.91.07"
 
 
-def test_a_node_is_told_its_sharing_after_the_driver_is_there(graph: Graph) -> None:
+def test_a_node_is_reported_its_sharing_after_the_driver_is_there(graph: Graph) -> None:
     """A MIG label that is there first makes the plugin hand out whole cards (gpu-operator#2670)."""
     patch = graph.one("kubernetes:core/v1:NodePatch", "gpu-1-gpu-sharing")
     [policy] = [one for one in graph.by_urn.values() if one.name == "cluster-policy-ready"]

@@ -243,14 +243,14 @@ def test_a_silent_agent_ends_the_wait_with_what_to_look_at(api: client.Pve, prox
     assert clock.now == client.BOOT_SECONDS
 
 
-def test_a_long_wait_is_told_every_ten_seconds(
+def test_a_long_wait_is_reported_every_ten_seconds(
     api: client.Pve, proxmox: Proxmox, clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     proxmox.lay(f"GET {AGENT}", *[SILENT] * 25, (200, {"content": KEY}))
     client.read_host_key(api, "pve1", "100041")
 
-    told = capsys.readouterr().err.splitlines()
-    assert [line.partition(": ")[2].partition(" of")[0] for line in told] == ["10 s", "20 s"]
+    captured = capsys.readouterr().err.splitlines()
+    assert [line.partition(": ")[2].partition(" of")[0] for line in captured] == ["10 s", "20 s"]
 
 
 def test_the_token_is_sent_as_proxmox_wants_it(api: client.Pve, proxmox: Proxmox) -> None:
@@ -291,10 +291,10 @@ def test_the_command_fails_with_one_line_that_does_not_hold_the_token(
     with listening(proxmox) as port:
         code = run_command(port, "image", *IMAGE, monkeypatch=monkeypatch)
 
-    told = capsys.readouterr()
-    assert (code, told.out) == (1, "")
-    assert told.err == f"GET {CONTENT}: 401 invalid token value!\n"
-    assert "secret-of-the-token" not in told.err
+    captured = capsys.readouterr()
+    assert (code, captured.out) == (1, "")
+    assert captured.err == f"GET {CONTENT}: 401 invalid token value!\n"
+    assert "secret-of-the-token" not in captured.err
 
 
 @pytest.fixture
@@ -344,6 +344,6 @@ def test_only_a_certificate_of_the_given_ca_is_talked_to(  # noqa: PLR0917 - fix
         ca = str(pem) if trusted else ""
         assert run_command(port, "image", *IMAGE, monkeypatch=monkeypatch, ca=ca, scheme="https") == code
 
-    told = capsys.readouterr()
-    assert ("CERTIFICATE_VERIFY_FAILED" in told.err) is not trusted
+    captured = capsys.readouterr()
+    assert ("CERTIFICATE_VERIFY_FAILED" in captured.err) is not trusted
     assert proxmox.asked == [] or trusted, "the token must not be sent to a stranger"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ops.upgrade.os_packages import NodePackages, PendingPackage, find_warnings, package_script, parse_survey
-from tests.support.machine import LOG, Machine
+from tests.support.machine import LOG, FakeMachine
 
 APT = (
     LOG
@@ -44,8 +44,8 @@ IMAGE = PendingPackage("linux-image-6.1.0-40-amd64", "", "6.1.153-1", security=F
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Machine:
-    machine = Machine(tmp_path)
+def machine(tmp_path: Path) -> FakeMachine:
+    machine = FakeMachine(tmp_path)
     machine.stub("apt-get", APT)
     machine.stub("dpkg", DPKG)
     machine.stub("apt-mark", 'cat "$LYCEUM_TEST/held" 2>/dev/null || true\n')
@@ -55,21 +55,21 @@ def machine(tmp_path: Path) -> Machine:
     return machine
 
 
-def run_survey(machine: Machine) -> NodePackages:
+def run_survey(machine: FakeMachine) -> NodePackages:
     done = machine.run(package_script("survey"))
-    assert done.code == 0, done.told
-    return parse_survey(done.out)
+    assert done.code == 0, done.stderr
+    return parse_survey(done.stdout)
 
 
-def test_an_up_to_date_machine_needs_no_upgrade(machine: Machine) -> None:
+def test_an_up_to_date_machine_needs_no_upgrade(machine: FakeMachine) -> None:
     assert run_survey(machine) == NodePackages()
     assert not run_survey(machine).needs_upgrade
 
 
-def test_pending_packages_are_read(machine: Machine) -> None:
-    machine.say("pending", SIMULATED)
-    machine.say("held", "containerd\n")
-    machine.say("config", 'APT::Periodic::Unattended-Upgrade "1";\n')
+def test_pending_packages_are_read(machine: FakeMachine) -> None:
+    machine.set_state("pending", SIMULATED)
+    machine.set_state("held", "containerd\n")
+    machine.set_state("config", 'APT::Periodic::Unattended-Upgrade "1";\n')
     machine.write("/run/reboot-required", "")
     machine.write("/run/reboot-required.pkgs", "libc6\nlibc6\n")
     packages = run_survey(machine)
@@ -82,7 +82,7 @@ def test_pending_packages_are_read(machine: Machine) -> None:
     )
 
 
-def test_a_newer_installed_kernel_requires_a_reboot_without_a_file(machine: Machine) -> None:
+def test_a_newer_installed_kernel_requires_a_reboot_without_a_file(machine: FakeMachine) -> None:
     """Debian without unattended-upgrades writes no /run/reboot-required."""
     machine.stub("find", "echo vmlinuz-6.1.0-9-amd64; echo vmlinuz-6.1.0-40-amd64\n")
     machine.stub("uname", "echo 6.1.0-9-amd64\n")
@@ -90,74 +90,76 @@ def test_a_newer_installed_kernel_requires_a_reboot_without_a_file(machine: Mach
     assert run_survey(machine).reboot == ("kernel 6.1.0-40-amd64",)
 
 
-def test_while_dpkg_is_locked_a_survey_reports_stale_lists(machine: Machine) -> None:
-    machine.say("locked", "once\n")
-    machine.say("pending", SIMULATED)
+def test_while_dpkg_is_locked_a_survey_reports_stale_lists(machine: FakeMachine) -> None:
+    machine.set_state("locked", "once\n")
+    machine.set_state("pending", SIMULATED)
     packages = run_survey(machine)
 
     assert "held by process 812 (unattended-upgr)" in packages.stale
     assert packages.pending == (LIBC, IMAGE)
 
 
-def test_a_lock_is_waited_for_and_its_holder_reported(machine: Machine) -> None:
-    machine.say("locked", "once\ntwice\n")
+def test_a_lock_is_waited_for_and_its_holder_reported(machine: FakeMachine) -> None:
+    machine.set_state("locked", "once\ntwice\n")
     done = machine.run(package_script("upgrade_packages 600"))
 
-    assert done.code == 0, done.told
-    assert re.search(r"waiting for dpkg's lock, held by process 812 \(unattended-upgr\): \d+ s of 600 s", done.told)
+    assert done.code == 0, done.stderr
+    assert re.search(r"waiting for dpkg's lock, held by process 812 \(unattended-upgr\): \d+ s of 600 s", done.stderr)
 
 
-def test_a_lock_that_is_not_released_is_reported_with_its_holder(machine: Machine) -> None:
-    machine.say("locked", "once\ntwice\n")
+def test_a_lock_that_is_not_released_is_reported_with_its_holder(machine: FakeMachine) -> None:
+    machine.set_state("locked", "once\ntwice\n")
     done = machine.run(package_script("upgrade_packages 0"))
 
     assert done.code == 1
-    assert "dpkg's lock is still held by process 812 (unattended-upgr)" in done.told
+    assert "dpkg's lock is still held by process 812 (unattended-upgr)" in done.stderr
 
 
-def test_configuration_files_are_kept_and_no_package_is_removed(machine: Machine) -> None:
+def test_configuration_files_are_kept_and_no_package_is_removed(machine: FakeMachine) -> None:
     machine.run(package_script("upgrade_packages 600"))
-    (call,) = machine.called("apt-get")
+    (call,) = machine.calls_of("apt-get")
 
     assert "--force-confdef -o Dpkg::Options::=--force-confold" in call
     assert call.endswith("upgrade --with-new-pkgs")
 
 
-def test_an_interrupted_upgrade_is_finished_before_the_next(machine: Machine) -> None:
-    machine.say("unfinished", "The following packages are only half configured:\n libc6                GNU C Library\n")
+def test_an_interrupted_upgrade_is_finished_before_the_next(machine: FakeMachine) -> None:
+    machine.set_state(
+        "unfinished", "The following packages are only half configured:\n libc6                GNU C Library\n"
+    )
     assert run_survey(machine).unfinished == ("libc6",)
-    machine.forget()
+    machine.clear_log()
     machine.run(package_script("upgrade_packages 600"))
 
     assert [line.split()[-1] for line in machine.log] == ["--audit", "-a", "--with-new-pkgs"]
 
 
-def test_a_failing_package_is_reported_with_its_own_output(machine: Machine) -> None:
-    machine.say(
+def test_a_failing_package_is_reported_with_its_own_output(machine: FakeMachine) -> None:
+    machine.set_state(
         "fails", "Setting up bind9 ...\nbind9: disk full\nE: Sub-process /usr/bin/dpkg returned an error code (1)\n"
     )
     done = machine.run(package_script("upgrade_packages 600"))
 
     assert done.code == 1
-    assert "packages could not be installed: bind9: disk full;E: Sub-process" in done.told
+    assert "packages could not be installed: bind9: disk full;E: Sub-process" in done.stderr
 
 
-def test_a_machine_reboots_only_if_something_requires_it(machine: Machine) -> None:
-    assert machine.run(package_script("request_reboot")).out == ""
+def test_a_machine_reboots_only_if_something_requires_it(machine: FakeMachine) -> None:
+    assert machine.run(package_script("request_reboot")).stdout == ""
     assert machine.run(package_script("check_booted")).code == 0
-    assert machine.called("systemctl") == []
+    assert machine.calls_of("systemctl") == []
     machine.write("/run/reboot-required", "")
-    assert machine.run(package_script("request_reboot")).out == "its packages\n"
-    assert machine.called("systemctl") == [], "the answer must be sent before the machine goes down"
+    assert machine.run(package_script("request_reboot")).stdout == "its packages\n"
+    assert machine.calls_of("systemctl") == [], "the answer must be sent before the machine goes down"
 
 
-def test_the_reboot_is_requested_until_the_machine_has_booted(machine: Machine) -> None:
+def test_the_reboot_is_requested_until_the_machine_has_booted(machine: FakeMachine) -> None:
     """The caller may be killed at any moment, and the command may be lost with the connection."""
     machine.write("/run/reboot-required", "")
     machine.run(package_script("request_reboot"))
 
     assert [machine.run(package_script("check_booted")).code for _ in range(2)] == [1, 1]
-    assert machine.called("systemctl") == ["systemctl reboot"] * 2
+    assert machine.calls_of("systemctl") == ["systemctl reboot"] * 2
     machine.path("/run/lyceum-rebooting").unlink()
     assert machine.run(package_script("check_booted")).code == 0
 

@@ -1,4 +1,4 @@
-"""JSON Schema of site and stack files, for editors; generated from the model. `python -m config.schema` writes it anew."""
+"""JSON Schema of site and stack files, for editors; generated from the model. `python -m config.schema` writes it."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Writes site files, and brings what was found out anew into one that people have edited; comments stay."""
+"""Writes site files, and merges what was found on Proxmox into a file that people have edited; comments are kept."""
 
 import io
 import re

@@ -97,7 +97,7 @@ def test_derived_vm_ids_are_unique_and_follow_the_address(hosts: list[int]) -> N
 
 @given(st.integers(1, 12), st.permutations(range(3)))
 def test_another_machine_in_the_file_moves_no_machine_that_exists(count: int, order: list[int]) -> None:
-    """What is deployed would be destroyed and made anew."""
+    """What is deployed would be destroyed and created again."""
     more = {
         "name": f"new-[1-{count}]",
         "role": "worker",

@@ -22,8 +22,8 @@ SECONDS = 3.0
 def reason(engine: Engine) -> str:
     """Why the API is silent, with the remedy; empty where nobody knows.
 
-    Machines that are off come first: K3s on the others is silent for want of them. Then a full etcd, under which K3s starts
-    anew again and again and the lease of the API's address cannot be renewed. K3s' silence alone is the weakest sign.
+    Servers that are off are reported first: without quorum K3s on the others cannot answer. Then a full etcd, with which K3s
+    restarts again and again and cannot renew the lease of the API's address. K3s not answering is the weakest sign.
     """
     stack, servers = engine.stack.name, founded(engine)
     with ThreadPoolExecutor(8) as workers:

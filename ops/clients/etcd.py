@@ -72,7 +72,7 @@ def etcd_script(calls: str, seconds: int = 60) -> str:
 
     Args:
         calls: The calls.
-        seconds: How long etcd is waited for: under a full one K3s starts anew again and again, and etcd with it.
+        seconds: How long to wait for etcd: when it is full, K3s restarts again and again, and etcd with it.
     """
     return f"""set -euo pipefail
 cd {CERTIFICATE_DIR}

@@ -1,4 +1,4 @@
-"""Runs scripts as root on machines, over SSH with the host keys that the stack's state holds: none is ever trusted anew."""
+"""Runs scripts as root on machines over SSH; only the host keys in the stack's state are trusted."""
 
 import asyncio
 import os

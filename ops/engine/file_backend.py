@@ -24,7 +24,7 @@ def directory(url: str) -> Path | None:
 def mend(backend: Path) -> None:
     """Takes away attributes that a kill has cut off."""
     for file in (found for pattern in READ for found in backend.glob(pattern)):
-        with suppress(FileNotFoundError):  # a command beside this one has just written it anew
+        with suppress(FileNotFoundError):  # a command running in parallel has just replaced it
             if not _whole(file.read_bytes()):
                 file.unlink()
 

@@ -160,7 +160,7 @@ class Project:
         return False
 
     def killed_at_each(self, moments: Iterable[str], *arguments: str) -> None:
-        """Kills a command at one moment after the other, each time starting it anew."""
+        """Kills a command at one moment after the other, each time starting it again."""
         for moment in moments:
             assert self.killed_at(moment, *arguments), f"it must have been killed at `{moment}`"
 

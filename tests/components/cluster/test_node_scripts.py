@@ -566,7 +566,7 @@ def test_a_restored_server_is_not_restored_again(machine: FakeMachine) -> None:
     assert not machine.path(RESTORING).exists()
 
 
-def test_a_restore_that_was_cut_off_begins_anew(machine: FakeMachine) -> None:
+def test_a_restore_that_was_interrupted_starts_from_the_beginning(machine: FakeMachine) -> None:
     machine.write(SNAPSHOT, "etcd")
     machine.serve_k3s(K3S.replace("case $* in", 'case $* in\n*cluster-reset*) kill -9 "$LYCEUM_SCRIPT" ;;'))
     assert machine.run(founding(snapshot=SNAPSHOT)).code == -signal.SIGKILL

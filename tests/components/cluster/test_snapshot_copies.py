@@ -170,7 +170,7 @@ def test_what_is_not_whole_is_not_kept(servers: Servers, mistake: str, told: str
     assert servers.kept == []
 
 
-def test_a_copy_that_the_disk_damaged_is_reported_and_fetched_anew(servers: Servers) -> None:
+def test_a_copy_that_the_disk_damaged_is_reported_and_fetched_again(servers: Servers) -> None:
     servers.take("one", 0)
     servers.run()
     [copy] = local_backups(servers.home)

@@ -124,7 +124,7 @@ def test_a_certificate_is_renewed_before_it_ends(campus: ClusterCache) -> None:
     assert secret(campus, "hub-tls", "jhub")["tls.crt"] != before
 
 
-def test_a_changed_request_is_issued_anew(campus: ClusterCache) -> None:
+def test_a_changed_request_gets_a_new_certificate(campus: ClusterCache) -> None:
     before = secret(campus, "hub-tls", "jhub")["tls.crt"]
     campus.objects["Certificate"]["jhub", "hub"] = leaf(dnsNames=["hub.campus.test", "lab.campus.test"])
     assert ("Issuing", "The certificate has been successfully issued") in notes(settle(campus))

@@ -81,7 +81,7 @@ def test_links_that_a_guest_left_do_not_lead_out_of_its_disk(disk: VmDisk, image
     assert list(outside.iterdir()) == []
 
 
-def test_a_file_that_was_replaced_by_a_link_is_written_anew(disk: VmDisk, image: Path, tmp_path: Path) -> None:
+def test_a_file_that_was_replaced_by_a_link_is_written_again(disk: VmDisk, image: Path, tmp_path: Path) -> None:
     prepare_disk(disk, vm(), image)
     precious = tmp_path / "precious"
     precious.write_text("mine")

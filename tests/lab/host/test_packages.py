@@ -50,7 +50,7 @@ def test_a_held_package_and_one_that_would_come_new_are_kept_back(lab: Lab, vm: 
     assert "Inst linux-image-6.1.0-40 (6.1" in lab.says(vm, "apt-get -s upgrade --with-new-pkgs")
 
 
-def test_a_package_asks_for_a_reboot_until_the_machine_was_booted_anew(lab: Lab, vm: VmSpec) -> None:
+def test_a_package_asks_for_a_reboot_until_the_machine_has_rebooted(lab: Lab, vm: VmSpec) -> None:
     offer(lab, vm, **KERNEL)
     lab.says(vm, UPGRADE)
     assert lab.says(vm, "cat /run/reboot-required.pkgs") == "linux-image-6.1.0-40"

@@ -438,7 +438,7 @@ def test_the_other_servers_take_the_new_token_when_they_start(cluster: Cluster) 
         assert cluster.servers[name].read("/var/lib/rancher/k3s/server/token").strip().endswith("::server:second")
 
 
-def test_a_changed_agent_token_lasts_when_the_bootstrap_data_is_saved_anew(cluster: Cluster) -> None:
+def test_a_changed_agent_token_lasts_when_the_bootstrap_data_is_saved_again(cluster: Cluster) -> None:
     """K3s does not do that by itself: without it, the second start from now is refused."""
     COMMON.update(token="second", **{"agent-token": "agents-second"})
     cluster.configure(cluster.first, cluster_init=True, **COMMON)

@@ -125,7 +125,7 @@ def test_a_server_whose_own_tokens_are_newer_than_the_clusters_is_refused(paths:
     file.unlink()
     bootstrap.check_newer(paths, saved)
     bootstrap.unpack_files(paths, saved)
-    assert file.read_text() == "the cluster's", "K3s makes it anew from the cluster's copy"
+    assert file.read_text() == "the cluster's", "K3s writes it again from the cluster's copy"
 
 
 def test_a_server_whose_own_tokens_are_older_takes_the_clusters(paths: Paths) -> None:

@@ -42,7 +42,7 @@ def answers(campus: Project) -> bool:
 
 
 def let_gpu_1_join_again(campus: Project, time: int) -> None:
-    """The next `up` runs every node's script anew, and K3s on gpu-1 takes its time to start."""
+    """The next `up` runs every node's script again, and K3s on gpu-1 takes its time to start."""
     change_site(campus, {"k3s": {"sha256": f"{time:064x}"}})
     on(campus, "gpu-1", "touch /run/lyceum-restart-k3s")
 

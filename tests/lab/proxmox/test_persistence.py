@@ -54,7 +54,7 @@ async def test_a_creation_that_died_with_the_campus_leaves_its_number_free(tmp_p
         await campus.token.vm(100)
 
 
-async def test_a_lost_token_is_minted_anew(tmp_path: Path) -> None:
+async def test_a_lost_token_is_issued_again(tmp_path: Path) -> None:
     async with running(tmp_path):
         old = (tmp_path / "proxmox-token").read_text()
     (tmp_path / "proxmox-token").unlink()

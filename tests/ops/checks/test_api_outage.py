@@ -52,7 +52,7 @@ def campus(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_a_server_that_is_silent_for_want_of_the_others_is_not_counted_with_them(campus: Any) -> None:
-    """Without a majority K3s starts anew again and again on the server that is left, and is to be heard only at times."""
+    """Without a majority K3s restarts again and again on the server that is left, and answers only at times."""
     assert campus(off=2, silent=3) == campus(off=2, silent=2)
     assert campus(off=2, silent=3).startswith(
         "2 of 3 servers are down (server-2: switched off, server-3: switched off)"
@@ -60,7 +60,7 @@ def test_a_server_that_is_silent_for_want_of_the_others_is_not_counted_with_them
 
 
 def test_servers_that_run_and_are_silent_may_have_a_full_etcd(campus: Any) -> None:
-    """Under it K3s starts anew again and again too, and a restore would be the wrong way out."""
+    """With a full etcd K3s restarts again and again too, and a restore would be the wrong remedy."""
     assert campus(off=0, silent=3, full=FULL) == FULL
     assert campus(off=1, silent=3, full=FULL) == FULL
 

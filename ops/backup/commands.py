@@ -37,7 +37,7 @@ from ops.console import console, step
 from ops.engine.engine import Engine
 from ops.engine.stack import Stack
 from ops.files import PRIVATE, write_whole
-from ops.nodes.remove import connect_to_cluster
+from ops.nodes.cluster import require_cluster
 
 if TYPE_CHECKING:
     from ops.backup.s3 import ObjectStore
@@ -54,9 +54,7 @@ S3_PREFIX = "s3:"
 def create_backup(stack: StackName, *, to: Directory = None) -> None:
     """Takes an etcd snapshot, stores it on this machine and in S3, and verifies it."""
     engine = Engine.open(stack)
-    kube = connect_to_cluster(engine)
-    if kube is None:
-        raise LyceumError(f"{stack} has no cluster yet: ./lyceum up {stack}")
+    kube = require_cluster(engine)
     file = take_backup(engine, kube, backup_directory(engine.stack, to))
     console.print(f"[green]✓[/] {file}")
     store = open_store(engine.stack)

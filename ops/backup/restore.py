@@ -35,9 +35,9 @@ from ops.engine.pending_operations import resolve_pending_operations
 from ops.engine.pulumi_state import State, Vm
 from ops.engine.stack import Stack
 from ops.nodes import osds, vm
+from ops.nodes.cluster import connect_to_cluster
 from ops.nodes.decommission import delete_node
 from ops.nodes.facts import is_ready
-from ops.nodes.remove import connect_to_cluster
 from ops.wait import NotReadyError, WaitTimeoutError, retry
 
 if TYPE_CHECKING:

@@ -1,1 +1,1 @@
-"""The life of a node: listed, added, drained, removed, replaced."""
+"""Nodes: listed, added, drained, removed, replaced, restarted; and the VMs and etcd members behind them."""

@@ -15,23 +15,28 @@ from ops.credentials.rotate import require_no_rotation
 from ops.engine.engine import Engine
 from ops.engine.pending_operations import resolve_pending_operations
 from ops.nodes import drain as draining
-from ops.nodes.blockers import Override, count_gpus, find_blockers, is_user_workload, server_count_problem
+from ops.nodes.blockers import Override, count_gpus, is_user_workload, server_count_problem, workload_blockers
+from ops.nodes.cluster import connect_to_cluster
 from ops.nodes.facts import evictable_pods, gather_facts, is_ready
-from ops.nodes.remove import RemovalRequest, connect_to_cluster, remove_nodes
+from ops.nodes.remove import RemovalRequest, remove_nodes
 from ops.nodes.replace import prepare_replacement, record_replaced
 from ops.nodes.vm import prepare_deletion
 
-app = typer.Typer(no_args_is_help=True, help="The life of a node.")
+app = typer.Typer(no_args_is_help=True, help="Lists, adds, drains, removes and replaces nodes.")
 StackName = Annotated[str, typer.Argument(help="The stack.")]
 Name = Annotated[str, typer.Argument(help="The machine.")]
 Names = Annotated[list[str], typer.Argument(help="The machines.")]
-Force = Annotated[list[Override] | None, typer.Option("--force", help="The explicit word: what may be given up.")]
-Minutes = Annotated[float, typer.Option(help="How long a drain may wait for budgets and for pods to end.")]
+Force = Annotated[
+    list[Override] | None, typer.Option("--force", help="Override: what may be lost. Repeat it for each.")
+]
+Minutes = Annotated[
+    float, typer.Option(help="How long a drain may wait for disruption budgets and for pods to terminate.")
+]
 
 
 @app.command("list")
 def list_nodes(stack: StackName) -> None:
-    """Shows every machine of the site: in service or not, its state in the cluster, whose work it runs."""
+    """Shows every machine: whether it is in service, its state in the cluster, and the work on it."""
     engine = Engine.open(stack)
     kube = Kube.of(engine)
     nodes = {node["metadata"]["name"]: node for node in kube.items("/api/v1/nodes")} if kube else {}
@@ -41,60 +46,70 @@ def list_nodes(stack: StackName) -> None:
     table = Table(
         "machine", "role", "host", "address", "VM", "in the cluster", "K3s", "work", title=engine.stack.site.title
     )
-    for node in engine.stack.site.machines:
-        if node.name in wanted or node.name in known:
-            table.add_row(*node_row(node, node.name in wanted, node.name in known, nodes.get(node.name), pods))
+    for machine in engine.stack.site.machines:
+        name = machine.name
+        if name in wanted or name in known:
+            table.add_row(*node_row(machine, name in wanted, name in known, nodes.get(name), pods))
     console.print(table)
 
 
-def node_row(node: Node, wanted: bool, exists: bool, member: Object | None, pods: list[Object]) -> list[str]:
-    """One machine's line."""
-    work = [pod for pod in pods if pod["spec"].get("nodeName") == node.name and is_user_workload(pod)]
-    held = sum(map(count_gpus, work))
-    if member is None:
-        state = "-" if not node.in_cluster else "[red]absent[/]" if wanted else "-"
+def node_row(machine: Node, wanted: bool, exists: bool, node: Object | None, pods: list[Object]) -> list[str]:
+    """The row of one machine in the table.
+
+    Args:
+        machine: The machine in the site's file.
+        wanted: Whether it is in service.
+        exists: Whether the stack has a VM for it.
+        node: Its Node object; None if the cluster has none.
+        pods: Pods of all nodes.
+    """
+    workloads = [pod for pod in pods if pod["spec"].get("nodeName") == machine.name and is_user_workload(pod)]
+    if node is None:
+        state = "[red]absent[/]" if machine.in_cluster and wanted else "-"
     else:
-        state = "[green]ready[/]" if is_ready(member) else "[red]not ready[/]"
-        state += ", drained" if draining.is_cordoned(member) else ""
-    vm = {(True, True): "yes", (True, False): "to be made", (False, True): "to be removed"}[wanted, exists]
-    version = member["status"]["nodeInfo"]["kubeletVersion"] if member else ""
-    shown = f"{len(work)} pods, {held} GPUs" if work else ""
-    return [node.name, node.role.value, node.host, str(node.address), vm, state, version, shown]
+        state = "[green]ready[/]" if is_ready(node) else "[red]not ready[/]"
+        state += ", cordoned" if draining.is_cordoned(node) else ""
+    vm = {(True, True): "yes", (True, False): "to be created", (False, True): "to be removed"}[wanted, exists]
+    version = node["status"]["nodeInfo"]["kubeletVersion"] if node else ""
+    work = f"{len(workloads)} pods, {sum(map(count_gpus, workloads))} GPUs" if workloads else ""
+    return [machine.name, machine.role.value, machine.host, str(machine.address), vm, state, version, work]
 
 
 @app.command()
 def add(stack: StackName, name: Name) -> None:
-    """Puts a machine into service: one that was removed by name, or says what the site's file needs."""
+    """Puts a removed machine back into service, or shows what to add to the site's file."""
     engine = Engine.open(stack)
     chosen = engine.stack
     if name in chosen.out_of_service:
         chosen.set("out-of-service", sorted(chosen.out_of_service - {name}) or None)
-        if wrong := server_count_problem(count_remaining_servers(chosen.nodes, set())):
-            console.print(f"[yellow]![/] {wrong}: add another one")
+        if problem := server_count_problem(count_remaining_servers(chosen.nodes, set())):
+            console.print(f"[yellow]![/] {problem}: add another one")
         raise typer.Exit(update(engine, f"add {name}"))
     if any(node.name == name for node in chosen.nodes):
-        console.print(f"{name} is in service; bringing it to what the files say")
+        console.print(f"{name} is in service already; updating it from the site's file")
         raise typer.Exit(update(engine, f"add {name}"))
     raise UsageError(explain_add(chosen.site, chosen.stage, name))
 
 
 def count_remaining_servers(nodes: tuple[Node, ...], names: set[str]) -> int:
-    """How many servers stay without these machines; 0 where none of them is a server."""
+    """Number of servers without these machines; 0 if none of them is a server."""
     servers = {node.name for node in nodes if node.role is Role.SERVER}
     return len(servers - names) if not names or servers & names else 0
 
 
 def explain_add(site: Site, stage: str, name: str) -> str:
-    """What to write, so that a machine that is not in service comes into it."""
+    """What to change so that a machine comes into service."""
     for other in STAGES:
         if any(node.name == name for node in site.in_service(other)):
-            return f"{name} is in service from stage {other} on, and this is {stage}: ./lyceum up … --stage {other}"
+            return (
+                f"{name} is in service from stage {other} on, and this is stage {stage}: ./lyceum up … --stage {other}"
+            )
     taken = {node.address for node in site.machines}
-    free = next((str(one) for one in site.network.cidr.hosts() if one > max(taken)), "…")
-    like = site.machines[-1]
+    free = next((str(address) for address in site.network.cidr.hosts() if address > max(taken)), "…")
+    example = site.machines[-1]
     return (
         f"config/sites/{site.name}.yaml has no machine `{name}`. Add under `nodes:`, then ./lyceum up …\n"
-        f"  - {{name: {name}, role: {like.role.value}, host: {like.host}, shape: …, address: {free}}}"
+        f"  - {{name: {name}, role: {example.role.value}, host: {example.host}, shape: …, address: {free}}}"
     )
 
 
@@ -103,43 +118,39 @@ def drain(
     stack: StackName,
     name: Name,
     *,
-    undo: Annotated[bool, typer.Option("--undo", help="Let work come again.")] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Uncordon the node.")] = False,
     force: Force = None,
     minutes: Minutes = draining.DEFAULT_MINUTES,
 ) -> None:
-    """Keeps new work away from a node and moves what runs there; names whoever holds it up."""
+    """Cordons a node and evicts its pods; reports the pods that block it."""
     engine = Engine.open(stack)
     kube = connect_to_cluster(engine)
     if kube is None or kube.find(f"/api/v1/nodes/{name}") is None:
         raise UsageError(f"the cluster has no node `{name}`; ./lyceum node list {stack}")
     if undo:
         draining.uncordon(kube, name)
-        console.print(f"{name} takes work again")
+        console.print(f"{name} is uncordoned")
         return
-    words = set(force or ())
+    overrides = set(force or ())
     draining.cordon(kube, name)
-    held = [
-        one
-        for one in find_blockers(gather_facts(kube, name))
-        if one.override is Override.JOBS and Override.JOBS not in words
-    ]
-    if held:
-        raise OperationRefusedError(f"{name} takes no new work. {held[0].text}. To end it now: --force jobs")
-    audit_log.record_operation(stack, "drain", {"nodes": [name], "force": sorted(words)})
+    facts = gather_facts(kube, name)
+    if Override.JOBS not in overrides and (blockers := list(workload_blockers(facts))):
+        raise OperationRefusedError(f"{name} is cordoned. {blockers[0].text}. To end it now: --force jobs")
+    audit_log.record_operation(stack, "drain", {"nodes": [name], "force": sorted(overrides)})
     try:
         with step(f"drain {name}"):
-            draining.drain_node(kube, name, minutes * 60, ignore_budgets=Override.BUDGETS in words)
+            draining.drain_node(kube, name, minutes * 60, ignore_budgets=Override.BUDGETS in overrides)
     except draining.DrainTimeoutError as error:
         raise LyceumError(
-            f"{error}\n{name} takes no new work; run this again to go on, or with --undo to give up"
+            f"{error}\n{name} stays cordoned; run this command again to continue, or with --undo to uncordon it"
         ) from error
 
 
 @app.command()
 def remove(stack: StackName, names: Names, *, force: Force = None, minutes: Minutes = draining.DEFAULT_MINUTES) -> None:
-    """Takes machines out of the cluster and away: drained, their data and votes handed over, then deleted."""
+    """Drains machines, moves their data, removes them from the cluster and deletes them."""
     engine = Engine.open(stack)
-    words = frozenset(force or ())
+    overrides = frozenset(force or ())
     with engine.hold_lock() as lock:
         state = resolve_pending_operations(engine)
         require_no_rotation(engine.stack)
@@ -148,42 +159,42 @@ def remove(stack: StackName, names: Names, *, force: Force = None, minutes: Minu
         if gone := unknown & (engine.stack.out_of_service | audit_log.removed_before(stack, unknown)):
             console.print(f"[dim]{', '.join(sorted(gone))}: removed already[/]")
         if unknown := unknown - gone:
-            raise UsageError(f"{', '.join(sorted(unknown))}: no such machine; ./lyceum node list {stack}")
+            raise UsageError(f"there is no machine {', '.join(sorted(unknown))}; ./lyceum node list {stack}")
         names = [name for name in names if name in known]
         if not names:
             return
-        if wrong := server_count_problem(count_remaining_servers(engine.stack.nodes, set(names))):
+        if problem := server_count_problem(count_remaining_servers(engine.stack.nodes, set(names))):
             raise OperationRefusedError(
-                f"{wrong}: name another one too, or keep it. One that is dead: ./lyceum node replace {stack} NAME"
+                f"{problem}: remove another one too, or keep it. To replace a dead server: ./lyceum node replace {stack} NAME"
             )
-        remove_nodes(engine, RemovalRequest(tuple(names), "remove", words, minutes * 60))
-        still = {node.name for node in engine.stack.site.machines}
-        out = sorted(engine.stack.out_of_service | (set(names) & still))
-        engine.stack.set("out-of-service", out or None)
+        remove_nodes(engine, RemovalRequest(tuple(names), "remove", overrides, minutes * 60))
+        in_file = {machine.name for machine in engine.stack.site.machines}
+        out_of_service = engine.stack.out_of_service | (set(names) & in_file)
+        engine.stack.set("out-of-service", sorted(out_of_service) or None)
         engine.replace_state(prepare_deletion(engine, state, [known[name] for name in names]))
-        message = audit_log.update_message(f"remove {' '.join(names)}", list(words))
+        message = audit_log.update_message(f"remove {' '.join(names)}", list(overrides))
         raise typer.Exit(engine.up(lock, message))
 
 
 @app.command()
 def replace(stack: StackName, name: Name, *, force: Force = None, minutes: Minutes = draining.DEFAULT_MINUTES) -> None:
-    """Makes a machine anew under its name, the first server too; its disks start empty."""
+    """Deletes a machine and creates it again with the same name and empty disks; also works for the first server."""
     engine = Engine.open(stack)
-    words = frozenset(force or ())
+    overrides = frozenset(force or ())
     if name not in {node.name for node in engine.stack.nodes}:
         raise UsageError(f"{name} is not in service; ./lyceum node list {stack}")
     with engine.hold_lock() as lock:
         resolve_pending_operations(engine)
         require_no_rotation(engine.stack)
-        urns = prepare_replacement(engine, RemovalRequest((name,), "replace", words, minutes * 60))
-        code = engine.up(lock, audit_log.update_message(f"replace {name}", list(words)), replace=urns)
+        urns = prepare_replacement(engine, RemovalRequest((name,), "replace", overrides, minutes * 60))
+        code = engine.up(lock, audit_log.update_message(f"replace {name}", list(overrides)), replace=urns)
         if code == 0:
             record_replaced(engine, name)
         raise typer.Exit(code)
 
 
 def update(engine: Engine, message: str) -> int:
-    """Runs the engine alone."""
+    """Runs `up` under the stack's lock; returns the engine's exit code."""
     with engine.hold_lock() as lock:
         resolve_pending_operations(engine)
         require_no_rotation(engine.stack)

@@ -1,4 +1,4 @@
-"""A virtual machine as Proxmox has it, touched only when VMID, name and tag all say that it is ours (capmox#856)."""
+"""Virtual machines in Proxmox, touched only when VMID, name and tag all show that they are Lyceum's (capmox#856)."""
 
 from collections.abc import Collection
 from typing import Any
@@ -11,7 +11,7 @@ from ops.engine.engine import Engine
 from ops.engine.pulumi_state import State, Vm
 
 STOP_SECONDS = 90
-"""How long a guest may take to shut down before its power is cut."""
+"""How long a guest may take to shut down before the VM is stopped."""
 LYCEUM_TAG = "lyceum"
 
 
@@ -19,56 +19,56 @@ class ForeignVmError(LyceumError):
     """The VMID belongs to another machine, which is left alone."""
 
 
-def find_vm(pve: Pve, machine: Vm) -> dict[str, Any] | None:
-    """The VM as Proxmox lists it; None where it is gone.
+def find_vm(pve: Pve, vm: Vm) -> dict[str, Any] | None:
+    """The VM as Proxmox lists it; None if it does not exist.
 
     Raises:
         ForeignVmError: another machine has the VMID.
     """
-    listed = {int(vm["vmid"]): vm for vm in pve.call("GET", "cluster/resources", type="vm")}
-    vm: dict[str, Any] | None = listed.get(machine.vm_id)
-    if vm is None:
+    listed = {int(entry["vmid"]): entry for entry in pve.call("GET", "cluster/resources", type="vm")}
+    found: dict[str, Any] | None = listed.get(vm.vm_id)
+    if found is None:
         return None
-    tags = str(vm.get("tags", "")).replace(",", ";").split(";")
-    if vm.get("name") != machine.name or LYCEUM_TAG not in tags:
+    tags = str(found.get("tags", "")).replace(",", ";").split(";")
+    if found.get("name") != vm.name or LYCEUM_TAG not in tags:
         raise ForeignVmError(
-            f"VM {machine.vm_id} on {vm['node']} is `{vm.get('name')}` with tags `{vm.get('tags', '')}`, not our "
-            f"`{machine.name}`: it is left alone. If {machine.name} was deleted in Proxmox: pulumi refresh forgets it"
+            f"VM {vm.vm_id} on {found['node']} is `{found.get('name')}` with tags `{found.get('tags', '')}`, not Lyceum's "
+            f"`{vm.name}`: it is left alone. If {vm.name} was deleted in Proxmox, `pulumi refresh` removes it from the state"
         )
-    return vm
+    return found
 
 
-def missing_from_proxmox(engine: Engine, known: Collection[Vm]) -> list[Vm]:
-    """Those that Proxmox no longer has."""
-    have = list_vm_ids(engine) if known else set[int]()
-    return [one for one in known if one.vm_id not in have]
+def missing_from_proxmox(engine: Engine, vms: Collection[Vm]) -> list[Vm]:
+    """The VMs that Proxmox no longer has."""
+    existing = list_vm_ids(engine) if vms else set[int]()
+    return [vm for vm in vms if vm.vm_id not in existing]
 
 
-def prepare_deletion(engine: Engine, state: State, going: Collection[Vm]) -> State:
-    """The state in which these machines may go: without protection, and without those that Proxmox no longer has.
+def prepare_deletion(engine: Engine, state: State, vms: Collection[Vm]) -> State:
+    """The state in which the engine can delete these VMs: unprotected, and without those that Proxmox no longer has.
 
-    The engine would ask Proxmox to delete those once more, and a token of the pool gets 403 for a VM that is in no pool.
+    The engine would query Proxmox for those once more, and a token of the pool gets 403 for a VM that is in no pool.
     """
-    if gone := {one.name for one in missing_from_proxmox(engine, going)}:
-        console.print(f"[dim]{', '.join(sorted(gone))}: gone from Proxmox already[/]")
-    return state.unprotected({one.urn for one in going}).without_machines(gone)
+    if missing := {vm.name for vm in missing_from_proxmox(engine, vms)}:
+        console.print(f"[dim]{', '.join(sorted(missing))}: gone from Proxmox already[/]")
+    return state.unprotected({vm.urn for vm in vms}).without_machines(missing)
 
 
-def is_stopped(pve: Pve, machine: Vm) -> bool:
-    """Whether the VM is gone or has no power."""
-    vm = find_vm(pve, machine)
-    return vm is None or vm["status"] == "stopped"
+def is_stopped(pve: Pve, vm: Vm) -> bool:
+    """Whether the VM is stopped or does not exist."""
+    found = find_vm(pve, vm)
+    return found is None or found["status"] == "stopped"
 
 
-def shut_down(pve: Pve, machine: Vm) -> None:
-    """Asks the guest to shut down, then cuts the power."""
-    vm = find_vm(pve, machine)
-    if vm is None:
+def shut_down(pve: Pve, vm: Vm) -> None:
+    """Shuts the guest down, and stops the VM if that fails or takes longer than `STOP_SECONDS`."""
+    found = find_vm(pve, vm)
+    if found is None:
         return
-    path = f"nodes/{vm['node']}/qemu/{machine.vm_id}/status"
+    path = f"nodes/{found['node']}/qemu/{vm.vm_id}/status"
     try:
         pve.call("POST", f"{path}/shutdown", timeout=str(STOP_SECONDS), forceStop="1")
     except PveError:
-        # A guest that cannot be asked still has a power button.
+        # A guest that does not react to a shutdown can still be stopped.
         pve.call("POST", f"{path}/stop")
-    wait_for_value(f"{machine.name} to be off", STOP_SECONDS + 60, lambda: "off" if is_stopped(pve, machine) else None)
+    wait_for_value(f"{vm.name} to stop", STOP_SECONDS + 60, lambda: "off" if is_stopped(pve, vm) else None)

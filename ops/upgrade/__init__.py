@@ -1,1 +1,1 @@
-"""Upgrades of K3s: servers one by one behind a gate, then agents, the idle ones first."""
+"""Upgrades of K3s, of the operating system's packages, of charts and drivers: planned, checked, one node at a time."""

@@ -1,5 +1,6 @@
 """`lyceum upgrade plan|apply|status|pause|abort`."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Annotated
 
@@ -18,64 +19,57 @@ from ops.engine.pending_operations import resolve_pending_operations
 from ops.engine.pulumi_state import State
 from ops.engine.stack import STATE
 from ops.nodes import drain
+from ops.nodes.cluster import require_cluster
 from ops.nodes.commands import Force, Minutes
 from ops.nodes.facts import ROOK_NAMESPACE, evictable_pods
-from ops.nodes.remove import connect_to_cluster
 from ops.upgrade import charts, drivers, os_upgrade
 from ops.upgrade.node_upgrade import upgrade_mark
 from ops.upgrade.plan import ClusterNode, Plan, Version, find_removed_apis, make_batches, make_plan, read_nodes
 from ops.wait import WaitTimeoutError, retry, wait_until
 
 app = typer.Typer(
-    no_args_is_help=True, help="Upgrades of K3s to the release that the site's file names, and of packages."
+    no_args_is_help=True, help="Upgrades K3s to the release in the site's file, and packages of the operating system."
 )
 StackName = Annotated[str, typer.Argument(help="The stack.")]
 MAX_PARALLEL = 5
-SETTLE_SECONDS = 300
+"""Agents whose K3s is upgraded at the same time."""
+READY_SECONDS = 300
 
 
 def pause_file(stack: str) -> Path:
-    """Its presence asks a running upgrade to stop after the node it is at."""
+    """The file that makes a running upgrade pause after the current node."""
     return STATE / "upgrade" / f"{stack}.pause"
 
 
 def plan_upgrade(engine: Engine, kube: Kube) -> Plan:
-    """The plan as of now."""
-    site = engine.stack.site
-    wanted = Version.parse(site.k3s.version)
-    found = read_nodes(kube.items("/api/v1/nodes"), evictable_pods(kube.items("/api/v1/pods")))
-    removed = find_removed_apis(kube.text("/metrics"), wanted)
-    return make_plan(site.k3s.version, found, removed_apis=removed)
-
-
-def _require_cluster(engine: Engine) -> Kube:
-    kube = connect_to_cluster(engine)
-    if kube is None:
-        raise LyceumError(f"{engine.stack.name} has no cluster yet; ./lyceum up {engine.stack.name}")
-    return kube
+    """The plan for the cluster as it is now."""
+    release = engine.stack.site.k3s.version
+    nodes = read_nodes(kube.items("/api/v1/nodes"), evictable_pods(kube.items("/api/v1/pods")))
+    removed_apis = find_removed_apis(kube.text("/metrics"), Version.parse(release))
+    return make_plan(release, nodes, removed_apis=removed_apis)
 
 
 @app.command("plan")
 def show_plan(stack: StackName) -> None:
-    """Shows what an upgrade would do, in which order, and what speaks against it."""
+    """Shows what an upgrade would do, in which order, and what blocks it."""
     engine = Engine.open(stack)
-    kube = _require_cluster(engine)
-    found = plan_upgrade(engine, kube)
-    _show_plan(found)
+    kube = require_cluster(engine)
+    plan = plan_upgrade(engine, kube)
+    _show_plan(plan)
     _show_rest(engine, kube)
-    if found.blockers:
-        raise OperationRefusedError("the upgrade would not begin")
+    if plan.blockers:
+        raise OperationRefusedError("the upgrade is blocked")
 
 
 @app.command()
 def status(stack: StackName) -> None:
-    """Shows how far an upgrade came: what the nodes run is all that counts."""
+    """Shows the progress of an upgrade: which node runs which release."""
     engine = Engine.open(stack)
-    kube = _require_cluster(engine)
+    kube = require_cluster(engine)
     _show_plan(plan_upgrade(engine, kube))
     _show_rest(engine, kube)
     if pause_file(stack).exists():
-        console.print("paused; the same `upgrade apply` goes on")
+        console.print("paused; the same `upgrade apply` continues")
 
 
 def _find_ceph_cluster(kube: Kube) -> Object | None:
@@ -83,22 +77,28 @@ def _find_ceph_cluster(kube: Kube) -> Object | None:
 
 
 def _show_charts(engine: Engine, kube: Kube) -> None:
-    found = charts.find_changes(engine.export(), engine.stack.site)
-    if found:
+    changes = charts.find_changes(engine.export(), engine.stack.site)
+    if changes:
         table = Table(
-            "order", "chart", "installed", "pinned", title=f"charts: ./lyceum up {engine.stack.name} brings them"
+            "order", "chart", "installed", "pinned", title=f"charts: ./lyceum up {engine.stack.name} installs them"
         )
-        for number, one in enumerate(found, start=1):
-            table.add_row(str(number), one.chart, one.installed, one.pinned)
+        for number, change in enumerate(changes, start=1):
+            table.add_row(str(number), change.chart, change.installed, change.pinned)
         console.print(table)
-    for note in charts.find_warnings(found):
-        console.print(f"[yellow]![/] {note}")
-    for reason in charts.find_blockers(found, engine.stack.site, _find_ceph_cluster(kube)):
-        errors.print(f"[red]✗[/] {reason}")
+    _print_messages(
+        charts.find_warnings(changes), charts.find_blockers(changes, engine.stack.site, _find_ceph_cluster(kube))
+    )
+
+
+def _print_messages(warnings: Iterable[str], blockers: Iterable[str] = ()) -> None:
+    for warning in warnings:
+        console.print(f"[yellow]![/] {warning}")
+    for blocker in blockers:
+        errors.print(f"[red]✗[/] {blocker}")
 
 
 def _show_rest(engine: Engine, kube: Kube) -> None:
-    """Charts, drivers and packages."""
+    """Shows charts, drivers and packages."""
     _show_charts(engine, kube)
     site = engine.stack.site
     found = drivers.read_drivers(kube.items("/api/v1/nodes"), evictable_pods(kube.items("/api/v1/pods")))
@@ -106,62 +106,59 @@ def _show_rest(engine: Engine, kube: Kube) -> None:
         table = Table(
             "node",
             "runs",
-            "what is wrong with it",
+            "problem",
             title=f"NVIDIA driver; pinned: {cuda.expected_driver(site) or 'unknown'}",
         )
-        for one in found:
-            table.add_row(one.node, one.version or "?", drivers.describe_problems(one, site))
+        for driver in found:
+            table.add_row(driver.node, driver.version or "?", drivers.describe_problems(driver, site))
         console.print(table)
-    for note in drivers.find_warnings(found, site):
-        console.print(f"[yellow]![/] {note}")
+    _print_messages(drivers.find_warnings(found, site))
     os_upgrade.show_survey(engine, os_upgrade.survey_nodes(engine, kube))
 
 
-def _show_plan(found: Plan) -> None:
-    table = Table("order", "node", "runs", "work", title=f"to {found.target}")
-    for number, one in enumerate((*found.servers, *found.agents), start=1):
-        work = f"{one.workloads} pods, {one.gpus} GPUs" if one.workloads else ""
-        table.add_row(str(number), one.name + (" (server)" if one.server else ""), str(one.version), work)
-    if found.servers or found.agents:
+def _show_plan(plan: Plan) -> None:
+    table = Table("order", "node", "runs", "work", title=f"upgrade to {plan.target}")
+    for number, node in enumerate((*plan.servers, *plan.agents), start=1):
+        work = f"{node.workloads} pods, {node.gpus} GPUs" if node.workloads else ""
+        table.add_row(str(number), node.name + (" (server)" if node.server else ""), str(node.version), work)
+    if plan.servers or plan.agents:
         console.print(table)
-    console.print(f"{len(found.upgraded)} node(s) run {found.target}")
-    for note in found.warnings:
-        console.print(f"[yellow]![/] {note}")
-    for reason in found.blockers:
-        errors.print(f"[red]✗[/] {reason}")
+    console.print(f"{len(plan.upgraded)} node(s) run {plan.target}")
+    _print_messages(plan.warnings, plan.blockers)
 
 
 @app.command()
 def pause(stack: StackName) -> None:
-    """Asks a running upgrade to stop after the node it is at; `apply` goes on."""
+    """Makes a running upgrade pause after the current node; `apply` continues."""
     file = pause_file(stack)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.touch()
-    console.print(f"the upgrade of {stack} stops after its present node; the same `upgrade apply` goes on")
+    console.print(f"the upgrade of {stack} pauses after the current node; the same `upgrade apply` continues")
 
 
 @app.command()
 def abort(stack: StackName) -> None:
-    """Stops an upgrade for good, and says what is left to decide."""
+    """Stops an upgrade, and shows what is left to decide."""
     pause(stack)
     engine = Engine.open(stack)
-    kube = _require_cluster(engine)
-    found = plan_upgrade(engine, kube)
+    kube = require_cluster(engine)
+    plan = plan_upgrade(engine, kube)
     for node in kube.items("/api/v1/nodes"):
         if upgrade_mark(node):
             name = node["metadata"]["name"]
             console.print(
-                f"{name} takes no work: its packages are being upgraded. ./lyceum upgrade apply {stack} --os ends that; "
-                f"to let work come as it is: ./lyceum node drain {stack} {name} --undo"
+                f"{name} is cordoned: its packages are partly upgraded. ./lyceum upgrade apply {stack} --os finishes that; "
+                f"to uncordon it as it is: ./lyceum node drain {stack} {name} --undo"
             )
-    if not found.upgraded:
-        console.print(f"nothing has changed: put k3s.version back in config/sites/{engine.stack.site.name}.yaml")
-    elif found.servers:
+    if not plan.upgraded:
+        console.print(f"nothing was changed: reset k3s.version in config/sites/{engine.stack.site.name}.yaml")
+    elif plan.servers:
         console.print(
-            f"{', '.join(found.upgraded)} run {found.target} already and cannot go back; a mix of two minors is supported"
+            f"{', '.join(plan.upgraded)} run {plan.target} already and cannot be downgraded; two adjacent minor releases can run "
+            f"together"
         )
     else:
-        console.print(f"all servers run {found.target}; agents may stay behind by up to three minors")
+        console.print(f"all servers run {plan.target}; agents may be up to three minor releases older")
 
 
 @app.command()
@@ -170,7 +167,7 @@ def apply(
     *,
     packages: Annotated[
         bool,
-        typer.Option("--os", help="Packages of the operating system instead of K3s; reboots where they ask for it."),
+        typer.Option("--os", help="Packages of the operating system instead of K3s; reboots where required."),
     ] = False,
     at_once: Annotated[
         int | None,
@@ -181,88 +178,85 @@ def apply(
     force: Force = None,
     minutes: Minutes = drain.DEFAULT_MINUTES,
 ) -> None:
-    """Upgrades servers one by one, each behind a snapshot and a gate, then agents; goes on where it stopped."""
+    """Upgrades servers one by one, each after a snapshot and checks, then agents; continues where it stopped."""
     engine = Engine.open(stack)
     pause_file(stack).unlink(missing_ok=True)
     if force and not packages:
-        raise UsageError("--force belongs to --os: K3s is upgraded without ending anybody's work")
+        raise UsageError("--force is only valid with --os: an upgrade of K3s ends nobody's work")
     with engine.hold_lock() as lock:
         resolve_pending_operations(engine)
         require_no_rotation(engine.stack)
-        kube = _require_cluster(engine)
+        kube = require_cluster(engine)
         if packages:
-            wish = os_upgrade.OsUpgradeRequest(
+            request = os_upgrade.OsUpgradeRequest(
                 at_once or os_upgrade.MAX_PARALLEL, frozenset(force or ()), pause_file(stack).exists, minutes * 60
             )
-            os_upgrade.upgrade_packages(engine, kube, wish)
+            os_upgrade.upgrade_packages(engine, kube, request)
             return
-        found = plan_upgrade(engine, kube)
-        _show_plan(found)
-        if found.blockers:
-            raise OperationRefusedError("nothing was touched")
-        if not found.servers and not found.agents:
+        plan = plan_upgrade(engine, kube)
+        _show_plan(plan)
+        if plan.blockers:
+            raise OperationRefusedError("nothing was changed")
+        if not plan.servers and not plan.agents:
             return
-        audit_log.record_operation(
-            stack, "upgrade", {"to": str(found.target), "nodes": [*_names(found.servers), *_names(found.agents)]}
-        )
+        names = [node.name for node in (*plan.servers, *plan.agents)]
+        audit_log.record_operation(stack, "upgrade", {"to": str(plan.target), "nodes": names})
         urns = engine.export().k3s_commands
-        for one in found.servers:
-            _upgrade_batch(engine, kube, lock, [one], urns)
-        for batch in make_batches(found.agents, at_once or MAX_PARALLEL):
+        for server in plan.servers:
+            _upgrade_batch(engine, kube, lock, [server], urns)
+        for batch in make_batches(plan.agents, at_once or MAX_PARALLEL):
             _upgrade_batch(engine, kube, lock, batch, urns)
-    left = plan_upgrade(engine, kube)
-    _show_plan(left)
-
-
-def _names(found: tuple[ClusterNode, ...]) -> list[str]:
-    return [one.name for one in found]
+    _show_plan(plan_upgrade(engine, kube))
 
 
 def _upgrade_batch(engine: Engine, kube: Kube, lock: IO[str], batch: list[ClusterNode], urns: dict[str, str]) -> None:
-    """Upgrades these nodes and waits until they run the release and are well; stops the command where they are not."""
-    stack, names = engine.stack.name, [one.name for one in batch]
+    """Upgrades these nodes together, and waits until they run the release and are healthy."""
+    stack, names = engine.stack.name, [node.name for node in batch]
     if pause_file(stack).exists():
-        raise LyceumError(f"paused before {', '.join(names)}; ./lyceum upgrade apply {stack} goes on")
-    before = retry("the API", SETTLE_SECONDS, lambda: plan_upgrade(engine, kube))
-    if batch[0].server and before.blockers:
-        raise OperationRefusedError(f"stopped before {', '.join(names)}: {'; '.join(before.blockers)}")
-    message = f"upgrade {' '.join(names)} to {before.target}"
+        raise LyceumError(f"paused before {', '.join(names)}; ./lyceum upgrade apply {stack} continues")
+    plan = retry("the API", READY_SECONDS, lambda: plan_upgrade(engine, kube))
+    if batch[0].server and plan.blockers:
+        raise OperationRefusedError(f"stopped before {', '.join(names)}: {'; '.join(plan.blockers)}")
+    message = f"upgrade {' '.join(names)} to {plan.target}"
     if code := engine.up(lock, message, only=[urns[name] for name in names]):
         raise LyceumError(
-            f"{', '.join(names)} could not be upgraded; mend what is said above, then ./lyceum upgrade apply {stack}",
+            f"{', '.join(names)} could not be upgraded; repair what is reported above, then ./lyceum upgrade apply {stack}",
             exit_code=code,
         )
     try:
         wait_until(
-            f"{', '.join(names)} to run {before.target}",
-            SETTLE_SECONDS,
+            f"{', '.join(names)} to run {plan.target}",
+            READY_SECONDS,
             lambda: set(names) <= _list_upgraded(engine, kube),
         )
     except WaitTimeoutError as error:
-        raise LyceumError(f"{error}; nothing else was touched. ./lyceum status {stack}") from error
+        raise LyceumError(f"{error}; nothing else was changed. ./lyceum status {stack}") from error
 
 
 def _list_upgraded(engine: Engine, kube: Kube) -> set[str]:
-    wanted = Version.parse(engine.stack.site.k3s.version)
-    found = read_nodes(kube.items("/api/v1/nodes"), [])
-    return {one.name for one in found if one.healthy and one.version == wanted}
+    target = Version.parse(engine.stack.site.k3s.version)
+    nodes = read_nodes(kube.items("/api/v1/nodes"), [])
+    return {node.name for node in nodes if node.healthy and node.version == target}
 
 
 def refuse_version_changes(engine: Engine, state: State) -> None:
-    """Keeps `up` from changing K3s on every node at once, and charts in a way that their projects do not support."""
+    """Refuses `up` if it would change K3s on running nodes, or change charts in a way that their projects do not support.
+
+    Raises:
+        OperationRefusedError: it would, or the API does not answer and the reason is known.
+    """
     kube = Kube.of(engine, MOVE_SECONDS)
     if kube is None:
         if reason := api_outage.reason(engine):
             raise OperationRefusedError(reason)
         return
-    wanted = Version.parse(engine.stack.site.k3s.version)
-    other = [one for one in read_nodes(kube.items("/api/v1/nodes"), []) if one.version != wanted]
-    if other:
+    target = Version.parse(engine.stack.site.k3s.version)
+    if other := [node for node in read_nodes(kube.items("/api/v1/nodes"), []) if node.version != target]:
         stack = engine.stack.name
         raise OperationRefusedError(
-            f"{len(other)} node(s) run {other[0].version}, and the site's file says {wanted}: ./lyceum upgrade plan {stack} "
-            f"shows the way, ./lyceum upgrade apply {stack} goes it. `up` never changes K3s under running nodes"
+            f"{len(other)} node(s) run {other[0].version}, and the site's file has {target}: ./lyceum upgrade plan {stack} "
+            f"shows the upgrade, ./lyceum upgrade apply {stack} runs it. `up` never changes K3s on running nodes"
         )
-    found = charts.find_changes(state, engine.stack.site)
-    if refused := list(charts.find_blockers(found, engine.stack.site, _find_ceph_cluster(kube))):
-        raise OperationRefusedError("\n".join(refused) + "\nnothing was touched")
+    changes = charts.find_changes(state, engine.stack.site)
+    if blockers := list(charts.find_blockers(changes, engine.stack.site, _find_ceph_cluster(kube))):
+        raise OperationRefusedError("\n".join(blockers) + "\nnothing was changed")

@@ -1,4 +1,4 @@
-"""The part of a cluster that a goodbye needs, in memory; a K3s that lets members go when it is asked."""
+"""The part of a cluster that a decommission uses, in memory, with a K3s that removes members from etcd when asked."""
 
 from typing import Any
 

@@ -94,5 +94,5 @@ def node_facts(name: str, **parts: Any) -> NodeFacts:
 
 
 def answered(status: int) -> httpx.HTTPStatusError:
-    """What the API's client makes of such an answer."""
+    """The error that the API's client raises for a status."""
     return httpx.HTTPStatusError("", request=httpx.Request("GET", "https://api"), response=httpx.Response(status))

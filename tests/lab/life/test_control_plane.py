@@ -160,8 +160,8 @@ def test_five_servers_become_three_one_after_the_other(campus: Project) -> None:
         text = campus.lyceum("up", "dev", "--yes", "--remove", "server-4", "--remove", "server-5")
 
     canary.whole(campus, *THREE)
-    assert "etcd has 5 members and needs 3; server-4 is the next to go" in text
-    assert "etcd has 4 members and needs 3; server-5 is the next to go" in text
+    assert "etcd has 5 members and needs 3; server-4 is removed next" in text
+    assert "etcd has 4 members and needs 3; server-5 is removed next" in text
     assert api["gap"] < PAUSE
 
 

@@ -45,10 +45,10 @@ def test_a_drain_goes_on(campus: Project) -> None:
 
 def test_a_removal_goes_on_whether_node_machine_or_state_is_gone(campus: Project) -> None:
     moments = (
-        "keep new work away",
-        "hand its Ceph data over …",
-        "switch it off …",
-        "forget the node …",
+        "gpu-4: cordon",
+        "purge its OSDs …",
+        "shut down the VM …",
+        "delete the Node …",
         "gpu-4-vm deleting",
     )
     killed_and_repeated(campus, moments, "node", "remove", "dev", "gpu-4")
@@ -84,7 +84,7 @@ def test_a_machine_that_somebody_deleted_in_proxmox_is_told_and_made_anew_by_wor
 def test_machines_that_leave_by_the_stage_go_on_leaving_by_the_same_words(campus: Project) -> None:
     """Also when one of the two is gone already: its word is still right."""
     words = ("up", "dev", "--stage", "alpha", "--yes", "--remove", "gpu-3", "--remove", "gpu-4")
-    campus.killed_at_each(("forget the node …", "-vm deleting"), *words)
+    campus.killed_at_each(("delete the Node …", "-vm deleting"), *words)
     # One of the two is deleted; or both were, by Proxmox alone, and there is nothing left to kill.
     campus.killed_at("-vm deleted", *words)
     campus.lyceum(*words)

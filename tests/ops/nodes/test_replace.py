@@ -1,4 +1,4 @@
-"""What a replacement may take away, and how far an interrupted one came."""
+"""What a replacement may delete, and how the progress of an interrupted one is read."""
 
 import json
 from pathlib import Path
@@ -17,23 +17,23 @@ def entry(operation: str, name: str = "gpu-1", key: str = OLD) -> dict[str, Any]
     return {"operation": operation, "nodes": [name], "host_key": key}
 
 
-def test_a_machine_with_another_host_key_was_made_anew() -> None:
+def test_a_machine_with_another_host_key_is_recreated() -> None:
     assert is_recreated([entry("replace")], "gpu-1", NEW)
 
 
-def test_a_machine_with_the_noted_host_key_is_still_the_old_one() -> None:
+def test_a_machine_with_the_recorded_host_key_is_still_the_old_one() -> None:
     assert not is_recreated([entry("replace")], "gpu-1", OLD)
 
 
-def test_a_replacement_that_ended_says_nothing_about_the_next_one() -> None:
+def test_a_finished_replacement_does_not_count_for_the_next() -> None:
     assert not is_recreated([entry("replace"), entry("replaced")], "gpu-1", NEW)
 
 
-def test_another_machines_replacement_says_nothing() -> None:
+def test_the_replacement_of_another_machine_does_not_count() -> None:
     assert not is_recreated([entry("replace", "gpu-2")], "gpu-1", NEW)
 
 
-def test_without_a_word_there_is_nothing_to_go_on_with() -> None:
+def test_without_an_entry_there_is_nothing_to_continue() -> None:
     assert not is_recreated([], "gpu-1", NEW)
 
 
@@ -44,25 +44,25 @@ def plan(*steps: tuple[str, str, str]) -> dict[str, Any]:
     return {"steps": [{"op": op, "urn": f"urn:pulumi:dev::lyceum::a:b:C${kind}::{name}"} for op, kind, name in steps]}
 
 
-def test_a_machine_goes_with_its_key_and_its_k3s() -> None:
+def test_a_machine_is_replaced_with_its_host_key_and_k3s() -> None:
     steps = [("delete-replaced", VM, "gpu-1-vm"), ("create-replacement", RUN, "gpu-1-host-key")]
 
     assert find_collateral(plan(*steps, ("update", OBJECT, "campus"), ("same", VM, "gpu-2-vm")), "gpu-1") == set()
 
 
-def test_commands_that_run_anew_take_nothing_away() -> None:
-    """The command that waits for all nodes runs on the first server, and anew when that is replaced."""
+def test_commands_that_run_again_delete_nothing() -> None:
+    """The command that waits for all nodes runs on the first server, and again when that is replaced."""
     assert find_collateral(plan(("replace", RUN, "k3s-members")), "server-1") == set()
 
 
-def test_whatever_else_would_go_is_named() -> None:
-    """A provider whose kubeconfig is unknown for a moment once meant every object on the cluster."""
+def test_everything_else_that_would_be_deleted_is_listed() -> None:
+    """A provider whose kubeconfig was unknown for a moment once meant every object in the cluster."""
     assert find_collateral(
         plan(("replace", "pulumi:providers:kubernetes", "kubernetes"), ("delete", VM, "gpu-2-vm")), "gpu-1"
     ) == {"kubernetes", "gpu-2-vm"}
 
 
-def test_the_journal_keeps_the_words(tmp_path: Path) -> None:
+def test_the_audit_log_keeps_the_overrides(tmp_path: Path) -> None:
     file = tmp_path / "journal.jsonl"
     audit_log.record_operation("dev", "remove", {"nodes": ["gpu-3"], "force": ["data"]}, file)
     audit_log.record_operation("prod", "remove", {"nodes": ["gpu-9"]}, file)
@@ -72,7 +72,7 @@ def test_the_journal_keeps_the_words(tmp_path: Path) -> None:
     assert "@" in kept["who"]
 
 
-def test_a_journal_line_that_was_cut_short_is_left_out(tmp_path: Path) -> None:
+def test_an_incomplete_line_of_the_audit_log_is_skipped(tmp_path: Path) -> None:
     file = tmp_path / "journal.jsonl"
     audit_log.record_operation("dev", "remove", {"nodes": ["gpu-3"]}, file)
     with file.open("a") as lines:
@@ -86,13 +86,13 @@ def exported(*names: str, **outputs: str) -> State:
     return State({"deployment": {"resources": [{"type": STACK_TYPE, "urn": "", "outputs": outputs}, *known]}})
 
 
-def test_a_new_server_before_those_of_a_running_cluster_is_found() -> None:
-    """It is the first of the file that starts a cluster; one that exists must stay the first."""
+def test_a_new_server_listed_before_those_of_a_running_cluster_is_found() -> None:
+    """The first server in the file starts a cluster, so an existing one must stay first."""
     nodes = site().machines
 
     assert misplaced_first_server(nodes, exported("server-2", "server-3", cluster_ca="ab")) == "server-1"
     assert misplaced_first_server(nodes, exported("server-1", cluster_ca="ab")) == ""
 
 
-def test_in_a_bring_up_that_was_cut_the_first_server_may_come_last() -> None:
+def test_in_an_interrupted_first_up_the_first_server_may_be_created_last() -> None:
     assert misplaced_first_server(site().machines, exported("server-2")) == ""

@@ -1,7 +1,7 @@
-"""How fast and how small the lab's VMs are: `python -m bench.lab_hosts [N]`, as root or where user namespaces are allowed.
+"""Speed and memory of the lab's VMs: `python -m bench.lab_hosts [N]`, as root or where user namespaces are allowed.
 
-Boots N VMs at once through the hypervisor (no Proxmox API in between), logs in to all of them at once, measures memory as
-proportional set size, and takes everything down. Prints one JSON object.
+Boots N VMs at once through the hypervisor, without the Proxmox API, logs in to all of them at once, measures memory as
+proportional set size, and removes everything. Prints one JSON object.
 """
 
 import json
@@ -23,28 +23,28 @@ from tests.lab.host.vms import CAMPUS
 NAME = f"bench-{os.getpid()}"
 
 
-def timed(work: Callable[[], object]) -> float:
-    """Seconds that something takes."""
+def measure_seconds(work: Callable[[], object]) -> float:
+    """Wall seconds of a call."""
     begun = time.monotonic()
     work()
     return round(time.monotonic() - begun, 2)
 
 
 def cpu_seconds() -> float:
-    """CPU time that this machine has spent so far, all processes together."""
+    """CPU seconds of this machine since its boot, all processes together."""
     user, nice, system = Path("/proc/stat").read_text().split()[1:4]
     return (int(user) + int(nice) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
-def measure(count: int) -> dict[str, float | int]:
-    """Boot `count` VMs, log in to each, and end them."""
+def measure_machines(count: int) -> dict[str, float | int]:
+    """Boots `count` VMs, logs in to each, and removes them."""
     with tempfile.TemporaryDirectory() as home, ThreadPoolExecutor(count) as pool:
-        up = timed(
+        up = measure_seconds(
             lambda: campus.up(dump_request(CampusRequest(replace(CAMPUS, name=NAME))), NAME, report=lambda _line: None)
         )
         lab = Lab(NAME, Path(home))
         spent = cpu_seconds()
-        boot = timed(lambda: list(pool.map(lab.boot, range(1, count + 1))))
+        boot = measure_seconds(lambda: list(pool.map(lab.boot, range(1, count + 1))))
         spent = cpu_seconds() - spent
         machines = lab.ask("machines")
 
@@ -60,7 +60,7 @@ def measure(count: int) -> dict[str, float | int]:
             ]
             subprocess.run([*campus.enter_command(NAME), *command], check=True)
 
-        logins = timed(lambda: list(pool.map(login, range(1, count + 1))))
+        logins = measure_seconds(lambda: list(pool.map(login, range(1, count + 1))))
         return {
             "vms": count,
             "campus_up_s": up,
@@ -68,12 +68,12 @@ def measure(count: int) -> dict[str, float | int]:
             "machine_cpu_per_vm_ms": round(spent / count * 1000),
             "all_logged_in_s": logins,
             "memory_per_vm_mib": round(sum(machine["memory_mib"] for machine in machines) / count, 1),
-            "down_s": timed(lambda: campus.down(NAME)),
+            "down_s": measure_seconds(lambda: campus.down(NAME)),
         }
 
 
 if __name__ == "__main__":
     try:
-        sys.stdout.write(json.dumps(measure(int(sys.argv[1]) if len(sys.argv) > 1 else 40)) + "\n")
+        sys.stdout.write(json.dumps(measure_machines(int(sys.argv[1]) if len(sys.argv) > 1 else 40)) + "\n")
     finally:
         campus.down(NAME)

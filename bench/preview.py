@@ -1,7 +1,7 @@
-"""`python -m bench.preview`: what of a preview is ours: loading, checking and building, beside the engine's whole preview.
+"""`python -m bench.preview`: Lyceum's share of a preview: loading, validating and building, beside the engine's whole preview.
 
-Prints a table and writes bench/results/preview.md. Times are CPU seconds of one process each, so other work on the machine
-counts little; ratios are taken in the same run.
+Prints a table and writes bench/results/preview.md. Times are CPU seconds of one process each, so other load has little
+effect; ratios are from the same run.
 """
 
 import os
@@ -21,8 +21,8 @@ CHECK = "from config.load import load_site; load_site({site!r})"
 BUILD = "from tests.support.program import program; program({site!r}, {stage!r}, preview=True)"
 
 
-def cpu(code: str) -> float:
-    """CPU seconds of a Python process that runs the code."""
+def measure_cpu(code: str) -> float:
+    """CPU seconds of a new Python process that runs the code."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     # PYTHONPATH, because building happens in another directory than this.
     environment = os.environ | {"PYTHONPATH": str(PROJECT)}
@@ -31,7 +31,7 @@ def cpu(code: str) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def preview(stack: str) -> float:
+def measure_preview(stack: str) -> float:
     """Wall seconds of the engine's preview of a stack."""
     engine = Engine(Stack(stack))
     engine.init()
@@ -40,15 +40,15 @@ def preview(stack: str) -> float:
     return time.monotonic() - start
 
 
-def row(stack: str) -> list[str]:
-    """One line of the table."""
+def measure_stack(stack: str) -> list[str]:
+    """The table's row of a stack."""
     site, stage = SITES[stack]
-    imports = cpu(IMPORTS)
-    check = cpu(CHECK.format(site=site)) - cpu("import config.load")
-    build = cpu(BUILD.format(site=site, stage=stage)) - imports
-    whole = preview(stack)
-    cells = (imports, check, build, whole)
-    return [f"{site}, {stage}", *(f"{cell:.2f} s" for cell in cells), f"{check / whole:.1%}", f"{build / whole:.0%}"]
+    imports = measure_cpu(IMPORTS)
+    check = measure_cpu(CHECK.format(site=site)) - measure_cpu("import config.load")
+    build = measure_cpu(BUILD.format(site=site, stage=stage)) - imports
+    total = measure_preview(stack)
+    cells = (imports, check, build, total)
+    return [f"{site}, {stage}", *(f"{cell:.2f} s" for cell in cells), f"{check / total:.1%}", f"{build / total:.0%}"]
 
 
 def main() -> None:
@@ -56,18 +56,18 @@ def main() -> None:
     head = [
         "site, stage",
         "imports of the SDKs",
-        "load and check",
+        "load and validate",
         "build",
         "whole preview",
-        "check / preview",
+        "validate / preview",
         "build / preview",
     ]
-    rows = [head, ["---"] * len(head), *(row(stack) for stack in SITES)]
+    rows = [head, ["---"] * len(head), *(measure_stack(stack) for stack in SITES)]
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
     print(table)
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "preview.md").write_text(
-        f"# What of a preview is ours\n\nCPU seconds, the whole preview in wall seconds.\n\n{table}\n"
+        f"# Lyceum's share of a preview\n\nCPU seconds, the whole preview in wall seconds.\n\n{table}\n"
     )
 
 

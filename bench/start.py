@@ -1,4 +1,4 @@
-"""How long the `lyceum` command takes to start: `python -m bench.start`. CPU time, the least of several runs."""
+"""`python -m bench.start`: start-up time of the `lyceum` command. CPU seconds, the minimum of several runs."""
 
 import os
 import resource
@@ -9,11 +9,11 @@ from config.paths import PROJECT
 
 RUNS = 5
 COMMANDS = (["--help"], ["validate", "lab"], ["show", "lab"], ["status", "dev"])
-"""Without a campus, `status` ends once it has found that out."""
+"""Without a running campus `status` ends at once."""
 
 
-def cpu_seconds(command: list[str]) -> float:
-    """User and system time of one run, its own processes together."""
+def measure_cpu(command: list[str]) -> float:
+    """User and system seconds of one run with its child processes."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     environment = os.environ | {"LYCEUM_LAB": "no-such-lab"}
     subprocess.run(["./lyceum", *command], cwd=PROJECT, env=environment, capture_output=True, check=False)
@@ -23,4 +23,4 @@ def cpu_seconds(command: list[str]) -> float:
 
 if __name__ == "__main__":
     for command in COMMANDS:
-        sys.stdout.write(f"{' '.join(command)}: {min(cpu_seconds(command) for _ in range(RUNS)):.2f} s\n")
+        sys.stdout.write(f"{' '.join(command)}: {min(measure_cpu(command) for _ in range(RUNS)):.2f} s\n")

@@ -1,1 +1,1 @@
-"""What the bootstrap of K3s costs beside K3s itself, against an Ansible play of the same steps and against the floor."""
+"""Cost of the bootstrap of K3s without K3s itself, beside an Ansible play of the same steps and a minimal script, the floor."""

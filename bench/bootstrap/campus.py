@@ -1,4 +1,4 @@
-"""Hosts to measure on: VMs of the lab with a K3s that takes no time, and a place to download it from."""
+"""Machines to measure on: VMs of the lab with a stub of K3s, and a server from which they download it."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from bench.bootstrap.site import PORT, SERVERS, VERSION, bench_site
+from bench.bootstrap.site import PORT, SERVERS, VERSION, make_site
 from config.site import Site
 from lab import campus
 from lab.spec import CampusRequest, dump_request
@@ -27,14 +27,14 @@ STUB = Path(__file__).parent / "k3s_stub.py"
 
 
 @dataclass(frozen=True)
-class Hosts:
-    """Booted machines and how to reach them.
+class Machines:
+    """Booted machines and the access to them.
 
     Attributes:
-        lab: The campus.
-        site: A site whose machines they are: three servers, then agents.
-        keys: Host key of each, by name.
-        directory: Scratch; holds `key.pem` (PKCS#8) and `id` (OpenSSH) of the same kind of access.
+        lab: The embedded campus.
+        site: Site of the machines: three servers, then agents.
+        keys: Host keys by name of the machine.
+        directory: Scratch directory with the private SSH key, `id`.
     """
 
     lab: Lab
@@ -44,19 +44,19 @@ class Hosts:
 
     @property
     def private_key(self) -> str:
-        """PEM of the key that may log in."""
+        """The private SSH key of the machines' user, PKCS#8 in PEM."""
         loaded = serialization.load_ssh_private_key((self.directory / "id").read_bytes(), None)
         if not isinstance(loaded, Ed25519PrivateKey):
             raise TypeError("ssh-keygen was asked for ed25519")
         plain = serialization.NoEncryption()
         return loaded.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain).decode()
 
-    def inside(self, *command: str) -> list[str]:
-        """A command that runs in the campus's network."""
+    def command_in_campus(self, *command: str) -> list[str]:
+        """The command that runs another one in the campus's network."""
         return [*campus.enter_command(self.lab.name), *command]
 
-    def logins(self) -> int:
-        """SSH connections that the machines have accepted so far."""
+    def count_logins(self) -> int:
+        """Number of SSH logins that the machines have accepted so far."""
         total = 0
         for vmid in range(1001, 1001 + len(self.keys)):
             _, text, _ = self.lab.ask("run", vmid=vmid, argv=["journalctl", "-u", "ssh", "--no-pager"])
@@ -65,25 +65,27 @@ class Hosts:
 
 
 @contextmanager
-def hosts(count: int) -> Iterator[Hosts]:
-    """Boots machines, serves the stub of K3s, takes everything down."""
+def boot_machines(count: int) -> Iterator[Machines]:
+    """Boots machines and serves the stub of K3s; removes everything at the end."""
     name = f"bench-boot-{count}-{int(time.time())}"
     with tempfile.TemporaryDirectory(prefix="bench-boot-") as scratch, ThreadPoolExecutor(8) as pool:
         campus.up(dump_request(CampusRequest(replace(CAMPUS, name=name))), name, report=lambda _line: None)
         try:
             lab = Lab(name, Path(scratch))
             list(pool.map(lab.boot, range(1, count + 1)))
-            made = bench_site(count)
-            keys = {node.name: lab.host_key(1000 + n) for n, node in enumerate(made.machines, start=1)}
-            with served(name, Path(scratch)):
-                yield Hosts(lab, made, {host: " ".join(key.split()[:2]) for host, key in keys.items()}, Path(scratch))
+            site = make_site(count)
+            keys = {node.name: lab.host_key(1000 + n) for n, node in enumerate(site.machines, start=1)}
+            with serve_stub(name, Path(scratch)):
+                yield Machines(
+                    lab, site, {host: " ".join(key.split()[:2]) for host, key in keys.items()}, Path(scratch)
+                )
         finally:
             campus.down(name)
 
 
 @contextmanager
-def served(name: str, scratch: Path) -> Iterator[None]:
-    """The stub at <version>/k3s with its checksum, over HTTP in the campus's network."""
+def serve_stub(name: str, scratch: Path) -> Iterator[None]:
+    """Serves the stub at <version>/k3s with its checksum, over HTTP in the campus's network."""
     home = scratch / "www" / VERSION
     home.mkdir(parents=True)
     content = STUB.read_bytes().replace(b"@VERSION@", VERSION.encode())
@@ -107,8 +109,8 @@ def served(name: str, scratch: Path) -> Iterator[None]:
         server.wait()
 
 
-def facts(made: Hosts, agents: int | None = None) -> dict[str, Any]:
-    """What a contender needs, as JSON; with `agents` only so many of them."""
-    chosen = [node.name for node in made.site.machines][: None if agents is None else SERVERS + agents]
-    plain: dict[str, Any] = json.loads(made.site.model_dump_json(by_alias=True))
-    return {"site": plain, "keys": {name: made.keys[name] for name in chosen}, "private_key": made.private_key}
+def program_input(machines: Machines, agents: int | None = None) -> dict[str, Any]:
+    """Input of the Pulumi program, as JSON; with `agents` only so many of them."""
+    chosen = [node.name for node in machines.site.machines][: None if agents is None else SERVERS + agents]
+    plain: dict[str, Any] = json.loads(machines.site.model_dump_json(by_alias=True))
+    return {"site": plain, "keys": {name: machines.keys[name] for name in chosen}, "private_key": machines.private_key}

@@ -1,5 +1,5 @@
-# The steps of components/cluster/node.sh for one machine, in the fewest processes: no words, no waiting in between, no care
-# for what a cut leaves. KIND is founder, server, agent or members; the texts stand in variables of their names in steps.py.
+# The steps of components/cluster/node.sh for one machine in the fewest processes: no messages, no bounded waits, no care for
+# interruptions. KIND is founder, server, agent or members; the texts are in variables with their names in steps.py.
 set -euo pipefail
 umask 077
 due=

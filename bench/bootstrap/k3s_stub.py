@@ -1,5 +1,5 @@
 #!/usr/bin/python3 -ISB
-"""K3s as far as a bootstrap looks at it, and as fast as nothing: every contender waits for the same."""
+"""Stub of K3s: what a bootstrap sees of it, in almost no time, so that all contenders wait equally long."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ DATA = "/var/lib/rancher/k3s/server"
 
 
 def serve() -> None:
-    """Answers `/cacerts` as the first server does, over TLS."""
+    """Answers `/cacerts` over TLS, as the first server does."""
     import ssl  # noqa: PLC0415 - only a server needs these
     import subprocess  # noqa: PLC0415
     import threading  # noqa: PLC0415
@@ -40,7 +40,7 @@ def serve() -> None:
 
 
 def run(kind: str) -> None:
-    """Is ready at once, and stays."""
+    """Reports READY at once, and keeps running."""
     from _socket import AF_UNIX, SOCK_DGRAM, socket  # noqa: PLC0415 - a third of what `socket` takes
 
     if kind == "server":

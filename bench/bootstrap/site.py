@@ -1,4 +1,4 @@
-"""The site that is measured on; apart from the rest, because each contender's own process reads it."""
+"""The site of the benchmark, in a module of its own because each contender's process reads it."""
 
 from config.site import Site
 from tests.support.sites import site
@@ -8,8 +8,8 @@ PORT = 8080
 VERSION = "v1.36.4+k3s1"
 
 
-def bench_site(count: int) -> Site:
-    """`count` machines at 10.21.1.1 and up; the first server holds the API address, as no kube-vip runs."""
+def make_site(count: int) -> Site:
+    """A site with `count` machines from 10.21.1.1 on; the first server has the API address, because kube-vip does not run."""
     agents = count - SERVERS
     return site(
         {

@@ -1,28 +1,28 @@
-"""What Ansible and the floor bring to a machine: the very texts that `components/cluster` brings, by the names of their steps."""
+"""Files and settings that Ansible and the floor write to machines: the texts of `components/cluster`, by step."""
 
 from components.cluster import bootstrap, k3s_config
 from config.hosts import Node, Role
 from config.site import Site
 
 TOKEN, AGENT_TOKEN = "bench-token", "bench-agent-token"
-NO_UPGRADES = 'APT::Periodic::Update-Package-Lists "0";\nAPT::Periodic::Unattended-Upgrade "0";\n'
+APT_SETTINGS = 'APT::Periodic::Update-Package-Lists "0";\nAPT::Periodic::Unattended-Upgrade "0";\n'
 
 
-def shared(site: Site) -> dict[str, str]:
-    """What is the same on every machine."""
+def shared_texts(site: Site) -> dict[str, str]:
+    """Texts that are the same on every machine."""
     return {
         "url": k3s_config.api_url(site),
         "version": site.k3s.version,
         "mirror": f"{str(site.k3s.binaries).rstrip('/')}/{site.k3s.version.replace('+', '%2B')}",
         "settings": "".join(f"{key}={value}\n" for key, value in k3s_config.SYSCTLS.items()),
-        "no_upgrades": NO_UPGRADES,
+        "no_upgrades": APT_SETTINGS,
         "token": TOKEN,
         "agent_token": AGENT_TOKEN,
     }
 
 
-def own(node: Node, site: Site) -> dict[str, str]:
-    """What is one machine's."""
+def node_texts(node: Node, site: Site) -> dict[str, str]:
+    """Texts of one machine."""
     if node.role is not Role.SERVER:
         return {
             "service": bootstrap.unit_name(node.role),

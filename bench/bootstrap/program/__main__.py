@@ -1,4 +1,4 @@
-"""The cluster layer alone, on machines that exist: what `lyceum up` does between VMs and platform."""
+"""The cluster layer alone on existing machines: what `lyceum up` does between VMs and platform."""
 
 import json
 import os
@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pulumi
 
-from bench.bootstrap.site import bench_site
+from bench.bootstrap.site import make_site
 from bench.bootstrap.steps import AGENT_TOKEN, TOKEN
 from components.cluster.k3s import K3s, K3sArgs
 from components.handles import Login, NodeHandle
 
 facts = json.loads(Path(os.environ["BENCH_FACTS"]).read_text())
-site = bench_site(int(os.environ["BENCH_COUNT"]))
+site = make_site(int(os.environ["BENCH_COUNT"]))
 chosen = [node for node in site.machines if node.name in facts["keys"]]
 K3s(
     "k3s",

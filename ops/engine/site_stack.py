@@ -3,7 +3,7 @@
 from ruamel.yaml import YAML
 
 from config.errors import LyceumError, UsageError
-from config.paths import SITES
+from config.paths import site_path
 from config.site import Site
 from config.validate import validate_file
 from ops.console import errors
@@ -11,17 +11,22 @@ from ops.engine.stack import PROJECT, Stack
 
 
 def sound_site(name: str) -> Site:
-    """The site; tells its mistakes and ends the command if it has any."""
-    checked = validate_file(SITES / f"{name}.yaml")
-    if checked.site is None:
-        for finding in checked.findings:
+    """The site of a name or a path, without mistakes.
+
+    Raises:
+        LyceumError: it has mistakes, which are printed.
+    """
+    result = validate_file(site_path(name))
+    if result.site is None:
+        for finding in result.findings:
             errors.print(str(finding), markup=False)
-        raise LyceumError(f"{name} has mistakes; nothing was asked and nothing was changed")
-    return checked.site
+        raise LyceumError(f"{name} is not a valid site; nothing was changed")
+    return result.site
 
 
 def stack_of(site: str, chosen: str | None = None) -> Stack:
-    """The stack of a site: the chosen one, or the only one whose file names it."""
+    """The stack of a site, given by name or path: the chosen one, or the only one whose file names the site."""
+    site = site_path(site).stem
     found = sorted(path.name.split(".")[1] for path in PROJECT.glob("Pulumi.*.yaml") if _site(path.name) == site)
     if chosen:
         if chosen not in found:

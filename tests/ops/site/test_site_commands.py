@@ -42,16 +42,16 @@ def test_validate_exits_with_one_and_prints_a_line_for_each_mistake(tmp_path: Pa
     assert finding["line"] == 17
 
 
-@pytest.mark.parametrize("command", ["validate", "show"])
+@pytest.mark.parametrize("command", [["validate"], ["show"], ["proxmox", "prepare"]])
 @pytest.mark.parametrize("path", [f"{SITES}/lab.yaml", os.path.relpath(SITES / "lab.yaml")])
-def test_a_site_can_be_given_by_the_path_of_its_file(command: str, path: str) -> None:
-    result = RUNNER.invoke(app, [command, path])
+def test_a_site_can_be_given_by_the_path_of_its_file(command: list[str], path: str) -> None:
+    result = RUNNER.invoke(app, [*command, path])
     assert result.exit_code == 0, result.output
 
 
-@pytest.mark.parametrize("command", ["validate", "show"])
-def test_a_misspelt_site_is_answered_with_the_closest_name(command: str) -> None:
-    result = RUNNER.invoke(app, [command, "labb"])
+@pytest.mark.parametrize("command", [["validate"], ["show"], ["secrets", "list"], ["proxmox", "prepare"]])
+def test_a_misspelt_site_is_answered_with_the_closest_name(command: list[str]) -> None:
+    result = RUNNER.invoke(app, [*command, "labb"])
     assert result.exit_code == 1
     assert "config/sites/labb.yaml: does not exist; did you mean `lab`?" in result.output
 

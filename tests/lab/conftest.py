@@ -9,6 +9,15 @@ from tests.support.stand_ins import working
 
 
 @pytest.fixture(scope="session")
+def all_stages(pytestconfig: pytest.Config) -> bool:
+    """Whether a command is killed at each of its stages, as before a release, or at those that no other test shows.
+
+    Such stories go on from kill to kill, so the stages are no tests of their own that a mark could leave out.
+    """
+    return "not strict" not in pytestconfig.option.markexpr
+
+
+@pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """A control plane with two nodes and every stand-in at work; tests keep to namespaces of their own."""
     with ControlPlane(tmp_path_factory.mktemp("control-plane")) as plane:

@@ -8,7 +8,6 @@ import json
 import os
 import re
 import signal
-from collections.abc import Iterator
 
 import pytest
 
@@ -48,16 +47,10 @@ def let_gpu_1_join_again(campus: Project, time: int) -> None:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _slow_gpu_1(campus: Project) -> Iterator[None]:
-    site = campus.path / "config" / "sites" / "lab.yaml"
-    before = site.read_text()
+def _slow_gpu_1(campus: Project) -> None:
     campus.lyceum("up", "dev", "--yes")
     canary.settle_in(campus)
     on(campus, "gpu-1", f'mkdir -p {DROP_IN}; printf "{SLOWLY}" >{DROP_IN}/slow.conf')
-    yield
-    on(campus, "gpu-1", f"rm -r {DROP_IN}; systemctl daemon-reload")
-    site.write_text(before)
-    campus.lyceum("up", "dev", "--yes")
 
 
 def interrupted(campus: Project, times: int) -> str:

@@ -20,8 +20,9 @@ import asyncssh
 import pytest
 
 from tests.support.engine import Project
+from tests.support.ports import free_port
 from tests.support.relay import Relay
-from tests.support.sshd import Sshd, free_port, make_key
+from tests.support.sshd import Sshd, make_key
 
 pytestmark = pytest.mark.engine
 
@@ -311,7 +312,7 @@ def test_a_host_that_is_still_booting_is_waited_for(tmp_path: Path) -> None:
         time.sleep(3)
         late.start()
         try:
-            output, _ = engine.communicate(timeout=180)
+            output, _ = engine.communicate(timeout=600)
         finally:
             engine.kill()
             late.stop()
@@ -366,7 +367,7 @@ def test_an_interrupt_is_passed_on_to_the_command(bench: Bench) -> None:
         with bench.project.start("up", "--yes", "--skip-preview") as engine:
             server.wait_for_command(engine)
             engine.send_signal(signal.SIGINT)
-            output, _ = engine.communicate(timeout=120)
+            output, _ = engine.communicate(timeout=300)
     assert server.signals[0] == "INT"
     assert "ended by SIGINT" in output
 
@@ -381,7 +382,7 @@ def test_a_command_ends_when_the_engine_was_killed(bench: Bench) -> None:
         with bench.project.start("up", "--yes", "--skip-preview") as engine:
             server.wait_for_command(engine)
             engine.kill()
-            engine.communicate(timeout=120)
+            engine.communicate(timeout=300)
         assert server.ended.wait(60), "the next run would meet this command"
     assert server.signals[0] == "INT"
 
@@ -404,8 +405,8 @@ def test_a_host_that_falls_silent_is_given_up_by_name_and_the_next_run_finishes(
                 time.sleep(0.1)
             network.silence()
             start = time.monotonic()
-            output, _ = engine.communicate(timeout=180)
-        assert time.monotonic() - start < 120, "a minute, and as much for a busy machine"
+            output, _ = engine.communicate(timeout=600)
+        assert time.monotonic() - start < 240, "a minute, and three more for a busy machine"
         for relay in (network, other):
             assert f"127.0.0.1:{relay.port} has not answered for 30s: is it switched on" in output
             relay.mend()

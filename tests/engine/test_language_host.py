@@ -151,8 +151,8 @@ def test_an_interrupted_program_ends_with_the_engine_and_without_a_traceback(
         wait_for(lambda: marker.exists() and marker.read_text() != "", "the program's start")
         engine.send_signal(wanted)
         started = time.monotonic()
-        output, _ = engine.communicate(timeout=120)
-    assert time.monotonic() - started < 60, "the engine waits for nobody"
+        output, _ = engine.communicate(timeout=300)
+    assert time.monotonic() - started < 240, "the engine waits for nobody; the program sleeps ten minutes"
     assert "Traceback" not in output
     wait_for(lambda: not runs(int(marker.read_text())), "the program's end")
 

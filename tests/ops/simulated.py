@@ -49,7 +49,7 @@ class _Wire(httpx.BaseTransport):
             found = await self._asgi.handle_async_request(copy)
             return httpx.Response(found.status_code, headers=found.headers, content=await found.aread())
 
-        return asyncio.run_coroutine_threadsafe(answer(), self._loop).result(timeout=20)
+        return asyncio.run_coroutine_threadsafe(answer(), self._loop).result(timeout=120)
 
 
 class Simulated:
@@ -75,7 +75,7 @@ class Simulated:
     def do(self, method: str, path: str, **params: Any) -> Any:
         """Something that the administrator does."""
         future: Future[Any] = asyncio.run_coroutine_threadsafe(self.app.call(method, path, params), self._loop)
-        return future.result(timeout=20)
+        return future.result(timeout=120)
 
 
 @contextmanager
@@ -88,10 +88,10 @@ def simulated(site: Site, run: Path, **changes: Any) -> Iterator[Simulated]:
     fetcher = _Fetcher()
     app = create_app(spec, FakeHypervisor(), run, timing=Timing(linger=0), fetcher=fetcher)
     try:
-        asyncio.run_coroutine_threadsafe(app.open(), loop).result(timeout=20)
+        asyncio.run_coroutine_threadsafe(app.open(), loop).result(timeout=120)
         yield Simulated(app, loop, run, fetcher)
-        asyncio.run_coroutine_threadsafe(app.close(), loop).result(timeout=20)
+        asyncio.run_coroutine_threadsafe(app.close(), loop).result(timeout=120)
     finally:
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(timeout=20)
+        thread.join(timeout=120)
         loop.close()

@@ -10,7 +10,6 @@ test's process, however that ends.
 import contextlib
 import ctypes
 import signal
-import socket
 import ssl
 import subprocess
 import time
@@ -26,26 +25,18 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from lab.k3s.kwok import build_configuration
+from tests.support.ports import free_ports
 from toolchain import environment
 
 Object = dict[str, Any]
 
 TOKEN = "admin-of-a-test-cluster"
-START_SECONDS = 60
+START_SECONDS = 240
 """Longest wait for the API server; it takes three to five seconds on two free cores."""
 
 _PR_SET_PDEATHSIG = 1
 _DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _libc = ctypes.CDLL(None)
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of loopback that nobody listens on now."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [item.getsockname()[1] for item in sockets]
-    for item in sockets:
-        item.close()
-    return ports
 
 
 def _kwok_for_all_nodes() -> str:
@@ -130,7 +121,7 @@ class ControlPlane:
         }
         self.create("/api/v1/nodes", {"apiVersion": "v1", "kind": "Node", **spec})
 
-    def eventually(self, what: str, check: Callable[[], Any], timeout: float = 60) -> Any:
+    def eventually(self, what: str, check: Callable[[], Any], timeout: float = 240) -> Any:
         """Asks until the answer is truthy, and returns it; a missing object counts as no answer.
 
         Raises:

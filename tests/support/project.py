@@ -1,5 +1,7 @@
 """A copy of the project with a campus and a state of its own, driven as a person drives it: by `./lyceum`."""
 
+import compileall
+import functools
 import json
 import os
 import shutil
@@ -23,6 +25,13 @@ LINKED = (".venv", ".toolchain")
 MINUTES = 60
 
 
+@functools.cache
+def compile_sources() -> None:
+    """Compiles what is copied: the campus's machines see it read-only, and would compile it at each start of a program."""
+    for name in COPIED:
+        compileall.compile_dir(ROOT / name, quiet=2)
+
+
 class Project:
     """A project directory and the campus in it.
 
@@ -32,8 +41,9 @@ class Project:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        compile_sources()
         for name in COPIED:
-            shutil.copytree(ROOT / name, path / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(ROOT / name, path / name)
         for name in FILES:
             shutil.copy(ROOT / name, path / name)
         for name in LINKED:
@@ -97,7 +107,7 @@ class Project:
 
     def kubectl(self, *arguments: str) -> str:
         """Runs kubectl as the administrator, as `lyceum lab kubectl` does; directly, as stories ask hundreds of times."""
-        text = control.call(RunDir(self.run).control, "kubeconfig")
+        text = control.call_handler(RunDir(self.run).control, "kubeconfig")
         assert text, "no machine of the campus has a kubeconfig"
         config = self.run / "kubeconfig"
         config.touch(mode=0o600)

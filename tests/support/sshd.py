@@ -8,14 +8,9 @@ import subprocess
 import time
 from pathlib import Path
 
+from tests.support.ports import free_port
+
 START_S = 60.0
-
-
-def free_port() -> int:
-    """A TCP port that nobody listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def make_key(path: Path, passphrase: str = "") -> None:

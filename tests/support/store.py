@@ -12,6 +12,7 @@ from pathlib import Path
 from config.services import S3
 from lab import certificates, store
 from lab.rundir import PROJECT, RunDir
+from tests.support.ports import free_port
 
 PATIENCE = 60
 """Seconds."""
@@ -41,8 +42,7 @@ def served(path: Path) -> Iterator[Served]:
     certificates.ensure_authority(run.ca, run.ca_key, "test")
     certificates.issue((run.ca, run.ca_key), ["s3"], ["127.0.0.1"], path / "server.pem", path / "server.key")
     store.ensure_keys(run)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     log = path / "store.log"
     with log.open("wb") as output:
         words = [str(path), "127.0.0.1", str(port), "lyceum", "us-east-1"]

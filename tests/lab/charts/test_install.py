@@ -12,8 +12,9 @@ import uvicorn
 
 from lab.charts import create_app
 from lab.charts.stand_in import load_catalog
-from tests.support.controlplane import ControlPlane, free_ports
+from tests.support.controlplane import ControlPlane
 from tests.support.engine import Project
+from tests.support.ports import free_port
 from tests.support.stand_ins import working
 
 pytestmark = [pytest.mark.engine, pytest.mark.lab]
@@ -86,7 +87,7 @@ for chart in given["versions"]:
 @contextmanager
 def mirror(run: Path) -> Iterator[str]:
     """Serves the mirror on loopback and yields the address of its charts."""
-    (port,) = free_ports(1)
+    port = free_port()
     server = uvicorn.Server(uvicorn.Config(create_app(run), host="127.0.0.1", port=port, log_level="warning"))
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()))
     thread.start()

@@ -129,7 +129,7 @@ def test_the_api_survives_the_death_of_the_server_that_holds_its_address(campus:
     ask = [*campus.inside(), "curl", "-sk", "--max-time", "2", "https://10.21.0.30:6443/readyz"]
     start = time.monotonic()
     while not subprocess.run(ask, stdout=subprocess.PIPE, check=False).stdout:
-        assert time.monotonic() - start < 40, "the API address did not move"
+        assert time.monotonic() - start < 120, "the API address did not move"
         time.sleep(0.5)
 
 

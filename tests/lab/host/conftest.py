@@ -16,7 +16,7 @@ from lab.contracts import VmSpec
 from lab.spec import CampusRequest, dump_request
 from tests.lab.host.vms import CAMPUS, vm
 
-BOOT_SECONDS = 20.0
+BOOT_SECONDS = 120.0
 """A VM answers after 50 ms; this is for machines that do much else."""
 
 
@@ -56,12 +56,12 @@ class Lab:
         content: str = self.ask("vm_agent", vmid=vmid, command="file-read", arguments=path)["content"]
         return content
 
-    def ssh(self, machine: VmSpec, script: str, *, timeout: int = 20) -> subprocess.CompletedProcess[str]:
+    def ssh(self, machine: VmSpec, script: str, *, timeout: int = 120) -> subprocess.CompletedProcess[str]:
         """Run a shell script in a VM as its user; the host key is pinned through the guest agent."""
         address = (machine.nics[0].address or "").split("/")[0]
         known = self.home / f"known-{machine.vmid}"
         known.write_text(f"{address} {self.host_key(machine.vmid)}")
-        options = f"-i {self.home}/id -o UserKnownHostsFile={known} -o StrictHostKeyChecking=yes -o ConnectTimeout=5"
+        options = f"-i {self.home}/id -o UserKnownHostsFile={known} -o StrictHostKeyChecking=yes -o ConnectTimeout=30"
         command = [
             *campus.enter_command(self.name),
             "ssh",

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.lab
 THREE = ("server-1", "server-2", "server-3", "gpu-1", "gpu-2")
 FIVE = ("server-1", "server-2", "server-3", "server-4", "server-5", "gpu-1", "gpu-2")
 FAILED, REFUSED = 1, 3
-PAUSE = 45.0
+PAUSE = 120.0
 """Seconds that the API may be away while nothing is broken: its address moves with a server that starts anew."""
 
 

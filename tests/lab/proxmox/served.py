@@ -19,7 +19,7 @@ from lab.proxmox import create_app
 from lab.proxmox.fake import FakeHypervisor
 from lab.proxmox.serve import build_server
 from tests.lab.proxmox.campus import FakeFetcher
-from tests.support.sshd import free_port
+from tests.support.ports import free_port
 
 ADDRESS = "127.86.0.11"
 """Loopback, but not where anything else listens."""

@@ -14,7 +14,7 @@ import pytest
 from lab.certificates import ensure_authority, issue
 from ops.clients import etcd
 from ops.clients.ssh import RemoteError
-from tests.support.sshd import free_port
+from tests.support.ports import free_port
 from toolchain import environment
 
 QUOTA = 8 * 1024**2

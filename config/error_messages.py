@@ -1,4 +1,4 @@
-"""Turns pydantic's errors into sentences that a person can act on."""
+"""Translates pydantic's errors into findings with a remedy."""
 
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
@@ -27,44 +27,44 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "nameservers": ("dns",),
     "timezone": ("time-zone",),
 }
-"""Words that people use elsewhere for what is called otherwise here."""
+"""Names that other tools use -> our settings for the same thing."""
 
 _TYPES: dict[str, tuple[str, str]] = {
-    "int_type": ("is no whole number", "write digits only"),
-    "int_parsing": ("is no whole number", "write digits only"),
-    "int_from_float": ("is no whole number", "write digits only"),
-    "int_parsing_size": ("is too large a number", "write a smaller one"),
-    "bool_type": ("is neither true nor false", "write `true` or `false`"),
-    "bool_parsing": ("is neither true nor false", "write `true` or `false`"),
-    "string_type": ("is no text", "write it in quotes"),
-    "tuple_type": ("is no list", "write `[one, two]`, or one item a line after `-`"),
-    "dict_type": ("is no mapping", "write `key: value`"),
-    "model_type": ("is no group of settings", "write `key: value` below it"),
-    "model_attributes_type": ("is no group of settings", "write `key: value` below it"),
-    "ip_v4_address": ("is no IPv4 address", "write it as in `10.21.0.35`"),
-    "ip_v4_network": ("is not an IPv4 network", "write it as in `10.21.0.0/16`"),
-    "url_type": ("is no URL", "write it as in `https://pve1.campus.example:8006/`"),
-    "url_parsing": ("is no URL", "write it as in `https://pve1.campus.example:8006/`"),
-    "url_scheme": ("is no URL with http:// or https://", "write it as in `https://pve1.campus.example:8006/`"),
-    "url_too_long": ("is too long a URL", "write it as in `https://pve1.campus.example:8006/`"),
-    "path_type": ("is no path", "write a file name"),
-    "date_type": ("is no date", "write it as in `2027-02-28`"),
-    "date_parsing": ("is no date", "write it as in `2027-02-28`"),
-    "date_from_datetime_parsing": ("is no date", "write it as in `2027-02-28`"),
-    "date_from_datetime_inexact": ("is no date but a moment", "write it as in `2027-02-28`"),
-    "string_too_short": ("is empty", "write it, or remove the line"),
+    "int_type": ("is not a whole number", "write digits only"),
+    "int_parsing": ("is not a whole number", "write digits only"),
+    "int_from_float": ("is not a whole number", "write digits only"),
+    "int_parsing_size": ("is too large", "write a smaller one"),
+    "bool_type": ("is not true or false", "write `true` or `false`"),
+    "bool_parsing": ("is not true or false", "write `true` or `false`"),
+    "string_type": ("is not text", "write it in quotes"),
+    "tuple_type": ("is not a list", "write `[one, two]`, or each item on a line after `-`"),
+    "dict_type": ("is not a mapping", "write `key: value`"),
+    "model_type": ("is not a group of settings", "write `key: value` below it"),
+    "model_attributes_type": ("is not a group of settings", "write `key: value` below it"),
+    "ip_v4_address": ("is not a valid IPv4 address", "write it as in `10.21.0.35`"),
+    "ip_v4_network": ("is not a valid IPv4 network", "write it as in `10.21.0.0/16`"),
+    "url_type": ("is not a valid URL", "write it as in `https://pve1.campus.example:8006/`"),
+    "url_parsing": ("is not a valid URL", "write it as in `https://pve1.campus.example:8006/`"),
+    "url_scheme": ("is not a URL with http:// or https://", "write it as in `https://pve1.campus.example:8006/`"),
+    "url_too_long": ("is too long for a URL", "write it as in `https://pve1.campus.example:8006/`"),
+    "path_type": ("is not a path", "write a file name"),
+    "date_type": ("is not a valid date", "write it as in `2027-02-28`"),
+    "date_parsing": ("is not a valid date", "write it as in `2027-02-28`"),
+    "date_from_datetime_parsing": ("is not a valid date", "write it as in `2027-02-28`"),
+    "date_from_datetime_inexact": ("is a date with a time", "write it as in `2027-02-28`"),
+    "string_too_short": ("is empty", "write a value, or remove the line"),
     "too_short": ("is empty", "list at least one"),
 }
 
 
 def translate_errors(errors: Iterable[ErrorDetails], value_at: Callable[[FieldPath], object]) -> list[Finding]:
-    """Puts the errors of one validation into words; what only follows from another error is not told."""
+    """Translates the errors of one validation; an error that only follows from another one is left out."""
     found, suggested = [], set()
     for error in errors:
         path = tuple(part for part in error["loc"] if part != "[key]")
         value = value_at(path)
         if error["type"] == "too_short" and value:
-            continue  # pydantic counts only the sound items of a list
+            continue  # pydantic counts only the valid items of a list
         if error["type"] == "extra_forbidden" and (closest := _closest_setting(path)):
             suggested.add((*path[:-1], closest))
         found.append((error["type"], _translate_error(error, path, value)))
@@ -92,7 +92,7 @@ def _translate_error(error: ErrorDetails, path: FieldPath, value: object) -> Fin
     if kind == "extra_forbidden":
         closest = _closest_setting(path)
         remedy = f"did you mean `{closest}`?" if closest else suggest_name(str(path[-1]), _known_settings(path))
-        return Finding(path, "is no setting here", remedy, value=None)
+        return Finding(path, "is not a setting here", remedy, value=None)
     return Finding(path, *_rule_and_remedy(kind, context, error["msg"], value))
 
 
@@ -101,7 +101,7 @@ def _rule_and_remedy(kind: str, context: dict[str, Any], message: str, value: ob
         return "is empty", "write a value, or remove the line"
     if kind in {"enum", "literal_error"}:
         words = [word.strip("'") for word in str(context["expected"]).replace(" or ", ", ").split(", ")]
-        return f"is none of {', '.join(words)}", suggest_name(str(value), words)
+        return f"is not one of {', '.join(words)}", suggest_name(str(value), words)
     if kind in {"greater_than", "greater_than_equal", "less_than", "less_than_equal"}:
         (word, limit), *_ = context.items()
         meaning = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}[word]
@@ -111,10 +111,10 @@ def _rule_and_remedy(kind: str, context: dict[str, Any], message: str, value: ob
         if isinstance(cause, InvalidValueError):
             return cause.rule, cause.remedy
         return f"is not valid: {_as_clause(str(cause))}", "correct it"
-    return _TYPES.get(kind, (f"is not right: {_as_clause(message)}", "correct it"))
+    return _TYPES.get(kind, (f"is not valid: {_as_clause(message)}", "correct it"))
 
 
 def _as_clause(text: str) -> str:
-    """First letter small, full stop gone, one line: a sentence becomes part of another."""
+    """A sentence as part of another one: on one line, first letter in lower case, no full stop."""
     text = " ".join(text.split()).rstrip(".")
     return text[:1].lower() + text[1:]

@@ -1,4 +1,4 @@
-"""What cannot change once it is deployed, held against an exported stack."""
+"""Settings that cannot change once they are deployed, compared with an exported stack."""
 
 import json
 from collections.abc import Iterator
@@ -14,11 +14,13 @@ from config.site import Site
 from config.validate import locate_findings
 from config.yaml_source import Document
 
-REPLACES_MACHINE = "would replace the machine and lose its disks: keep it, or remove the node first and add it anew"
+REPLACES_MACHINE = (
+    "change it back: it would replace the machine and delete its disks; to move a node, remove it and add another"
+)
 
 
 def immutable_settings(site: Site) -> dict[str, str]:
-    """What a running cluster cannot change; exported with the stack as `fixed`."""
+    """Settings that a running cluster cannot change; the stack exports them as `fixed`."""
     return {
         "pods": str(site.network.pods),
         "services": str(site.network.services),
@@ -29,17 +31,17 @@ def immutable_settings(site: Site) -> dict[str, str]:
 
 
 def find_immutable_changes(path: Path, site: Site, document: Document, export: dict[str, Any]) -> list[Finding]:
-    """Settings that differ from the exported stack (`pulumi stack export`) in a way that no update can carry out."""
+    """Settings that differ from the exported stack (`pulumi stack export`) in a way that no update can apply."""
     return locate_findings(path, document, compare_with_deployed(site, export))
 
 
 def compare_with_deployed(site: Site, export: dict[str, Any]) -> Iterator[Finding]:
-    """The same as findings."""
+    """The same, before file and line are added."""
     resources = _resources(export)
     outputs = next((item.get("outputs") or {} for item in resources if item.get("type") == STACK_TYPE), {})
     deployed = _text_or_empty(outputs.get("site"))
     if deployed and deployed != site.name:
-        remedy = "give each site a stack of its own"
+        remedy = "use a separate stack for each site"
         yield Finding(("name",), f"differs from the site of this stack, {deployed}", remedy)
         return
     yield from _compare_cluster(site, outputs.get("fixed"))
@@ -70,17 +72,19 @@ def _compare_cluster(site: Site, deployed: object) -> Iterator[Finding]:
     wanted = immutable_settings(site)
     for name, place in _PLACE.items():
         if (now := _text_or_empty(deployed.get(name))) and now != wanted[name]:
-            remedy = "change it back; a cluster keeps it for life"
+            remedy = "change it back; a running cluster cannot change it"
             yield Finding(place, f"is deployed as {now}", remedy, value=wanted[name])
     now = _text_or_empty(deployed.get("k3s"))
     if now:
         running, asked = kubernetes_minor(now), kubernetes_minor(site.k3s.version)
         if asked < running:
-            remedy = "etcd cannot go back: restore a snapshot instead"
-            yield Finding(("k3s", "version"), f"is older than {now}, which runs", remedy, value=site.k3s.version)
+            remedy = "Kubernetes cannot be downgraded: restore a snapshot instead"
+            yield Finding(("k3s", "version"), f"is older than the running {now}", remedy, value=site.k3s.version)
         elif asked > running + 1:
-            remedy = f"go through 1.{running + 1} first"
-            yield Finding(("k3s", "version"), f"skips a minor: {now} runs", remedy, value=site.k3s.version)
+            remedy = f"upgrade to 1.{running + 1} first"
+            yield Finding(
+                ("k3s", "version"), f"skips a minor version: {now} is running", remedy, value=site.k3s.version
+            )
 
 
 def _compare_machines(site: Site, deployed: list[dict[str, Any]]) -> Iterator[Finding]:
@@ -88,8 +92,8 @@ def _compare_machines(site: Site, deployed: list[dict[str, Any]]) -> Iterator[Fi
     for inputs in deployed:
         name = _text_or_empty(inputs.get("name"))
         if name not in wanted:
-            remedy = f"drain and remove it first: `./lyceum node remove {name}`"
-            yield Finding(("nodes",), f"lack {name}, which is deployed", remedy, value=None)
+            remedy = f"remove the node first: `./lyceum node remove {name}`"
+            yield Finding(("nodes",), f"do not contain {name}, which is deployed", remedy, value=None)
             continue
         index, node = wanted[name]
         network = (inputs.get("networkDevices") or [{}])[0]
@@ -105,7 +109,7 @@ def _compare_machines(site: Site, deployed: list[dict[str, Any]]) -> Iterator[Fi
                     ("nodes", index, field), f"of {name} is deployed as {shown}", REPLACES_MACHINE, value=asked
                 )
                 if field == "address":
-                    break  # number and MAC address only follow from it
+                    break  # VMID and MAC address are derived from it
         yield from _compare_disks(index, node.name, inputs.get("disks") or [], node.shape)
 
 
@@ -126,7 +130,7 @@ def _compare_disks(index: int, name: str, deployed: list[dict[str, Any]], shape:
             what = f"of {name} shrinks `{purpose}` from {format_size(now)}" + (
                 f" to {format_size(asked)}" if asked else ""
             )
-            remedy = "a disk only grows: add another and move the data"
+            remedy = "set it back: a disk can only grow"
             yield Finding(("nodes", index, "shape"), what, remedy)
 
 
@@ -134,12 +138,12 @@ def read_export(text: str) -> dict[str, Any]:
     """Reads the output of `pulumi stack export`.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: it is not that.
     """
     try:
         data = json.loads(text)
     except ValueError:
-        raise ValueError("is no JSON; give the output of `pulumi stack export`") from None
+        raise ValueError("is not JSON; use the output of `pulumi stack export`") from None
     if not (isinstance(data, dict) and "deployment" in data):
-        raise ValueError("is no exported stack; give the output of `pulumi stack export`")
+        raise ValueError("is not an exported stack; use the output of `pulumi stack export`")
     return data

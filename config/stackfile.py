@@ -1,4 +1,4 @@
-"""Checks `Pulumi.<stack>.yaml`: a site, a stage and secrets, nothing else."""
+"""Validates `Pulumi.<stack>.yaml`: a site, a stage and secrets, nothing else."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,16 +14,16 @@ from config.yaml_source import Document, UnreadableFileError, read_document
 
 TOP_LEVEL_KEYS = ("config", "encryptionsalt", "encryptedkey", "secretsprovider", "environment")
 PLAIN_SETTINGS = ("site", "stage", "cluster-ca", "out-of-service", SETTING)
-"""Settings of ours that are no secrets."""
+"""Settings of Lyceum that are not secrets."""
 
 
 def validate_stack_files(directory: Path = PROJECT) -> list[Finding]:
-    """Every stack file of the project."""
+    """Validates every stack file of the project."""
     return [finding for path in sorted(directory.glob("Pulumi.*.yaml")) for finding in validate_stack_file(path)]
 
 
 def validate_stack_file(path: Path) -> list[Finding]:
-    """One stack file."""
+    """Validates one stack file."""
     try:
         document = read_document(path)
     except UnreadableFileError as error:
@@ -34,7 +34,7 @@ def validate_stack_file(path: Path) -> list[Finding]:
 def _validate_settings(document: Document) -> Iterator[Finding]:
     for key in document.data:
         if key not in TOP_LEVEL_KEYS:
-            yield Finding((key,), "is no part of a stack file", suggest_name(key, TOP_LEVEL_KEYS), value=None)
+            yield Finding((key,), "is not a key of a stack file", suggest_name(key, TOP_LEVEL_KEYS), value=None)
     config = document.data.get("config")
     if not isinstance(config, dict):
         yield Finding(("config",), "is missing", "add `lyceum:site` and `lyceum:stage` below it", value=None)
@@ -46,10 +46,14 @@ def _validate_settings(document: Document) -> Iterator[Finding]:
         if not key.startswith("lyceum:"):
             continue
         if name not in {*PLAIN_SETTINGS, *SECRET_NAMES}:
-            yield Finding(path, "is no setting here", suggest_name(name, {*PLAIN_SETTINGS, *SECRET_NAMES}), value=None)
+            yield Finding(
+                path, "is not a setting here", suggest_name(name, {*PLAIN_SETTINGS, *SECRET_NAMES}), value=None
+            )
         elif (name in SECRET_NAMES and not (isinstance(value, dict) and "secure" in value)) or path in secret:
-            remedy = f"remove it, make a new one, and run `./lyceum secrets set {config.get('lyceum:site')} {name}`"
-            yield Finding(path, "holds a secret in plain text", remedy, value=None)
+            remedy = (
+                f"remove it, create a new secret, and run `./lyceum secrets set {config.get('lyceum:site')} {name}`"
+            )
+            yield Finding(path, "contains a secret in plain text", remedy, value=None)
     sites = [path.stem for path in SITES.glob("*.yaml")]
     yield from _validate_choice(config, "lyceum:site", sites)
     yield from _validate_choice(config, "lyceum:stage", list(STAGES))
@@ -60,4 +64,4 @@ def _validate_choice(config: dict[str, object], key: str, known: list[str]) -> I
     if value is None:
         yield Finding(("config", key), "is missing", f"choose one of {', '.join(sorted(known))}", value=None)
     elif value not in known:
-        yield Finding(("config", key), f"is none of {', '.join(known)}", suggest_name(str(value), known))
+        yield Finding(("config", key), f"is not one of {', '.join(known)}", suggest_name(str(value), known))

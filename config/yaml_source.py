@@ -1,4 +1,4 @@
-"""A YAML file as plain data that remembers on which line each value stands."""
+"""A YAML file as plain data, with the line of each value."""
 
 import re
 from dataclasses import dataclass, field
@@ -7,18 +7,19 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
+from ruamel.yaml.constructor import RoundTripConstructor
 from ruamel.yaml.error import MarkedYAMLError
 
 from config.finding import FieldPath, Finding
 from config.paths import project_path
 
 MAX_VALUES = 50_000
-"""Values in a file; more is an accident, or aliases that multiply."""
+"""Limit of values in a file; more is an accident, or aliases that multiply."""
 MAX_DEPTH = 30
 
 
 class UnreadableFileError(Exception):
-    """A file that is no YAML document of the kind we read.
+    """A file that is not a YAML document that can be a site or a stack file.
 
     Attributes:
         rule: What is wrong.
@@ -65,15 +66,28 @@ class Document:
         return value
 
     def has(self, path: FieldPath) -> bool:
-        """Whether the file says something at this place."""
+        """Whether the file has a value at this place."""
         return path in self.lines
+
+
+class _Constructor(RoundTripConstructor):
+    """Keeps a date that does not exist as text, so that it is reported where it stands and not as a YAML error."""
+
+    def construct_yaml_timestamp(self, node: Any, values: Any = None) -> Any:
+        try:
+            return super().construct_yaml_timestamp(node, values)
+        except ValueError:
+            return node.value
+
+
+_Constructor.add_constructor("tag:yaml.org,2002:timestamp", _Constructor.construct_yaml_timestamp)
 
 
 def read_document(path: Path) -> Document:
     """Reads a file.
 
     Raises:
-        UnreadableError: it is not there, not text, not YAML, or not a mapping.
+        UnreadableError: it does not exist, or is not text, not YAML, or not a mapping.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -90,21 +104,23 @@ def parse_document(text: str) -> Document:
     """Parses YAML 1.2.
 
     Raises:
-        UnreadableError: it is no YAML, or no mapping.
+        UnreadableError: it is not YAML, or not a mapping.
     """
     try:
-        data = YAML().load(text)
+        yaml = YAML()
+        yaml.Constructor = _Constructor
+        data = yaml.load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else None
         raise UnreadableFileError(*_explain_syntax_error(error), line) from None
     except RecursionError:
         raise UnreadableFileError("is nested too deeply", f"at most {MAX_DEPTH} levels") from None
-    except Exception as error:  # noqa: BLE001 - the parser answers odd input with any exception; none may reach people
-        raise UnreadableFileError(f"is no YAML: {type(error).__name__}", "check what was typed last") from None
+    except Exception as error:  # noqa: BLE001 - the parser raises any exception on odd input; none may reach people
+        raise UnreadableFileError(f"is not valid YAML: {type(error).__name__}", "check the last change") from None
     if not isinstance(data, CommentedMap):
         remedy = "it starts with `name: …`; see docs/reference/site.md"
-        raise UnreadableFileError("is empty" if data is None else "is no mapping of settings", remedy)
+        raise UnreadableFileError("is empty" if data is None else "is not a mapping of settings", remedy)
     document = Document(data={}, lines={})
     document.data.update(_plain_value(data, (), document.lines))
     return document
@@ -117,15 +133,15 @@ def _explain_syntax_error(error: MarkedYAMLError) -> tuple[str, str]:
     if "found character '\\t'" in problem:
         return "is indented with a tab", "indent with spaces"
     if "found undefined alias" in problem:
-        return f"is no YAML: {problem}", "define the anchor before it is used"
-    return f"is no YAML: {problem}", "check the indentation, and quote text that holds `: `, `[`, `{` or `#`"
+        return f"is not valid YAML: {problem}", "define the anchor before it is used"
+    return f"is not valid YAML: {problem}", "check the indentation, and quote text that holds `: `, `[`, `{` or `#`"
 
 
 def _plain_value(value: Any, path: FieldPath, lines: dict[FieldPath, int]) -> Any:
     if len(path) > MAX_DEPTH:
         raise UnreadableFileError("is nested too deeply", f"at most {MAX_DEPTH} levels", lines.get(path[:MAX_DEPTH]))
     if len(lines) > MAX_VALUES:
-        raise UnreadableFileError(f"has more than {MAX_VALUES} values", "aliases multiply what they name: write it out")
+        raise UnreadableFileError(f"has more than {MAX_VALUES} values", "aliases multiply the values: write them out")
     if isinstance(value, CommentedMap):
         plain: dict[str, Any] = {}
         for key, item in value.items():
@@ -141,12 +157,12 @@ def _plain_value(value: Any, path: FieldPath, lines: dict[FieldPath, int]) -> An
         return items
     if isinstance(value, TaggedScalar):
         raise UnreadableFileError(
-            f"has the tag `{value.tag.value}`", "tags mean nothing here: remove it", lines.get(path)
+            f"has the tag `{value.tag.value}`", "remove it: tags are not supported", lines.get(path)
         )
     return value
 
 
 def _line_of_key(marks: dict[Any, list[int]] | None, key: object, above: int) -> int:
-    """Line of a key; what came in by a merge key has no mark of its own."""
+    """Line of a key; a value that comes from a merge key (`<<`) has the line above it."""
     mark = (marks or {}).get(key)
     return mark[0] + 1 if mark else above

@@ -1,6 +1,6 @@
-"""The rules that hold across a site, one small module a subject. Pure: a site in, findings out.
+"""Rules that compare the settings of a site with each other, one module for each subject. Pure: a site in, findings out.
 
-Every rule names what it needs to be sound before it can run; a mistake in `network` does not hide one in `tenants`.
+Each rule names what must be valid before it runs, so that a mistake in `network` does not hide one in `tenants`.
 """
 
 from collections.abc import Callable, Iterator
@@ -30,7 +30,7 @@ __all__ = ["RULES", "Finding", "Rule"]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule and what must be sound before it can be asked.
+    """A rule, and what must be valid before it can be checked.
 
     Attributes:
         check: The rule.
@@ -90,4 +90,4 @@ RULES: tuple[Rule, ...] = (
     _define_rule(compatibility.check_cuda_drivers, "platform workspaces versions"),
     _define_rule(compatibility.check_pinned_charts, "versions"),
 )
-"""In the order in which they are asked and told."""
+"""In the order in which they are checked and reported."""

@@ -1,4 +1,4 @@
-"""Log-in, roles and tenants."""
+"""Login, roles and tenants."""
 
 from collections.abc import Iterator
 
@@ -13,29 +13,29 @@ HUB = ("workspaces", "jupyterhub")
 
 
 def check_login(site: Site) -> Iterator[Finding]:
-    """Somebody can log in, and only people whom a provider vouches for."""
+    """Somebody can log in, and only people whom an identity provider knows."""
     hub = site.workspaces.jupyterhub
     if hub.enabled and hub.authenticator == "oauth" and not site.identity.present:
         remedy = "add `identity.oidc`, or switch `identity.authentik` on"
         yield Finding((*HUB, "authenticator"), "needs an identity provider", remedy, value=hub.authenticator)
     if hub.enabled and hub.authenticator == "dummy" and not site.simulated:
-        rule = "lets everybody in with one password; it is for the embedded campus only"
-        yield Finding((*HUB, "authenticator"), rule, "take `oauth`")
+        rule = "admits everybody with one password; only the simulated campus may use it"
+        yield Finding((*HUB, "authenticator"), rule, "use `oauth`")
     if hub.enabled and not hub.allowed_groups:
         yield Finding((*HUB, "allowed-groups"), "admits nobody", "name the groups that may log in", value=None)
     if hub.enabled and not hub.admin_groups:
-        yield Finding((*HUB, "admin-groups"), "is empty: nobody could administer", "name a group")
+        yield Finding((*HUB, "admin-groups"), "is empty: nobody could administer", "name at least one group")
     for role in ("admins", "operators"):
         if not getattr(site.identity.roles, role):
-            yield Finding(("identity", "roles", role), "is empty: nobody could administer", "name a group")
+            yield Finding(("identity", "roles", role), "is empty: nobody could administer", "name at least one group")
     platform = site.platform
     if platform.tunnel.enabled and not site.identity.present:
         remedy = "add `identity.oidc`, or switch `identity.authentik` on"
-        yield Finding(("platform", "tunnel"), "opens pages to the world without single sign-on", remedy, value=None)
+        yield Finding(("platform", "tunnel"), "opens pages to the internet without single sign-on", remedy, value=None)
 
 
 def check_tenants(site: Site) -> Iterator[Finding]:
-    """Tenants have names of their own, GPUs that exist, nodes that nobody else has."""
+    """Tenants have unique names that no namespace of the platform has, and dedicated nodes that exist and are dedicated once."""
     names: dict[str, int] = {}
     nodes = {node.name: node for node in site.machines}
     dedicated: dict[str, str] = {}
@@ -46,18 +46,18 @@ def check_tenants(site: Site) -> Iterator[Finding]:
             yield Finding(("tenants", index, "name"), rule, "choose another name")
         elif names.setdefault(tenant.name, index) != index:
             rule = f"is also the name of tenants[{names[tenant.name]}]"
-            yield Finding(("tenants", index, "name"), rule, "give each its own")
+            yield Finding(("tenants", index, "name"), rule, "give each a different name")
         for place, pattern in enumerate(tenant.dedicated):
             path = ("tenants", index, "dedicated", place)
             try:
                 wanted = expand_range(pattern)
             except ValueError:
-                yield Finding(path, "is no name or pattern", "write `gpu-[01-04]`")
+                yield Finding(path, "is not a valid name or pattern", "write it as in `gpu-[01-04]`")
                 continue
             for name in wanted:
                 if name not in nodes or nodes[name].role is not Role.WORKER:
                     workers = [node.name for node in nodes.values() if node.role is Role.WORKER]
-                    yield Finding(path, "is none of the workers", suggest_name(name, workers), value=name)
+                    yield Finding(path, "is not one of the workers", suggest_name(name, workers), value=name)
                     break
                 if (other := dedicated.setdefault(name, tenant.name)) != tenant.name:
                     yield Finding(path, f"is already dedicated to {other}", "dedicate each node once", value=name)
@@ -65,7 +65,7 @@ def check_tenants(site: Site) -> Iterator[Finding]:
 
 
 def check_quotas(site: Site) -> Iterator[Finding]:
-    """Quotas name GPUs that exist, and no more than there are; a shared card serves one tenant."""
+    """Quotas name GPUs that exist, and not more than there are; a shared card serves one tenant."""
     there = offered_gpus(site.machines)
     sharing: dict[str, str] = {}
     for index, tenant in enumerate(site.tenants):
@@ -74,11 +74,11 @@ def check_quotas(site: Site) -> Iterator[Finding]:
             if kind not in there:
                 yield Finding(path, "is a kind of GPU that no node has", suggest_name(kind, there), value=kind)
             elif count < 0 or count > there[kind]:
-                rule = f"is not between 0 and the {there[kind]} that exist"
-                yield Finding(path, rule, "ask for what there is")
+                rule = f"is not between 0 and {there[kind]}, the number that exists"
+                yield Finding(path, rule, "correct the number")
             elif kind.endswith(f"/{SHARED}") and (other := sharing.setdefault(kind, tenant.name)) != tenant.name:
                 rule = f"has no memory isolation, and {other} and {tenant.name} would share it"
-                yield Finding(path, rule, "give it to one of them, or take `mig` or `exclusive`", value=kind)
+                yield Finding(path, rule, "give it to one of them, or use `mig` or `exclusive`", value=kind)
         yield from _check_quota_sums(site, index)
 
 
@@ -89,7 +89,7 @@ def _check_quota_sums(site: Site, index: int) -> Iterator[Finding]:
     memory = sum(node.shape.memory for node in workers)
     if quota.cores and quota.cores > cores:
         path = ("tenants", index, "quota", "cores")
-        yield Finding(path, f"is more than the {cores} that all workers have", "ask for what there is")
+        yield Finding(path, f"is more than the {cores} that all workers have", "use a smaller number")
     if quota.memory and quota.memory > memory:
         path = ("tenants", index, "quota", "memory")
-        yield Finding(path, f"is more than the {memory // 1024} GiB that all workers have", "ask for what there is")
+        yield Finding(path, f"is more than the {memory // 1024} GiB that all workers have", "use a smaller number")

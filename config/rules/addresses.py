@@ -1,4 +1,4 @@
-"""Addresses: nothing of ours takes what somebody else has, and everything is where it can be reached (R35)."""
+"""Addresses: each is used once, and each lies in the network where it is reachable (R35)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,18 +8,18 @@ from config.base import AddressRange, expand_range
 from config.finding import FieldPath, Finding
 from config.site import Site
 
-CHOOSE_FREE = "choose an address that is free"
+CHOOSE_FREE = "choose a free address"
 MAX_SEARCHED_IDS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class AddressClaim:
-    """Somebody has an address.
+    """An address that somebody uses.
 
     Attributes:
-        owner: Who, as people say it.
-        path: Where the file says so.
-        campus: True for what the campus has (gateway, name servers): those may be one machine.
+        owner: Who, as shown to people: `gpu-1`, `the gateway`.
+        path: The setting that says so.
+        campus: True for services of the campus (gateway, name servers): one machine may have several of them.
     """
 
     owner: str
@@ -28,7 +28,7 @@ class AddressClaim:
 
 
 def claimed_addresses(site: Site) -> Iterator[tuple[IPv4Address, AddressClaim]]:
-    """Every address that somebody has, in the order in which the first one is right."""
+    """Every address in use; of two claims to one address, the later one is reported."""
     network = site.network
     yield network.gateway, AddressClaim("the gateway", ("network", "gateway"), campus=True)
     for index, server in enumerate(network.dns):
@@ -58,7 +58,7 @@ def _address_of_url(host: str | None) -> IPv4Address | None:
 
 
 def check_unique_addresses(site: Site) -> Iterator[Finding]:
-    """No address belongs to two."""
+    """Each address is used once."""
     taken: dict[IPv4Address, AddressClaim] = {}
     for address, claim in claimed_addresses(site):
         other = taken.setdefault(address, claim)
@@ -68,7 +68,7 @@ def check_unique_addresses(site: Site) -> Iterator[Finding]:
 
 
 def check_network_membership(site: Site) -> Iterator[Finding]:
-    """The gateway, the API and MetalLB answer ARP, so they are in the nodes' network, and not its first or last."""
+    """The gateway, the API and MetalLB's addresses lie in the nodes' network (they answer ARP there); no address is its first or last."""
     network = site.network
     fixed: list[tuple[FieldPath, IPv4Address]] = [
         (("network", "gateway"), network.gateway),
@@ -87,17 +87,17 @@ def check_network_membership(site: Site) -> Iterator[Finding]:
     for path, address in [*fixed, *machines]:
         if address in {network.cidr.network_address, network.cidr.broadcast_address}:
             yield Finding(
-                path, f"is the first or last of {network.cidr}, which no machine has", CHOOSE_FREE, value=str(address)
+                path, f"is the network or broadcast address of {network.cidr}", CHOOSE_FREE, value=str(address)
             )
 
 
 def check_address_pools(site: Site) -> Iterator[Finding]:
-    """MetalLB's addresses and the campus's reserved ranges hold no address that somebody has."""
+    """MetalLB's addresses and the campus's reserved ranges contain no address in use."""
     network = site.network
     ranges: list[tuple[FieldPath, AddressRange, str, bool]] = [
-        (("network", "load-balancers"), network.load_balancers, "is for Services, but also holds", True),
+        (("network", "load-balancers"), network.load_balancers, "is for Services, but contains", True),
         *(
-            (("network", "reserved", index), reserved, "is reserved by the campus, but also holds", False)
+            (("network", "reserved", index), reserved, "is reserved by the campus, but contains", False)
             for index, reserved in enumerate(network.reserved)
         ),
     ]
@@ -121,7 +121,7 @@ def check_address_pools(site: Site) -> Iterator[Finding]:
 
 
 def check_network_overlaps(site: Site) -> Iterator[Finding]:
-    """Pods, Services and the campus have networks of their own."""
+    """The networks of Pods, of Services and of the campus do not overlap."""
     network = site.network
     mine = (("pods", network.pods), ("services", network.services))
     for field, cidr in mine:
@@ -131,12 +131,12 @@ def check_network_overlaps(site: Site) -> Iterator[Finding]:
         for owner, other in outside:
             if cidr.overlaps(other):
                 default = {"pods": "10.42.0.0/16", "services": "10.43.0.0/16"}[field]
-                remedy = "take another free network" if str(cidr) == default else f"try {default}"
+                remedy = "use another free network" if str(cidr) == default else f"try {default}"
                 yield Finding(("network", field), f"overlaps {owner} {other}", remedy, value=str(cidr))
                 break
     for field, cidr, most in (("pods", network.pods, 22), ("services", network.services, 24)):
         if cidr.prefixlen > most:
-            yield Finding(("network", field), "is too small", f"take a /{most} or larger")
+            yield Finding(("network", field), "is too small", f"use a /{most} or larger")
 
 
 def _name_server_networks(site: Site) -> list[tuple[str, IPv4Network]]:
@@ -144,7 +144,7 @@ def _name_server_networks(site: Site) -> list[tuple[str, IPv4Network]]:
 
 
 def check_hardware_addresses(site: Site) -> Iterator[Finding]:
-    """MAC addresses are unique, and those of single machines; so are VMIDs."""
+    """MAC addresses are unique unicast addresses; VMIDs are unique."""
     macs: dict[str, str] = {}
     for index, host in enumerate(site.hosts):
         for name, mac in zip(expand_range(host.name), expand_range(host.mac) if host.mac else [], strict=False):
@@ -153,19 +153,19 @@ def check_hardware_addresses(site: Site) -> Iterator[Finding]:
     addresses: set[IPv4Address] = set()
     for index, node in site.nodes_by_group:
         if node.address in addresses:
-            continue  # told by `unique`; what is derived from the address repeats it
+            continue  # reported by `check_unique_addresses`; what is derived from the address would repeat it
         addresses.add(node.address)
         yield from _check_mac(macs, node.mac, node.name, ("nodes", index, "mac"))
         other = ids.setdefault(node.vm_id, node.name)
         if other != node.name:
             free = next(number for number in range(node.vm_id, node.vm_id + MAX_SEARCHED_IDS) if number not in ids)
             rule = f"of {node.name} is also the VMID of {other}"
-            yield Finding(("nodes", index, "vm-id"), rule, f"give each its own; free: {free}", value=node.vm_id)
+            yield Finding(("nodes", index, "vm-id"), rule, f"set a different one; free: {free}", value=node.vm_id)
 
 
 def _check_mac(taken: dict[str, str], mac: str, name: str, path: FieldPath) -> Iterator[Finding]:
     other = taken.setdefault(mac, name)
     if other != name:
-        yield Finding(path, f"of {name} is also the MAC address of {other}", "give each machine its own", value=mac)
+        yield Finding(path, f"of {name} is also the MAC address of {other}", "set a different one", value=mac)
     if int(mac[:2], 16) & 1:
-        yield Finding(path, "is a group address", "take one whose first byte is even, as in `02:…`", value=mac)
+        yield Finding(path, "is a multicast address", "use one whose first byte is even, as in `02:…`", value=mac)

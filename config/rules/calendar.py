@@ -1,4 +1,4 @@
-"""The calendar: at every minute of the week it is clear who has the machines."""
+"""The calendar: at every minute of the week one party has the machines."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from config.site import Site
 
 
 def check_calendar(site: Site) -> Iterator[Finding]:
-    """Periods have names of their own, do not overlap, and give the cluster some time."""
+    """Periods have unique names, do not overlap, and give the cluster some time."""
     if site.calendar is None:
         return
     names: dict[str, int] = {}
@@ -16,17 +16,19 @@ def check_calendar(site: Site) -> Iterator[Finding]:
     for index, period in enumerate(site.calendar.periods):
         path = ("calendar", "periods", index)
         if names.setdefault(period.name, index) != index:
-            yield Finding((*path, "name"), f"is also the name of periods[{names[period.name]}]", "give each its own")
+            yield Finding(
+                (*path, "name"), f"is also the name of periods[{names[period.name]}]", "give each a different name"
+            )
         for start, end in period.minutes():
             clash = next((held for held in taken if held[0] < end and start < held[1] and held[2] != period.name), None)
             if clash:
                 rule = f"overlaps {clash[2]} on {_format_minute(max(start, clash[0]))}"
-                yield Finding(path, rule, "let one end when the other starts", value=period.name)
+                yield Finding(path, rule, "end one when the other starts", value=period.name)
                 break
         taken += [(start, end, period.name) for start, end in period.minutes()]
     if all(period.use is CalendarUse.OWNERS for period in site.calendar.periods):
-        remedy = "add a period with `use: cluster`; what no period covers belongs to the owners"
-        yield Finding(("calendar", "periods"), "never give the machines to the cluster", remedy, value=None)
+        remedy = "add a period with `use: cluster`; the owners have the machines outside all periods"
+        yield Finding(("calendar", "periods"), "have no period for the cluster", remedy, value=None)
 
 
 def _format_minute(minute: int) -> str:

@@ -1,4 +1,4 @@
-"""Certificates: whoever signs them must be able to."""
+"""Certificates: the issuer has what it needs."""
 
 from collections.abc import Iterator
 
@@ -19,30 +19,30 @@ PRIVATE_DOMAINS = (
     "arpa",
     "intranet",
 )
-"""Top-level names that no public CA signs (RFC 6761, RFC 6762, ICANN on .internal)."""
+"""Top-level domains for which no public CA issues certificates (RFC 6761, RFC 6762, ICANN on .internal)."""
 CERTIFICATES = ("platform", "certificates")
 
 
 def check_issuer(site: Site) -> Iterator[Finding]:
-    """What each issuer needs, and what goes only with another."""
+    """Each issuer has its settings, and no settings of another one."""
     certificates = site.platform.certificates
     kind = certificates.issuer
     if kind is Issuer.FILES and certificates.certificate_file is None:
         yield Finding(
             (*CERTIFICATES, "certificate-file"),
             "is missing, but `issuer: files` reads it",
-            "name the PEM file",
+            "set the path of the PEM file",
             value=None,
         )
     if kind is not Issuer.FILES and certificates.certificate_file is not None:
-        remedy = "say `issuer: files`, or remove it"
-        yield Finding((*CERTIFICATES, "certificate-file"), f"is not read with `issuer: {kind}`", remedy)
+        remedy = "set `issuer: files`, or remove it"
+        yield Finding((*CERTIFICATES, "certificate-file"), f"is not used with `issuer: {kind}`", remedy)
     if kind is Issuer.ACME and certificates.acme_email is None:
         rule = "is missing, but `issuer: acme` needs it"
-        yield Finding((*CERTIFICATES, "acme-email"), rule, "name whom the CA may write to", value=None)
+        yield Finding((*CERTIFICATES, "acme-email"), rule, "set the address that the CA may write to", value=None)
     if kind is not Issuer.ACME and certificates.acme_email is not None:
-        remedy = "say `issuer: acme`, or remove it"
+        remedy = "set `issuer: acme`, or remove it"
         yield Finding((*CERTIFICATES, "acme-email"), f"is not used with `issuer: {kind}`", remedy)
     if kind is Issuer.ACME and site.domain.rsplit(".", 1)[-1] in PRIVATE_DOMAINS:
-        remedy = "take a public domain, or `issuer: internal`"
-        yield Finding(("domain",), "is private: no public CA signs names in it", remedy)
+        remedy = "use a public domain, or `issuer: internal`"
+        yield Finding(("domain",), "is a private domain, for which no public CA issues certificates", remedy)

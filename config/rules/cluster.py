@@ -8,11 +8,11 @@ from config.hosts import Role, Shift
 from config.site import Site
 
 ETCD_SIZES = (1, 3, 5)
-"""Sizes of etcd that survive as much as they can; even numbers survive no more than one fewer (etcd FAQ)."""
+"""Sizes of an etcd cluster; an even size tolerates no more failures than the odd one below it (etcd FAQ)."""
 
 
 def check_servers(site: Site) -> Iterator[Finding]:
-    """One, three or five servers, on at all hours."""
+    """There are one, three or five servers, and they always run."""
     count = sum(len(expand_range(group.name)) for group in site.nodes if group.role is Role.SERVER)
     if count == 0:
         yield Finding(("nodes",), "has no machine with `role: server`", "add three", value=None)
@@ -22,11 +22,15 @@ def check_servers(site: Site) -> Iterator[Finding]:
         yield Finding(("nodes",), rule, remedy, value=None)
     for index, group in enumerate(site.nodes):
         if group.role is Role.SERVER and group.shift is not Shift.ALWAYS:
-            yield Finding(("nodes", index, "shift"), "takes away its vote in etcd", "a server runs always")
+            yield Finding(
+                ("nodes", index, "shift"),
+                "would stop a server, and etcd would lose a member",
+                "remove it: servers always run",
+            )
 
 
 def check_workers(site: Site) -> Iterator[Finding]:
-    """Somebody must run what people submit, and storage machines need something to store on."""
+    """There is a worker, and every storage machine has a disk for Ceph."""
     if not any(group.role is Role.WORKER for group in site.nodes):
         yield Finding(("nodes",), "has no machine with `role: worker`", "add one", value=None)
     for index, group in enumerate(site.nodes):
@@ -36,17 +40,17 @@ def check_workers(site: Site) -> Iterator[Finding]:
 
 
 def check_untainted_node(site: Site) -> Iterator[Finding]:
-    """The way in, operators and hubs tolerate no taint of the site's, so some machine must be without."""
+    """The platform's own pods tolerate no taint of the site, so one machine must have none."""
     agents = [(index, node) for index, node in site.nodes_by_group if node.in_cluster and node.role is not Role.SERVER]
     if agents and all(any(not taint.endswith(":PreferNoSchedule") for taint in node.taints) for _, node in agents):
         index = next(index for index, node in agents if node.role is Role.WORKER)
-        remedy = "leave a worker without taints, or add one without GPUs"
-        yield Finding(("nodes", index, "taints"), "leave no machine for the platform's own pods", remedy, value=None)
+        remedy = "remove the taints of one worker, or add a worker without GPUs"
+        yield Finding(("nodes", index, "taints"), "leave no machine for the pods of the platform", remedy, value=None)
 
 
 def check_shifts_have_calendar(site: Site) -> Iterator[Finding]:
-    """Machines that take turns need a calendar that says when."""
+    """Machines with a shift need a calendar."""
     turns = next((index for index, group in enumerate(site.nodes) if group.shift is not Shift.ALWAYS), None)
     if turns is not None and site.calendar is None:
-        remedy = "add it: it says who has the machines when"
+        remedy = "add a calendar: it defines when each shift runs"
         yield Finding(("calendar",), f"is missing, but nodes[{turns}].shift needs it", remedy, value=None)

@@ -1,4 +1,4 @@
-"""Versions: what is installed together must support each other."""
+"""Versions: what is installed together is supported together."""
 
 import re
 from collections.abc import Iterator
@@ -18,13 +18,15 @@ def kubernetes_minor(version: str) -> int:
 
 
 def check_kubernetes_support(site: Site) -> Iterator[Finding]:
-    """The Kubernetes minor lies within what every installed part supports."""
+    """Every installed component supports the Kubernetes minor version."""
     minor = kubernetes_minor(site.k3s.version)
     for support in SUPPORT:
         if is_installed(site, support.part) and not support.first <= minor <= support.last:
             wanted = f"1.{support.first} to 1.{support.last}"
             rule = f"is Kubernetes 1.{minor}; {support.part} needs {wanted} ({support.source})"
-            yield Finding(("k3s", "version"), rule, f"pin K3s, or switch {support.part} off", value=site.k3s.version)
+            yield Finding(
+                ("k3s", "version"), rule, f"pin another K3s release, or disable {support.part}", value=site.k3s.version
+            )
     least = MIN_METALLB.get(minor)
     pinned = site.versions.get("metallb")
     if (
@@ -35,11 +37,11 @@ def check_kubernetes_support(site: Site) -> Iterator[Finding]:
         and _major_and_minor(pinned) < least
     ):
         rule = f"is too old for Kubernetes 1.{minor}"
-        yield Finding(("versions", "metallb"), rule, f"take {least[0]}.{least[1]} or newer")
+        yield Finding(("versions", "metallb"), rule, f"use {least[0]}.{least[1]} or newer")
 
 
 def check_cuda_drivers(site: Site) -> Iterator[Finding]:
-    """The driver of the nodes is new enough for the CUDA of the images that JupyterHub offers."""
+    """The nodes' driver is new enough for the CUDA version of the images that JupyterHub offers."""
     driver = cuda.expected_driver(site)
     if driver is None:
         return
@@ -50,7 +52,7 @@ def check_cuda_drivers(site: Site) -> Iterator[Finding]:
     for image, major in cuda.offered_images(site):
         if least := cuda.required_driver(driver, major):
             rule = f"has CUDA {major}, which needs driver {least} or newer; the nodes get {driver}"
-            remedy = "raise platform.gpu-operator.driver, or take an image of an older CUDA"
+            remedy = "raise platform.gpu-operator.driver, or use an image with an older CUDA"
             yield Finding(places.get(image, ("platform", "gpu-operator", "driver")), rule, remedy, value=image)
 
 
@@ -60,10 +62,10 @@ def _major_and_minor(version: str) -> tuple[int, int]:
 
 
 def check_pinned_charts(site: Site) -> Iterator[Finding]:
-    """Charts that are held at a version exist, and the version is one."""
+    """Every pinned chart exists, and its version is a valid one."""
     for chart, version in site.versions.items():
         if chart not in CHARTS:
-            yield Finding(("versions", chart), "is none of the charts", suggest_name(chart, CHARTS), value=chart)
+            yield Finding(("versions", chart), "is not one of the charts", suggest_name(chart, CHARTS), value=chart)
         elif not _VERSION.fullmatch(version):
             example = CHARTS[chart].version
-            yield Finding(("versions", chart), "is no version", f"write it as in `{example}`")
+            yield Finding(("versions", chart), "is not a valid version", f"write it as in `{example}`")

@@ -1,4 +1,4 @@
-"""What hosts have and machines ask for."""
+"""Capacity of the hosts: the machines on each fit."""
 
 from collections.abc import Iterator
 
@@ -12,22 +12,22 @@ Places = dict[str, FieldPath]
 
 
 def check_cores(site: Site) -> Iterator[Finding]:
-    """A machine has no more cores than its host has threads; hosts may be promised several times over."""
+    """A machine has at most as many cores as its host has threads; the sum over a host's machines may be higher."""
     for host, nodes, place in _nodes_by_host(site):
         for node in nodes:
             if node.shape.cores > host.cpus:
                 rule = f"of {node.name} has {node.shape.cores} cores; {host.name} has {host.cpus} threads"
-                yield Finding((*place[node.name], "shape"), rule, "take a smaller shape")
+                yield Finding((*place[node.name], "shape"), rule, "use a smaller shape")
 
 
 def check_memory(site: Site) -> Iterator[Finding]:
-    """Memory is promised once: passthrough pins it. It counts by shift, because turns are taken."""
+    """The machines that run together fit into the host's memory: PCI passthrough pins it, so it is not overcommitted."""
     for host, nodes, place in _nodes_by_host(site):
         yield from _check_host_memory(host, nodes, place)
 
 
 def check_disks(site: Site) -> Iterator[Finding]:
-    """Disks fit on the VM storage."""
+    """The machines' disks fit on the VM storage."""
     for host, nodes, place in _nodes_by_host(site):
         yield from _check_host_disks(host, nodes, place)
 
@@ -49,7 +49,7 @@ def _check_host_memory(host: Host, nodes: list[Node], place: Places) -> Iterator
         if asked > free:
             largest = max(running, key=lambda node: node.shape.memory)
             rule = (
-                f"of {largest.name} is the largest on {host.name}, where machines ask for {format_size(asked)} and"
+                f"of {largest.name} is the largest on {host.name}, where machines need {format_size(asked)} and"
                 f" {format_size(max(free, 0)) if free > 0 else 'nothing'} is free"
             )
             remedy = f"{host.name} has {format_size(host.memory)} and keeps {format_size(host.reserve)}: make a shape smaller"
@@ -64,33 +64,39 @@ def _check_host_disks(host: Host, nodes: list[Node], place: Places) -> Iterator[
         total += sum(disks)
         if max(disks) > host.disk:
             rule = f"of {node.name} has a disk of {format_size(max(disks))}; {host.name} has {format_size(host.disk)}"
-            yield Finding((*place[node.name], "shape"), rule, "take a smaller shape")
+            yield Finding((*place[node.name], "shape"), rule, "use a smaller shape")
             return
     if total > host.disk and not host.thin:
-        rule = f"ends disks of {format_size(total)} on {host.name}, which has {format_size(host.disk)}"
-        remedy = "make a shape smaller, or say `thin: true` at the host if its storage is thin and watched"
+        rule = f"brings the disks on {host.name} to {format_size(total)}; it has {format_size(host.disk)}"
+        remedy = "make a shape smaller, or set `thin: true` on the host if its storage is thin and monitored"
         yield Finding((*place[nodes[-1].name], "shape"), rule, remedy)
 
 
 def check_disk_sizes(site: Site) -> Iterator[Finding]:
-    """Proxmox sizes disks in whole GiB."""
+    """Sizes of disks are whole GiB, as Proxmox needs them."""
     for name, shape in site.shapes.items():
         for field in ("disk", "scratch", "ceph"):
             size = getattr(shape, field)
             if size and size % MIB_PER_GIB:
-                yield Finding(("shapes", name, field), "is not a whole number of GiB", "Proxmox sizes disks in GiB")
+                yield Finding(
+                    ("shapes", name, field), "is not a whole number of GiB", "round it: Proxmox sizes disks in GiB"
+                )
 
 
 def check_unused_shapes(site: Site) -> Iterator[Finding]:
-    """A shape that no machine has is usually a slip of the pen."""
+    """Every shape is used: an unused one is usually a typing error."""
     used = {group.shape for group in site.nodes}
     for name in site.shapes:
         if name not in used:
-            yield Finding(("shapes", name), "is the shape of no machine", "remove it, or use it", value=None)
+            yield Finding(("shapes", name), "is not used by any machine", "remove it, or use it in `nodes`", value=None)
 
 
 def check_host_reserve(site: Site) -> Iterator[Finding]:
-    """The hypervisor keeps less than the host has."""
+    """The memory that the hypervisor keeps is less than the host has."""
     for index, group in enumerate(site.hosts):
         if group.reserve >= group.memory:
-            yield Finding(("hosts", index, "reserve"), f"is not below memory {format_size(group.memory)}", "keep less")
+            yield Finding(
+                ("hosts", index, "reserve"),
+                f"is not less than the host's memory {format_size(group.memory)}",
+                "use a smaller reserve",
+            )

@@ -1,4 +1,4 @@
-"""Layers: what one demands of another is switched on."""
+"""Layers: what one layer needs of another is enabled."""
 
 from collections.abc import Iterator
 

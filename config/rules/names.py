@@ -19,7 +19,7 @@ def check_machine_names(site: Site) -> Iterator[Finding]:
         for name in expand_range(pattern):
             if name in taken:
                 rule = f"is also the name of {taken[name]}"
-                yield Finding((kind, index, "name"), rule, "give each its own name", value=name)
+                yield Finding((kind, index, "name"), rule, "give each a different name", value=name)
                 break
             taken[name] = f"a machine of {kind}[{index}]"
 
@@ -30,7 +30,7 @@ def check_page_names(site: Site) -> Iterator[Finding]:
     for path, label in pages(site):
         if other := seen.get(label):
             where = ".".join(str(part) for part in other)
-            yield Finding(path, f"is also the host name at {where}", "give each page its own name", value=label)
+            yield Finding(path, f"is also the host name at {where}", "give each page a different name", value=label)
         seen.setdefault(label, path)
 
 

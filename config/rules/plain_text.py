@@ -1,4 +1,4 @@
-"""What must not stand in a site file at all: secrets, and blanks that somebody meant to fill in."""
+"""What must not be in a site or stack file: secrets in plain text, and placeholders."""
 
 import re
 from collections.abc import Iterator
@@ -22,27 +22,30 @@ _PLACEHOLDER = re.compile(
     r"CHANGE[-_ ]?ME|\bTODO\b|\bFIXME\b|\bXXX+\b|<[a-z][a-z0-9 _-]*>|\bREPLACE[-_ ](ME|THIS)\b", re.IGNORECASE
 )
 SEED_LENGTH = 64
-"""Hex digits that nobody types as a name: the seed, or a token."""
+"""Hex digits of a seed or a token."""
+MIN_DISTINCT = 9
+"""Random hex digits of that length have at least so many different ones (fewer: once in 10^15); ordinary texts have fewer."""
 
 
 def looks_secret(text: str) -> bool:
-    """Whether a text has the form of a known kind of secret."""
-    return bool(_SECRET_VALUE.search(text) or (len(text) == SEED_LENGTH and re.fullmatch(r"[0-9a-f]+", text)))
+    """Whether a text has the form of a known kind of secret; a text of repeated characters has not."""
+    random_hex = re.fullmatch(r"[0-9a-f]+", text) and len(text) == SEED_LENGTH and len(set(text)) >= MIN_DISTINCT
+    return bool(_SECRET_VALUE.search(text) or random_hex)
 
 
 def check_plain_text(document: Document) -> Iterator[Finding]:
-    """Secrets in plain text and blanks left in, wherever they stand."""
+    """Secrets in plain text, placeholders, and `insecure: true`, anywhere in the file."""
     for path in document.lines:
         value = document.value(path)
         key = str(path[-1])
         if isinstance(value, str) and _is_secret(path, key, value):
-            remedy = "remove it, make a new one, and give it with `./lyceum secrets set`"
-            yield Finding(path, "holds a secret in plain text", remedy, value=None)
+            remedy = "remove it, create a new secret, and set it with `./lyceum secrets set`"
+            yield Finding(path, "contains a secret in plain text", remedy, value=None)
         elif isinstance(value, str) and _PLACEHOLDER.search(value):
-            yield Finding(path, "is a blank that somebody meant to fill in", "fill it in")
+            yield Finding(path, "is a placeholder", "replace it with the real value")
         elif key == "insecure" and value is True:
-            remedy = "name the CA in `proxmox.ca-file`; there is no way to skip verification"
-            yield Finding(path, "would skip the verification of TLS", remedy)
+            remedy = "set the CA in `proxmox.ca-file`; verification cannot be skipped"
+            yield Finding(path, "would skip TLS verification", remedy)
 
 
 def _is_secret(path: FieldPath, key: str, value: str) -> bool:

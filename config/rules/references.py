@@ -1,4 +1,4 @@
-"""Names and patterns: everything must expand, fit together and point at something that exists."""
+"""Names and patterns: every pattern expands, has the right length and refers to something that exists."""
 
 from collections.abc import Generator, Iterator
 from ipaddress import IPv4Address
@@ -10,7 +10,7 @@ from config.site import Site
 
 
 def check_patterns(site: Site) -> Iterator[Finding]:
-    """Patterns of hosts and nodes expand to as many valid values as there are names."""
+    """Patterns of hosts and nodes expand to one valid value for each name."""
     for index, host in enumerate(site.hosts):
         yield from _check_group(("hosts", index), host, addresses=("address", "bmc"))
     for index, node in enumerate(site.nodes):
@@ -38,12 +38,15 @@ def _check_group(path: FieldPath, group: HostGroup | NodeGroup, *, addresses: tu
             rule = f"gives {len(values)} values for the {len(names)} names of `{group.name}`"
             yield Finding((*path, field), rule, "make both ranges equally long")
         elif len(values) == 1 and len(names) > 1 and field != "host":
-            rule = f"is one {_NOUN.get(field, 'address')} for the {len(names)} names of `{group.name}`"
-            yield Finding((*path, field), rule, "give a range, as in `[1-3]`")
+            rule = f"is only one {_NOUN.get(field, 'address')} for the {len(names)} names of `{group.name}`"
+            yield Finding((*path, field), rule, "write a range, as in `[1-3]`")
         elif bad := next((value for value in values if not _is_valid(field, value)), None):
             example = {"mac": "02:00:00:00:00:01", "host": "pve-1"}.get(field, "10.21.0.35")
             yield Finding(
-                (*path, field), f"is no {_NOUN.get(field, 'address')}", f"write it as in `{example}`", value=bad
+                (*path, field),
+                f"is not a valid {_NOUN.get(field, 'address')}",
+                f"write it as in `{example}`",
+                value=bad,
             )
 
 
@@ -71,15 +74,15 @@ def _try_expand(path: FieldPath, pattern: str) -> Generator[Finding, None, list[
 
 
 def check_references(site: Site) -> Iterator[Finding]:
-    """Shapes, hosts and cards that nodes name exist; needs patterns that expand."""
+    """The shapes, hosts and cards that nodes refer to exist; needs valid patterns."""
     hosts = {name: group for group in site.hosts for name in expand_range(group.name)}
     for index, group in enumerate(site.nodes):
         path: FieldPath = ("nodes", index)
         if group.shape not in site.shapes:
-            yield Finding((*path, "shape"), "is none of the shapes", suggest_name(group.shape, site.shapes))
+            yield Finding((*path, "shape"), "is not one of the shapes", suggest_name(group.shape, site.shapes))
         for name in expand_range(group.host):
             if name not in hosts:
-                yield Finding((*path, "host"), "is none of the hosts", suggest_name(name, hosts), value=name)
+                yield Finding((*path, "host"), "is not one of the hosts", suggest_name(name, hosts), value=name)
                 break
             yield from _check_card_indexes(path, "gpus", "GPU", group.gpus, (name, len(hosts[name].gpus)))
             yield from _check_card_indexes(path, "devices", "device", group.devices, (name, len(hosts[name].devices)))
@@ -92,12 +95,12 @@ def _check_card_indexes(
     for place, index in enumerate(chosen or ()):
         if not 0 <= index < present:
             span = "0" if present == 1 else f"from 0 to {present - 1}"
-            remedy = f"choose {span}" if present else f"list its {field} at the host"
-            yield Finding((*path, field, place), f"is no {what} of {name}, which has {present}", remedy)
+            remedy = f"choose {span}" if present else f"add `{field}` to the host"
+            yield Finding((*path, field, place), f"does not exist: {name} has {present} {what}(s)", remedy)
 
 
 def check_node_addresses(site: Site) -> Iterator[Finding]:
-    """Every machine's address lies in the site's network; VMIDs are derived from its place there."""
+    """Every machine's address lies in the site's network, from which its VMID is derived."""
     for index, group in enumerate(site.nodes):
         names, addresses = expand_range(group.name), expand_range(group.address)
         for name, text in zip(names, addresses, strict=True):

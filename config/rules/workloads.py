@@ -1,4 +1,4 @@
-"""Profiles, queues and serving: nothing is offered that no machine can run."""
+"""Profiles, queues and model serving: everything that is offered can run on some machine."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ QUEUES = ("platform", "queues")
 
 
 def check_profiles(site: Site) -> Iterator[Finding]:
-    """Every profile can start on some node, names are unique, one is the default, images stay what they are."""
+    """Every profile fits on some node; names are unique, at most one is the default, images are pinned."""
     seen: dict[str, int] = {}
     default: int | None = None
     known = offered_gpus(site.machines)
@@ -26,18 +26,18 @@ def check_profiles(site: Site) -> Iterator[Finding]:
         path = (*PROFILES, index)
         if seen.setdefault(profile.name, index) != index:
             rule = f"is also the name of profiles[{seen[profile.name]}]"
-            yield Finding((*path, "name"), rule, "give each its own")
+            yield Finding((*path, "name"), rule, "give each a different name")
         if profile.default:
             if default is not None:
                 rule = f"is set for profiles[{default}] and profiles[{index}]"
-                yield Finding((*path, "default"), rule, "keep one", value=None)
+                yield Finding((*path, "default"), rule, "keep one of them", value=None)
             default = index
         if profile.image.endswith(":latest"):
-            rule = "means another image tomorrow"
+            rule = "is not pinned: it can change at any time"
             yield Finding((*path, "image"), rule, "pin a tag or a digest, as in `image@sha256:…`")
         largest = largest_worker(site.machines, profile.gpu)
         if profile.gpu and not largest.gpus:
-            yield Finding((*path, "gpu"), "is on no node", suggest_name(profile.gpu, choices))
+            yield Finding((*path, "gpu"), "is a kind of GPU that no node has", suggest_name(profile.gpu, choices))
         elif not fits_on_worker(
             site.machines, cores=profile.cores, memory=profile.memory, kind=profile.gpu, gpus=profile.gpus
         ):
@@ -46,37 +46,41 @@ def check_profiles(site: Site) -> Iterator[Finding]:
             if profile.gpu:
                 wants, has = f"{wants}, {profile.gpus} GPU", f"{has}, {largest.gpus} GPU"
             yield Finding(
-                path, f"wants {wants}; the largest node has {has}", "it could never start: make it smaller", value=None
+                path, f"needs {wants}; the largest node has {has}", "make it smaller: it could never start", value=None
             )
 
 
 def check_queues(site: Site) -> Iterator[Finding]:
-    """Queues are of tenants that exist, and together promise no more GPUs than there are."""
+    """Queues name tenants and GPUs that exist, and together guarantee at most the GPUs that there are."""
     settings = site.platform.queues
     tenants = [tenant.name for tenant in site.tenants]
     if settings.queues and not settings.enabled:
-        yield Finding((*QUEUES, "queues"), "need platform.queues, which is off", "switch it on", value=None)
+        yield Finding(
+            (*QUEUES, "queues"), "need platform.queues, which is off", "set `enabled: true` on it", value=None
+        )
     names: dict[str, int] = {}
     promised: Counter[str] = Counter()
     there = offered_gpus(site.machines)
     for index, queue in enumerate(settings.queues):
         path = (*QUEUES, "queues", index)
         if names.setdefault(queue.name, index) != index:
-            yield Finding((*path, "name"), f"is also the name of queues[{names[queue.name]}]", "give each its own")
+            yield Finding(
+                (*path, "name"), f"is also the name of queues[{names[queue.name]}]", "give each a different name"
+            )
         for place, tenant in enumerate(queue.tenants):
             if tenant not in tenants:
-                yield Finding((*path, "tenants", place), "is none of the tenants", suggest_name(tenant, tenants))
+                yield Finding((*path, "tenants", place), "is not one of the tenants", suggest_name(tenant, tenants))
         for kind, count in queue.gpus.items():
             if kind not in there:
                 rule = "is a kind of GPU that no node has"
                 yield Finding((*path, "gpus", kind), rule, suggest_name(kind, there), value=kind)
             elif count < 0:
-                yield Finding((*path, "gpus", kind), "is below 0", "ask for what there is")
+                yield Finding((*path, "gpus", kind), "is below 0", "correct the number")
             else:
                 promised[kind] += count
                 if promised[kind] > there[kind]:
-                    rule = f"makes it {promised[kind]} x {kind} with the queues above; there are {there[kind]}"
-                    yield Finding((*path, "gpus", kind), rule, "promise less; idle shares can be borrowed")
+                    rule = f"makes {promised[kind]} x {kind} together with the queues above; {there[kind]} exist"
+                    yield Finding((*path, "gpus", kind), rule, "use a smaller number: queues borrow what is idle")
     yield from _check_priorities(site)
 
 
@@ -85,11 +89,11 @@ def _check_priorities(site: Site) -> Iterator[Finding]:
     for index, priority in enumerate(site.platform.queues.priorities):
         if seen.setdefault(priority.name, index) != index:
             rule = f"is also the name of priorities[{seen[priority.name]}]"
-            yield Finding((*QUEUES, "priorities", index, "name"), rule, "give each its own")
+            yield Finding((*QUEUES, "priorities", index, "name"), rule, "give each a different name")
 
 
 def check_triton(site: Site) -> Iterator[Finding]:
-    """Triton's replicas have a GPU of the kind they ask for, one each."""
+    """Every replica of Triton gets a GPU of its kind."""
     triton = site.workspaces.triton
     path = ("workspaces", "triton")
     if not triton.enabled:
@@ -102,4 +106,4 @@ def check_triton(site: Site) -> Iterator[Finding]:
         yield Finding((*path, "gpu"), "is a kind of GPU that no node has", suggest_name(triton.gpu, there))
     elif triton.gpu and triton.max_replicas > there[triton.gpu]:
         rule = f"is more than the {there[triton.gpu]} x {triton.gpu} that exist"
-        yield Finding((*path, "max-replicas"), rule, "each replica holds one")
+        yield Finding((*path, "max-replicas"), rule, "use a smaller number: each replica holds one")

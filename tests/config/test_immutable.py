@@ -48,7 +48,7 @@ def test_an_unchanged_machine_is_no_mistake(site: Site) -> None:
 
 def test_the_configuration_of_another_site_is_refused(site: Site) -> None:
     assert told(site, export(site, site="annex")) == [
-        "differs from the site of this stack, annex; give each site a stack of its own"
+        "differs from the site of this stack, annex; use a separate stack for each site"
     ]
 
 
@@ -73,14 +73,17 @@ def test_what_would_replace_a_machine_is_refused(site: Site, change: dict[str, A
 
 def test_a_machine_that_left_the_file_is_removed_by_its_own_command(site: Site) -> None:
     (line,) = told(site, export(site, machine(site, "gpu-1", name="gpu-9")))
-    assert line == "lack gpu-9, which is deployed; drain and remove it first: `./lyceum node remove gpu-9`"
+    assert line == "do not contain gpu-9, which is deployed; remove the node first: `./lyceum node remove gpu-9`"
 
 
 @pytest.mark.parametrize(
     ("running", "line"),
     [
-        ("v1.37.0+k3s1", "is older than v1.37.0+k3s1, which runs; etcd cannot go back: restore a snapshot instead"),
-        ("v1.34.1+k3s1", "skips a minor: v1.34.1+k3s1 runs; go through 1.35 first"),
+        (
+            "v1.37.0+k3s1",
+            "is older than the running v1.37.0+k3s1; Kubernetes cannot be downgraded: restore a snapshot instead",
+        ),
+        ("v1.34.1+k3s1", "skips a minor version: v1.34.1+k3s1 is running; upgrade to 1.35 first"),
         ("v1.35.1+k3s1", None),
     ],
 )
@@ -90,7 +93,7 @@ def test_kubernetes_goes_forward_one_minor_at_a_time(site: Site, running: str, l
 
 def test_the_network_of_pods_stays(site: Site) -> None:
     (line,) = told(site, export(site, fixed=immutable_settings(site) | {"pods": "10.99.0.0/16"}))
-    assert line == "is deployed as 10.99.0.0/16; change it back; a cluster keeps it for life"
+    assert line == "is deployed as 10.99.0.0/16; change it back; a running cluster cannot change it"
 
 
 @pytest.mark.parametrize("stack", [{}, {"deployment": None}, {"deployment": {"resources": [None, {}]}}])

@@ -71,6 +71,13 @@ def test_the_value_of_a_secret_is_never_repeated(value: str, tmp_path: Path) -> 
     assert value not in str(finding) + str(finding.as_json())
 
 
+def test_a_long_ordinary_text_is_not_taken_for_a_secret(tmp_path: Path) -> None:
+    """A seed has 64 hex digits, and they are random."""
+    file = tmp_path / "campus.yaml"
+    file.write_text(CAMPUS.replace("title: A campus", f"title: {'a' * 64}"))
+    assert validate_file(file).findings == []
+
+
 def test_two_sites_on_one_network_do_not_take_each_others_addresses(tmp_path: Path) -> None:
     (tmp_path / "campus.yaml").write_text(CAMPUS)
     (tmp_path / "annex.yaml").write_text(

@@ -18,17 +18,17 @@ def test_the_stacks_of_the_project_have_no_mistake() -> None:
     [
         (
             GOOD + "  lyceum:proxmox-token: abc\n",
-            "holds a secret in plain text; remove it, make a new one, and run `./lyceum secrets set lab proxmox-token`",
+            "contains a secret in plain text; remove it, create a new secret, and run `./lyceum secrets set lab proxmox-token`",
         ),
         (
             GOOD.replace("alpha", "aplha"),
-            "is none of alpha, alpha2, beta, beta2, all; did you mean `alpha`?",
+            "is not one of alpha, alpha2, beta, beta2, all; did you mean `alpha`?",
         ),
         (
             GOOD + "  lyceum:stge: all\n",
-            "is no setting here; did you mean `stage`?",
+            "is not a setting here; did you mean `stage`?",
         ),
-        (GOOD + "confg: {}\n", "is no part of a stack file; did you mean `config`?"),
+        (GOOD + "confg: {}\n", "is not a key of a stack file; did you mean `config`?"),
         (
             "encryptionsalt: v1:a\n",
             "is missing; add `lyceum:site` and `lyceum:stage` below it",

@@ -1,6 +1,6 @@
-"""Makes the pictures of the README from a run: `python -m docs.pictures TERMINAL_CAPTURE`, with the demo up.
+"""Draws the pictures of the README from a run: `python -m docs.pictures TERMINAL_CAPTURE`, while the demo is up.
 
-The capture is text with colours, as `tmux capture-pane -e -p` gives it. Needs graphviz's `dot` for the graph.
+The capture is text with ANSI colours, from `tmux capture-pane -e -p`. The graph needs graphviz (`dot`, `tred`).
 """
 
 import re
@@ -19,16 +19,16 @@ NOISE = re.compile(r"pulumi:providers:|pulumi:pulumi:Stack")
 WIDTH = 110
 
 
-def terminal(capture: Path) -> None:
-    """A terminal's last screen as SVG."""
-    console = Console(record=True, width=WIDTH, file=Path("/dev/null").open("w"))  # noqa: SIM115 - lives as long as we
+def draw_terminal(capture: Path) -> None:
+    """Writes a captured terminal screen as SVG."""
+    console = Console(record=True, width=WIDTH, file=Path("/dev/null").open("w"))  # noqa: SIM115 - until the process ends
     for line in capture.read_text().rstrip().splitlines():
         console.print(Text.from_ansi(line), no_wrap=True)
     console.save_svg(str(IMAGES / "demo.svg"), title="make demo")
 
 
-def graph(stack: str) -> None:
-    """The components of a stack and what they depend on, as SVG."""
+def draw_graph(stack: str) -> None:
+    """Writes the components of a stack and their dependencies as SVG."""
     state = Engine(Stack(stack)).export()
     resources = {one.urn: one.record for one in state.resources if not NOISE.search(one.type)}
     lines = [
@@ -63,5 +63,5 @@ def graph(stack: str) -> None:
 
 if __name__ == "__main__":
     IMAGES.mkdir(exist_ok=True)
-    terminal(Path(sys.argv[1]))
-    graph("dev")
+    draw_terminal(Path(sys.argv[1]))
+    draw_graph("dev")

@@ -2,6 +2,7 @@
 
 import fnmatch
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from config.paths import PROJECT
 from config.planned import PLANNED
+from tests.support.command_line import find_mistake
 
 TRACKED = subprocess.run(["git", "ls-files"], cwd=PROJECT, capture_output=True, text=True, check=True).stdout.split(
     "\n"
@@ -139,6 +141,22 @@ def test_the_fault_matrix_names_tests_that_exist(reference: str) -> None:
 
     assert names, f"no tests in tests/{path}"
     assert not test or fnmatch.filter(names, test.partition("[")[0].replace("…", "*")), f"not in tests/{path}"
+
+
+def printed_commands() -> set[str]:
+    """`./lyceum …` as pages print it, in code blocks and in sentences, without placeholders for more than one word."""
+    found = set()
+    for page in PAGES:
+        for line in text(page).splitlines():
+            block = re.match(r"\./lyceum (.+?)(?:  .*|\s+#.*)?$", line)
+            found |= {block[1]} if block else set(re.findall(r"`(?:\./)?lyceum ([^`]+)`", line))
+    return {command for command in found if not re.search(r"[…\[|]|^NAME$", command)}
+
+
+@pytest.mark.parametrize("command", sorted(printed_commands()))
+def test_a_command_that_a_page_prints_is_one_that_the_command_line_knows(command: str) -> None:
+    """In a sentence a command may stand without its arguments: `./lyceum up`."""
+    assert find_mistake(shlex.split(command)) == ""
 
 
 def test_the_glossary_names_places_that_exist() -> None:

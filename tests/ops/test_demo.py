@@ -2,10 +2,8 @@
 
 import re
 import shlex
-from typing import Any
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
 from config.paths import PROJECT
@@ -13,20 +11,9 @@ from config.site import STAGES
 from ops.__main__ import app
 from ops.demo import NEXT
 from ops.engine.stack import Stack
+from tests.support.command_line import parse
 
 LYCEUM = [shlex.split(command)[1:] for command, _ in NEXT if command.startswith("./lyceum ")]
-
-
-def parse(words: list[str]) -> dict[str, Any]:
-    """Parameters that the command line gets from these words, without running the command."""
-    group: Any = typer.main.get_group(app)
-    context: Any = typer.Context(group)
-    while True:
-        name, command, words = group.resolve_command(context, words)
-        context = command.make_context(name, words, parent=context)
-        if not isinstance(command, typer.core.TyperGroup):
-            return dict(context.params)
-        group, words = command, [*context._protected_args, *context.args]
 
 
 @pytest.mark.parametrize("words", LYCEUM, ids=" ".join)

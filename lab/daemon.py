@@ -25,7 +25,7 @@ from starlette.types import ASGIApp
 from lab import certificates, control, dns, network, store
 from lab.contracts import LabSpec, StoreSpec
 from lab.host import syscalls
-from lab.host.faults import Faults
+from lab.host.faults import VmFaults
 from lab.host.hypervisor import NamespaceHypervisor
 from lab.host.image import build_image
 from lab.host.launch import LauncherClient
@@ -68,7 +68,7 @@ class Campus:
                 proxmox = await self._serve(group, hypervisor)
             controllers = importlib.import_module("lab.controllers")
             group.create_task(controllers.run(functools.partial(find_kubeconfig, hypervisor)))
-            handlers = Faults(hypervisor).handlers() | VmControl(hypervisor).handlers() | report.handlers()
+            handlers = VmFaults(hypervisor).handlers() | VmControl(hypervisor).handlers() | report.handlers()
             await control.serve(run.control, handlers | proxmox.handlers())
             report_line(f"ready in {time.monotonic() - begun:.1f} s")
             detach_terminal()

@@ -24,7 +24,7 @@ _EPOCH = "2026-01-01T00:00:00Z"
 
 
 @dataclass(frozen=True)
-class Archive:
+class ChartArchive:
     """One chart archive."""
 
     chart: dict[str, Any]
@@ -80,16 +80,16 @@ def pack_chart(name: str, files: dict[str, str]) -> bytes:
     return gzip.compress(tar.getvalue(), mtime=0)
 
 
-def build_stand_ins(entries: Iterable[CatalogEntry] | None = None) -> list[Archive]:
+def build_stand_ins(entries: Iterable[CatalogEntry] | None = None) -> list[ChartArchive]:
     """The archives of the catalogue, or of the given entries."""
     archives = []
     for entry in load_catalog() if entries is None else entries:
         files = build_chart_files(entry)
-        archives.append(Archive(yaml.safe_load(files["Chart.yaml"]), pack_chart(entry.name, files), "stand-in"))
+        archives.append(ChartArchive(yaml.safe_load(files["Chart.yaml"]), pack_chart(entry.name, files), "stand-in"))
     return archives
 
 
-def read_archive(path: Path) -> Archive:
+def read_archive(path: Path) -> ChartArchive:
     """Reads a chart archive made by ``helm package``.
 
     Raises:
@@ -108,10 +108,10 @@ def read_archive(path: Path) -> Archive:
         ) from error
     if not isinstance(chart, dict) or not {"name", "version"} <= chart.keys():
         raise CatalogError(f"{path}: its Chart.yaml has no name and version; pack it with `helm package`")
-    return Archive(chart, data, "archive")
+    return ChartArchive(chart, data, "archive")
 
 
-def collect_archives(directory: Path | None) -> list[Archive]:
+def collect_archives(directory: Path | None) -> list[ChartArchive]:
     """Everything the mirror serves.
 
     Args:
@@ -127,7 +127,7 @@ def collect_archives(directory: Path | None) -> list[Archive]:
     return [archive for archive in build_stand_ins() if archive.name not in replaced] + given
 
 
-def build_index(archives: Iterable[Archive]) -> str:
+def build_index(archives: Iterable[ChartArchive]) -> str:
     """The repository's ``index.yaml``; addresses are relative to it."""
     entries: dict[str, list[dict[str, Any]]] = {}
     for archive in archives:

@@ -16,7 +16,7 @@ from lab.pod_security import Level
 
 CATALOG = Path(__file__).parent / "catalog"
 
-Kind = Literal["Deployment", "DaemonSet", "StatefulSet", "Job"]
+WorkloadKind = Literal["Deployment", "DaemonSet", "StatefulSet", "Job"]
 Values = dict[str, Any]
 
 
@@ -48,7 +48,7 @@ class Workload(_Strict):
 
     name: str
     """May hold ``{fullname}`` and ``{release}``."""
-    kind: Kind = "Deployment"
+    kind: WorkloadKind = "Deployment"
     kind_from: str | None = None
     """Path of the value that says the kind (``controller.kind`` of ingress-nginx); wins over `kind`."""
     component: str

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 
 from lab.controllers.changes import Change, Create, Delete, Patch, PostEvent, format_time
-from lab.controllers.kinds import KINDS, Kind
+from lab.controllers.kinds import KINDS, ResourceKind
 from lab.controllers.snapshot_cache import ClusterCache, Object, name, namespace, uid
 from lab.kubernetes import KubeClient, KubernetesError
 
@@ -15,7 +15,7 @@ WATCH_SECONDS = 300
 NOT_FOUND, CONFLICT = 404, 409
 
 
-def _selection(kind: Kind) -> dict[str, str]:
+def _selection(kind: ResourceKind) -> dict[str, str]:
     return {"fieldSelector": kind.selector} if kind.selector else {}
 
 

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-__all__ = ["KINDS", "Kind", "crd_name"]
+__all__ = ["KINDS", "ResourceKind", "crd_name"]
 
 
 @dataclass(frozen=True)
-class Kind:
+class ResourceKind:
     """Where a kind lives in the API."""
 
     group: str
@@ -32,36 +32,38 @@ class Kind:
         return f"{root}{middle}/{self.plural}{f'/{name}' if name else ''}"
 
 
-def crd_name(kind: Kind) -> str:
+def crd_name(kind: ResourceKind) -> str:
     """The name of the definition that a custom kind waits for."""
     return f"{kind.plural}.{kind.group}"
 
 
-def _custom_kind(group: str, version: str, plural: str, *, namespaced: bool = True) -> Kind:
-    return Kind(group, version, plural, namespaced, custom=True)
+def _custom_kind(group: str, version: str, plural: str, *, namespaced: bool = True) -> ResourceKind:
+    return ResourceKind(group, version, plural, namespaced, custom=True)
 
 
 _CEPH, _CERTS, _KUEUE, _MONITORING = "ceph.rook.io", "cert-manager.io", "kueue.x-k8s.io", "monitoring.coreos.com"
 
-KINDS: dict[str, Kind] = {
-    "ConfigMap": Kind("", "v1", "configmaps"),
-    "Event": Kind("", "v1", "events", watched=False),
-    "Node": Kind("", "v1", "nodes", namespaced=False),
-    "PersistentVolume": Kind("", "v1", "persistentvolumes", namespaced=False),
-    "PersistentVolumeClaim": Kind("", "v1", "persistentvolumeclaims"),
+KINDS: dict[str, ResourceKind] = {
+    "ConfigMap": ResourceKind("", "v1", "configmaps"),
+    "Event": ResourceKind("", "v1", "events", watched=False),
+    "Node": ResourceKind("", "v1", "nodes", namespaced=False),
+    "PersistentVolume": ResourceKind("", "v1", "persistentvolumes", namespaced=False),
+    "PersistentVolumeClaim": ResourceKind("", "v1", "persistentvolumeclaims"),
     # Helm keeps whole releases in Secrets; no stand-in reads them.
-    "Secret": Kind("", "v1", "secrets", selector="type!=helm.sh/release.v1"),
-    "Service": Kind("", "v1", "services"),
-    "DaemonSet": Kind("apps", "v1", "daemonsets"),
-    "Deployment": Kind("apps", "v1", "deployments"),
-    "StatefulSet": Kind("apps", "v1", "statefulsets"),
-    "Ingress": Kind("networking.k8s.io", "v1", "ingresses"),
-    "IngressClass": Kind("networking.k8s.io", "v1", "ingressclasses", namespaced=False),
-    "CSIDriver": Kind("storage.k8s.io", "v1", "csidrivers", namespaced=False),
-    "StorageClass": Kind("storage.k8s.io", "v1", "storageclasses", namespaced=False),
-    "VolumeAttachment": Kind("storage.k8s.io", "v1", "volumeattachments", namespaced=False),
-    "RuntimeClass": Kind("node.k8s.io", "v1", "runtimeclasses", namespaced=False),
-    "CustomResourceDefinition": Kind("apiextensions.k8s.io", "v1", "customresourcedefinitions", namespaced=False),
+    "Secret": ResourceKind("", "v1", "secrets", selector="type!=helm.sh/release.v1"),
+    "Service": ResourceKind("", "v1", "services"),
+    "DaemonSet": ResourceKind("apps", "v1", "daemonsets"),
+    "Deployment": ResourceKind("apps", "v1", "deployments"),
+    "StatefulSet": ResourceKind("apps", "v1", "statefulsets"),
+    "Ingress": ResourceKind("networking.k8s.io", "v1", "ingresses"),
+    "IngressClass": ResourceKind("networking.k8s.io", "v1", "ingressclasses", namespaced=False),
+    "CSIDriver": ResourceKind("storage.k8s.io", "v1", "csidrivers", namespaced=False),
+    "StorageClass": ResourceKind("storage.k8s.io", "v1", "storageclasses", namespaced=False),
+    "VolumeAttachment": ResourceKind("storage.k8s.io", "v1", "volumeattachments", namespaced=False),
+    "RuntimeClass": ResourceKind("node.k8s.io", "v1", "runtimeclasses", namespaced=False),
+    "CustomResourceDefinition": ResourceKind(
+        "apiextensions.k8s.io", "v1", "customresourcedefinitions", namespaced=False
+    ),
     "IPAddressPool": _custom_kind("metallb.io", "v1beta1", "ipaddresspools"),
     "L2Advertisement": _custom_kind("metallb.io", "v1beta1", "l2advertisements"),
     "BGPAdvertisement": _custom_kind("metallb.io", "v1beta1", "bgpadvertisements"),

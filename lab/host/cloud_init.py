@@ -45,18 +45,18 @@ def system_files(vm: VmSpec) -> tuple[GuestFile, ...]:
     fqdn = f"{vm.name}.{vm.search}" if vm.search else vm.name
     return (
         GuestFile("/etc/hostname", f"{vm.name}\n".encode()),
-        GuestFile("/etc/hosts", hosts(vm.name, fqdn).encode()),
-        GuestFile("/etc/resolv.conf", resolv_conf(vm).encode()),
+        GuestFile("/etc/hosts", hosts_file(vm.name, fqdn).encode()),
+        GuestFile("/etc/resolv.conf", resolv_conf_file(vm).encode()),
     )
 
 
-def hosts(name: str, fqdn: str) -> str:
+def hosts_file(name: str, fqdn: str) -> str:
     """/etc/hosts as Debian's cloud-init template has it."""
     names = name if fqdn == name else f"{fqdn} {name}"
     return f"127.0.1.1 {names}\n127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"
 
 
-def resolv_conf(vm: VmSpec) -> str:
+def resolv_conf_file(vm: VmSpec) -> str:
     """Name servers and search domain."""
     lines = [f"search {vm.search}"] if vm.search else []
     return "".join(f"{line}\n" for line in [*lines, *(f"nameserver {server}" for server in vm.dns)])

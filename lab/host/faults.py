@@ -28,7 +28,7 @@ ExecStart=/usr/bin/unattended-upgrade
 DROP_IN = "run/systemd/system/ssh.service.d/rogue.conf"
 
 
-class Faults:
+class VmFaults:
     """Breaks running VMs, and mends them."""
 
     def __init__(self, hypervisor: NamespaceHypervisor) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import yaml
 
-from lab.k3s.flags import CRITICAL, DISABLE_ITEMS, Flag, Kind
+from lab.k3s.flags import CRITICAL, DISABLE_ITEMS, Flag, FlagType
 
 __all__ = ["ConfigError", "Options", "check_server", "critical_settings", "load", "merge_files", "parse_arguments"]
 
@@ -128,7 +128,7 @@ def parse_arguments(arguments: Sequence[str], flags: Sequence[Flag]) -> tuple[Va
         if flag is None:
             raise ConfigError(f"flag provided but not defined: -{name}")
         if not has_value:
-            if flag.kind is Kind.BOOL:
+            if flag.kind is FlagType.BOOL:
                 value = "true"
             elif queue:
                 value = queue.pop(0)
@@ -146,14 +146,14 @@ def _check_kinds(values: Values, flags: Sequence[Flag]) -> Values:
         if flag is None:
             raise ConfigError(f"flag provided but not defined: -{name}")
         value = given[-1] if given else ""
-        if flag.kind is Kind.LIST:
+        if flag.kind is FlagType.LIST:
             checked[name] = given
-        elif flag.kind is Kind.BOOL:
+        elif flag.kind is FlagType.BOOL:
             if value not in {"true", "false", "1", "0", "t", "f", "T", "F", "TRUE", "FALSE", "True", "False"}:
                 raise ConfigError(f'invalid boolean value "{value}" for -{name}: parse error')
             checked[name] = ("true" if value[0] in "1tT" else "false",)
-        elif (flag.kind is Kind.INT and not re.fullmatch(r"-?\d+", value)) or (
-            flag.kind is Kind.DURATION and not re.fullmatch(r"(\d+(\.\d+)?(ms|s|m|h))+", value)
+        elif (flag.kind is FlagType.INT and not re.fullmatch(r"-?\d+", value)) or (
+            flag.kind is FlagType.DURATION and not re.fullmatch(r"(\d+(\.\d+)?(ms|s|m|h))+", value)
         ):
             raise ConfigError(f'invalid value "{value}" for flag -{name}: parse error')
         else:

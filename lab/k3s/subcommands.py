@@ -11,7 +11,7 @@ from lab.k3s import log, snapshots, tokens
 from lab.k3s.client import RefusedError, SupervisorClient
 from lab.k3s.config import ConfigError, Options, load
 from lab.k3s.etcd import Etcd, EtcdError
-from lab.k3s.flags import SERVER, SNAPSHOT, Flag, Kind
+from lab.k3s.flags import SERVER, SNAPSHOT, Flag, FlagType
 from lab.k3s.host import Host
 from lab.k3s.paths import Paths
 from lab.k3s.s3 import S3Error
@@ -24,7 +24,7 @@ _LOCAL_API = "https://127.0.0.1:6443"
 
 _TOKEN = (
     *(flag for flag in SERVER if flag.name in {"config", "data-dir", "server", "token", "debug"}),
-    Flag("new-token", Kind.TEXT),
+    Flag("new-token", FlagType.TEXT),
 )
 
 

@@ -10,7 +10,7 @@ from starlette.requests import Request
 
 from lab.proxmox.call import Identity
 from lab.proxmox.errors import ApiError
-from lab.proxmox.state import State
+from lab.proxmox.state import ClusterState
 from lab.proxmox.wire import presented_ticket, presented_token
 
 __all__ = ["Auth", "digest"]
@@ -34,7 +34,7 @@ class Auth:
         root_password: Password of root@pam, which a real node takes from its operating system.
     """
 
-    def __init__(self, state: State, root_password: str) -> None:
+    def __init__(self, state: ClusterState, root_password: str) -> None:
         self._state = state
         self._root_digest = digest(root_password)
         self._tickets: dict[str, _Ticket] = {}

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from lab.contracts import Hypervisor, LabSpec, PveNode
 from lab.proxmox.errors import ApiError, missing
-from lab.proxmox.faults import Faults
+from lab.proxmox.faults import ApiFaults
 from lab.proxmox.fetch import Fetcher
 from lab.proxmox.locks import Locks
 from lab.proxmox.privileges import Access
-from lab.proxmox.state import Config, State, Vm, save_state
+from lab.proxmox.state import ClusterState, Config, Vm, save_state
 from lab.proxmox.tasks import TaskBoard
 from lab.proxmox.volumes import Volumes
 
@@ -25,13 +25,13 @@ class Cluster:
 
     spec: LabSpec
     hypervisor: Hypervisor
-    state: State
+    state: ClusterState
     state_file: Path
     access: Access
     volumes: Volumes
     tasks: TaskBoard
     locks: Locks
-    faults: Faults
+    faults: ApiFaults
     fetcher: Fetcher
     started: float
     """When the nodes came up, seconds since the epoch."""

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-__all__ = ["Conditions", "Fault", "Faults"]
+__all__ = ["ApiFaults", "Conditions", "Fault"]
 
 
 class Fault(BaseModel):
@@ -76,7 +76,7 @@ class Conditions(BaseModel):
     """`<node>/<storage>` to GiB occupied by others; fills a storage."""
 
 
-class Faults:
+class ApiFaults:
     """The rules in force and the conditions."""
 
     def __init__(self) -> None:

@@ -39,7 +39,7 @@ async def start(cluster: Cluster, vmid: int) -> None:
         raise
     finally:
         cluster.starting.discard(vmid)
-    vm.active, vm.powered, vm.started = dict(vm.config), True, time.time()
+    vm.active, vm.started = dict(vm.config), time.time()
 
 
 async def stop(cluster: Cluster, vmid: int) -> None:
@@ -78,7 +78,7 @@ async def destroy(cluster: Cluster, vmid: int, *, unreferenced: bool) -> None:
 
 def _switched_off(cluster: Cluster, vmid: int) -> None:
     if vm := cluster.state.vms.get(vmid):
-        vm.active, vm.powered, vm.devices = None, False, []
+        vm.active, vm.devices = None, []
 
 
 def _devices(cluster: Cluster, vmid: int, vm: Vm) -> list[PciDevice]:

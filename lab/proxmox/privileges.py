@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from lab.proxmox.call import Identity
 from lab.proxmox.errors import denied
-from lab.proxmox.state import State
+from lab.proxmox.state import ClusterState
 
 __all__ = ["BUILTIN_ROLES", "PRIVILEGES", "Access"]
 
@@ -90,7 +90,7 @@ _COMMON_PATHS = ("/", "/access", "/access/groups", "/nodes", "/pool", "/sdn", "/
 class Access:
     """Answers who may do what, from the state's access control list."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: ClusterState) -> None:
         self._state = state
 
     def roles(self) -> dict[str, frozenset[str]]:

@@ -22,7 +22,7 @@ from lab.proxmox.auth import Auth
 from lab.proxmox.call import ROOT, Call, Identity, TaskFault
 from lab.proxmox.cluster import Cluster
 from lab.proxmox.errors import ApiError
-from lab.proxmox.faults import Faults
+from lab.proxmox.faults import ApiFaults
 from lab.proxmox.fetch import Fetcher, HttpFetcher
 from lab.proxmox.locks import Locks
 from lab.proxmox.permissions import RULES, WORLD, check_rule
@@ -30,7 +30,7 @@ from lab.proxmox.privileges import Access
 from lab.proxmox.reconcile import reconcile_state
 from lab.proxmox.router import Router
 from lab.proxmox.routes import TABLES
-from lab.proxmox.state import State, TaskRecord, load_state
+from lab.proxmox.state import ClusterState, TaskRecord, load_state
 from lab.proxmox.tasks import TaskBoard
 from lab.proxmox.timing import Timing
 from lab.proxmox.volumes import Volumes
@@ -67,9 +67,9 @@ class Proxmox:
         timing = timing or Timing()
         directory = run / "pve"
         directory.mkdir(parents=True, exist_ok=True)
-        state = load_state(directory / "state.json") or State()
+        state = load_state(directory / "state.json") or ClusterState()
         reconcile_state(state, spec)
-        self.faults = Faults()
+        self.faults = ApiFaults()
         """Injected faults and conditions."""
         self.root_password = _secret_file(run / "root-password", lambda: secrets.token_urlsafe(18))
         self.cluster = Cluster(

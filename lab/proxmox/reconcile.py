@@ -1,12 +1,12 @@
 """A campus that starts: the state it finds, made to fit its nodes."""
 
 from lab.contracts import LabSpec, PveNode
-from lab.proxmox.state import NodeState, State, User
+from lab.proxmox.state import ClusterState, NodeState, User
 
 __all__ = ["reconcile_state"]
 
 
-def reconcile_state(state: State, spec: LabSpec) -> None:
+def reconcile_state(state: ClusterState, spec: LabSpec) -> None:
     """Make a state that was loaded fit a campus that starts: nodes there, nothing running, nothing half made."""
     state.users.setdefault("root@pam", User())
     for node in spec.nodes:

@@ -10,9 +10,9 @@ from lab.proxmox.call import Call
 from lab.proxmox.cluster import Cluster
 from lab.proxmox.errors import ApiError
 
-__all__ = ["Handler", "Route", "Router", "Table"]
+__all__ = ["Route", "RouteHandler", "RouteTable", "Router"]
 
-Handler = Callable[[Cluster, Call], Awaitable[Any]]
+RouteHandler = Callable[[Cluster, Call], Awaitable[Any]]
 
 
 @dataclass(frozen=True)
@@ -22,36 +22,36 @@ class Route:
     method: str
     pattern: str
     """Such as `nodes/{node}/qemu/{vmid}/config`; a placeholder matches one still encoded segment."""
-    handler: Handler
+    handler: RouteHandler
     expression: re.Pattern[str]
 
 
-class Table:
+class RouteTable:
     """Routes of one area, collected by decorators."""
 
     def __init__(self) -> None:
         self.routes: list[Route] = []
 
-    def get(self, pattern: str) -> Callable[[Handler], Handler]:
+    def get(self, pattern: str) -> Callable[[RouteHandler], RouteHandler]:
         """Register a handler of GET."""
         return self._register("GET", pattern)
 
-    def post(self, pattern: str) -> Callable[[Handler], Handler]:
+    def post(self, pattern: str) -> Callable[[RouteHandler], RouteHandler]:
         """Register a handler of POST."""
         return self._register("POST", pattern)
 
-    def put(self, pattern: str) -> Callable[[Handler], Handler]:
+    def put(self, pattern: str) -> Callable[[RouteHandler], RouteHandler]:
         """Register a handler of PUT."""
         return self._register("PUT", pattern)
 
-    def delete(self, pattern: str) -> Callable[[Handler], Handler]:
+    def delete(self, pattern: str) -> Callable[[RouteHandler], RouteHandler]:
         """Register a handler of DELETE."""
         return self._register("DELETE", pattern)
 
-    def _register(self, method: str, pattern: str) -> Callable[[Handler], Handler]:
+    def _register(self, method: str, pattern: str) -> Callable[[RouteHandler], RouteHandler]:
         expression = re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", pattern))
 
-        def register(handler: Handler) -> Handler:
+        def register(handler: RouteHandler) -> RouteHandler:
             self.routes.append(Route(method, pattern, handler, expression))
             return handler
 
@@ -61,7 +61,7 @@ class Table:
 class Router:
     """Finds the route of a call."""
 
-    def __init__(self, tables: Iterable[Table]) -> None:
+    def __init__(self, tables: Iterable[RouteTable]) -> None:
         self.routes = tuple(route for table in tables for route in table.routes)
 
     def find(self, method: str, path: str) -> tuple[Route, dict[str, str]]:

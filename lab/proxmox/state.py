@@ -12,13 +12,13 @@ from pydantic import BaseModel, Field
 
 __all__ = [
     "AclEntry",
+    "ApiToken",
+    "ClusterState",
     "Config",
     "NodeState",
     "PciMapping",
     "Pool",
-    "State",
     "TaskRecord",
-    "Token",
     "User",
     "Vm",
     "Volume",
@@ -53,15 +53,13 @@ class Vm(BaseModel):
     """The configuration that the running machine was started with, None while it is off."""
     lock: str | None = None
     """`create` while a task owns the configuration."""
-    powered: bool = False
-    """Whether it was last asked to run; the hypervisor knows whether it does."""
     devices: list[str] = Field(default_factory=list)
     """PCI addresses reserved while it runs."""
     started: float = 0
     """Time of power-on, seconds since the epoch."""
 
 
-class Token(BaseModel):
+class ApiToken(BaseModel):
     """An API token of a user."""
 
     digest: str
@@ -73,7 +71,7 @@ class User(BaseModel):
 
     digest: str = ""
     enable: bool = True
-    tokens: dict[str, Token] = Field(default_factory=dict)
+    tokens: dict[str, ApiToken] = Field(default_factory=dict)
 
 
 class AclEntry(BaseModel):
@@ -129,7 +127,7 @@ class NodeState(BaseModel):
     network: dict[str, dict[str, str | int]] = Field(default_factory=dict)
 
 
-class State(BaseModel):
+class ClusterState(BaseModel):
     """The cluster."""
 
     vms: dict[int, Vm] = Field(default_factory=dict)
@@ -149,12 +147,12 @@ class State(BaseModel):
         return next((name for name, pool in self.pools.items() if vmid in pool.vms), None)
 
 
-def load_state(path: Path) -> State | None:
+def load_state(path: Path) -> ClusterState | None:
     """Read a state file; None when there is none yet."""
-    return State.model_validate_json(path.read_bytes()) if path.exists() else None
+    return ClusterState.model_validate_json(path.read_bytes()) if path.exists() else None
 
 
-def save_state(state: State, path: Path) -> None:
+def save_state(state: ClusterState, path: Path) -> None:
     """Replace the state file atomically; readable by its owner only."""
     partial = path.with_suffix(".partial")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

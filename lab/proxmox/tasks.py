@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from lab.contracts import HostFailed
 from lab.proxmox.call import Call, Identity
 from lab.proxmox.errors import ApiError, bad_parameter
-from lab.proxmox.state import State, TaskRecord
+from lab.proxmox.state import ClusterState, TaskRecord
 from lab.proxmox.timing import Timing
 
 __all__ = ["TaskBoard", "Work"]
@@ -36,7 +36,7 @@ class TaskBoard:
         changed: Called when a task has ended, to save the state.
     """
 
-    def __init__(self, state: State, timing: Timing, changed: Callable[[], None]) -> None:
+    def __init__(self, state: ClusterState, timing: Timing, changed: Callable[[], None]) -> None:
         self._state = state
         self._timing = timing
         self._changed = changed

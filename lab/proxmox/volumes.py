@@ -8,7 +8,7 @@ from lab.contracts import LabSpec, Storage
 from lab.proxmox.errors import ApiError, missing
 from lab.proxmox.faults import Conditions
 from lab.proxmox.propstring import GIB
-from lab.proxmox.state import State, Volume
+from lab.proxmox.state import ClusterState, Volume
 from lab.proxmox.vmconfig import CLOUDINIT_SIZE, CloudInit, DriveRequest, Existing, NewDisk, NoMedia
 
 __all__ = ["IMAGE_SIZE", "Volumes", "split_volume"]
@@ -38,7 +38,7 @@ class Volumes:
         directory: Where files of directory storages would be; shown as their paths.
     """
 
-    def __init__(self, spec: LabSpec, state: State, conditions: Conditions, directory: Path) -> None:
+    def __init__(self, spec: LabSpec, state: ClusterState, conditions: Conditions, directory: Path) -> None:
         self._spec = spec
         self._state = state
         self._conditions = conditions

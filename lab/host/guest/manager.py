@@ -14,9 +14,9 @@ from lab.host.guest.services import LOGS, ServiceRunner
 from lab.host.guest.systemctl import decode_words, encode_words
 from lab.host.guest.systemctl_server import SystemctlAnswer, systemctl
 from lab.host.guest.timer_runner import TimerRunner
-from lab.host.guest.timers import Timer
+from lab.host.guest.timers import TimerUnit
 from lab.host.guest.unit_files import UnitFiles
-from lab.host.guest.units import Service, UnitError
+from lab.host.guest.units import ServiceUnit, UnitError
 
 CONTROL = Path("/run/systemd/private")
 """Where `systemctl` asks."""
@@ -90,7 +90,7 @@ class Manager:
 
     async def _boot(self) -> None:
         """Start enabled units at once, each after those that it names in `After=`."""
-        units: dict[str, Service | Timer] = {}
+        units: dict[str, ServiceUnit | TimerUnit] = {}
         for name in self.files.enabled_units():
             try:
                 units[name] = self.runner(name).unit
@@ -99,7 +99,7 @@ class Manager:
                     log.write(f"systemd[1]: {error}\n")
         jobs: dict[str, asyncio.Task[None]] = {}
 
-        async def start(unit: Service | Timer) -> None:
+        async def start(unit: ServiceUnit | TimerUnit) -> None:
             await asyncio.gather(*(jobs[name] for name in unit.after if name in jobs))
             await self.runner(unit.name).start()
             if unit.name == "ssh.service":

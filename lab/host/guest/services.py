@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lab.host.guest.notifications import SOCKETS, Notifications
 from lab.host.guest.processes import Process, Processes, service_pids, signal_all, wait_until_gone
-from lab.host.guest.units import Command, KillMode, Service, Type, parse_environment_file
+from lab.host.guest.units import ExecCommand, KillMode, ServiceType, ServiceUnit, parse_environment_file
 
 LOGS = Path("/var/log/units")
 """Each service's output, one file a unit; `journalctl -u` reads it."""
@@ -32,7 +32,7 @@ class ActiveState(StrEnum):
 class ServiceRunner:
     """One service under the manager; its state reads as in `systemctl show`."""
 
-    def __init__(self, processes: Processes, unit: Service) -> None:
+    def __init__(self, processes: Processes, unit: ServiceUnit) -> None:
         self.unit = unit
         self.active = ActiveState.INACTIVE
         self.sub = "dead"
@@ -132,10 +132,10 @@ class ServiceRunner:
             if not await self._run_helper(command, environment):
                 return "exit-code"
         self._set(ActiveState.ACTIVATING, "start")
-        if unit.type is Type.ONESHOT:
+        if unit.type is ServiceType.ONESHOT:
             return await self._oneshot(environment)
         with contextlib.ExitStack() as stack:
-            ready = stack.enter_context(Notifications(unit.name)) if unit.type is Type.NOTIFY else None
+            ready = stack.enter_context(Notifications(unit.name)) if unit.type is ServiceType.NOTIFY else None
             self._main = self._spawn(unit.exec_start[0], environment)
             result = await self._wait_until_ready(self._main, ready)
             if result is None:
@@ -236,7 +236,7 @@ class ServiceRunner:
         if not await wait_until_gone(lambda: bool(service_pids(self.invocation)), self.unit.timeout_stop):
             signal_all(service_pids(self.invocation), signal.SIGKILL)
 
-    async def _run_helper(self, command: Command, environment: dict[str, str]) -> bool:
+    async def _run_helper(self, command: ExecCommand, environment: dict[str, str]) -> bool:
         """Run an ExecStartPre, ExecStartPost or ExecStop line; True when it may go on."""
         status = await self._spawn(command, environment).wait()
         if status and not command.ignore_failure:
@@ -244,7 +244,7 @@ class ServiceRunner:
             self._say(f"Control process exited, {command.words[0]} status={abs(status)}")
         return status == 0 or command.ignore_failure
 
-    def _spawn(self, command: Command, environment: dict[str, str]) -> Process:
+    def _spawn(self, command: ExecCommand, environment: dict[str, str]) -> Process:
         return self._processes.start(
             command.expanded(environment),
             environment,
@@ -262,7 +262,7 @@ class ServiceRunner:
             except FileNotFoundError:
                 if not may_be_missing:
                     raise
-        if self.unit.type is Type.NOTIFY:
+        if self.unit.type is ServiceType.NOTIFY:
             environment["NOTIFY_SOCKET"] = str(SOCKETS / self.unit.name)
         return environment
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from lab.host.guest.services import LOGS, ActiveState, ServiceRunner
-from lab.host.guest.timers import Timer
+from lab.host.guest.timers import TimerUnit
 
 STAMPS = Path("/var/lib/systemd/timers")
 """Its modification time says when a persistent timer last started its unit; systemd's own place."""
@@ -31,7 +31,7 @@ class TimerRunner:
     main_pid = main_status = restarts = 0
     result, invocation = "success", ""
 
-    def __init__(self, manager: RunnerLookup, unit: Timer, stamps: Path = STAMPS) -> None:
+    def __init__(self, manager: RunnerLookup, unit: TimerUnit, stamps: Path = STAMPS) -> None:
         self.unit = unit
         self.active = ActiveState.INACTIVE
         self.sub = "dead"

@@ -21,7 +21,7 @@ _DAYS = 366 * 8
 
 
 @dataclass(frozen=True)
-class Calendar:
+class CalendarEvent:
     """A calendar event, in the machine's time, which is UTC."""
 
     weekdays: frozenset[int]
@@ -31,7 +31,7 @@ class Calendar:
     """Hours, minutes, seconds."""
 
     @classmethod
-    def parse(cls, text: str) -> "Calendar":
+    def parse(cls, text: str) -> "CalendarEvent":
         """Read `hourly`, `Mon..Fri *-*-* 08:00`, `*:0/15`.
 
         Raises:
@@ -110,14 +110,14 @@ def parse_field(text: str, low: int, high: int, to: str = "..") -> frozenset[int
 
 
 @dataclass(frozen=True)
-class Timer:
+class TimerUnit:
     """A timer unit as the manager runs it."""
 
     name: str
     description: str
     activates: str
     """The unit that it starts."""
-    calendars: tuple[Calendar, ...]
+    calendars: tuple[CalendarEvent, ...]
     delay: float = 0.0
     """Seconds; it starts at random up to so much later."""
     persistent: bool = False
@@ -130,7 +130,7 @@ class Timer:
         return min(found, default=None)
 
 
-def parse_timer(name: str, sections: Sections) -> Timer:
+def parse_timer(name: str, sections: Sections) -> TimerUnit:
     """What the manager needs to know of a timer.
 
     Raises:
@@ -145,11 +145,11 @@ def parse_timer(name: str, sections: Sections) -> Timer:
         raise UnitError(f"{name}: {unknown[0]}= is unknown in the lab; its timers know OnCalendar=")
     if not body.get("OnCalendar"):
         raise UnitError(f"{name}: Timer unit lacks value setting. Refusing.")
-    return Timer(
+    return TimerUnit(
         name=name,
         description=unit["Description"][-1] if unit.get("Description") else name,
         activates=last("Unit", f"{name.removesuffix('.timer')}.service"),
-        calendars=tuple(Calendar.parse(text) for text in body["OnCalendar"]),
+        calendars=tuple(CalendarEvent.parse(text) for text in body["OnCalendar"]),
         delay=parse_span(last("RandomizedDelaySec", "0")) or 0.0,
         persistent=last("Persistent", "no") in {"yes", "true", "1", "on"},
     )

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from lab.host.guest.timers import Timer, parse_timer
-from lab.host.guest.units import Sections, Service, UnitError, parse_sections, parse_service
+from lab.host.guest.timers import TimerUnit, parse_timer
+from lab.host.guest.units import Sections, ServiceUnit, UnitError, parse_sections, parse_service
 
 ROOT = Path("/")
 DIRECTORIES = (
@@ -31,7 +31,7 @@ class UnitFiles:
         """The file a unit is read from, or None."""
         return next((found for part in DIRECTORIES if (found := self._root / part / name).exists()), None)
 
-    def load(self, name: str) -> Service:
+    def load(self, name: str) -> ServiceUnit:
         """Read a service and its drop-ins.
 
         Raises:
@@ -39,7 +39,7 @@ class UnitFiles:
         """
         return parse_service(name, self.sections(name))
 
-    def load_timer(self, name: str) -> Timer:
+    def load_timer(self, name: str) -> TimerUnit:
         """Read a timer and its drop-ins.
 
         Raises:

@@ -21,7 +21,7 @@ class UnitError(Exception):
     """A unit cannot be loaded; the text is what `systemctl` prints."""
 
 
-class Type(StrEnum):
+class ServiceType(StrEnum):
     """When a service counts as started."""
 
     SIMPLE = "simple"
@@ -41,7 +41,7 @@ class KillMode(StrEnum):
 
 
 @dataclass(frozen=True)
-class Command:
+class ExecCommand:
     """One Exec line; `ignore_failure` is its leading `-`."""
 
     words: tuple[str, ...]
@@ -59,16 +59,16 @@ class Command:
 
 
 @dataclass(frozen=True)
-class Service:
+class ServiceUnit:
     """A service unit as the manager runs it; times in seconds, `None` means no limit."""
 
     name: str
     description: str = ""
-    type: Type = Type.SIMPLE
-    exec_start_pre: tuple[Command, ...] = ()
-    exec_start: tuple[Command, ...] = ()
-    exec_start_post: tuple[Command, ...] = ()
-    exec_stop: tuple[Command, ...] = ()
+    type: ServiceType = ServiceType.SIMPLE
+    exec_start_pre: tuple[ExecCommand, ...] = ()
+    exec_start: tuple[ExecCommand, ...] = ()
+    exec_start_post: tuple[ExecCommand, ...] = ()
+    exec_stop: tuple[ExecCommand, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     environment_files: tuple[tuple[str, bool], ...] = ()
     """Path, and whether it may be missing."""
@@ -84,7 +84,6 @@ class Service:
     user: str = "root"
     condition_path_exists: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
-    wanted_by: tuple[str, ...] = ()
 
     def restarts_after(self, result: str) -> bool:
         """Whether `Restart=` asks for another start after `success`, `exit-code`, `signal`, `timeout`."""
@@ -138,7 +137,7 @@ def parse_span(text: str) -> float | None:
     return total
 
 
-def parse_command(text: str, name: str) -> Command:
+def parse_command(text: str, name: str) -> ExecCommand:
     """One Exec line; the prefixes `@ + ! :` of systemd.service(5) change nothing in the lab."""
     prefix = re.match(r"[-@+!:|]*", text)
     marks = prefix[0] if prefix else ""
@@ -146,7 +145,7 @@ def parse_command(text: str, name: str) -> Command:
     words = tuple(shlex.split(body))
     if not words:
         raise UnitError(f"{name}: empty command in `{text}`")
-    return Command(words, ignore_failure="-" in marks)
+    return ExecCommand(words, ignore_failure="-" in marks)
 
 
 def parse_environment(values: list[str]) -> dict[str, str]:
@@ -166,30 +165,32 @@ def parse_environment_file(text: str) -> dict[str, str]:
     return found
 
 
-def parse_service(name: str, sections: Sections) -> Service:
+def parse_service(name: str, sections: Sections) -> ServiceUnit:
     """What the manager needs to know of a service.
 
     Raises:
         UnitError: no command, or a value the lab would have to ignore though it changes what happens.
     """
-    unit, body, install = (sections.get(part, {}) for part in ("Unit", "Service", "Install"))
+    unit, body = (sections.get(part, {}) for part in ("Unit", "Service"))
 
     def last(key: str, default: str) -> str:
         return body[key][-1] if body.get(key) else default
 
-    def commands(key: str) -> tuple[Command, ...]:
+    def commands(key: str) -> tuple[ExecCommand, ...]:
         return tuple(parse_command(line, name) for line in body.get(key, []))
 
     try:
-        kind = Type(last("Type", "oneshot" if not body.get("ExecStart") else "simple"))
+        kind = ServiceType(last("Type", "oneshot" if not body.get("ExecStart") else "simple"))
         kill_mode = KillMode(last("KillMode", "control-group"))
     except ValueError as error:
-        raise UnitError(f"{name}: {error} in the lab; it knows {', '.join(Type)} and {', '.join(KillMode)}") from None
+        raise UnitError(
+            f"{name}: {error} in the lab; it knows {', '.join(ServiceType)} and {', '.join(KillMode)}"
+        ) from None
     if not body.get("ExecStart"):
         raise UnitError(f"{name}: Service has no ExecStart= setting. Refusing.")
     # A oneshot may take as long as it likes unless the unit says otherwise (systemd.service(5)).
-    timeout_start = parse_span(last("TimeoutStartSec", "infinity" if kind is Type.ONESHOT else "90"))
-    return Service(
+    timeout_start = parse_span(last("TimeoutStartSec", "infinity" if kind is ServiceType.ONESHOT else "90"))
+    return ServiceUnit(
         name=name,
         description=unit["Description"][-1] if unit.get("Description") else name,
         type=kind,
@@ -213,5 +214,4 @@ def parse_service(name: str, sections: Sections) -> Service:
         user=last("User", "root"),
         condition_path_exists=tuple(unit.get("ConditionPathExists", [])),
         after=tuple(word for line in unit.get("After", []) for word in line.split()),
-        wanted_by=tuple(word for line in install.get("WantedBy", []) for word in line.split()),
     )

@@ -13,10 +13,10 @@ from lab.proxmox.cluster import Cluster
 from lab.proxmox.errors import ApiError, bad_parameter, missing
 from lab.proxmox.privileges import BUILTIN_ROLES, PRIVILEGES
 from lab.proxmox.propstring import split_list
-from lab.proxmox.router import Table
-from lab.proxmox.state import AclEntry, Token, User
+from lab.proxmox.router import RouteTable
+from lab.proxmox.state import AclEntry, ApiToken, User
 
-table = Table()
+table = RouteTable()
 
 
 @table.get("access/permissions")
@@ -117,7 +117,7 @@ async def create_token(cluster: Cluster, call: Call) -> dict[str, Any]:
     if call["tokenid"] in user.tokens:
         raise bad_parameter("tokenid", "Token already exists.")
     secret = str(uuid.uuid4())
-    token = user.tokens[call["tokenid"]] = Token(digest=digest(secret), privsep=call.flag("privsep", default=True))
+    token = user.tokens[call["tokenid"]] = ApiToken(digest=digest(secret), privsep=call.flag("privsep", default=True))
     return {"full-tokenid": f"{call['userid']}!{call['tokenid']}", "info": _info(token), "value": secret}
 
 
@@ -131,5 +131,5 @@ async def delete_token(cluster: Cluster, call: Call) -> None:
     cluster.state.acl = [e for e in cluster.state.acl if (e.type, e.ugid) != ("token", f"{name}!{token}")]
 
 
-def _info(token: Token) -> dict[str, Any]:
+def _info(token: ApiToken) -> dict[str, Any]:
     return {"privsep": int(token.privsep), "expire": 0}

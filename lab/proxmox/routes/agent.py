@@ -7,9 +7,9 @@ from lab.proxmox import vmspec
 from lab.proxmox.call import Call
 from lab.proxmox.cluster import Cluster
 from lab.proxmox.errors import ApiError
-from lab.proxmox.router import Table
+from lab.proxmox.router import RouteTable
 
-table = Table()
+table = RouteTable()
 
 _AGENT = "nodes/{node}/qemu/{vmid}/agent"
 

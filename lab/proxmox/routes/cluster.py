@@ -8,10 +8,10 @@ from lab.proxmox.call import Call
 from lab.proxmox.cluster import Cluster
 from lab.proxmox.errors import bad_parameter
 from lab.proxmox.propstring import MIB
-from lab.proxmox.router import Table
+from lab.proxmox.router import RouteTable
 from lab.proxmox.routes.storage import storage_figures, visible_storages
 
-table = Table()
+table = RouteTable()
 
 VERSION = {"version": "9.0.10", "release": "9.0", "repoid": "deb1ca707ec72a89", "console": "html5"}
 """What the simulator claims to be; privileges follow Proxmox VE 9."""

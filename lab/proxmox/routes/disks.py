@@ -4,10 +4,10 @@ from lab.proxmox import propstring, vmconfig
 from lab.proxmox.call import Call
 from lab.proxmox.cluster import Cluster
 from lab.proxmox.errors import ApiError, bad_parameter, missing
-from lab.proxmox.router import Table
+from lab.proxmox.router import RouteTable
 from lab.proxmox.state import TaskRecord, Vm
 
-table = Table()
+table = RouteTable()
 
 _VM = "nodes/{node}/qemu/{vmid}"
 

@@ -6,10 +6,10 @@ from lab.proxmox import pci, propstring
 from lab.proxmox.call import Call
 from lab.proxmox.cluster import Cluster
 from lab.proxmox.errors import ApiError, bad_parameter, missing
-from lab.proxmox.router import Table
+from lab.proxmox.router import RouteTable
 from lab.proxmox.state import PciMapping
 
-table = Table()
+table = RouteTable()
 
 
 def _shown(name: str, mapping: PciMapping) -> dict[str, Any]:

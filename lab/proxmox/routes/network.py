@@ -4,9 +4,9 @@ from typing import Any
 
 from lab.proxmox.call import Call
 from lab.proxmox.cluster import Cluster
-from lab.proxmox.router import Table
+from lab.proxmox.router import RouteTable
 
-table = Table()
+table = RouteTable()
 
 
 @table.get("nodes/{node}/network")

@@ -7,10 +7,10 @@ from lab.proxmox import pci
 from lab.proxmox.call import Call
 from lab.proxmox.cluster import Cluster
 from lab.proxmox.propstring import GIB, MIB
-from lab.proxmox.router import Table
+from lab.proxmox.router import RouteTable
 from lab.proxmox.routes.cluster import VERSION, memory_used, nodes
 
-table = Table()
+table = RouteTable()
 
 
 @table.get("nodes")

@@ -5,11 +5,11 @@ from typing import Any
 from lab.proxmox.call import Call
 from lab.proxmox.cluster import Cluster
 from lab.proxmox.errors import ApiError, denied, missing
-from lab.proxmox.router import Table
+from lab.proxmox.router import RouteTable
 from lab.proxmox.routes.cluster import vm_entry
 from lab.proxmox.state import Pool
 
-table = Table()
+table = RouteTable()
 
 
 @table.get("pools")

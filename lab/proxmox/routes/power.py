@@ -8,11 +8,11 @@ from lab.proxmox.call import Call
 from lab.proxmox.cluster import Cluster
 from lab.proxmox.errors import ApiError
 from lab.proxmox.propstring import MIB
-from lab.proxmox.router import Table
+from lab.proxmox.router import RouteTable
 from lab.proxmox.routes.cluster import vm_entry
 from lab.proxmox.state import TaskRecord
 
-table = Table()
+table = RouteTable()
 
 _VM = "nodes/{node}/qemu/{vmid}"
 

@@ -8,11 +8,11 @@ from lab.proxmox import power, vmchange, vmconfig
 from lab.proxmox.call import Call
 from lab.proxmox.cluster import Cluster
 from lab.proxmox.errors import ApiError, bad_parameter, denied, missing
-from lab.proxmox.router import Table
+from lab.proxmox.router import RouteTable
 from lab.proxmox.state import TaskRecord, Vm
 from lab.proxmox.vmaccess import NOT_OPTIONS, VmAccess
 
-table = Table()
+table = RouteTable()
 
 _QEMU = "nodes/{node}/qemu"
 _VM = "nodes/{node}/qemu/{vmid}"

@@ -10,11 +10,11 @@ from lab.proxmox.call import Call
 from lab.proxmox.cluster import Cluster
 from lab.proxmox.errors import ApiError, bad_parameter
 from lab.proxmox.propstring import GIB
-from lab.proxmox.router import Table
+from lab.proxmox.router import RouteTable
 from lab.proxmox.state import TaskRecord, Volume
 from lab.proxmox.vmaccess import check_volume_access
 
-table = Table()
+table = RouteTable()
 
 _EXTENSIONS = {
     "iso": (".iso", ".img"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab.host.guest.timer_runner import TimerRunner, format_list
-from lab.host.guest.timers import Calendar, Timer, parse_timer
+from lab.host.guest.timers import CalendarEvent, TimerUnit, parse_timer
 from lab.host.guest.units import UnitError, parse_sections
 
 HOUR, DAY = 3600, 86400
@@ -33,17 +33,17 @@ THURSDAY = calendar.timegm((2026, 1, 1, 12, 30, 15))
 )
 def test_the_next_moment_is_systemds(text: str, next_one: tuple[int, ...]) -> None:
     """Held against `systemd-analyze calendar --base-time='2026-01-01 12:30:15 UTC'`'s rules in systemd.time(7)."""
-    assert Calendar.parse(text).after(THURSDAY) == calendar.timegm(next_one)
+    assert CalendarEvent.parse(text).after(THURSDAY) == calendar.timegm(next_one)
 
 
 def test_a_date_that_is_over_never_comes() -> None:
-    assert Calendar.parse("2020-01-01").after(THURSDAY) is None
+    assert CalendarEvent.parse("2020-01-01").after(THURSDAY) is None
 
 
 @pytest.mark.parametrize("text", ["soon", "25:00", "*-13-01", "hourly daily", "12:60", "~1"])
 def test_what_is_no_calendar_event_is_refused(text: str) -> None:
     with pytest.raises(UnitError, match="Failed to parse calendar specification"):
-        Calendar.parse(text)
+        CalendarEvent.parse(text)
 
 
 def test_a_timer_starts_the_service_of_its_name_unless_it_says_another() -> None:
@@ -88,7 +88,7 @@ class Counter:
 def alarm(
     manager: Counter, stamps: Path, text: str, *, persistent: bool = False, activates: str = "job.service"
 ) -> TimerRunner:
-    unit = Timer("job.timer", "", activates, (Calendar.parse(text),), persistent=persistent)
+    unit = TimerUnit("job.timer", "", activates, (CalendarEvent.parse(text),), persistent=persistent)
     return TimerRunner(manager, unit, stamps)  # type: ignore[arg-type]  # a service is all that it starts
 
 

@@ -3,9 +3,9 @@
 import pytest
 
 from lab.host.guest.units import (
-    Command,
+    ExecCommand,
     KillMode,
-    Type,
+    ServiceType,
     UnitError,
     parse_command,
     parse_environment,
@@ -39,15 +39,14 @@ ExecStart=/usr/local/bin/k3s \\
 
 def test_the_unit_that_k3s_installs_is_understood() -> None:
     unit = parse_service("k3s.service", parse_sections(K3S))
-    assert unit.type is Type.NOTIFY
+    assert unit.type is ServiceType.NOTIFY
     assert unit.kill_mode is KillMode.PROCESS, "pods outlive a restart of K3s"
     assert unit.restart_sec == 5.0
     assert unit.timeout_start is None, "0 means no limit: a first start may take minutes"
     assert unit.environment_files == (("/etc/systemd/system/k3s.service.env", True),)
-    assert unit.exec_start_pre == (Command(("/sbin/modprobe", "br_netfilter"), ignore_failure=True),)
+    assert unit.exec_start_pre == (ExecCommand(("/sbin/modprobe", "br_netfilter"), ignore_failure=True),)
     assert unit.exec_start[0].words == ("/usr/local/bin/k3s", "server", "--node-label", "a=b c")
     assert unit.after == ("network-online.target", "other.service")
-    assert unit.wanted_by == ("multi-user.target",)
 
 
 def test_a_drop_in_replaces_a_command_after_an_empty_assignment() -> None:

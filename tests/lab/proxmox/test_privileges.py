@@ -7,7 +7,7 @@ from lab.proxmox.call import ROOT, Identity
 from lab.proxmox.permissions import RULES
 from lab.proxmox.privileges import BUILTIN_ROLES, PRIVILEGES, Access
 from lab.proxmox.routes import TABLES
-from lab.proxmox.state import AclEntry, Pool, State, Token, User
+from lab.proxmox.state import AclEntry, ApiToken, ClusterState, Pool, User
 from tests.lab.proxmox.campus import Campus, Refused, image_call, make_spec
 
 ADA = Identity("ada@pve")
@@ -16,8 +16,8 @@ ADAS_TOKEN = Identity("ada@pve", "t")
 
 def cluster(*entries: tuple[str, str, str], privsep: bool = True) -> Access:
     """Ada and her token; entries are path, who (`!` for the token, or Ada), role with `-` for "does not propagate"."""
-    state = State()
-    state.users["ada@pve"] = User(tokens={"t": Token(digest="", privsep=privsep)})
+    state = ClusterState()
+    state.users["ada@pve"] = User(tokens={"t": ApiToken(digest="", privsep=privsep)})
     state.pools["ai"] = Pool(vms=[100])
     for path, who, role in entries:
         kind, ugid = ("token", "ada@pve!t") if who == "!" else ("user", "ada@pve")

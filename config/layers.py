@@ -15,6 +15,7 @@ from config.layer_record import (
     ReleaseRecord,
     waits_for,
 )
+from config.planned import find_planned
 from config.site import Site
 
 KUBERNETES_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
@@ -396,6 +397,16 @@ def page_hosts(site: Site) -> Iterator[tuple[LayerRecord | PlannedLayer, Page, s
 def page_host(site: Site, layer: str) -> str:
     """Host name of a layer's first page, as in `jupyter.campus.example`."""
     return f"{record_of(layer).pages[0].host_label(site)}.{site.domain}"
+
+
+def page_urls(site: Site, layer: LayerRecord) -> list[str]:
+    """Addresses of a layer's pages; none without an ingress, and none of a host name that nothing reads yet."""
+    labels = [
+        label
+        for page in layer.pages
+        if (label := page.host_label(site)) and find_planned(tuple(page.setting.split("."))) is None
+    ]
+    return [f"https://{label}.{site.domain}" for label in labels if record_of("ingress").is_on(site)]
 
 
 def reserved_namespaces() -> frozenset[str]:

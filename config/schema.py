@@ -7,6 +7,7 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 from pydantic_core import CoreSchema
 
+from config.layer_reference import render_layer_reference
 from config.paths import PROJECT, SITES
 from config.reference import render_reference
 from config.required_secrets import SECRET_NAMES
@@ -15,6 +16,7 @@ from config.tokens import SETTING
 
 SITE_SCHEMA = SITES / "site.schema.json"
 STACK_SCHEMA = SITES / "stack.schema.json"
+LAYER_REFERENCE = PROJECT / "docs" / "reference" / "layers.md"
 REFERENCE = PROJECT / "docs" / "reference" / "site.md"
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -95,6 +97,7 @@ def generated_files() -> dict[Path, str]:
         SITE_SCHEMA: _format_json(site_schema()),
         STACK_SCHEMA: _format_json(stack_schema()),
         REFERENCE: render_reference(),
+        LAYER_REFERENCE: render_layer_reference(),
     }
 
 

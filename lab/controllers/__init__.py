@@ -2,30 +2,22 @@
 
 A stand-in is a module with ``decide(cache)``: from the cluster's objects to the changes it wants, without any input
 or output of its own. It decides only while its operator's workload is there and ready, as the operator itself would.
+The records of the layers name the modules.
 """
 
 from collections.abc import Callable
+from importlib import import_module
 
-from lab.controllers import ceph, certificates, ingress, kueue, loadbalancer, prometheus, volumes
-from lab.controllers.gpu import drivers, features, operator, sharing
+from config import layers
 from lab.controllers.runner import Decide, run_stand_ins
 
-__all__ = ["STAND_INS", "run"]
+__all__ = ["run", "stand_ins"]
 
-STAND_INS: dict[str, Decide] = {
-    "loadbalancer": loadbalancer.decide,
-    "ingress": ingress.decide,
-    "certificates": certificates.decide,
-    "ceph": ceph.decide,
-    "volumes": volumes.decide,
-    "features": features.decide,
-    "gpu-operator": operator.decide,
-    "gpu-drivers": drivers.decide,
-    "gpu-sharing": sharing.decide,
-    "kueue": kueue.decide,
-    "prometheus": prometheus.decide,
-}
-"""Name -> decision. A controller that runs for real replaces its stand-in, by leaving it out."""
+
+def stand_ins() -> dict[str, Decide]:
+    """Module below this package -> its decision, for every stand-in that a layer's record names."""
+    names = (name for record in layers.LAYERS for name in record.stand_ins)
+    return {name: import_module(f"{__name__}.{name}").decide for name in names}
 
 
 async def run(kubeconfig: Callable[[], str | None]) -> None:
@@ -35,4 +27,4 @@ async def run(kubeconfig: Callable[[], str | None]) -> None:
         kubeconfig: Gives the admin's kubeconfig (YAML) once a cluster exists, else None. Asked about once a second,
             so it must be cheap; its server address must be reachable from where this runs.
     """
-    await run_stand_ins(tuple(STAND_INS.values()), kubeconfig)
+    await run_stand_ins(tuple(stand_ins().values()), kubeconfig)

@@ -1,15 +1,22 @@
 """`lyceum status`: nodes, layers and addresses as they are now."""
 
+import base64
+import gzip
 import json
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
+from config import layers
 from config.errors import FAILED, LyceumError
+from config.layer_record import ObjectHealth
+from config.layers import installed_releases
+from config.site import Site
 from config.tokens import TokenGenerations
 from ops.backup.replicas import ReplicaStatus, describe_replicas, gather_replicas
 from ops.backup.transfer import backup_directory, gather_overview
@@ -22,6 +29,9 @@ from ops.engine.stack import Stack
 
 ROLE = "node-role.kubernetes.io/"
 HELM_OK = "deployed"
+"""Helm's status of a release whose last installation or upgrade ended well."""
+ReleaseKey = tuple[str, str]
+"""Namespace and name of a Helm release."""
 
 
 @dataclass(frozen=True)
@@ -39,18 +49,20 @@ class NodeState:
 
 @dataclass(frozen=True)
 class LayerState:
-    """One Helm release and the workloads in its namespace that are not ready."""
+    """One Helm release, or an object that a layer's record checks."""
 
     name: str
     namespace: str
     chart: str
+    """Chart and version that are installed: `metallb-0.16.1`; empty where none is."""
     ready: bool
     waiting: str
+    """What it waits for; empty if it is ready."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """Everything `status` tells."""
+    """Everything that `status` shows."""
 
     site: str
     stage: str
@@ -62,13 +74,13 @@ class Report:
     tokens: str
     copies: list[ReplicaStatus] = field(default_factory=list)
     trouble: list[str] = field(default_factory=list)
-    """What is wrong with the cluster as a whole, with its remedy."""
+    """Problems of the cluster as a whole, with their remedies."""
     backups: list[str] = field(default_factory=list)
-    """What is worrying about them, in one line each."""
+    """Warnings about the backups, one line each."""
 
     @property
     def healthy(self) -> bool:
-        """Whether all is ready, the copies of snapshots can be relied on, and nothing else is wrong."""
+        """Whether every node and layer is ready, and neither copies of snapshots nor the cluster have a problem."""
         ready = all(node.ready for node in self.nodes) and all(layer.ready for layer in self.layers)
         well = ready and not any(one.problem for one in self.copies)
         return bool(self.nodes) and well and not self.trouble
@@ -106,16 +118,25 @@ def workload_problem(workload: Object) -> str:
     return "" if have >= wanted else f"{kind} {name} {have}/{wanted}"
 
 
-def layers(kube: Kube) -> list[LayerState]:
-    """Every Helm release, with what its namespace still waits for."""
-    records = kube.items("/api/v1/secrets", labelSelector="owner=helm")
-    newest: dict[tuple[str, str], Object] = {}
-    for record in records:
-        labels = record["metadata"]["labels"]
-        key = (record["metadata"]["namespace"], labels["name"])
+def layer_states(kube: Kube, site: Site) -> list[LayerState]:
+    """Every Helm release that is installed or that the site's layers need, and every object that a layer's record checks."""
+    return [*release_states(site, newest_releases(kube), workload_problems(kube)), *object_states(kube, site)]
+
+
+def newest_releases(kube: Kube) -> dict[ReleaseKey, Object]:
+    """The Secret of each Helm release's newest revision."""
+    newest: dict[ReleaseKey, Object] = {}
+    for secret in kube.items("/api/v1/secrets", labelSelector="owner=helm"):
+        labels = secret["metadata"]["labels"]
+        key = (secret["metadata"]["namespace"], labels["name"])
         if key not in newest or int(labels["version"]) > int(newest[key]["metadata"]["labels"]["version"]):
-            newest[key] = record
-    problems: dict[tuple[str, str], list[str]] = {}
+            newest[key] = secret
+    return newest
+
+
+def workload_problems(kube: Kube) -> dict[ReleaseKey, list[str]]:
+    """What the workloads of each Helm release wait for."""
+    problems: dict[ReleaseKey, list[str]] = {}
     for kind in ("deployments", "statefulsets", "daemonsets"):
         for workload in kube.items(f"/apis/apps/v1/{kind}"):
             # A list leaves out the kind of its items.
@@ -124,34 +145,83 @@ def layers(kube: Kube) -> list[LayerState]:
             release = meta.get("annotations", {}).get("meta.helm.sh/release-name", "")
             if problem := workload_problem(workload):
                 problems.setdefault((meta["namespace"], release), []).append(problem)
-    return [
-        LayerState(
-            name=name,
-            namespace=namespace,
-            chart=record["metadata"]["labels"]["status"],
-            ready=record["metadata"]["labels"]["status"] == HELM_OK and not problems.get((namespace, name)),
-            waiting="; ".join(problems.get((namespace, name), [])),
+    return problems
+
+
+def release_states(
+    site: Site, installed: Mapping[ReleaseKey, Object], problems: Mapping[ReleaseKey, list[str]]
+) -> list[LayerState]:
+    """Releases that are installed, and those that the site's layers need, in the order of namespace and name."""
+    needed = {(release.namespace, release.chart) for _, release in installed_releases(site)}
+    found = []
+    for key in sorted(needed | installed.keys()):
+        secret = installed.get(key)
+        helm = secret["metadata"]["labels"]["status"] if secret else "not installed"
+        waiting = [*([] if helm == HELM_OK else [helm]), *problems.get(key, [])]
+        found.append(
+            LayerState(
+                name=key[1],
+                namespace=key[0],
+                chart=chart_of(secret) if secret else "",
+                ready=not waiting,
+                waiting="; ".join(waiting),
+            )
         )
-        for (namespace, name), record in sorted(newest.items())
+    return found
+
+
+def chart_of(secret: Object) -> str:
+    """Chart and version of a Helm release, as `helm list` shows them: `metallb-0.16.1`; empty where the Secret has none.
+
+    The Secret holds the release as JSON, compressed and encoded by Helm, and encoded again by the API.
+    """
+    data = base64.b64decode(secret.get("data", {}).get("release", ""))
+    if not data:
+        return ""
+    chart = json.loads(gzip.decompress(base64.b64decode(data)))["chart"]["metadata"]
+    return f"{chart['name']}-{chart['version']}"
+
+
+def object_states(kube: Kube, site: Site) -> list[LayerState]:
+    """The objects that the records of the site's layers name under `health`."""
+    return [
+        object_state(record.name, check, kube.find(check.path))
+        for record in layers.LAYERS
+        if record.is_on(site)
+        for check in record.health
     ]
 
 
+def object_state(layer: str, check: ObjectHealth, found: Object | None) -> LayerState:
+    """Whether an object's field has one of the healthy values."""
+    value: Any = found
+    for key in check.field.split("."):
+        value = value.get(key) if isinstance(value, dict) else None
+    ready = value in check.healthy
+    problem = f"{check.path} does not exist" if found is None else f"{check.field} is {value}"
+    return LayerState(layer, check.namespace, chart="", ready=ready, waiting="" if ready else problem)
+
+
 def ingress_address(kube: Kube) -> str:
-    """The address that the ingress's Service really holds."""
+    """The address that the ingress's Service has; empty while it has none."""
     for service in kube.items("/api/v1/namespaces/ingress-nginx/services"):
         for entry in service.get("status", {}).get("loadBalancer", {}).get("ingress", []):
             return str(entry.get("ip", ""))
     return ""
 
 
-def tokens(generations: TokenGenerations) -> str:
-    """Which generation of K3s's tokens is in use, and what is not finished."""
-    said = f"server token generation {generations.server_token}, agent token generation {generations.agent_token}"
-    return said + (f"; the rotation of the {generations.rotating} is not finished" if generations.rotating else "")
+def describe_tokens(generations: TokenGenerations) -> str:
+    """Which generation of K3s's tokens is in use, and whether a rotation is unfinished."""
+    text = f"server token generation {generations.server_token}, agent token generation {generations.agent_token}"
+    return text + (f"; the rotation of the {generations.rotating} is not finished" if generations.rotating else "")
 
 
-def report(stack: Stack) -> Report:
-    """Asks the cluster."""
+def gather_report(stack: Stack) -> Report:
+    """Asks the cluster, and its machines over SSH.
+
+    Raises:
+        LyceumError: the cluster's API does not answer.
+    """
     engine = Engine(stack)
     kube = Kube.of(engine)
     site = stack.site
@@ -167,22 +237,22 @@ def report(stack: Stack) -> Report:
         simulated=site.simulated,
         api=f"https://{site.network.api_address}:6443",
         ingress=ingress_address(kube),
-        trouble=troubles(engine),
+        trouble=find_problems(engine),
         nodes=[node_state(node) for node in kube.items("/api/v1/nodes")],
-        layers=layers(kube),
-        tokens=tokens(stack.generations),
+        layers=layer_states(kube, site),
+        tokens=describe_tokens(stack.generations),
         copies=gather_replicas(engine),
         backups=gather_overview(stack, kube, backup_directory(stack, None)).warnings,
     )
 
 
-def troubles(engine: Engine) -> list[str]:
-    """What the API cannot tell of itself, asked on the machines: whether etcd can be written, who holds the address."""
+def find_problems(engine: Engine) -> list[str]:
+    """Problems that only the machines show: whether etcd can be written, and which machine holds the API's address."""
     with ThreadPoolExecutor() as workers:
         return [text for text in workers.map(lambda ask: ask(engine), (etcd.find_problem, api_vip.trouble)) if text]
 
 
-def show(found: Report) -> None:
+def print_report(found: Report) -> None:
     """Prints the report for people."""
     mark = {True: "[green]ready[/]", False: "[red]not ready[/]"}
     nodes = Table("node", "roles", "state", "version", "GPUs offered", title=f"{found.site}, stage {found.stage}")
@@ -213,10 +283,10 @@ def status(
     """Shows nodes, layers and addresses; exit code 1 if something is not ready."""
     chosen = Stack(stack)
     chosen.enter_network()
-    found = report(chosen)
+    found = gather_report(chosen)
     if as_json:
         console.print_json(json.dumps(asdict(found) | {"healthy": found.healthy}))
     else:
-        show(found)
+        print_report(found)
     if not found.healthy:
         raise typer.Exit(FAILED)

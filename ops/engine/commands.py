@@ -9,7 +9,7 @@ from rich.table import Table
 from config.errors import OperationRefusedError, UsageError
 from ops import audit_log
 from ops.checks.preflight.run import preflight
-from ops.checks.status import troubles
+from ops.checks.status import find_problems
 from ops.console import console, errors, step
 from ops.credentials.rotate import require_no_rotation
 from ops.engine.engine import Engine
@@ -56,7 +56,7 @@ def up(
         code = engine.up(lock, confirm=not yes)
     if code:
         # What fails on one machine often has its reason elsewhere.
-        for text in troubles(engine):
+        for text in find_problems(engine):
             errors.print(f"[red]✗[/] {escape(text)}")
     raise typer.Exit(code)
 

@@ -11,8 +11,10 @@ from rich.text import Text
 
 from components.cluster.k3s_config import node_labels, node_taints
 from components.workspaces.profiles import effective_profiles
+from config import layers
 from config.base import format_size
 from config.errors import UsageError
+from config.layers import page_urls
 from config.paths import site_path
 from config.provenance import DERIVED, EffectiveValue, trace_gpus, trace_machines, trace_settings
 from config.required_secrets import required_secrets
@@ -52,7 +54,7 @@ def show_site(
 
 
 def effective_values(site: Site, document: Document, stage: str) -> dict[str, Any]:
-    """Everything that follows from a site: `settings`, `machines`, `gpus`, `profiles`, `secrets`."""
+    """What follows from a site: `settings`, `machines`, `gpus`, `profiles`, `layers`, `secrets`."""
     nodes = site.in_service(stage)
     values_by_machine = trace_machines(site, document, stage)
     for node in nodes:
@@ -84,10 +86,43 @@ def effective_values(site: Site, document: Document, stage: str) -> dict[str, An
             )
             for index, profile in enumerate(effective_profiles(site, tuple(node for node in nodes if node.in_cluster)))
         ],
+        "layers": installed_layers(site),
         "secrets": [
             {"name": need.name, "what": need.what, "needed": need.required_now} for need in required_secrets(site)
         ],
     }
+
+
+def installed_layers(site: Site) -> list[dict[str, Any]]:
+    """Name, switch, charts with their versions, and addresses of pages of each layer that the site has."""
+    return [
+        {
+            "name": record.name,
+            "switch": record.switch,
+            "charts": {
+                release.chart: site.chart(release.chart).version for release in record.releases if release.is_on(site)
+            },
+            "pages": page_urls(site, record),
+        }
+        for record in layers.LAYERS
+        if record.is_on(site)
+    ]
+
+
+def _chart_values(found: list[dict[str, Any]]) -> list[EffectiveValue]:
+    return [
+        EffectiveValue(
+            layer["name"],
+            ", ".join(f"{chart} {version}" for chart, version in layer["charts"].items()) or "no chart",
+            DERIVED,
+            origin=layer["switch"] or "its parts",
+        )
+        for layer in found
+    ]
+
+
+def _page_values(found: list[dict[str, Any]]) -> list[EffectiveValue]:
+    return [EffectiveValue(layer["name"], page, DERIVED, origin="domain") for layer in found for page in layer["pages"]]
 
 
 def _to_json(value: Any) -> Any:
@@ -108,7 +143,13 @@ def _print_site(site: Site, stage: str, found: dict[str, Any], unused: list[tupl
         for value in found["settings"]
         if not (value.planned and value.source == "default") and not value.path.startswith(_PROFILES)
     ]
-    for title, values in (("Settings", listed), ("GPUs", found["gpus"]), ("Profiles", found["profiles"])):
+    for title, values in (
+        ("Settings", listed),
+        ("Layers", _chart_values(found["layers"])),
+        ("Pages", _page_values(found["layers"])),
+        ("GPUs", found["gpus"]),
+        ("Profiles", found["profiles"]),
+    ):
         console.print(f"\n[bold]{title}[/]")
         for table in value_tables(values, console.width):
             console.print(table)

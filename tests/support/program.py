@@ -10,12 +10,15 @@ from functools import cache
 import yaml
 
 from config.key_derivation import derive_password, snapshot_private_key_pem, ssh_private_key_pem
+from config.layers import LAYERS
 from config.load import load_site
 from config.paths import PROJECT, SITES
 from config.required_secrets import BY_SETTING
 from config.site import STAGES
 from tests.support.mocks import Graph, Registered, build
 
+PURPOSES = ("k3s-token", "k3s-agent-token", *(purpose for record in LAYERS for purpose in record.derived_secrets))
+"""What secrets are derived for."""
 ALL_SITES = tuple(sorted(path.stem for path in SITES.glob("*.yaml")))
 
 
@@ -46,7 +49,7 @@ SENTINELS = (
     ADMIN_KEY,
     ssh_private_key_pem(SEED).splitlines()[1],
     snapshot_private_key_pem(SEED).splitlines()[1],
-    *(derive_password(SEED, purpose) for purpose in ("k3s-token", "k3s-agent-token", "grafana-admin", "hub-password")),
+    *(derive_password(SEED, purpose) for purpose in PURPOSES),
 )
 """What must never be readable: the given secrets, what is derived from them, and what the cluster answers."""
 

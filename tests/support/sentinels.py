@@ -6,9 +6,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from config.key_derivation import derive_password, ssh_private_key_pem
+from config.layers import LAYERS
 from lab.store import KEYS
 
-PURPOSES = ("k3s-token", "k3s-agent-token", "grafana-admin", "hub-password")
+PURPOSES = ("k3s-token", "k3s-agent-token", *(purpose for record in LAYERS for purpose in record.derived_secrets))
 
 
 def of(run: Path) -> dict[str, str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 
+from config.layers import LAYERS
 from lab.charts import create_app
 from lab.charts.stand_in import load_catalog
 from tests.support.controlplane import ControlPlane
@@ -19,13 +20,7 @@ from tests.support.stand_ins import working
 
 pytestmark = [pytest.mark.engine, pytest.mark.lab]
 
-NAMESPACES = {
-    "metallb": "metallb-system",
-    "rook-ceph": "rook-ceph",
-    "ceph-csi-drivers": "rook-ceph",
-    "rook-ceph-cluster": "rook-ceph",
-    "kubeflow-pipelines": "kubeflow",
-}
+NAMESPACES = {release.chart: release.namespace for record in LAYERS for release in record.releases}
 AFTER = {
     "ceph-csi-drivers": ["rook-ceph"],
     "rook-ceph-cluster": ["ceph-csi-drivers"],

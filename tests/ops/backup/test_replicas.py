@@ -77,7 +77,7 @@ def test_a_silent_server_is_a_note_and_not_a_problem() -> None:
 @pytest.mark.parametrize(("problem", "healthy"), [("", True), ("its timer is off", False)])
 def test_status_is_not_healthy_when_copies_fail(problem: str, *, healthy: bool) -> None:
     node = NodeState("server-1", "control-plane", ready=True, version="v1", gpus="")
-    layer = LayerState("rook-ceph", "rook-ceph", "deployed", ready=True, waiting="")
+    layer = LayerState("rook-ceph", "rook-ceph", "rook-ceph-v1.20.6", ready=True, waiting="")
     copies = [ReplicaStatus("ops-1", problem)]
     report = Report(
         "campus", "alpha", True, "https://api", "10.0.0.1", [node], [layer], tokens="", backups=[], copies=copies

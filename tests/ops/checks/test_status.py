@@ -1,10 +1,15 @@
 """What `lyceum status` says of nodes that are silent, servers that are down, and an API address in two places."""
 
 import ast
+import base64
+import gzip
+import json
 from ipaddress import IPv4Address
 
+from config.layers import installed_releases
 from ops.checks import api_vip
-from ops.checks.status import node_state
+from ops.checks.status import chart_of, node_state, release_states
+from ops.clients.kubernetes import Object
 from tests.ops.objects import node
 from tests.support.sites import site
 
@@ -39,3 +44,41 @@ def test_one_machine_at_the_api_address_is_as_it_should_be() -> None:
 
 def test_the_question_that_nodes_ask_is_a_program() -> None:
     ast.parse(api_vip.ARP)
+
+
+def helm_secret(name: str, version: str, status: str = "deployed") -> Object:
+    """The Secret in which Helm keeps a release."""
+    release = {"name": name, "chart": {"metadata": {"name": name, "version": version}}}
+    data = base64.b64encode(base64.b64encode(gzip.compress(json.dumps(release).encode()))).decode()
+    return {"metadata": {"labels": {"name": name, "status": status}}, "data": {"release": data}}
+
+
+def test_the_chart_of_a_release_is_its_name_and_version_not_the_state_of_the_release() -> None:
+    installed = {("metallb-system", "metallb"): helm_secret("metallb", "0.16.1")}
+    [found] = [one for one in release_states(site(), installed, {}) if one.name == "metallb"]
+
+    assert (found.chart, found.ready, found.waiting) == ("metallb-0.16.1", True, "")
+
+
+def test_a_release_that_helm_has_not_finished_or_whose_pods_are_missing_is_not_ready() -> None:
+    key = ("metallb-system", "metallb")
+    failed = release_states(site(), {key: helm_secret("metallb", "0.16.1", "failed")}, {key: ["DaemonSet speaker 1/3"]})
+
+    [found] = [one for one in failed if one.name == "metallb"]
+    assert (found.ready, found.waiting) == (False, "failed; DaemonSet speaker 1/3")
+
+
+def test_a_release_that_the_site_needs_and_that_is_not_there_is_not_ready() -> None:
+    missing = {one.name for one in release_states(site(), {}, {}) if one.waiting == "not installed" and not one.ready}
+
+    assert missing == {release.chart for _, release in installed_releases(site())}
+
+
+def test_a_release_of_somebody_else_is_shown_too() -> None:
+    [found] = [one for one in release_states(site(), {("own", "wiki"): helm_secret("wiki", "1.0.0")}, {}) if one.ready]
+
+    assert (found.namespace, found.chart) == ("own", "wiki-1.0.0")
+
+
+def test_a_secret_without_a_release_has_no_chart() -> None:
+    assert chart_of({"metadata": {}}) == ""

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Annotated, Any
 
 from pydantic import (
@@ -101,12 +101,12 @@ def _parse_cidr(value: object) -> object:
     if not isinstance(value, str):
         return value
     try:
-        return IPv4Network(value)
-    except ValueError as error:
-        if "host bits set" in str(error):
-            remedy = f"did you mean {IPv4Network(value, strict=False)}?"
-            raise InvalidValueError("has host bits set", remedy) from None
+        interface = IPv4Interface(value)
+    except ValueError:
         raise InvalidValueError("is not a valid IPv4 network", "write it as in `10.21.0.0/16`") from None
+    if interface.ip != interface.network.network_address:
+        raise InvalidValueError("has host bits set", f"did you mean {interface.network}?")
+    return interface.network
 
 
 Cidr = Annotated[IPv4Network, BeforeValidator(_parse_cidr, json_schema_input_type=str)]

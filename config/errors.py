@@ -1,15 +1,17 @@
 """Errors that explain themselves. Standard library only: helpers that run outside our virtual environment raise them too."""
 
+from __future__ import annotations
+
 FAILED, USAGE, REFUSED = 1, 2, 3
 """Exit codes: something failed; the call is wrong; the operation would do harm and its override is missing."""
 
 
 class LyceumError(Exception):
-    """An error whose text says what is wrong; only the command line turns it into words and an exit code.
+    """An error that explains itself; only the command line prints it and ends with its exit code.
 
-    Args:
+    Attributes:
         message: What is wrong.
-        remedy: What to do about it, where the message does not say so; printed after the message.
+        remedy: What to do about it; empty where the message says it.
         exit_code: Exit code of the command that it ends; by default that of the class.
     """
 
@@ -17,9 +19,13 @@ class LyceumError(Exception):
 
     def __init__(self, message: str = "", *, remedy: str = "", exit_code: int | None = None) -> None:
         super().__init__(message)
-        self.remedy = remedy
+        self.message, self.remedy = message, remedy
         if exit_code is not None:
             self.exit_code = exit_code
+
+    def __str__(self) -> str:
+        """Message and remedy: what an operator reads."""
+        return f"{self.message}; {self.remedy}" if self.remedy else self.message
 
 
 class UsageError(LyceumError):

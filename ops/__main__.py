@@ -68,7 +68,7 @@ def lyceum() -> None:
 def explain(error: Exception) -> str:
     """The text for an operator; empty for a mistake of ours."""
     if isinstance(error, LyceumError):
-        return f"{error}. Remedy: {error.remedy}" if error.remedy else str(error)
+        return str(error)
     from ops.wait import transient_reason  # noqa: PLC0415 - commands that succeed start faster without it
 
     why = transient_reason(error)

@@ -11,6 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from config.errors import LyceumError
 from toolchain import cache, compiler, download
 from toolchain.console import duration, print_line, step
 from toolchain.programs import Program, programs
@@ -85,7 +86,7 @@ def main(arguments: list[str]) -> int:
         return 0
     try:
         ensure_programs(chosen, thorough=options.verify)
-    except compiler.BuildError as error:
+    except LyceumError as error:
         print_line(f"toolchain: {error}")
         return 1
     except KeyboardInterrupt:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from config.errors import LyceumError
 from toolchain import cache
 from toolchain.console import Step, step
 from toolchain.programs import HERE, Program
@@ -20,7 +21,7 @@ NICENESS = 10  # a build must not slow down other work on the machine
 TAIL_LINES = 20  # of a failed build's log
 
 
-class BuildError(Exception):
+class BuildError(LyceumError):
     """A build failed; the text has the command and the end of its output."""
 
 

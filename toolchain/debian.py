@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from config.errors import LyceumError
 from toolchain import cache
 from toolchain.console import print_line, step
 
@@ -31,7 +32,7 @@ POLICY = Path("/usr/sbin/policy-rc.d")
 OURS = "# made by Lyceum's set-up for the time of an installation; may be removed"
 
 
-class AptError(Exception):
+class AptError(LyceumError):
     """apt-get failed; the text has its output and the remedy."""
 
 

@@ -10,6 +10,7 @@ import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from config.errors import LyceumError
 from toolchain import cache
 from toolchain.console import Step
 from toolchain.programs import Program, Release
@@ -21,7 +22,7 @@ X64 = {"x86_64": "x64", "aarch64": "arm64"}
 AMD64 = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
-class UnavailableError(Exception):
+class UnavailableError(LyceumError):
     """The release cannot be downloaded or verified; the text has the reason."""
 
 
@@ -29,7 +30,7 @@ def is_allowed() -> bool:
     """Whether LYCEUM_DOWNLOAD (auto, the default, or never) allows downloads of releases."""
     choice = os.environ.get("LYCEUM_DOWNLOAD", "auto")
     if choice not in {"auto", "never"}:
-        raise SystemExit(f"LYCEUM_DOWNLOAD={choice}: must be auto (try official releases first) or never (build)")
+        raise LyceumError(f"LYCEUM_DOWNLOAD={choice}: must be auto (try official releases first) or never (build)")
     return choice == "auto" and platform.machine() in X64
 
 

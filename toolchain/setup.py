@@ -15,6 +15,7 @@ import sys
 import time
 from pathlib import Path
 
+from config.errors import LyceumError
 from toolchain import build, cache, debian
 from toolchain.console import duration, print_line, step
 
@@ -25,7 +26,7 @@ REQUIREMENTS = ("requirements.txt", "requirements-dev.txt")
 OLDEST_PYTHON = (3, 11)
 
 
-class SetupError(Exception):
+class SetupError(LyceumError):
     """The machine lacks something that this program cannot install; the text has the remedy."""
 
 
@@ -79,7 +80,7 @@ def main() -> int:
         debian.install_missing()
         create_environment()
         result = build.main([])
-    except (SetupError, debian.AptError) as error:
+    except LyceumError as error:
         print_line(f"setup: {error}")
         return 1
     except KeyboardInterrupt:

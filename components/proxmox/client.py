@@ -28,7 +28,21 @@ DOWNLOAD_SECONDS = 1800
 
 
 class PveError(LyceumError):
-    """Proxmox refused, or did not answer; the text says what to do."""
+    """Proxmox refused, or did not answer.
+
+    Attributes:
+        status: HTTP status of its answer; None where there was none.
+        reason: Proxmox's own words, without the call that they answer; empty where it did not answer.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None, reason: str = "", remedy: str = "") -> None:
+        super().__init__(message, remedy=remedy)
+        self.status, self.reason = status, reason
+
+    @classmethod
+    def refused(cls, method: str, path: str, status: int, reason: str) -> "PveError":
+        """The API answered a call with an error."""
+        return cls(f"{method} /{path}: {status} {reason}", status=status, reason=reason)
 
 
 class Pve:
@@ -53,7 +67,7 @@ class Pve:
             with urlopen(request, context=self._tls, timeout=30) as answer:
                 return json.load(answer)["data"]
         except HTTPError as error:
-            raise PveError(f"{method} /{path}: {error.code} {_error_message(error)}") from None
+            raise PveError.refused(method, path, error.code, _error_message(error)) from None
         except (OSError, HTTPException, ValueError) as error:
             # A restarting proxy cuts the connection, or answers with an HTML page.
             raise PveError(f"{self._base} does not answer: {getattr(error, 'reason', None) or error}") from None

@@ -42,6 +42,10 @@ class BootstrapError(Exception):
     """The bootstrap data cannot be read; the text is K3s's."""
 
 
+class DifferentTokenError(BootstrapError):
+    """The data were encrypted with another token."""
+
+
 def storage_key(password: str) -> str:
     """Return the etcd key under which data encrypted with this password lies."""
     return f"{PREFIX}/{hashlib.sha256(password.encode()).hexdigest()[:12]}"
@@ -65,7 +69,7 @@ def decrypt(password: str, value: str) -> bytes:
     try:
         return _cipher(password, salt).decrypt(sealed[:12], sealed[12:], None)
     except InvalidTag as error:
-        raise BootstrapError(DIFFERENT_TOKEN) from error
+        raise DifferentTokenError(DIFFERENT_TOKEN) from error
 
 
 def find_stored(password: str, stored: Mapping[str, str]) -> bytes | None:
@@ -74,7 +78,7 @@ def find_stored(password: str, stored: Mapping[str, str]) -> bytes | None:
         return None
     value = stored.get(storage_key(password))
     if value is None:
-        raise BootstrapError(DIFFERENT_TOKEN)
+        raise DifferentTokenError(DIFFERENT_TOKEN)
     return decrypt(password, value)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from lab.k3s import log
-from lab.k3s.config import ConfigError, load
+from lab.k3s.config import ConfigError, FlagError, load
 from lab.k3s.flags import AGENT, SERVER
 from lab.k3s.release import kube_environment, running_version
 
@@ -100,6 +100,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         command(words[1:])
     except ConfigError as error:
-        if str(error).startswith("flag "):
+        if isinstance(error, FlagError):
             sys.stderr.write(f"Incorrect Usage: {error}\n\n")
         log.fatal(str(error))

@@ -236,11 +236,10 @@ class ClusterJoin:
             await membership.promote(etcd, self.paths, await self._list_voters())
         try:
             await self._check_bootstrap(etcd, credentials, running=True)
-        except bootstrap.BootstrapError as error:
-            if str(error) == bootstrap.DIFFERENT_TOKEN:
-                # K3s writes the token that it was given into these files before it notices that it is the wrong one.
-                write_tokens(self.paths, credentials)
-                (self.paths.server / bootstrap.PASSWD).touch()
+        except bootstrap.DifferentTokenError:
+            # K3s writes the token that it was given into these files before it notices that it is the wrong one.
+            write_tokens(self.paths, credentials)
+            (self.paths.server / bootstrap.PASSWD).touch()
             raise
         return etcd
 

@@ -46,6 +46,10 @@ class ConfigError(Exception):
     """The configuration is refused; the text is K3s's, and names the flag."""
 
 
+class FlagError(ConfigError):
+    """A flag that K3s does not have, or without its value: K3s prints the usage as well."""
+
+
 @dataclass(frozen=True)
 class Options:
     """The merged settings of one `k3s server` or `k3s agent`."""
@@ -126,14 +130,14 @@ def parse_arguments(arguments: Sequence[str], flags: Sequence[Flag]) -> tuple[Va
         name, has_value, value = word.lstrip("-").partition("=")
         flag = known.get(name)
         if flag is None:
-            raise ConfigError(f"flag provided but not defined: -{name}")
+            raise FlagError(f"flag provided but not defined: -{name}")
         if not has_value:
             if flag.kind is FlagType.BOOL:
                 value = "true"
             elif queue:
                 value = queue.pop(0)
             else:
-                raise ConfigError(f"flag needs an argument: -{name}")
+                raise FlagError(f"flag needs an argument: -{name}")
         values[flag.name] = (*values.get(flag.name, ()), value)
     return values, words
 
@@ -144,7 +148,7 @@ def _check_kinds(values: Values, flags: Sequence[Flag]) -> Values:
     for name, given in values.items():
         flag = known.get(name)
         if flag is None:
-            raise ConfigError(f"flag provided but not defined: -{name}")
+            raise FlagError(f"flag provided but not defined: -{name}")
         value = given[-1] if given else ""
         if flag.kind is FlagType.LIST:
             checked[name] = given

@@ -144,7 +144,7 @@ class ObjectStore:
         try:
             yield
         except (BotoCoreError, ClientError, OSError) as error:
-            raise StoreError(explain_error(error, self._where, self._site)) from error
+            raise explain_error(error, self._where, self._site) from error
 
 
 def error_code(error: StoreError) -> str:
@@ -153,32 +153,42 @@ def error_code(error: StoreError) -> str:
     return str(cause.response["Error"]["Code"]) if isinstance(cause, ClientError) else ""
 
 
-def explain_error(error: Exception, where: S3, site: str) -> str:
+def explain_error(error: Exception, where: S3, site: str) -> StoreError:
     """Which of endpoint, certificate, key and bucket is wrong, and the remedy. The text never holds a key."""
     if isinstance(error, SSLError):
         known = f"is not signed by {where.ca_file}" if where.ca_file else "is not signed by a public CA"
-        return f"the certificate of {where.endpoint} {known}: {_innermost_reason(error)}; set its CA in {S3_SETTING}.ca-file"
+        return StoreError(
+            f"the certificate of {where.endpoint} {known}: {_innermost_reason(error)}",
+            remedy=f"set its CA in {S3_SETTING}.ca-file",
+        )
     if not isinstance(error, ClientError):
-        return f"{where.endpoint} does not answer: {_innermost_reason(error)}; check {S3_SETTING}.endpoint, its port and the route to it"
+        return StoreError(
+            f"{where.endpoint} does not answer: {_innermost_reason(error)}",
+            remedy=f"check {S3_SETTING}.endpoint, its port and the route to it",
+        )
     name = str(error.response["Error"]["Code"])
     renew = f"set it again: ./lyceum secrets set {site}"
     match name:
         case "InvalidAccessKeyId":
-            return f"{where.endpoint} does not know the access key; {renew} s3-access-key"
+            return StoreError(f"{where.endpoint} does not know the access key", remedy=f"{renew} s3-access-key")
         case "SignatureDoesNotMatch":
-            return f"{where.endpoint} rejects the secret key: it does not match the access key; {renew} s3-secret-key"
+            rule = f"{where.endpoint} rejects the secret key: it does not match the access key"
+            return StoreError(rule, remedy=f"{renew} s3-secret-key")
         case "AccessDenied" | "403":
-            needed = "grant it list, read, write and delete"
-            return f"the key has no access to the bucket {where.bucket} at {where.endpoint}; {needed}"
+            rule = f"the key has no access to the bucket {where.bucket} at {where.endpoint}"
+            return StoreError(rule, remedy="grant it list, read, write and delete")
         case "NoSuchBucket":
-            return f"there is no bucket {where.bucket} at {where.endpoint}; create it, or correct {S3_SETTING}.bucket"
+            rule = f"there is no bucket {where.bucket} at {where.endpoint}"
+            return StoreError(rule, remedy=f"create it, or correct {S3_SETTING}.bucket")
         case "RequestTimeTooSkewed":
-            return f"{where.endpoint} rejects the time of the request: its clock or this machine's is wrong; compare both with a time server"
+            rule = f"{where.endpoint} rejects the time of the request: its clock or this machine's is wrong"
+            return StoreError(rule, remedy="compare both with a time server")
         case "PermanentRedirect" | "AuthorizationHeaderMalformed":
-            return f"{where.endpoint} has the bucket {where.bucket} in another region; correct {S3_SETTING}.region"
+            rule = f"{where.endpoint} has the bucket {where.bucket} in another region"
+            return StoreError(rule, remedy=f"correct {S3_SETTING}.region")
         case _:
             answer = f"{name} {error.response['Error'].get('Message', '')}".rstrip()
-            return f"{where.endpoint} answers: {answer}; ask the administrators of the store"
+            return StoreError(f"{where.endpoint} answers: {answer}", remedy="ask the administrators of the store")
 
 
 def _innermost_reason(error: Exception) -> str:

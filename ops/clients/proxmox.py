@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 TIMEOUT = httpx.Timeout(15, connect=5)
 
 
+class UntrustedCertificateError(PveError):
+    """The server shows a certificate that neither the system's CAs nor the campus's own have signed."""
+
+
 class Api(Pve):
     """Calls as one identity.
 
@@ -58,13 +62,13 @@ class Api(Pve):
         try:
             answer = self._client.request(method, f"/api2/json/{path}", **place)  # type: ignore[arg-type]
         except httpx.TransportError as error:
-            raise PveError(f"{self._client.base_url} does not answer: {_reason(error)}") from None
+            raise _connection_error(str(self._client.base_url), error) from None
         if answer.is_error:
-            raise PveError(f"{method} /{path}: {answer.status_code} {_words(answer)}")
+            raise PveError.refused(method, path, answer.status_code, _error_message(answer))
         try:
             return answer.json()["data"]
         except (ValueError, KeyError, TypeError):
-            raise PveError(f"{self._client.base_url} is no Proxmox API: its answer is not understood") from None
+            raise PveError(f"{self._client.base_url} is not a Proxmox API: its answer has no data") from None
 
     def sign_in(self, user: str, password: str) -> None:
         """Goes on as a user with a password."""
@@ -93,12 +97,6 @@ def list_vm_ids(engine: "Engine") -> set[int]:
     return {int(vm["vmid"]) for vm in pve.call("GET", "cluster/resources", type="vm")}
 
 
-def status(error: PveError) -> int:
-    """HTTP status that an error tells of; 0 where there was no answer."""
-    word = str(error).partition(": ")[2].partition(" ")[0]
-    return int(word) if word.isdigit() else 0
-
-
 def _trust(ca_file: Path | None) -> ssl.SSLContext:
     """The system's CAs and the campus's own; there is no way to trust nobody and go on."""
     context = ssl.create_default_context()
@@ -110,16 +108,19 @@ def _trust(ca_file: Path | None) -> ssl.SSLContext:
     return context
 
 
-def _reason(error: httpx.TransportError) -> str:
-    text = str(error)
-    if "certificate verify failed" in text:
-        return (
-            f"its certificate is not trusted ({text.rpartition('certificate verify failed: ')[2].split(' (_ssl')[0]})"
-        )
-    return text or type(error).__name__
+def _connection_error(url: str, error: httpx.TransportError) -> PveError:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return UntrustedCertificateError(
+                f"the certificate of {url} is not trusted ({cause.verify_message})",
+                remedy="name the CA that signed it in `proxmox.ca-file`",
+            )
+        cause = cause.__cause__ or cause.__context__
+    return PveError(f"{url} does not answer: {str(error) or type(error).__name__}")
 
 
-def _words(answer: httpx.Response) -> str:
+def _error_message(answer: httpx.Response) -> str:
     try:
         body = answer.json()
     except ValueError:

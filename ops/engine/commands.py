@@ -8,7 +8,7 @@ from rich.table import Table
 
 from config.errors import OperationRefusedError, UsageError
 from ops import audit_log
-from ops.checks.preflight.run import preflight
+from ops.checks.preflight.run import run_preflight
 from ops.checks.status import find_problems
 from ops.console import console, errors, step
 from ops.credentials.rotate import require_no_rotation
@@ -29,7 +29,7 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 def preview(stack: StackName, *, diff: Annotated[bool, typer.Option(help="Show every changed value.")] = False) -> None:
     """Shows what `up` would do; changes nothing."""
     engine = Engine.open(stack)
-    preflight(engine, engine.export(), engine.stack.stage, required=False)
+    run_preflight(engine, engine.export(), engine.stack.stage, required=False)
     raise typer.Exit(engine.preview(diff=diff))
 
 
@@ -49,7 +49,7 @@ def up(
         state = resolve_pending_operations(engine)
         require_no_rotation(engine.stack)
         refuse_version_changes(engine, state)
-        preflight(engine, state, stage or engine.stack.stage, required=True)
+        run_preflight(engine, state, stage or engine.stack.stage, required=True)
         _allow_removal(engine, state, stage or engine.stack.stage, set(remove or ()), frozenset(force or ()))
         if stage and stage != engine.stack.stage:
             engine.stack.set_stage(stage)

@@ -109,7 +109,7 @@ def _ensure_call(api: Api, call: ApiCall) -> None:
     try:
         api.send(call.method, call.path, call.params)
     except PveError as error:
-        if "already exists" not in str(error):
+        if "already exists" not in error.reason:
             raise
         if call.update:
             _ensure_call(api, call.update)

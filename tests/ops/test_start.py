@@ -60,7 +60,7 @@ def test_the_list_of_commands_says_what_each_says_of_itself(name: str) -> None:
 
 def test_an_error_that_explains_itself_is_printed_with_its_remedy() -> None:
     assert explain(UsageError("no such site")) == "no such site"
-    assert explain(LyceumError("no token", remedy="./lyceum secrets set")) == "no token. Remedy: ./lyceum secrets set"
+    assert explain(LyceumError("no token", remedy="./lyceum secrets set")) == "no token; ./lyceum secrets set"
 
 
 def test_a_mistake_of_ours_keeps_its_traceback() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from config.errors import LyceumError
 from toolchain import download
 from toolchain.console import Step
 from toolchain.programs import BuildWorkspace, Program, Release
@@ -138,7 +139,7 @@ def test_downloads_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_misspelt_switch_is_refused_with_the_choices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LYCEUM_DOWNLOAD", "no")
-    with pytest.raises(SystemExit, match=r"auto .* or never"):
+    with pytest.raises(LyceumError, match=r"auto .* or never"):
         download.is_allowed()
 
 

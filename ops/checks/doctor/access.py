@@ -4,10 +4,11 @@ import time
 from collections.abc import Iterator
 
 from components.proxmox.client import PveError
+from config.finding import Finding
 from config.proxmox_grants import ROLES, grant_command, required_grants
 from config.site import Site
-from ops.checks.doctor.finding import Finding, fault, guarded, ok, unknown
-from ops.clients.proxmox import Api, status
+from ops.checks.doctor.finding import failed, passed, report_errors, unknown
+from ops.clients.proxmox import Api
 
 LEAST = (8, 2)
 """First version that can import an image into a disk over the API (`import-from` with content `import`)."""
@@ -15,33 +16,31 @@ SKEW = 5
 """Seconds that a node's clock may be off: etcd warns at one, tokens and TLS fail at minutes."""
 
 
-def reachable(pve: Api, site: Site) -> Iterator[Finding]:
+def check_api(pve: Api, site: Site) -> Iterator[Finding]:
     """The API answers, accepts the token, and is new enough."""
     endpoint = str(site.proxmox.endpoint)
     try:
         version = str(pve.call("GET", "version")["version"])
     except PveError as error:
-        if status(error) == 401:
-            remedy = f"make a new one, then `./lyceum secrets set {site.name} proxmox-token`"
-            yield fault("reachable", f"{endpoint} does not accept the token: expired, deleted or mistyped", remedy)
-        elif "not trusted" in str(error):
-            remedy = "name the CA that signed it in `proxmox.ca-file`"
-            yield fault("reachable", str(error), remedy)
+        if error.status == 401:
+            remedy = f"create a new one, then `./lyceum secrets set {site.name} proxmox-token`"
+            yield failed("reachable", f"{endpoint} does not accept the token: expired, deleted or mistyped", remedy)
         else:
-            yield fault("reachable", str(error), f"check `proxmox.endpoint`, then `curl -v {endpoint}`")
+            remedy = error.remedy or f"check `proxmox.endpoint`, then `curl -v {endpoint}`"
+            yield failed("reachable", error.message, remedy)
         return
     major, minor, *_ = (int(part) for part in version.split("-", maxsplit=1)[0].split("."))
     if (major, minor) < LEAST:
         remedy = f"upgrade to {LEAST[0]}.{LEAST[1]} or newer; best 9"
-        yield fault("version", f"Proxmox VE {version} cannot import images over its API", remedy)
+        yield failed("version", f"Proxmox VE {version} cannot import images over its API", remedy)
     elif major < 9:
         remedy = "add VM.Monitor to the role Lyceum, which replaces the VM.GuestAgent privileges there"
         yield unknown("version", f"Proxmox VE {version} names guest-agent privileges otherwise", remedy)
     else:
-        yield ok("version", f"Proxmox VE {version}")
+        yield passed("version", f"Proxmox VE {version}")
 
 
-def privileges(pve: Api, site: Site) -> Iterator[Finding]:
+def check_privileges(pve: Api, site: Site) -> Iterator[Finding]:
     """The token holds every privilege that Lyceum needs; names the missing ones and the command that grants them."""
     missing = 0
     paths = required_grants(site)
@@ -50,38 +49,40 @@ def privileges(pve: Api, site: Site) -> Iterator[Finding]:
         lacking = [name for name in ROLES[role] if not held.get(name)]
         if lacking:
             missing += 1
-            yield fault("privileges", f"the token lacks {', '.join(lacking)} on {path}", grant_command(path, role))
+            yield failed("privileges", f"the token lacks {', '.join(lacking)} on {path}", grant_command(path, role))
     if not missing:
-        yield ok("privileges", f"the token may do everything on {len(paths)} paths")
+        yield passed("privileges", f"the token may do everything on {len(paths)} paths")
 
 
-def quorum(pve: Api, site: Site) -> Iterator[Finding]:
+def check_quorum(pve: Api, site: Site) -> Iterator[Finding]:
     """The Proxmox cluster can change anything at all, and the site's hosts are in it."""
     nodes = {entry["node"]: entry.get("status") for entry in pve.call("GET", "nodes")}
     for host in dict.fromkeys(node.host for node in site.machines):
         if host not in nodes:
             there = ", ".join(sorted(nodes)) or "none that the token may see"
-            yield fault(
-                "hosts", f"{host} is no node of this Proxmox; there: {there}", "correct `hosts` in the site file"
+            yield failed(
+                "hosts", f"{host} is not a node of this Proxmox; its nodes: {there}", "correct `hosts` in the site file"
             )
         elif nodes[host] != "online":
-            yield fault("hosts", f"{host} is {nodes[host]}", "switch it on, and look at `pvecm status` on another node")
+            yield failed(
+                "hosts", f"{host} is {nodes[host]}", "switch it on, and look at `pvecm status` on another node"
+            )
     try:
         cluster = next((entry for entry in pve.call("GET", "cluster/status") if entry["type"] == "cluster"), None)
     except PveError as error:
-        if status(error) != 403:
+        if error.status != 403:
             raise
         yield unknown("quorum", "the token may not ask for it (Sys.Audit on /)", "`pvecm status` on any node")
         return
     if cluster and not cluster.get("quorate"):
-        yield fault(
+        yield failed(
             "quorum", "the Proxmox cluster has no quorum: nothing can be changed", "`pvecm status`; bring nodes back"
         )
     else:
-        yield ok("quorum", f"{len(nodes)} node(s), quorate")
+        yield passed("quorum", f"{len(nodes)} node(s), quorate")
 
 
-def clocks(pve: Api, site: Site) -> Iterator[Finding]:
+def check_clocks(pve: Api, site: Site) -> Iterator[Finding]:
     """The clocks of the hosts agree with ours; guests start with their host's."""
     wrong = 0
     hosts = list(dict.fromkeys(node.host for node in site.machines))
@@ -93,19 +94,19 @@ def clocks(pve: Api, site: Site) -> Iterator[Finding]:
         if abs(off) > SKEW:
             wrong += 1
             remedy = f"on {host}: `timedatectl; chronyc tracking`, then `systemctl restart chrony`"
-            yield fault("time", f"the clock of {host} is off by {off:.0f} s", remedy)
+            yield failed("time", f"the clock of {host} is off by {off:.0f} s", remedy)
     if not wrong:
-        yield ok("time", f"{len(hosts)} clock(s) agree within {SKEW} s")
+        yield passed("time", f"{len(hosts)} clock(s) agree within {SKEW} s")
 
 
-def access(pve: Api, site: Site) -> Iterator[Finding]:
+def check_access(pve: Api, site: Site) -> Iterator[Finding]:
     """Everything about access; ends early where nothing further could be asked."""
     lost = False
-    for finding in guarded("reachable", reachable(pve, site)):
-        lost = lost or finding.check == "reachable"
+    for finding in report_errors("reachable", check_api(pve, site)):
+        lost = lost or finding.subject == "reachable"
         yield finding
     if lost:
         return
-    yield from guarded("privileges", privileges(pve, site))
-    yield from guarded("quorum", quorum(pve, site))
-    yield from guarded("time", clocks(pve, site))
+    yield from report_errors("privileges", check_privileges(pve, site))
+    yield from report_errors("quorum", check_quorum(pve, site))
+    yield from report_errors("time", check_clocks(pve, site))

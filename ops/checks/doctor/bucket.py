@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 
+from config.finding import Finding
 from ops.backup.metadata import BackupError
 from ops.backup.transfer import ACCESS_SECRETS, open_store
-from ops.checks.doctor.finding import Finding, fault, ok, unknown
+from ops.checks.doctor.finding import failed, passed, unknown
 from ops.engine.stack import Stack
 
 
-def bucket(stack: Stack) -> Iterator[Finding]:
+def check_bucket(stack: Stack) -> Iterator[Finding]:
     """The bucket can be reached from here, and its key may list, write, read and delete."""
     if stack.site.platform.backup.s3 is None:
         return
@@ -21,7 +22,6 @@ def bucket(stack: Stack) -> Iterator[Finding]:
         store = open_store(stack)
         if store:
             store.probe()
-            yield ok("bucket", f"{store.location()} can be listed, written, read and deleted from here")
+            yield passed("bucket", f"{store.location()} can be listed, written, read and deleted from here")
     except BackupError as error:
-        cause, _, remedy = str(error).rpartition("; ")
-        yield fault("bucket", cause or str(error), remedy)
+        yield failed("bucket", error.message, error.remedy)

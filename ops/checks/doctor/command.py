@@ -11,19 +11,25 @@ import typer
 
 from components.proxmox.client import PveError
 from config.errors import FAILED, UsageError
+from config.finding import Finding, Severity
 from config.site import STAGES, Site
-from ops.checks.doctor.access import access
-from ops.checks.doctor.bucket import bucket
-from ops.checks.doctor.finding import Finding, State, fault, guarded
-from ops.checks.doctor.hardware import hardware, image
-from ops.checks.doctor.network import addresses, bridges, names
-from ops.checks.doctor.probe import Network, Probe
+from ops.checks.doctor.access import check_access
+from ops.checks.doctor.bucket import check_bucket
+from ops.checks.doctor.finding import failed, json_record, report_errors
+from ops.checks.doctor.hardware import check_hardware, check_image
+from ops.checks.doctor.network import check_addresses, check_bridges, check_names
+from ops.checks.doctor.probe import LocalNetwork, Network
 from ops.clients.proxmox import Api
 from ops.console import console
 from ops.engine.site_stack import sound_site, stack_of
 from ops.engine.stack import PROJECT
 
-MARKS = {State.OK: "[green]✓[/]", State.FAULT: "[red]✗[/]", State.UNKNOWN: "[yellow]?[/]"}
+MARKS = {
+    Severity.OK: "[green]✓[/]",
+    Severity.ERROR: "[red]✗[/]",
+    Severity.WARNING: "[yellow]![/]",
+    Severity.UNKNOWN: "[yellow]?[/]",
+}
 
 
 def doctor(
@@ -44,45 +50,47 @@ def doctor(
     chosen.enter_network()
     findings = []
     token = None if user else chosen.secret("proxmox-token")
-    for finding in chain(examine(lambda: _sign_in(found, user, token), found, stage, Network()), bucket(chosen)):
+    for finding in chain(
+        run_checks(lambda: _sign_in(found, user, token), found, stage, LocalNetwork()), check_bucket(chosen)
+    ):
         findings.append(finding)
         if not as_json:
-            _tell(finding)
+            _print_finding(finding)
     if as_json:
-        typer.echo(json.dumps([finding.as_json() for finding in findings], indent=2))
-    faults = sum(finding.state is State.FAULT for finding in findings)
+        typer.echo(json.dumps([json_record(finding) for finding in findings], indent=2))
+    faults = sum(finding.severity is Severity.ERROR for finding in findings)
     if faults and not as_json:
-        console.print(f"\n{faults} thing(s) to put right before {found.title} can be built")
+        console.print(f"\n{faults} problem(s) to correct before {found.title} can be built")
     if faults:
         raise typer.Exit(FAILED)
 
 
-def examine(connect: Callable[[], Api], site: Site, stage: str, probe: Probe) -> Iterator[Finding]:
+def run_checks(connect: Callable[[], Api], site: Site, stage: str, network: Network) -> Iterator[Finding]:
     """Every check, one after the other; nothing is raised.
 
     Args:
         connect: Makes the client.
         site: The campus.
         stage: Whose machines are looked at.
-        probe: How the network is seen.
+        network: How the network is seen.
     """
     nodes = site.in_service(stage)
     try:
         pve = connect()
     except PveError as error:
-        yield fault("reachable", str(error), "correct `proxmox.endpoint` or `proxmox.ca-file`")
-        yield from names(site, probe)
+        yield failed("reachable", error.message, error.remedy or "correct `proxmox.endpoint` or `proxmox.ca-file`")
+        yield from check_names(site, network)
         return
     reached = True
-    for finding in access(pve, site):
-        reached = reached and not (finding.check == "reachable" and finding.state is State.FAULT)
+    for finding in check_access(pve, site):
+        reached = reached and not (finding.subject == "reachable" and finding.severity is Severity.ERROR)
         yield finding
     if reached:
-        yield from guarded("hardware", hardware(pve, site, nodes))
-        yield from guarded("bridge", bridges(pve, site, nodes))
-        yield from guarded("image", image(pve, site, nodes))
-        yield from guarded("addresses", addresses(pve, site, nodes, probe))
-    yield from names(site, probe)
+        yield from report_errors("hardware", check_hardware(pve, site, nodes))
+        yield from report_errors("bridge", check_bridges(pve, site, nodes))
+        yield from report_errors("image", check_image(pve, site, nodes))
+        yield from report_errors("addresses", check_addresses(pve, site, nodes, network))
+    yield from check_names(site, network)
 
 
 def _sign_in(site: Site, user: str | None, token: str | None) -> Api:
@@ -93,8 +101,8 @@ def _sign_in(site: Site, user: str | None, token: str | None) -> Api:
     return api
 
 
-def _tell(finding: Finding) -> None:
-    console.print(f"{MARKS[finding.state]} [bold]{finding.check}[/] ", end="")
-    console.print(finding.cause, markup=False)
+def _print_finding(finding: Finding) -> None:
+    console.print(f"{MARKS[finding.severity]} [bold]{finding.subject_text}[/] ", end="")
+    console.print(finding.rule, markup=False)
     if finding.remedy:
         console.print(f"    → {finding.remedy}", markup=False)

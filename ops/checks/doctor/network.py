@@ -3,17 +3,18 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+from config.finding import Finding
 from config.hosts import Node, Role
 from config.rules.names import pages
 from config.site import Site
-from ops.checks.doctor.finding import Finding, fault, ok, unknown
-from ops.checks.doctor.probe import Probe
+from ops.checks.doctor.finding import failed, passed, unknown
+from ops.checks.doctor.probe import Network
 from ops.clients.proxmox import Api
 
 AT_ONCE = 32
 
 
-def bridges(pve: Api, site: Site, nodes: tuple[Node, ...]) -> Iterator[Finding]:
+def check_bridges(pve: Api, site: Site, nodes: tuple[Node, ...]) -> Iterator[Finding]:
     """Every host has the bridge, it is up, and it carries the VLAN."""
     wrong = 0
     name, vlan = site.network.bridge, site.network.vlan
@@ -25,19 +26,19 @@ def bridges(pve: Api, site: Site, nodes: tuple[Node, ...]) -> Iterator[Finding]:
             wrong += 1
             there = f"; there: {', '.join(sorted(found))}" if found else ""
             remedy = "correct `network.bridge`, or make it: Node > System > Network > Create > Linux Bridge"
-            yield fault("bridge", f"{host} has no bridge {name}{there}", remedy)
+            yield failed("bridge", f"{host} has no bridge {name}{there}", remedy)
         elif not bridge.get("active"):
             wrong += 1
-            yield fault("bridge", f"{name} of {host} is down", f"on {host}: `ifreload -a; ip link show {name}`")
+            yield failed("bridge", f"{name} of {host} is down", f"on {host}: `ifreload -a; ip link show {name}`")
         elif vlan is not None and not bridge.get("bridge_vlan_aware") and bridge.get("type") == "bridge":
             wrong += 1
             command = f"pvesh set /nodes/{host}/network/{name} --type bridge --bridge_vlan_aware 1; pvesh set /nodes/{host}/network"
-            yield fault("bridge", f"{name} of {host} is not VLAN-aware, and the site uses VLAN {vlan}", command)
+            yield failed("bridge", f"{name} of {host} is not VLAN-aware, and the site uses VLAN {vlan}", command)
     if not wrong:
-        yield ok("bridge", f"{name} is on {len(hosts)} host(s)" + (f" and carries VLAN {vlan}" if vlan else ""))
+        yield passed("bridge", f"{name} is on {len(hosts)} host(s)" + (f" and carries VLAN {vlan}" if vlan else ""))
 
 
-def addresses(pve: Api, site: Site, nodes: tuple[Node, ...], probe: Probe) -> Iterator[Finding]:
+def check_addresses(pve: Api, site: Site, nodes: tuple[Node, ...], network: Network) -> Iterator[Finding]:
     """What does not exist yet has an address that nobody has (R35)."""
     existing = {int(vm["vmid"]) for vm in pve.call("GET", "cluster/resources", type="vm")}
     wanted = {node.address: node.name for node in nodes if node.vm_id not in existing}
@@ -45,16 +46,16 @@ def addresses(pve: Api, site: Site, nodes: tuple[Node, ...], probe: Probe) -> It
         wanted[site.network.api_address] = "the Kubernetes API"
         wanted |= dict.fromkeys(site.network.load_balancers, "Services (network.load-balancers)")
     with ThreadPoolExecutor(AT_ONCE) as workers:
-        held = dict(zip(wanted, workers.map(probe.holder, wanted), strict=True))
+        held = dict(zip(wanted, workers.map(network.find_holder, wanted), strict=True))
     for address, holder in held.items():
         if holder:
             remedy = "find that machine, or take another address; `network.reserved` keeps ranges of the campus free"
-            yield fault("addresses", f"{address}, meant for {wanted[address]}, is answered by {holder}", remedy)
+            yield failed("addresses", f"{address}, meant for {wanted[address]}, is answered by {holder}", remedy)
     if not any(held.values()):
-        yield ok("addresses", f"nobody answers at {len(wanted)} address(es) that will be taken")
+        yield passed("addresses", f"nobody answers at {len(wanted)} address(es) that will be taken")
 
 
-def names(site: Site, probe: Probe) -> Iterator[Finding]:
+def check_names(site: Site, network: Network) -> Iterator[Finding]:
     """The name servers answer, and give the ingress's address for the site's pages."""
     ingress = site.network.ingress_address or site.network.load_balancers.first
     labels = [label for _, label in pages(site)] or ["any"]
@@ -64,15 +65,15 @@ def names(site: Site, probe: Probe) -> Iterator[Finding]:
         return
     wrong = 0
     for server in site.network.dns:
-        found = probe.resolve(server, page)
+        found = network.resolve(server, page)
         if found is None:
             wrong += 1
             remedy = f"`dig @{server} {site.domain}`; correct `network.dns`, or open port 53 on the way"
-            yield fault("dns", f"the name server {server} does not answer", remedy)
+            yield failed("dns", f"the name server {server} does not answer", remedy)
         elif str(ingress) not in found:
             wrong += 1
             said = f"to {', '.join(found)}, not " if found else "to "
             remedy = f"ask for the record `*.{site.domain}. A {ingress}`"
-            yield fault("dns", f"{page} does not resolve {said}{ingress} at {server}", remedy)
+            yield failed("dns", f"{page} does not resolve {said}{ingress} at {server}", remedy)
     if not wrong:
-        yield ok("dns", f"{page} resolves to {ingress} at {len(site.network.dns)} server(s)")
+        yield passed("dns", f"{page} resolves to {ingress} at {len(site.network.dns)} server(s)")

@@ -13,10 +13,10 @@ SECONDS = 0.7
 ARP = Path("/proc/net/arp")
 
 
-class Probe(Protocol):
+class Network(Protocol):
     """What the doctor may see of the network."""
 
-    def holder(self, address: IPv4Address) -> str | None:
+    def find_holder(self, address: IPv4Address) -> str | None:
         """Who answers at an address, in words; None if nobody does."""
         ...
 
@@ -25,26 +25,26 @@ class Probe(Protocol):
         ...
 
 
-class Network:
+class LocalNetwork:
     """The network as this machine sees it."""
 
-    def holder(self, address: IPv4Address) -> str | None:
-        """See `Probe`."""
+    def find_holder(self, address: IPv4Address) -> str | None:
+        """See `Network`."""
         for port in PORTS:
             with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as connection:
                 connection.settimeout(SECONDS)
                 try:
                     connection.connect((str(address), port))
                 except ConnectionRefusedError:
-                    return _mac(address) or f"something that refuses port {port}"
+                    return _mac_in_arp_table(address) or f"something that refuses port {port}"
                 except OSError:
                     continue
-                return _mac(address) or f"something that answers on port {port}"
-        return _mac(address)
+                return _mac_in_arp_table(address) or f"something that answers on port {port}"
+        return _mac_in_arp_table(address)
 
     def resolve(self, server: IPv4Address, name: str) -> list[str] | None:
-        """See `Probe`."""
-        question, number = dns_question(name)
+        """See `Network`."""
+        question, number = encode_dns_question(name)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as channel:
             channel.settimeout(2)
             try:
@@ -52,10 +52,10 @@ class Network:
                 answer, _ = channel.recvfrom(4096)
             except OSError:
                 return None
-        return dns_addresses(answer, number)
+        return decode_dns_addresses(answer, number)
 
 
-def _mac(address: IPv4Address) -> str | None:
+def _mac_in_arp_table(address: IPv4Address) -> str | None:
     """The MAC address that answered ARP for an address in our own network."""
     try:
         lines = ARP.read_text().splitlines()[1:]
@@ -69,7 +69,7 @@ def _mac(address: IPv4Address) -> str | None:
     return None
 
 
-def dns_question(name: str) -> tuple[bytes, int]:
+def encode_dns_question(name: str) -> tuple[bytes, int]:
     """A question for IPv4 addresses (RFC 1035), and its number."""
     number = secrets.randbelow(65536)
     labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
@@ -77,7 +77,7 @@ def dns_question(name: str) -> tuple[bytes, int]:
     return struct.pack(">HHHHHH", number, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack(">HH", 1, 1), number
 
 
-def dns_addresses(answer: bytes, number: int) -> list[str] | None:
+def decode_dns_addresses(answer: bytes, number: int) -> list[str] | None:
     """IPv4 addresses of an answer (RFC 1035); None if it is none to the question."""
     try:
         found, _, questions, answers, _, _ = struct.unpack(">HHHHHH", answer[:12])
@@ -85,10 +85,10 @@ def dns_addresses(answer: bytes, number: int) -> list[str] | None:
             return None
         at = 12
         for _ in range(questions):
-            at = _after_name(answer, at) + 4
+            at = _skip_name(answer, at) + 4
         addresses = []
         for _ in range(answers):
-            at = _after_name(answer, at)
+            at = _skip_name(answer, at)
             kind, _, _, length = struct.unpack(">HHIH", answer[at : at + 10])
             if kind == 1 and length == 4:
                 addresses.append(str(IPv4Address(answer[at + 10 : at + 14])))
@@ -98,7 +98,7 @@ def dns_addresses(answer: bytes, number: int) -> list[str] | None:
     return addresses
 
 
-def _after_name(message: bytes, at: int) -> int:
+def _skip_name(message: bytes, at: int) -> int:
     while (length := message[at]) and length < 0xC0:
         at += length + 1
     return at + (2 if length else 1)

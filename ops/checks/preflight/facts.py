@@ -39,7 +39,8 @@ class HostFacts:
         mappings: PCI mappings with devices on it, by name.
         pci: Its PCI devices; None where the token may not see them (Proxmox asks Sys.Audit on `/`).
         storages: Its storages, by name: `content`, `avail` in bytes.
-        trouble: Why it could not be asked; empty if it could.
+        problem: Why nothing is known of it, as a predicate: `is offline`; empty if it answered.
+        remedy: What to do about that.
     """
 
     name: str
@@ -47,7 +48,8 @@ class HostFacts:
     mappings: Mapping[str, PciMapping] = field(default_factory=dict)
     pci: tuple[Entry, ...] | None = None
     storages: Mapping[str, Entry] = field(default_factory=dict)
-    trouble: str = ""
+    problem: str = ""
+    remedy: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Facts:
     pool: bool
 
 
-def ask(pve: Pve, hosts: Iterable[str], pool: str) -> Facts:
+def gather_facts(pve: Pve, hosts: Iterable[str], pool: str) -> Facts:
     """Asks Proxmox.
 
     Raises:
@@ -87,42 +89,44 @@ def ask(pve: Pve, hosts: Iterable[str], pool: str) -> Facts:
 
 def _config(pve: Pve, vm: Entry) -> Entry | None:
     path = f"nodes/{vm['node']}/qemu/{vm['vmid']}/config"
-    config: Entry | None = _permitted(lambda: pve.call("GET", path))
+    config: Entry | None = _unless_forbidden(lambda: pve.call("GET", path))
     return config
 
 
 def _host(pve: Pve, name: str, status: str | None) -> HostFacts:
     if status is None:
-        return HostFacts(name, trouble="is no node of this Proxmox cluster")
+        return HostFacts(
+            name, problem="is not a node of this Proxmox cluster", remedy="correct `hosts` in the site file"
+        )
     if status != "online":
-        return HostFacts(name, trouble=f"is {status}")
+        return HostFacts(name, problem=f"is {status}", remedy="switch it on; `pvecm status` on another node")
     try:
-        memory = _permitted(lambda: pve.call("GET", f"nodes/{name}/status")["memory"]["total"])
+        memory = _unless_forbidden(lambda: pve.call("GET", f"nodes/{name}/status")["memory"]["total"])
         mappings = pve.call("GET", "cluster/mapping/pci", **{"check-node": name})
-        devices = _permitted(lambda: pve.call("GET", f"nodes/{name}/hardware/pci"))
+        devices = _unless_forbidden(lambda: pve.call("GET", f"nodes/{name}/hardware/pci"))
         storages = pve.call("GET", f"nodes/{name}/storage")
     except PveError as error:
-        return HostFacts(name, trouble=f"could not be asked: {error}")
+        return HostFacts(name, problem=f"does not answer: {error.message}", remedy=error.remedy)
     return HostFacts(
         name,
         memory_mib=None if memory is None else int(memory) // MIB,
-        mappings={entry["id"]: mapping(entry, name) for entry in mappings},
+        mappings={entry["id"]: parse_mapping(entry, name) for entry in mappings},
         pci=None if devices is None else tuple(devices),
         storages={entry["storage"]: entry for entry in storages},
     )
 
 
-def _permitted(call: Callable[[], _T]) -> _T | None:
+def _unless_forbidden(call: Callable[[], _T]) -> _T | None:
     """The answer, or None where the token may not ask."""
     try:
         return call()
     except PveError as error:
-        if ": 403 " in str(error):
+        if error.status == 403:
             return None
         raise
 
 
-def mapping(entry: Entry, host: str) -> PciMapping:
+def parse_mapping(entry: Entry, host: str) -> PciMapping:
     """Reads one mapping: its lines are property strings, `id=10de:20f1,node=pve1,path=0000:41:00.0`."""
     lines = [dict(part.split("=", 1) for part in line.split(",") if "=" in part) for line in entry.get("map", [])]
     complaints = [check["message"] for check in entry.get("checks") or [] if check["severity"] == "error"]

@@ -76,7 +76,7 @@ def test_a_machine_that_somebody_deleted_in_proxmox_is_told_and_made_anew_by_wor
     campus.proxmox("DELETE", "gpu-3")
     canary.until(lambda: "gpu-3" not in campus.machines(), "Proxmox has deleted it")
     told = campus.lyceum("up", "dev", "--yes")
-    assert "gpu-3: its VM" in told and "is gone from Proxmox. ./lyceum node replace dev gpu-3" in told
+    assert "gpu-3: was deleted in Proxmox (VM" in told and "./lyceum node replace dev gpu-3" in told
     assert "gpu-3" not in campus.machines(), "nothing is made anew by itself"
 
     killed_and_repeated(campus, ("gpu-3-vm creating",), "node", "replace", "dev", "gpu-3")

@@ -96,7 +96,7 @@ def test_an_unreachable_endpoint_is_named(served_store: Served) -> None:
 def test_an_s3_error_gives_a_remedy(code: str, told: str) -> None:
     error = ClientError({"Error": {"Code": code, "Message": "please"}}, "ListObjectsV2")
 
-    assert told in explain_error(error, S3(endpoint="https://s3.campus.example", bucket="lyceum"), "arena")
+    assert told in str(explain_error(error, S3(endpoint="https://s3.campus.example", bucket="lyceum"), "arena"))
 
 
 def test_only_objects_in_k3s_folder_are_snapshots(served_store: Served, tmp_path: Path) -> None:

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from config.finding import Finding, Severity
 from config.load import load_site
 from config.proxmox_grants import ROLES, required_grants
 from config.site import Site
 from lab.spec import spec_from_site
-from ops.checks.doctor.command import examine
-from ops.checks.doctor.finding import Finding, State
+from ops.checks.doctor.command import run_checks
 from tests.ops.simulated import Simulated, simulated
 
 
@@ -27,7 +27,7 @@ class Quiet:
         self.held: dict[str, str] = {}
         self.answers: list[str] | None = [str(site.network.load_balancers.first)]
 
-    def holder(self, address: IPv4Address) -> str | None:
+    def find_holder(self, address: IPv4Address) -> str | None:
         return self.held.get(str(address))
 
     def resolve(self, server: IPv4Address, name: str) -> list[str] | None:
@@ -52,17 +52,17 @@ def _proxmox(site: Site, tmp_path: Path) -> Iterator[Simulated]:
 
 
 def faults(proxmox: Simulated, site: Site, probe: Quiet, **how: Any) -> list[Finding]:
-    return [finding for finding in run(proxmox, site, probe, **how) if finding.state is State.FAULT]
+    return [finding for finding in run(proxmox, site, probe, **how) if finding.severity is Severity.ERROR]
 
 
 def run(proxmox: Simulated, site: Site, probe: Quiet, *, root: bool = False) -> list[Finding]:
-    return list(examine(proxmox.root if root else proxmox.api, site, "all", probe))
+    return list(run_checks(proxmox.root if root else proxmox.api, site, "all", probe))
 
 
 def test_a_campus_that_is_as_its_file_says_has_no_fault(proxmox: Simulated, site: Site, quiet: Quiet) -> None:
     findings = run(proxmox, site, quiet, root=True)
-    assert [finding for finding in findings if finding.state is not State.OK] == []
-    asked = {finding.check for finding in findings}
+    assert [finding for finding in findings if finding.severity is not Severity.OK] == []
+    asked = {finding.subject for finding in findings}
     assert asked == {
         *("version", "privileges", "quorum", "time", "hardware", "iommu", "vmid", "bridge", "image", "addresses", "dns")
     }
@@ -72,16 +72,16 @@ def test_the_token_alone_finds_no_fault_and_says_what_it_could_not_see(
     proxmox: Simulated, site: Site, quiet: Quiet
 ) -> None:
     findings = run(proxmox, site, quiet)
-    assert {finding.check for finding in findings if finding.state is State.UNKNOWN} == {"quorum", "iommu"}
-    assert not [finding for finding in findings if finding.state is State.FAULT]
+    assert {finding.subject for finding in findings if finding.severity is Severity.UNKNOWN} == {"quorum", "iommu"}
+    assert not [finding for finding in findings if finding.severity is Severity.ERROR]
 
 
 def test_an_unreachable_proxmox_is_told(site: Site, quiet: Quiet) -> None:
     from ops.clients.proxmox import Api  # noqa: PLC0415 - the only test that needs a real socket
 
     api = Api("https://127.0.0.1:9/", None, "lyceum@pve!lyceum=x")
-    (finding,) = [item for item in examine(lambda: api, site, "all", quiet) if item.state is State.FAULT]
-    assert (finding.check, "does not answer" in finding.cause) == ("reachable", True)
+    (finding,) = [item for item in run_checks(lambda: api, site, "all", quiet) if item.severity is Severity.ERROR]
+    assert (finding.subject, "does not answer" in finding.rule) == ("reachable", True)
     assert "proxmox.endpoint" in finding.remedy
 
 
@@ -89,8 +89,10 @@ def test_a_token_that_is_not_accepted_is_told_with_the_command_that_sets_another
     proxmox: Simulated, site: Site, quiet: Quiet
 ) -> None:
     wrong = proxmox.token.rpartition("=")[0] + "=00000000-0000-0000-0000-000000000000"
-    (finding,) = [item for item in examine(lambda: proxmox.api(wrong), site, "all", quiet) if item.state is State.FAULT]
-    assert "does not accept the token" in finding.cause
+    (finding,) = [
+        item for item in run_checks(lambda: proxmox.api(wrong), site, "all", quiet) if item.severity is Severity.ERROR
+    ]
+    assert "does not accept the token" in finding.rule
     assert "./lyceum secrets set lab proxmox-token" in finding.remedy
 
 
@@ -99,7 +101,7 @@ def test_a_proxmox_that_is_too_old_is_told(
 ) -> None:
     monkeypatch.setitem(__import__("lab.proxmox.routes.cluster", fromlist=["VERSION"]).VERSION, "version", "8.1.4")
     (finding,) = faults(proxmox, site, quiet)
-    assert (finding.check, finding.cause) == ("version", "Proxmox VE 8.1.4 cannot import images over its API")
+    assert (finding.subject, finding.rule) == ("version", "Proxmox VE 8.1.4 cannot import images over its API")
 
 
 PRIVILEGES = [
@@ -114,29 +116,29 @@ def test_each_missing_privilege_is_named_with_its_path_and_the_command_that_gran
     proxmox: Simulated, site: Site, quiet: Quiet, role: str, privilege: str
 ) -> None:
     proxmox.do("PUT", f"access/roles/{role}", privs=",".join(name for name in ROLES[role] if name != privilege))
-    told = [finding for finding in faults(proxmox, site, quiet) if finding.check == "privileges"]
+    told = [finding for finding in faults(proxmox, site, quiet) if finding.subject == "privileges"]
     # Several roles may hold one privilege on one path; then nothing is missing there.
     expected = {f"the token lacks {privilege} on {path}" for path, needed in required_grants(site) if needed == role}
-    assert {finding.cause for finding in told} == expected
+    assert {finding.rule for finding in told} == expected
     assert all(finding.remedy.startswith("pveum acl modify") and role in finding.remedy for finding in told)
 
 
 def test_a_host_that_is_not_there_is_told(site: Site, quiet: Quiet, tmp_path: Path) -> None:
     spec = spec_from_site(site, "test")
     with simulated(site, tmp_path, nodes=spec.nodes[:1]) as proxmox:
-        told = {finding.cause for finding in faults(proxmox, site, quiet)}
-    assert "pve2 is no node of this Proxmox; there: pve1" in told
+        told = {finding.rule for finding in faults(proxmox, site, quiet)}
+    assert "pve2 is not a node of this Proxmox; its nodes: pve1" in told
 
 
 def test_a_host_that_is_off_is_told(proxmox: Simulated, site: Site, quiet: Quiet) -> None:
     proxmox.app.faults.conditions.offline = {"pve2"}
-    assert "pve2 is offline" in {finding.cause for finding in faults(proxmox, site, quiet)}
+    assert "pve2 is offline" in {finding.rule for finding in faults(proxmox, site, quiet)}
 
 
 def test_a_cluster_without_quorum_is_told(proxmox: Simulated, site: Site, quiet: Quiet) -> None:
     proxmox.app.faults.conditions.quorate = False
     (finding,) = faults(proxmox, site, quiet, root=True)
-    assert (finding.check, "pvecm status" in finding.remedy) == ("quorum", True)
+    assert (finding.subject, "pvecm status" in finding.remedy) == ("quorum", True)
 
 
 def test_a_clock_that_is_off_is_told(
@@ -144,7 +146,7 @@ def test_a_clock_that_is_off_is_told(
 ) -> None:
     now = time.time
     monkeypatch.setattr("lab.proxmox.routes.nodes.time", type("Late", (), {"time": staticmethod(lambda: now() + 40)}))
-    causes = [finding.cause for finding in faults(proxmox, site, quiet)]
+    causes = [finding.rule for finding in faults(proxmox, site, quiet)]
     # Proxmox tells whole seconds, and asking takes time too.
     assert [re.sub(r"\b(39|40|41) s$", "40 s", cause) for cause in causes] == [
         "the clock of pve1 is off by 40 s",
@@ -156,7 +158,7 @@ def test_a_mapping_that_is_missing_is_told_with_the_command_that_makes_it(
     proxmox: Simulated, site: Site, quiet: Quiet
 ) -> None:
     proxmox.do("DELETE", "cluster/mapping/pci/lyceum-gpu-2")
-    told = [finding for finding in faults(proxmox, site, quiet) if finding.check == "hardware"]
+    told = [finding for finding in faults(proxmox, site, quiet) if finding.subject == "hardware"]
     assert len(told) == 1
     assert told[0].remedy.startswith("pvesh create /cluster/mapping/pci --id lyceum-gpu-2 --map id=10de:20f1")
 
@@ -170,8 +172,8 @@ def hosts_with(site: Site, **change: Any) -> Any:
 
 def test_an_iommu_that_is_off_is_told(site: Site, quiet: Quiet, tmp_path: Path) -> None:
     with simulated(site, tmp_path, nodes=hosts_with(site, iommu_group=-1)) as proxmox:
-        causes = [finding.cause for finding in faults(proxmox, site, quiet, root=True)]
-    assert any("has no IOMMU group for 0000:41:00.0" in cause for cause in causes)
+        causes = [finding.rule for finding in faults(proxmox, site, quiet, root=True)]
+    assert any("needs an IOMMU group for 0000:41:00.0, and pve1 has none" in cause for cause in causes)
 
 
 def test_a_card_that_is_not_alone_in_its_group_is_told(site: Site, quiet: Quiet, tmp_path: Path) -> None:
@@ -179,7 +181,7 @@ def test_a_card_that_is_not_alone_in_its_group_is_told(site: Site, quiet: Quiet,
     lodger = replace(first.pci[0], address="0000:05:00.0", vendor="8086", device="1572", class_id="020000", name="X710")
     with simulated(site, tmp_path, nodes=(replace(first, pci=(*first.pci, lodger)), *rest)) as proxmox:
         (finding,) = faults(proxmox, site, quiet, root=True)
-    assert "IOMMU group 41 of 0000:41:00.0 also holds 0000:05:00.0 (X710)" in finding.cause
+    assert "shares IOMMU group 41 of 0000:41:00.0 with 0000:05:00.0 (X710)" in finding.rule
     assert finding.remedy == "put the card into another slot"
 
 
@@ -189,7 +191,7 @@ def test_a_card_that_was_exchanged_is_told_even_to_the_token(site: Site, quiet: 
         token = before.token
     assert token
     with simulated(site, tmp_path / "new", nodes=hosts_with(site, device="2684")) as proxmox:
-        causes = [finding.cause for finding in faults(proxmox, site, quiet)]
+        causes = [finding.rule for finding in faults(proxmox, site, quiet)]
     assert any("lyceum-gpu-1" in cause and "'id' does not match" in cause for cause in causes)
 
 
@@ -198,7 +200,7 @@ def test_a_card_that_was_exchanged_is_told_even_to_the_token(site: Site, quiet: 
     [
         ({"content": ("rootdir",)}, "has no storage `local-lvm` that holds `images`"),
         ({"name": "zfs"}, "has no storage `local-lvm` that holds `images`"),
-        ({"size_gib": 300}, "GiB free, and"),
+        ({"size_gib": 300}, "GiB free on `local-lvm`, and"),
     ],
 )
 def test_a_storage_that_does_not_do_is_told(
@@ -208,7 +210,7 @@ def test_a_storage_that_does_not_do_is_told(
     disks, *others = first.storages
     nodes = (replace(first, storages=(replace(disks, **change), *others)), *rest)
     with simulated(site, tmp_path, nodes=nodes) as proxmox:
-        causes = [finding.cause for finding in faults(proxmox, site, quiet, root=True)]
+        causes = [finding.rule for finding in faults(proxmox, site, quiet, root=True)]
     assert any(cause in text for text in causes), causes
 
 
@@ -216,8 +218,8 @@ def test_too_little_memory_is_told(site: Site, quiet: Quiet, tmp_path: Path) -> 
     first, *rest = spec_from_site(site, "test").nodes
     with simulated(site, tmp_path, nodes=(replace(first, memory_mib=64 * 1024), *rest)) as proxmox:
         (finding,) = faults(proxmox, site, quiet)
-    assert finding.check == "hardware"
-    assert "of memory" in finding.cause
+    assert finding.subject == "hardware"
+    assert "of memory" in finding.rule
 
 
 def test_a_vmid_of_somebody_else_is_told_though_the_token_does_not_see_the_vm(
@@ -226,13 +228,13 @@ def test_a_vmid_of_somebody_else_is_told_though_the_token_does_not_see_the_vm(
     node = site.machines[0]
     proxmox.do("POST", "nodes/pve1/qemu", vmid=str(node.vm_id), name="theirs", memory="1024")
     (finding,) = faults(proxmox, site, quiet)
-    assert finding.cause == f"{node.name}: VMID {node.vm_id} belongs to a VM of somebody else"
+    assert finding.rule == f"{node.name}: VMID {node.vm_id} belongs to a VM of somebody else"
 
 
 def test_a_bridge_that_is_missing_is_told_with_those_that_are_there(site: Site, quiet: Quiet, tmp_path: Path) -> None:
     first, *rest = spec_from_site(site, "test").nodes
     with simulated(site, tmp_path, nodes=(replace(first, bridges=("vmbr9",)), *rest)) as proxmox:
-        told = [finding.cause for finding in faults(proxmox, site, quiet, root=True) if finding.check == "bridge"]
+        told = [finding.rule for finding in faults(proxmox, site, quiet, root=True) if finding.subject == "bridge"]
     assert told == ["pve1 has no bridge vmbr0; there: vmbr9"]
 
 
@@ -241,33 +243,33 @@ def test_a_bridge_that_carries_no_vlan_is_told(site: Site, quiet: Quiet, tmp_pat
     with simulated(tagged, tmp_path) as proxmox:
         proxmox.app.cluster.state.nodes["pve2"].network["vmbr0"]["bridge_vlan_aware"] = 0
         (finding,) = faults(proxmox, tagged, quiet)
-    assert finding.cause == "vmbr0 of pve2 is not VLAN-aware, and the site uses VLAN 633"
+    assert finding.rule == "vmbr0 of pve2 is not VLAN-aware, and the site uses VLAN 633"
     assert finding.remedy.startswith("pvesh set /nodes/pve2/network/vmbr0")
 
 
 def test_a_bridge_that_is_down_is_told(proxmox: Simulated, site: Site, quiet: Quiet) -> None:
     proxmox.app.cluster.state.nodes["pve1"].network["vmbr0"]["active"] = 0
     (finding,) = faults(proxmox, site, quiet)
-    assert finding.cause == "vmbr0 of pve1 is down"
+    assert finding.rule == "vmbr0 of pve1 is down"
 
 
 def test_an_image_that_cannot_be_fetched_is_told(proxmox: Simulated, site: Site, quiet: Quiet) -> None:
     proxmox.fetcher.size = 0
     found = faults(proxmox, site, quiet)
-    assert [finding.check for finding in found] == ["image", "image"]
-    assert "404" in found[0].cause
+    assert [finding.subject for finding in found] == ["image", "image"]
+    assert "404" in found[0].rule
 
 
 def test_an_image_that_does_not_fit_is_told(proxmox: Simulated, site: Site, quiet: Quiet) -> None:
     proxmox.app.faults.conditions.ballast = {"pve1/local": 200}
     (finding,) = faults(proxmox, site, quiet)
-    assert finding.cause.startswith("local of pve1 has")
+    assert finding.rule.startswith("local of pve1 has")
 
 
 def test_an_address_that_is_taken_is_told_with_whoever_has_it(proxmox: Simulated, site: Site, quiet: Quiet) -> None:
     """R35: an address collision bit them."""
     quiet.held = {"10.21.0.41": "the MAC address 00:11:22:33:44:55", "10.21.0.30": "something that answers on port 22"}
-    assert {finding.cause for finding in faults(proxmox, site, quiet)} == {
+    assert {finding.rule for finding in faults(proxmox, site, quiet)} == {
         "10.21.0.41, meant for gpu-1, is answered by the MAC address 00:11:22:33:44:55",
         "10.21.0.30, meant for the Kubernetes API, is answered by something that answers on port 22",
     }
@@ -278,13 +280,13 @@ def test_an_address_of_a_machine_that_exists_may_answer(proxmox: Simulated, site
     options = {"name": node.name, "memory": "1024", "pool": "lyceum", "tags": "lab;lyceum;server", "cores": "4"}
     proxmox.api().call("POST", f"nodes/{node.host}/qemu", vmid=str(node.vm_id), **options)
     quiet.held = {str(node.address): "itself", str(site.network.api_address): "itself"}
-    assert [finding for finding in faults(proxmox, site, quiet) if finding.check == "addresses"] == []
+    assert [finding for finding in faults(proxmox, site, quiet) if finding.subject == "addresses"] == []
 
 
 def test_a_name_server_that_is_silent_is_told(proxmox: Simulated, site: Site, quiet: Quiet) -> None:
     quiet.answers = None
     (finding,) = faults(proxmox, site, quiet)
-    assert finding.cause == "the name server 10.21.0.1 does not answer"
+    assert finding.rule == "the name server 10.21.0.1 does not answer"
 
 
 @pytest.mark.parametrize(("answers", "said"), [([], "to "), (["10.9.9.9"], "to 10.9.9.9, not ")])
@@ -293,7 +295,7 @@ def test_a_name_that_does_not_lead_to_the_ingress_is_told(
 ) -> None:
     quiet.answers = answers
     (finding,) = faults(proxmox, site, quiet)
-    assert finding.cause == f"jupyter.lab.lyceum.internal does not resolve {said}10.21.0.50 at 10.21.0.1"
+    assert finding.rule == f"grafana.lab.lyceum.internal does not resolve {said}10.21.0.50 at 10.21.0.1"
     assert finding.remedy == "ask for the record `*.lab.lyceum.internal. A 10.21.0.50`"
 
 

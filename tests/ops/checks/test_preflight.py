@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from config.finding import Severity
 from config.hosts import Node
-from ops.checks.preflight.checks import disk_mib, lost, problems
-from ops.checks.preflight.facts import Facts, HostFacts, PciMapping, mapping
+from ops.checks.preflight.checks import check_machines, disk_mib, find_deleted_vms
+from ops.checks.preflight.facts import Facts, HostFacts, PciMapping, parse_mapping
 from ops.engine.pulumi_state import Vm
 from tests.support.sites import site
 
@@ -66,7 +67,7 @@ def config(node: Node, **changes: Any) -> Entry:
 
 
 def texts(found: Facts) -> list[str]:
-    return [problem.text for problem in problems(SITE, SITE.machines, found)]
+    return [str(finding) for finding in check_machines(SITE, SITE.machines, found)]
 
 
 def existing(**changes: Any) -> Facts:
@@ -89,21 +90,29 @@ def test_a_token_without_its_pool_is_told_before_anything_is_believed() -> None:
 
 
 DEAD: list[tuple[str, Entry, str]] = [
-    ("a host that is off", {"trouble": "is offline"}, "pve1 is offline; it carries server-1, gpu-1"),
+    ("a host that is off", {"problem": "is offline"}, "pve1: is offline; the site places server-1, gpu-1 there"),
     ("no mapping", {"mappings": {}}, "no PCI mapping `lyceum-gpu-1` on pve1"),
-    ("no card at its address", {"pci": ()}, "no PCI device at 0000:41:00.0"),
-    ("another card", {"pci": (DEVICE | {"device": "0x2204"},)}, "is 10de:2204 (A100), not 10de:20f1"),
+    ("no card at its address", {"pci": ()}, "needs a PCI device at 0000:41:00.0, and pve1 has none there"),
+    (
+        "another card",
+        {"pci": (DEVICE | {"device": "0x2204"},)},
+        "has 10de:2204 (A100) at 0000:41:00.0 of pve1, not 10de:20f1",
+    ),
     ("no IOMMU", {"pci": (DEVICE | {"iommugroup": -1},)}, "switch the IOMMU on"),
-    ("too little memory", {"memory_mib": 64 * 1024}, "server-1, gpu-1 ask 88 GiB of memory, 60 GiB can be had"),
+    (
+        "too little memory",
+        {"memory_mib": 64 * 1024},
+        "pve1: has 60 GiB of memory for machines (64 GiB less the reserve); server-1, gpu-1 need 88 GiB; ",
+    ),
     (
         "no storage",
         {"storages": {"local": STORAGES["local"]}},
-        "no storage `local-lvm` that holds `images`; none there does",
+        "no storage `local-lvm` that holds `images`; no storage of the host does",
     ),
     (
         "a full storage",
         {"storages": STORAGES | {"local-lvm": STORAGES["local-lvm"] | {"avail": TIB}}},
-        "`local-lvm` has 1024 GiB free, and server-1, gpu-1 need 1824 GiB",
+        "has 1024 GiB free on `local-lvm`, and server-1, gpu-1 need 1824 GiB",
     ),
 ]
 
@@ -128,7 +137,7 @@ def test_a_group_is_the_cards_alone(other: Entry, wrong: bool) -> None:
     found = texts(facts(pci=(DEVICE, DEVICE | {"device_name": "other"} | other)))
 
     assert bool(found) is wrong
-    assert not wrong or "IOMMU group 41 of 0000:41:00.0 also holds 0000:42:00.0 (other)" in found[0]
+    assert not wrong or "shares IOMMU group 41 of 0000:41:00.0 with 0000:42:00.0 (other)" in found[0]
 
 
 def test_a_token_that_may_not_see_devices_leaves_that_to_the_mapping() -> None:
@@ -137,14 +146,26 @@ def test_a_token_that_may_not_see_devices_leaves_that_to_the_mapping() -> None:
 
 
 MAPPED: list[tuple[str, PciMapping, str]] = [
-    ("another slot", PciMapping("m", (entry(path="0000:81:00.0"),)), "holds 0000:81:00.0, and the site's file says"),
-    ("another card", PciMapping("m", (entry(id="10de:2204"),)), "is 10de:2204 in mapping"),
+    (
+        "another slot",
+        PciMapping("m", (entry(path="0000:81:00.0"),)),
+        "has 0000:81:00.0 in its mapping `m`, and 0000:41:00.0 in the site file",
+    ),
+    (
+        "another card",
+        PciMapping("m", (entry(id="10de:2204"),)),
+        "has 10de:2204 at 0000:41:00.0 in its mapping `m`, not 10de:20f1",
+    ),
     (
         "no group",
         PciMapping("m", ({key: value for key, value in entry().items() if key != "iommugroup"},)),
         "lacks iommugroup",
     ),
-    ("changed hardware", PciMapping("m", (entry(),), ("'id' does not match",)), "'id' does not match; the card moved"),
+    (
+        "changed hardware",
+        PciMapping("m", (entry(),), ("'id' does not match",)),
+        "does not describe: 'id' does not match; the card was moved",
+    ),
 ]
 
 
@@ -160,7 +181,10 @@ def test_the_holder_of_a_card_is_named() -> None:
     configs = {999: {"hostpci0": "mapping=lyceum-gpu-1,pcie=1"}}
 
     assert texts(facts({999: stranger}, configs)) == [
-        "gpu-1: 0000:41:00.0 is held by the running VM 999 `desktop-9`; a card has one owner"
+        (
+            "gpu-1: needs 0000:41:00.0, which the running VM 999 `desktop-9` uses; a card has one owner: stop that VM, or give "
+            "the machine another card"
+        )
     ]
 
 
@@ -174,7 +198,7 @@ def test_a_stopped_machine_holds_no_card() -> None:
 def test_a_vmid_of_somebody_else_is_not_taken() -> None:
     found = texts(facts({GPU_1.vm_id: vm(GPU_1, name="printer", maxmem=0)}))
 
-    assert f"VMID {GPU_1.vm_id} belongs to `printer`" in found[0]
+    assert f"has VMID {GPU_1.vm_id}, which belongs to `printer`" in found[0]
 
 
 def _detached() -> Facts:
@@ -184,31 +208,50 @@ def _detached() -> Facts:
     return replace(found, configs=bare)
 
 
-CHANGES: list[tuple[str, Callable[[], Facts], str, bool]] = [
-    ("a shrinking disk", lambda: existing(scsi1="b,size=2T"), "scsi1 cannot shrink from 2 TiB to 1 TiB", True),
-    ("memory and disk at once", lambda: existing(memory="65536", scsi0="a,size=100G"), "first, then the rest", True),
-    ("memory", lambda: existing(memory="65536"), "takes effect when the machine is next switched off", False),
-    ("a detached card", _detached, "has 0 of its 1 GPUs", False),
+CHANGES: list[tuple[str, Callable[[], Facts], str, Severity]] = [
+    (
+        "a shrinking disk",
+        lambda: existing(scsi1="b,size=2T"),
+        "has a disk scsi1 of 2 TiB, which cannot shrink to 1 TiB",
+        Severity.ERROR,
+    ),
+    (
+        "memory and disk at once",
+        lambda: existing(memory="65536", scsi0="a,size=100G"),
+        "change the disk first, then the rest",
+        Severity.ERROR,
+    ),
+    (
+        "memory",
+        lambda: existing(memory="65536"),
+        "takes effect when the machine is next switched off",
+        Severity.WARNING,
+    ),
+    ("a detached card", _detached, "has 0 of its 1 GPUs", Severity.WARNING),
 ]
 
 
-@pytest.mark.parametrize(("make", "text", "fatal"), [case[1:] for case in CHANGES], ids=[case[0] for case in CHANGES])
-def test_a_change_of_what_exists_is_judged(make: Callable[[], Facts], text: str, fatal: bool) -> None:
-    (found,) = problems(SITE, SITE.machines, make())
+@pytest.mark.parametrize(
+    ("make", "text", "severity"), [case[1:] for case in CHANGES], ids=[case[0] for case in CHANGES]
+)
+def test_a_change_of_what_exists_is_judged(make: Callable[[], Facts], text: str, severity: Severity) -> None:
+    (found,) = check_machines(SITE, SITE.machines, make())
 
-    assert text in found.text
-    assert found.fatal is fatal
+    assert text in str(found)
+    assert found.severity is severity
 
 
 def test_a_machine_that_somebody_deleted_is_told_and_never_made_anew_by_itself() -> None:
     known = {"gpu-1": Vm("gpu-1", GPU_1.vm_id, "pve1", "urn")}
-    (found,) = lost("prod", SITE.machines, known, facts())
+    (found,) = find_deleted_vms("prod", SITE.machines, known, facts())
 
-    assert f"gpu-1: its VM {GPU_1.vm_id} is gone from Proxmox" in found.text
-    assert "./lyceum node replace prod gpu-1 makes it anew, with empty disks" in found.text
-    assert not found.fatal
-    assert lost("prod", SITE.machines, known, existing()) == []
-    assert lost("prod", SITE.machines, known, replace(facts(), pool=False)) == [], "who sees nothing knows nothing"
+    assert str(found).startswith(f"gpu-1: was deleted in Proxmox (VM {GPU_1.vm_id}); ")
+    assert "./lyceum node replace prod gpu-1 creates it with empty disks" in found.remedy
+    assert found.severity is Severity.WARNING
+    assert find_deleted_vms("prod", SITE.machines, known, existing()) == []
+    assert find_deleted_vms("prod", SITE.machines, known, replace(facts(), pool=False)) == [], (
+        "who sees nothing knows nothing"
+    )
 
 
 @pytest.mark.parametrize(("text", "mib"), [("a:b,size=200G", 204800), ("size=1T", 1048576), ("none,media=cdrom", None)])
@@ -219,7 +262,7 @@ def test_sizes_of_disks_are_read(text: str, mib: int | None) -> None:
 def test_a_mapping_is_read_for_its_host() -> None:
     lines = ["id=10de:20f1,iommugroup=41,node=pve1,path=0000:41:00.0", "id=10de:20f1,node=pve2,path=0000:81:00.0"]
     checks = [{"severity": "error", "message": "gone"}, {"severity": "warning", "message": "odd"}]
-    found = mapping({"id": "m", "map": lines, "checks": checks}, "pve1")
+    found = parse_mapping({"id": "m", "map": lines, "checks": checks}, "pve1")
 
     assert [one["path"] for one in found.entries] == ["0000:41:00.0"]
     assert found.complaints == ("gone",)

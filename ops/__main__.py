@@ -26,7 +26,7 @@ COMMANDS = {
     "backup": "ops.backup.commands:app",
     "backup bring": "ops.backup.pull:pull_backup",
     "upgrade": "ops.upgrade.commands:app",
-    "etcd": "ops.clients.etcd:app",
+    "etcd": "ops.nodes.etcd_commands:app",
     "proxmox": "ops.site.prepare_proxmox:app",
     "secrets": "ops.credentials.secrets:app",
     "secrets rotate": "ops.credentials.rotate:rotate_token",

@@ -1,48 +1,39 @@
-"""`lyceum etcd status|defragment`: the room that etcd has, and the way out when it is full (fault Q5).
+"""Reads and defragments etcd on the servers, over SSH and etcd's JSON gateway (fault Q5).
 
-A full etcd (alarm NOSPACE) lets nothing be written any more, and its own clean-up is a write: history has to be dropped
-and the files made smaller by hand. Asked on each server over SSH through etcd's JSON gateway, which needs nothing but
-curl: K3s has it on port 2382 of the own host (k3s, pkg/etcd, listenClientHTTPURLs), the lab on 2379.
+A full etcd (alarm NOSPACE) accepts no writes, and its own compaction is a write: history has to be compacted and the files
+defragmented by hand. The gateway needs only curl: K3s serves it on port 2382 of localhost (k3s, pkg/etcd,
+listenClientHTTPURLs), the lab on 2379.
 """
 
 import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Annotated
 
-import typer
-from rich.table import Table
-
-from config.base import MIB, format_size
-from config.errors import FAILED, LyceumError, OperationRefusedError
+from config.base import MIB
 from config.hosts import Role
-from ops import audit_log
 from ops.clients.ssh import Remote, RemoteError, remotes
-from ops.console import console, errors, step
 from ops.engine.engine import Engine
 
-app = typer.Typer(no_args_is_help=True, help="The cluster's store.")
-StackName = Annotated[str, typer.Argument(help="The stack.")]
 CERTIFICATE_DIR = "/var/lib/rancher/k3s/server/tls/etcd"
 DEFAULT_QUOTA = 2 * 1024**3
-"""Bytes; etcd's own."""
+"""Bytes; etcd's own default."""
 NEARLY_FULL = 0.8
-"""Part of the quota from which on it is told."""
+"""Share of the quota from which a warning is given."""
 
 
 @dataclass(frozen=True)
 class EtcdMember:
-    """etcd on one server.
+    """The etcd member on one server.
 
     Attributes:
-        server: Its name.
-        size: Bytes that its file takes.
-        used: Bytes of it that are in use; the rest a defragmentation gives back.
-        quota: Bytes that the file may take.
-        revision: The store's newest revision.
-        is_leader: Whether it leads.
-        alarms: Alarms of the whole cluster: id of the member -> `NOSPACE` or `CORRUPT`.
+        server: Name of the server.
+        size: Bytes of its database file.
+        used: Bytes of the file that are in use; defragmentation frees the rest.
+        quota: Bytes that the file may grow to.
+        revision: The newest revision of the store.
+        is_leader: Whether it is the leader.
+        alarms: Alarms of the cluster: member ID -> `NOSPACE` or `CORRUPT`.
     """
 
     server: str
@@ -55,24 +46,24 @@ class EtcdMember:
 
     @property
     def problem(self) -> str:
-        """What is wrong; empty if nothing is."""
+        """What is wrong with it; empty if nothing is."""
         if "CORRUPT" in self.alarms.values():
-            return "etcd's members differ (alarm CORRUPT): ./lyceum node replace the server that its journal names"
+            return "the data of etcd's members differs (alarm CORRUPT): ./lyceum node replace the server that K3s's log names"
         if "NOSPACE" in self.alarms.values():
-            return f"etcd is full (alarm NOSPACE, {self._filled}): nothing can be written any more"
-        return f"etcd is nearly full on {self.server} ({self._filled})" if self.size > NEARLY_FULL * self.quota else ""
+            return f"etcd is full (alarm NOSPACE, {self._fill}): no writes are accepted"
+        return f"etcd is nearly full on {self.server} ({self._fill})" if self.size > NEARLY_FULL * self.quota else ""
 
     @property
-    def _filled(self) -> str:
+    def _fill(self) -> str:
         return f"{self.size / MIB:.0f} of {self.quota / MIB:.0f} MiB"
 
 
 def etcd_script(calls: str, seconds: int = 60) -> str:
-    """A script that makes calls of etcd on a server: `etcd PATH JSON` prints its answer on one line.
+    """A script that calls etcd on a server: `etcd PATH JSON` prints the response on one line.
 
     Args:
         calls: The calls.
-        seconds: How long to wait for etcd: when it is full, K3s restarts again and again, and etcd with it.
+        seconds: How long to wait for etcd: while it is full, K3s restarts again and again, and etcd with it.
     """
     return f"""set -euo pipefail
 cd {CERTIFICATE_DIR}
@@ -95,7 +86,7 @@ DEFRAGMENT_SCRIPT = etcd_script("etcd maintenance/defragment '{}'\n")
 
 
 def compact_script(revision: int) -> str:
-    """Drops what was before a revision; says nothing where that has happened already."""
+    """Compacts the history before a revision; succeeds if that is done already."""
     call = f"""etcd kv/compaction '{{"revision": "{revision}", "physical": true}}'"""
     return etcd_script(
         f'said=$({call} 2>&1) || [[ $said == *"has been compacted"* ]] || {{ echo "$said" >&2; exit 1; }}\n'
@@ -103,13 +94,13 @@ def compact_script(revision: int) -> str:
 
 
 def disarm_script(alarms: Mapping[str, str]) -> str:
-    """Takes alarms back."""
+    """Disarms alarms."""
     bodies = [json.dumps({"action": "DEACTIVATE", "memberID": one, "alarm": kind}) for one, kind in alarms.items()]
     return etcd_script("".join(f"etcd maintenance/alarm '{body}'\n" for body in bodies))
 
 
 def parse_member(server: str, text: str) -> EtcdMember:
-    """Reads what `LOOK` prints."""
+    """Parses the output of `STATUS_SCRIPT`."""
     status, alarms = (json.loads(line) for line in text.strip().splitlines())
     size = int(status.get("dbSize", 0))
     return EtcdMember(
@@ -124,95 +115,26 @@ def parse_member(server: str, text: str) -> EtcdMember:
 
 
 def read_members(servers: Mapping[str, Remote]) -> dict[str, EtcdMember | str]:
-    """Asks every server; a text says why one does not answer."""
+    """Reads the member on every server, by name; a text has the reason why one does not answer."""
 
-    def ask(remote: Remote) -> EtcdMember | str:
+    def read(remote: Remote) -> EtcdMember | str:
         try:
             return parse_member(remote.name, remote.run(STATUS_SCRIPT))
         except RemoteError as error:
             return str(error)
 
     with ThreadPoolExecutor(8) as workers:
-        return dict(zip(servers, workers.map(ask, servers.values()), strict=True))
+        return dict(zip(servers, workers.map(read, servers.values()), strict=True))
 
 
 def connect_servers(engine: Engine) -> dict[str, Remote]:
-    """The way to each server of a stack."""
+    """The servers of a stack, by name."""
     return remotes(engine, tuple(node for node in engine.stack.nodes if node.role is Role.SERVER))
 
 
 def find_problem(engine: Engine) -> str:
-    """What is wrong with etcd, and the remedy; empty where nothing is, or nobody answers."""
+    """What is wrong with etcd, and the remedy; empty if nothing is, or if no member answers."""
     for found in read_members(connect_servers(engine)).values():
         if isinstance(found, EtcdMember) and found.problem:
             return f"{found.problem}. Remedy: ./lyceum etcd defragment {engine.stack.name}"
     return ""
-
-
-@app.command()
-def status(stack: StackName) -> None:
-    """Shows how full etcd is on every server; exit code 1 on an alarm, or where it is nearly full."""
-    found = read_members(connect_servers(Engine.open(stack)))
-    _show_members(found)
-    if any(isinstance(one, str) or one.problem for one in found.values()):
-        raise typer.Exit(FAILED)
-
-
-def _show_members(found: Mapping[str, EtcdMember | str]) -> None:
-    table = Table("server", "file", "in use", "may grow to", "")
-    for server, one in found.items():
-        if isinstance(one, str):
-            table.add_row(server, "", "", "", f"[red]{one}[/]")
-            continue
-        sizes = [format_size(max(1, round(size / MIB))) for size in (one.size, one.used, one.quota)]
-        table.add_row(server, *sizes, f"[red]{one.problem}[/]" if one.problem else "leads" if one.is_leader else "")
-    console.print(table)
-
-
-@app.command()
-def defragment(stack: StackName) -> None:
-    """Drops history, makes the files smaller on one server after the other, and takes a NOSPACE alarm back.
-
-    Nothing that Kubernetes still has is touched. A server does not answer while it is at it, seconds at most.
-    """
-    engine = Engine.open(stack)
-    servers = connect_servers(engine)
-    with engine.hold_lock():
-        found = read_members(servers)
-        _show_members(found)
-        well = [one for one in found.values() if isinstance(one, EtcdMember)]
-        alarms = {identifier: kind for one in well for identifier, kind in one.alarms.items() if kind == "NOSPACE"}
-        silent = [server for server, one in found.items() if isinstance(one, str)]
-        if not well or (silent and not alarms):
-            raise OperationRefusedError(
-                f"{', '.join(silent) or 'no server'} does not answer, and a server that is at it does not either: mend or "
-                f"replace it first. Nothing was touched"
-            )
-        audit_log.record_operation(
-            stack, "defragment", {"nodes": [one.server for one in well], "alarms": sorted(alarms.values())}
-        )
-        try:
-            reclaim_space(servers, well, alarms)
-        except RemoteError as error:
-            raise LyceumError(f"{error}\nNothing is lost; run this again to go on") from error
-        found = read_members(servers)
-    _show_members(found)
-    if still := [one.problem for one in found.values() if isinstance(one, EtcdMember) and one.problem]:
-        errors.print(
-            f"[red]✗[/] {still[0]}: what is in use is needed. Find who writes so much: ./lyceum status {stack}"
-        )
-        raise typer.Exit(FAILED)
-
-
-def reclaim_space(servers: Mapping[str, Remote], well: list[EtcdMember], alarms: Mapping[str, str]) -> None:
-    """Compacts, defragments one member after the other, the leader last, and disarms the alarms."""
-    first = well[0].server
-    with step("drop history"):
-        servers[first].run(compact_script(max(one.revision for one in well)))
-    # The leader last: whoever else leads meanwhile would have to hand over twice.
-    for one in sorted(well, key=lambda one: one.is_leader):
-        with step(f"defragment {one.server}"):
-            servers[one.server].run(DEFRAGMENT_SCRIPT)
-    if alarms:
-        with step("take the alarm back"):
-            servers[first].run(disarm_script(alarms))

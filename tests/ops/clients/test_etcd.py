@@ -1,4 +1,4 @@
-"""A full etcd, a real one with eight MiB of room: what is told, and the way out (fault matrix Q5)."""
+"""A full etcd, a real one with a quota of eight MiB: how it is reported and made writable again (fault matrix Q5)."""
 
 import base64
 import json
@@ -14,6 +14,7 @@ import pytest
 from lab.certificates import ensure_authority, issue
 from ops.clients import etcd
 from ops.clients.ssh import RemoteError
+from ops.nodes.etcd_commands import reclaim_space
 from tests.support.ports import free_port
 from toolchain import environment
 
@@ -23,7 +24,7 @@ START_SECONDS = 60
 
 @dataclass(frozen=True)
 class Here:
-    """This machine in place of a server: scripts find etcd's certificates and port where this test has them."""
+    """This machine in the role of a server: scripts use the certificates and the port of this test's etcd."""
 
     name: str
     certificates: Path
@@ -38,7 +39,7 @@ class Here:
         return done.stdout
 
     def put(self, key: str, size: int) -> None:
-        """Writes a value so long, always under the same key: all but the last are history."""
+        """Writes a value of a size under a key; all but the last value of a key are history."""
         body = {"key": base64.b64encode(key.encode()).decode(), "value": base64.b64encode(b"x" * size).decode()}
         file = self.certificates / "body.json"
         file.write_text(json.dumps(body))
@@ -80,14 +81,14 @@ def fill(here: Here) -> None:
 
 
 @pytest.mark.lab
-def test_a_full_etcd_is_told_and_made_writable_again(server: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_etcd_is_reported_and_made_writable_again(server: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(server)
     full = look(server)
     assert isinstance(full, etcd.EtcdMember)
     assert (full.quota, full.is_leader) == (QUOTA, True)
-    assert re.match(r"etcd is full \(alarm NOSPACE, \d+ of 8 MiB\): nothing can be written any more", full.problem)
+    assert re.match(r"etcd is full \(alarm NOSPACE, \d+ of 8 MiB\): no writes are accepted", full.problem)
 
-    etcd.reclaim_space({"server-1": server}, [full], full.alarms)  # type: ignore[dict-item]
+    reclaim_space({"server-1": server}, [full], full.alarms)  # type: ignore[dict-item]
 
     well = look(server)
     assert isinstance(well, etcd.EtcdMember)
@@ -97,8 +98,8 @@ def test_a_full_etcd_is_told_and_made_writable_again(server: Here, monkeypatch: 
 
 
 @pytest.mark.lab
-def test_a_way_out_that_was_cut_is_gone_to_its_end_by_the_next_run(server: Here) -> None:
-    """After each of its steps: history that is gone already, a file that is small already, an alarm that is left."""
+def test_an_interrupted_defragmentation_is_finished_by_the_next_run(server: Here) -> None:
+    """After each step: history that is compacted already, a file that is small already, an alarm that is still raised."""
     fill(server)
     full = look(server)
     assert isinstance(full, etcd.EtcdMember)
@@ -110,7 +111,7 @@ def test_a_way_out_that_was_cut_is_gone_to_its_end_by_the_next_run(server: Here)
         if done < 2:
             assert look(server).alarms == full.alarms, "the alarm goes last"  # type: ignore[union-attr]
 
-    etcd.reclaim_space({"server-1": server}, [full], full.alarms)  # type: ignore[dict-item]
+    reclaim_space({"server-1": server}, [full], full.alarms)  # type: ignore[dict-item]
     server.put("same", 1_000_000)
 
 
@@ -124,12 +125,12 @@ def member(**changes: int) -> etcd.EtcdMember:
     return etcd.parse_member("server-1", f"{json.dumps(status)}\n{{}}\n")
 
 
-def test_an_etcd_that_is_nearly_full_is_told_before_it_is() -> None:
+def test_a_nearly_full_etcd_is_reported() -> None:
     assert member(size=79_000_000).problem == ""
     assert member(size=81_000_000).problem == "etcd is nearly full on server-1 (77 of 95 MiB)"
 
 
-def test_a_server_that_does_not_answer_is_told_and_the_others_are_still_asked() -> None:
+def test_a_server_that_does_not_answer_is_reported_with_the_reason() -> None:
     class Dead:
         name = "server-2"
 

@@ -11,9 +11,9 @@ from starlette.requests import Request
 from lab.proxmox.call import Identity
 from lab.proxmox.errors import ApiError
 from lab.proxmox.state import ClusterState
-from lab.proxmox.wire import presented_ticket, presented_token
+from lab.proxmox.wire import read_ticket, read_token
 
-__all__ = ["Auth", "digest"]
+__all__ = ["Auth", "hash_secret"]
 
 _TICKET_LIFETIME = 2 * 3600
 """Seconds, as on a real node."""
@@ -36,14 +36,14 @@ class Auth:
 
     def __init__(self, state: ClusterState, root_password: str) -> None:
         self._state = state
-        self._root_digest = digest(root_password)
+        self._root_digest = hash_secret(root_password)
         self._tickets: dict[str, _Ticket] = {}
 
     def sign_in(self, user: str, password: str) -> dict[str, str | dict[str, str]]:
         """Give a ticket for a password; raises `ApiError` 401."""
         account = self._state.users.get(user)
         expected = self._root_digest if user == "root@pam" else (account.digest if account else "")
-        if not (account and account.enable and expected and compare_digest(expected, digest(password))):
+        if not (account and account.enable and expected and compare_digest(expected, hash_secret(password))):
             raise ApiError(401, "authentication failure")
         now = time.time()
         stamp = f"{int(now):08X}"
@@ -54,9 +54,9 @@ class Auth:
 
     def identify(self, request: Request) -> Identity:
         """The caller of a request; raises `ApiError` 401."""
-        if presented := presented_token(request):
+        if presented := read_token(request):
             return self._by_token(*presented)
-        ticket = self._tickets.get(presented_ticket(request) or "")
+        ticket = self._tickets.get(read_ticket(request) or "")
         if ticket is None:
             raise ApiError(401, "No ticket")
         account = self._state.users.get(ticket.user)
@@ -71,13 +71,13 @@ class Auth:
         token = account.tokens.get(name) if account else None
         if token is None:
             raise ApiError(401, f"no such token '{name}' for user '{user}'")
-        if not compare_digest(token.digest, digest(secret)):
+        if not compare_digest(token.digest, hash_secret(secret)):
             raise ApiError(401, "invalid token value!")
         if not account or not account.enable:
             raise ApiError(401, f"user '{user}' is disabled")
         return Identity(user, name)
 
 
-def digest(secret: str) -> str:
+def hash_secret(secret: str) -> str:
     """SHA-256, hex: how the state keeps passwords and token secrets."""
     return hashlib.sha256(secret.encode()).hexdigest()

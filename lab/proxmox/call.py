@@ -87,7 +87,7 @@ class Call:
         return name in self.params
 
     def flag(self, name: str, default: bool = False) -> bool:
-        """A boolean parameter: `1`, `yes`, `on`, `true`."""
+        """A boolean parameter: `1`, `yes`, `volumes_on`, `true`."""
         return self.text(name).lower() in ("1", "yes", "on", "true") if self.has(name) else default
 
     def items(self, name: str) -> list[str]:

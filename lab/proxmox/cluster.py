@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab.contracts import Hypervisor, LabSpec, PveNode
-from lab.proxmox.errors import ApiError, missing
+from lab.proxmox.errors import ApiError, not_found
 from lab.proxmox.faults import ApiFaults
 from lab.proxmox.fetch import Fetcher
 from lab.proxmox.locks import Locks
@@ -55,7 +55,7 @@ class Cluster:
         """A VM of a node; raises `ApiError` that clients read as "gone"."""
         found = self.state.vms.get(vmid)
         if found is None or found.node != node:
-            raise missing(f"Configuration file 'nodes/{node}/qemu-server/{vmid}.conf'")
+            raise not_found(f"Configuration file 'nodes/{node}/qemu-server/{vmid}.conf'")
         return found
 
     def unlocked_vm(self, node: str, vmid: int) -> Vm:

@@ -1,6 +1,6 @@
 """Errors of the API with Proxmox VE's own messages, because the provider and people match on them."""
 
-__all__ = ["ApiError", "bad_parameter", "denied", "missing"]
+__all__ = ["ApiError", "bad_parameter", "not_found", "permission_denied"]
 
 
 class ApiError(Exception):
@@ -24,11 +24,11 @@ def bad_parameter(name: str, complaint: str) -> ApiError:
     return ApiError(400, "Parameter verification failed.", {name: complaint})
 
 
-def denied(what: str) -> ApiError:
+def permission_denied(what: str) -> ApiError:
     """A missing privilege; `what` is `<path>, <privilege>`, which names the remedy."""
     return ApiError(403, f"Permission check failed ({what})")
 
 
-def missing(what: str) -> ApiError:
+def not_found(what: str) -> ApiError:
     """Something that is not there; `what` names it."""
     return ApiError(500, f"{what} does not exist")

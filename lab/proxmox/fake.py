@@ -58,12 +58,12 @@ class FakeHypervisor:
                     raise FileNotFoundError(arguments["file"])
                 return {"content": self.files[arguments["file"]]}
             case "network-get-interfaces":
-                return _interfaces(machine)  # a list, as the agent itself answers
+                return _list_interfaces(machine)  # a list, as the agent itself answers
             case _:
                 raise KeyError(command)
 
 
-def _interfaces(machine: VmSpec) -> list[dict[str, Any]]:
+def _list_interfaces(machine: VmSpec) -> list[dict[str, Any]]:
     cards = [("lo", "00:00:00:00:00:00", "127.0.0.1/8")]
     cards += [(f"eth{number}", nic.mac, nic.address) for number, nic in enumerate(machine.nics) if nic.address]
     return [

@@ -6,7 +6,7 @@ from lab.contracts import PciDevice, PveNode
 from lab.proxmox import propstring
 from lab.proxmox.errors import ApiError
 
-__all__ = ["assign_devices", "check_mapping", "devices_at", "group_conflict", "list_devices"]
+__all__ = ["assign_devices", "check_mapping", "find_devices", "group_conflict", "list_devices"]
 
 _DEFAULT_BLACKLIST = "05;06;0b"
 """Classes that `hardware/pci` leaves out unless asked: memory controllers, bridges, processors."""
@@ -53,7 +53,7 @@ def _describe(device: PciDevice) -> dict[str, str | int]:
     return described
 
 
-def devices_at(node: PveNode, path: str) -> tuple[PciDevice, ...]:
+def find_devices(node: PveNode, path: str) -> tuple[PciDevice, ...]:
     """The functions that a path names: `0000:41:00.0` one, `0000:41:00` all of the slot, several by semicolons."""
     wanted = path.split(";")
     return tuple(
@@ -67,7 +67,7 @@ def check_mapping(node: PveNode, entry: str) -> str | None:
     """Why an entry no longer fits the hardware, in one sentence; None when it does."""
     _value, options = propstring.parse(entry)
     path = options.get("path", "")
-    devices = devices_at(node, path)
+    devices = find_devices(node, path)
     if not devices:
         return f"pci device '{path}' not found"
     first = devices[0]
@@ -111,7 +111,7 @@ def assign_devices(
     for number, text in wanted.items():
         host, options = propstring.parse(text, default_key="host")
         if name := options.get("mapping"):
-            alternatives, label = _alternatives(node, name, mappings), f"PCI device mapping '{name}'"
+            alternatives, label = _mapping_paths(node, name, mappings), f"PCI device mapping '{name}'"
         else:
             alternatives, label = [host], f"PCI device '{host}'"
         devices = _pick_free(node, f"{label}: could not find a free device for 'hostpci{number}'", alternatives, taken)
@@ -120,7 +120,7 @@ def assign_devices(
     return chosen
 
 
-def _alternatives(node: PveNode, name: str, mappings: Mapping[str, Iterable[str]]) -> list[str]:
+def _mapping_paths(node: PveNode, name: str, mappings: Mapping[str, Iterable[str]]) -> list[str]:
     entries = [propstring.parse(entry)[1] | {"": entry} for entry in mappings.get(name, ())]
     local = [entry for entry in entries if entry.get("node") == node.name]
     if not local:
@@ -135,7 +135,7 @@ def _pick_free(node: PveNode, failure: str, alternatives: list[str], taken: Mapp
     """The devices of the first alternative of which none is taken."""
     busy: list[str] = []
     for path in alternatives:
-        devices = devices_at(node, path)
+        devices = find_devices(node, path)
         if not devices:
             raise ApiError(500, f"no PCI device found for '{path}'")
         conflicts = [device.address for device in devices if device.address in taken]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from lab.proxmox.call import Call
-from lab.proxmox.errors import ApiError, denied
+from lab.proxmox.errors import ApiError, permission_denied
 from lab.proxmox.privileges import Access
 
 __all__ = ["ANYONE", "RULES", "WORLD", "AllOf", "AnyOf", "Granting", "Own", "Perm", "Rule", "check_rule"]
@@ -166,10 +166,10 @@ def check_rule(rule: Rule, call: Call, access: Access) -> None:
         case Own():
             # A token is not its user: it may not create further tokens or read the user's.
             if call.identity.name != _userid(call):
-                raise denied("user is not " + _userid(call))
+                raise permission_denied("user is not " + _userid(call))
         case Granting():
             if not access.may_grant(call.identity, call.required("path")):
-                raise denied(f"{call.text('path')}, Permissions.Modify")
+                raise permission_denied(f"{call.text('path')}, Permissions.Modify")
         case AllOf(parts):
             for part in parts:
                 check_rule(part, call, access)

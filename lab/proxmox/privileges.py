@@ -7,7 +7,7 @@ create_roles), the walk along a path from `roles`, pools and privilege separatio
 from collections.abc import Iterable, Mapping
 
 from lab.proxmox.call import Identity
-from lab.proxmox.errors import denied
+from lab.proxmox.errors import permission_denied
 from lab.proxmox.state import ClusterState
 
 __all__ = ["BUILTIN_ROLES", "PRIVILEGES", "Access"]
@@ -127,11 +127,11 @@ class Access:
         held = self.privileges(who, path)
         if any_of:
             if not any(name in held for name in privileges):
-                raise denied(f"{path}, {'|'.join(privileges)}")
+                raise permission_denied(f"{path}, {'|'.join(privileges)}")
             return
         for name in privileges:
             if name not in held:
-                raise denied(f"{path}, {name}")
+                raise permission_denied(f"{path}, {name}")
 
     def require_vm(self, who: Identity, vmid: int, pool: str | None, *privileges: str, any_of: bool = False) -> None:
         """Like `require` on `/vms/<vmid>`, satisfied too by the pool that a VM is about to join."""

@@ -71,7 +71,7 @@ class Proxmox:
         reconcile_state(state, spec)
         self.faults = ApiFaults()
         """Injected faults and conditions."""
-        self.root_password = _secret_file(run / "root-password", lambda: secrets.token_urlsafe(18))
+        self.root_password = _ensure_secret_file(run / "root-password", lambda: secrets.token_urlsafe(18))
         self.cluster = Cluster(
             spec=spec,
             hypervisor=hypervisor,
@@ -170,7 +170,7 @@ class Proxmox:
             await self.call("DELETE", creation.path)
         answer = await self.call(creation.method, creation.path, creation.params)
         file.unlink(missing_ok=True)
-        _secret_file(file, lambda: f"{answer['full-tokenid']}={answer['value']}")
+        _ensure_secret_file(file, lambda: f"{answer['full-tokenid']}={answer['value']}")
 
     def _boot(self, vmid: int, node: str) -> None:
         async def work(_record: TaskRecord) -> None:
@@ -187,7 +187,7 @@ class Proxmox:
         call = Call(_NOBODY, request.method, wire.api_path(request.scope["raw_path"]))
         outcome, status, drop = "", 500, False
         try:
-            call.params = await wire.parameters(request)
+            call.params = await wire.read_parameters(request)
             drop = await self._apply_faults(call)
             if (call.method, call.path) == ("POST", "access/ticket"):
                 data: Any = self._auth.sign_in(call.required("username"), call.required("password"))
@@ -195,15 +195,15 @@ class Proxmox:
                 call.identity = self._auth.identify(request)
                 data = await self._invoke(call)
             outcome = data if isinstance(data, str) and data.startswith("UPID:") else ""
-            response, status = wire.success(data), 200
+            response, status = wire.success_response(data), 200
         except ApiError as refusal:
-            outcome, status = _reason(refusal), refusal.status
-            response = wire.failure(refusal)
+            outcome, status = _error_text(refusal), refusal.status
+            response = wire.error_response(refusal)
         finally:
             user, params = call.identity.name, redact(call.params)
             status = 0 if drop else status
             self._log.write(call.method, call.path, status, began, user=user, params=params, outcome=outcome)
-        return wire.Dropped() if drop else response
+        return wire.DroppedResponse() if drop else response
 
     async def _apply_faults(self, call: Call) -> bool:
         """Apply the faults that hit this call; returns whether its answer is to be lost."""
@@ -250,11 +250,11 @@ def create_app(
     return Proxmox(spec, hypervisor, run, timing=timing, fetcher=fetcher)
 
 
-def _reason(refusal: ApiError) -> str:
+def _error_text(refusal: ApiError) -> str:
     return "; ".join([refusal.message, *(f"{name}: {text}" for name, text in refusal.errors.items())])
 
 
-def _secret_file(path: Path, make: Callable[[], str]) -> str:
+def _ensure_secret_file(path: Path, make: Callable[[], str]) -> str:
     """Content of a file that only its owner reads; written first when it is missing."""
     if not path.exists():
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

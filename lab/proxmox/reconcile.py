@@ -10,7 +10,7 @@ def reconcile_state(state: ClusterState, spec: LabSpec) -> None:
     """Make a state that was loaded fit a campus that starts: nodes there, nothing running, nothing half made."""
     state.users.setdefault("root@pam", User())
     for node in spec.nodes:
-        state.nodes.setdefault(node.name, _fresh_node(node, spec))
+        state.nodes.setdefault(node.name, _installed_node(node, spec))
     for vmid, vm in list(state.vms.items()):
         vm.active, vm.devices = None, []
         if vm.lock == "create":
@@ -20,7 +20,7 @@ def reconcile_state(state: ClusterState, spec: LabSpec) -> None:
         vm.lock = None
 
 
-def _fresh_node(node: PveNode, spec: LabSpec) -> NodeState:
+def _installed_node(node: PveNode, spec: LabSpec) -> NodeState:
     """A node as its installer leaves it: one bridge with its address, the network card below."""
     network: dict[str, dict[str, str | int]] = {
         "eno1": {"iface": "eno1", "type": "eth", "active": 1, "exists": 1, "method": "manual", "method6": "manual"}

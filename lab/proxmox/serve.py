@@ -49,7 +49,7 @@ def build_server(app: ASGIApp, host: str, certificate: Path, key: Path, *, port:
         http=DroppableProtocol,
         ssl_certfile=str(certificate),
         ssl_keyfile=str(key),
-        ssl_context_factory=_tls_1_3,
+        ssl_context_factory=_require_tls_1_3,
         log_level="warning",
         access_log=False,
         server_header=False,
@@ -60,7 +60,7 @@ def build_server(app: ASGIApp, host: str, certificate: Path, key: Path, *, port:
     return uvicorn.Server(config)
 
 
-def _tls_1_3(_config: uvicorn.Config, default: Any) -> ssl.SSLContext:
+def _require_tls_1_3(_config: uvicorn.Config, default: Any) -> ssl.SSLContext:
     context: ssl.SSLContext = default()
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     return context

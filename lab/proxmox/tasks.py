@@ -75,10 +75,10 @@ class TaskBoard:
             upid=upid, node=node, type=kind, id=subject, user=user, pid=pid, pstart=pstart, starttime=now
         )
         self._state.tasks[upid] = record
-        self._forget_old()
+        self._drop_old()
         running = asyncio.create_task(self._run(record, call, work), name=upid)
         self._running[upid] = running
-        running.add_done_callback(functools.partial(self._end, record, give_up))
+        running.add_done_callback(functools.partial(self._record_end, record, give_up))
         return upid
 
     async def status(self, upid: str, who: Identity, *, may_audit: bool) -> dict[str, str | int]:
@@ -125,7 +125,7 @@ class TaskBoard:
             return str(failure)
         return fault.message if fault else "OK"
 
-    def _end(self, record: TaskRecord, give_up: Callable[[], None] | None, task: asyncio.Task[str]) -> None:
+    def _record_end(self, record: TaskRecord, give_up: Callable[[], None] | None, task: asyncio.Task[str]) -> None:
         """Write down how a task ended; also when it was interrupted before its first step."""
         problem = None if task.cancelled() else task.exception()
         if give_up and (task.cancelled() or isinstance(problem, _NotBegun)):
@@ -145,7 +145,7 @@ class TaskBoard:
         del self._running[record.upid]
         self._changed()
 
-    def _forget_old(self) -> None:
+    def _drop_old(self) -> None:
         finished = [upid for upid, record in self._state.tasks.items() if record.exitstatus is not None]
         for upid in finished[:-_KEPT]:
             del self._state.tasks[upid]

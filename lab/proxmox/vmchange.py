@@ -75,10 +75,10 @@ class _Change:
             self._set_drive(key, value)
         elif key.startswith("net") and key[3:].isdecimal():
             previous = self._config.get(key)
-            card = vmconfig.network_card(key, value, None if previous is None else str(previous), _fresh_mac())
+            card = vmconfig.render_network_card(key, value, None if previous is None else str(previous), _fresh_mac())
             self._config[key] = card
         else:
-            stored = vmconfig.scalar(key, value)
+            stored = vmconfig.normalise_option(key, value)
             if stored is None:
                 self._config.pop(key, None)
             else:
@@ -122,7 +122,7 @@ class _Change:
 
     def _adopt(self, volume: str) -> None:
         """A volume that is attached is unused no longer."""
-        for key, text in vmconfig.drives(self._config).items():
+        for key, text in vmconfig.list_drives(self._config).items():
             if key.startswith("unused") and vmconfig.volume_of(text) == volume:
                 del self._config[key]
 

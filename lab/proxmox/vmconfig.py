@@ -18,16 +18,16 @@ __all__ = [
     "Existing",
     "NewDisk",
     "NoMedia",
-    "drives",
     "is_cdrom",
     "is_drive",
     "is_live",
-    "network_card",
-    "numbered",
+    "list_drives",
+    "normalise_option",
+    "normalise_tags",
+    "numbered_options",
     "parse_drive",
     "render_drive",
-    "scalar",
-    "tags",
+    "render_network_card",
     "volume_of",
 ]
 
@@ -148,12 +148,12 @@ def is_cdrom(text: str) -> bool:
     return options.get("media") == "cdrom" or source in ("none", "cdrom") or source.endswith(":cloudinit")
 
 
-def drives(config: dict[str, str | int]) -> dict[str, str]:
+def list_drives(config: dict[str, str | int]) -> dict[str, str]:
     """The drives of a configuration, unused ones included."""
     return {key: str(value) for key, value in config.items() if is_drive(key)}
 
 
-def numbered(config: dict[str, str | int], prefix: str) -> dict[int, str]:
+def numbered_options(config: dict[str, str | int], prefix: str) -> dict[int, str]:
     """Options like `net0`, `net1` by number, in order."""
     found = {
         int(match[1]): str(value) for key, value in config.items() if (match := re.fullmatch(prefix + r"(\d+)", key))
@@ -161,7 +161,7 @@ def numbered(config: dict[str, str | int], prefix: str) -> dict[int, str]:
     return dict(sorted(found.items()))
 
 
-def network_card(key: str, text: str, previous: str | None, fresh_mac: str) -> str:
+def render_network_card(key: str, text: str, previous: str | None, fresh_mac: str) -> str:
     """The stored form of a network card: `virtio=<MAC>,bridge=...`.
 
     Args:
@@ -184,12 +184,12 @@ def network_card(key: str, text: str, previous: str | None, fresh_mac: str) -> s
     return propstring.join("", {model: mac.upper()}) + ("," + propstring.join("", options) if options else "")
 
 
-def tags(text: str) -> str:
+def normalise_tags(text: str) -> str:
     """Tags in lower case, each once, sorted, joined by semicolons."""
     return ";".join(sorted({tag.lower() for tag in propstring.split_list(text)}))
 
 
-def scalar(key: str, text: str) -> str | int | None:
+def normalise_option(key: str, text: str) -> str | int | None:
     """Any other option; numbers become numbers, an empty text removes the option."""
     if text == "":
         return None
@@ -198,4 +198,4 @@ def scalar(key: str, text: str) -> str | int | None:
             return int(float(text))
         except ValueError:
             raise bad_parameter(key, f"type check ('integer') failed - got '{text}'") from None
-    return tags(text) if key == "tags" else text
+    return normalise_tags(text) if key == "tags" else text

@@ -40,21 +40,21 @@ def build_vm_spec(vmid: int, node: str, config: dict[str, str | int], gpus: Iter
         node=node,
         cores=int(config.get("cores", 1)) * int(config.get("sockets", 1)),
         memory_mib=memory_mib(config),
-        nics=_nics(config),
+        nics=_read_nics(config),
         dns=tuple(split_list(str(config.get("nameserver", "")))),
         search=str(config.get("searchdomain", "")),
         user=str(config.get("ciuser", "")),
         ssh_keys=tuple(line.strip() for line in unquote(str(config.get("sshkeys", ""))).splitlines() if line.strip()),
-        disks=_disks(config),
+        disks=_read_disks(config),
         gpus=tuple(gpus),
         agent=agent_enabled(config),
     )
 
 
-def _nics(config: dict[str, str | int]) -> tuple[Nic, ...]:
-    addresses = vmconfig.numbered(config, "ipconfig")
+def _read_nics(config: dict[str, str | int]) -> tuple[Nic, ...]:
+    addresses = vmconfig.numbered_options(config, "ipconfig")
     nics = []
-    for number, text in vmconfig.numbered(config, "net").items():
+    for number, text in vmconfig.numbered_options(config, "net").items():
         _value, card = propstring.parse(text)
         _value, given = propstring.parse(addresses.get(number, ""))
         address = given.get("ip")
@@ -72,11 +72,11 @@ def _nics(config: dict[str, str | int]) -> tuple[Nic, ...]:
     return tuple(nics)
 
 
-def _disks(config: dict[str, str | int]) -> tuple[Disk, ...]:
+def _read_disks(config: dict[str, str | int]) -> tuple[Disk, ...]:
     _value, boot = propstring.parse(str(config.get("boot", "")))
     order = boot.get("order", "").split(";")
     disks = []
-    for key, text in vmconfig.drives(config).items():
+    for key, text in vmconfig.list_drives(config).items():
         if not re.match(r"ide|sata|scsi|virtio", key) or vmconfig.is_cdrom(text):
             continue
         _value, options = propstring.parse(text)

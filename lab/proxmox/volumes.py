@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lab.contracts import LabSpec, Storage
-from lab.proxmox.errors import ApiError, missing
+from lab.proxmox.errors import ApiError, not_found
 from lab.proxmox.faults import Conditions
 from lab.proxmox.propstring import GIB
 from lab.proxmox.state import ClusterState, Volume
@@ -53,7 +53,7 @@ class Volumes:
         for storage in self.storages(node):
             if storage.name == name:
                 return storage
-        raise missing(f"storage '{name}'")
+        raise not_found(f"storage '{name}'")
 
     def is_shared(self, storage: Storage) -> bool:
         """Whether all nodes see the same volumes."""
@@ -66,11 +66,11 @@ class Volumes:
     def used(self, node: str, storage: Storage) -> int:
         """Bytes in use: what was written, for these are thin storages; whole volumes on plain LVM."""
         thick = storage.type == "lvm"
-        volumes = [volume for _name, volume in self.on(node, storage.name)]
+        volumes = [volume for _name, volume in self.volumes_on(node, storage.name)]
         occupied = sum(volume.size if thick else volume.written for volume in volumes)
         return occupied + self._conditions.ballast.get(f"{node}/{storage.name}", 0) * GIB
 
-    def on(self, node: str, storage: str) -> Iterator[tuple[str, Volume]]:
+    def volumes_on(self, node: str, storage: str) -> Iterator[tuple[str, Volume]]:
         """Volumes of a storage with their identifiers, in the order they were made."""
         prefix = self._key(node, f"{storage}:")
         for key, volume in self._state.volumes.items():
@@ -81,7 +81,7 @@ class Volumes:
         """A volume by its identifier; raises `ApiError` when there is none."""
         found = self._state.volumes.get(self._key(node, volume))
         if found is None:
-            raise missing(f"volume '{volume}'")
+            raise not_found(f"volume '{volume}'")
         return found
 
     def exists(self, node: str, volume: str) -> bool:
@@ -135,7 +135,7 @@ class Volumes:
         """Remove a volume; one that is gone already is not an error."""
         self._state.volumes.pop(self._key(node, volume), None)
 
-    def free_all(self, vmid: int) -> None:
+    def remove_volumes_of(self, vmid: int) -> None:
         """Remove every image that belongs to a VM, on every node."""
         for key in [key for key, volume in self._state.volumes.items() if volume.vmid == vmid]:
             del self._state.volumes[key]
@@ -154,7 +154,7 @@ class Volumes:
 
     def _free_number(self, node: str, storage: str, vmid: int | None) -> int:
         pattern = re.compile(rf"vm-{vmid}-disk-(\d+)")
-        taken = {int(match[1]) for name, _volume in self.on(node, storage) if (match := pattern.search(name))}
+        taken = {int(match[1]) for name, _volume in self.volumes_on(node, storage) if (match := pattern.search(name))}
         return next(number for number in range(len(taken) + 1) if number not in taken)
 
     def _store(self, node: str, name: str, volume: Volume) -> None:

@@ -13,13 +13,13 @@ from lab.proxmox.errors import ApiError
 __all__ = [
     "BASE",
     "DROP",
-    "Dropped",
+    "DroppedResponse",
     "api_path",
-    "failure",
-    "parameters",
-    "presented_ticket",
-    "presented_token",
-    "success",
+    "error_response",
+    "read_parameters",
+    "read_ticket",
+    "read_token",
+    "success_response",
 ]
 
 BASE = "/api2/json"
@@ -38,7 +38,7 @@ def api_path(raw_path: bytes) -> str:
     return path.removeprefix(BASE).strip("/")
 
 
-async def parameters(request: Request) -> dict[str, list[str]]:
+async def read_parameters(request: Request) -> dict[str, list[str]]:
     """Query and form parameters, repeated ones as lists."""
     found: dict[str, list[str]] = {}
     body = (await request.body()).decode("utf-8", "replace")
@@ -47,24 +47,24 @@ async def parameters(request: Request) -> dict[str, list[str]]:
     return found
 
 
-def presented_token(request: Request) -> tuple[str, str, str] | None:
+def read_token(request: Request) -> tuple[str, str, str] | None:
     """User, token name and secret of `Authorization: PVEAPIToken=USER@REALM!ID=SECRET`."""
     match = re.fullmatch(r"PVEAPIToken[= ](\S+?)!([\w.-]+)[=:]([\w-]+)", request.headers.get("authorization", ""))
     return (match[1], match[2], match[3]) if match else None
 
 
-def presented_ticket(request: Request) -> str | None:
+def read_ticket(request: Request) -> str | None:
     """The ticket of the `PVEAuthCookie`."""
     cookie = request.cookies.get("PVEAuthCookie")
     return unquote(cookie) if cookie else None
 
 
-def success(data: Any) -> JSONResponse:
+def success_response(data: Any) -> JSONResponse:
     """The envelope of a result."""
     return JSONResponse({"data": data})
 
 
-def failure(error: ApiError) -> JSONResponse:
+def error_response(error: ApiError) -> JSONResponse:
     """The envelope of a refusal."""
     body: dict[str, Any] = {"data": None, "message": error.message + "\n"}
     if error.errors:
@@ -72,7 +72,7 @@ def failure(error: ApiError) -> JSONResponse:
     return JSONResponse(body, error.status)
 
 
-class Dropped(Response):
+class DroppedResponse(Response):
     """Closes the connection without an answer: what was asked for is done, but the client never hears."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

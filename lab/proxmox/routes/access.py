@@ -7,10 +7,10 @@ accounts, because neither Lyceum nor its set-up does.
 import uuid
 from typing import Any
 
-from lab.proxmox.auth import digest
+from lab.proxmox.auth import hash_secret
 from lab.proxmox.call import Call, Identity
 from lab.proxmox.cluster import Cluster
-from lab.proxmox.errors import ApiError, bad_parameter, missing
+from lab.proxmox.errors import ApiError, bad_parameter, not_found
 from lab.proxmox.privileges import BUILTIN_ROLES, PRIVILEGES
 from lab.proxmox.propstring import split_list
 from lab.proxmox.router import RouteTable
@@ -42,7 +42,7 @@ async def create_role(cluster: Cluster, call: Call) -> None:
     name = call.required("roleid")
     if name in cluster.access.roles():
         raise ApiError(500, f"create role failed: role '{name}' already exists")
-    cluster.state.roles[name] = _privileges(call)
+    cluster.state.roles[name] = _read_privileges(call)
 
 
 @table.put("access/roles/{roleid}")
@@ -52,11 +52,11 @@ async def update_role(cluster: Cluster, call: Call) -> None:
     if name in BUILTIN_ROLES:
         raise ApiError(500, f"auto-generated role '{name}' cannot be modified")
     if name not in cluster.state.roles:
-        raise missing(f"role '{name}'")
-    cluster.state.roles[name] = _privileges(call)
+        raise not_found(f"role '{name}'")
+    cluster.state.roles[name] = _read_privileges(call)
 
 
-def _privileges(call: Call) -> list[str]:
+def _read_privileges(call: Call) -> list[str]:
     names = call.items("privs")
     for name in names:
         if name not in PRIVILEGES:
@@ -72,7 +72,7 @@ async def update_acl(cluster: Cluster, call: Call) -> None:
     propagate = call.flag("propagate", default=True)
     for role in split_list(call.required("roles")):
         if role not in known:
-            raise missing(f"role '{role}'")
+            raise not_found(f"role '{role}'")
         for kind in ("user", "token"):
             for who in call.items(f"{kind}s"):
                 _expect_subject(cluster, kind, who)
@@ -84,7 +84,7 @@ def _expect_subject(cluster: Cluster, kind: str, who: str) -> None:
     user, _, token = who.partition("!")
     account = cluster.state.users.get(user)
     if account is None or (kind == "token" and token not in account.tokens):
-        raise missing(f"{kind} '{who}'")
+        raise not_found(f"{kind} '{who}'")
 
 
 @table.post("access/users")
@@ -95,41 +95,45 @@ async def create_user(cluster: Cluster, call: Call) -> None:
         raise bad_parameter("userid", f"value '{name}' does not look like a valid user name; realms here: pve, pam")
     if name in cluster.state.users:
         raise ApiError(500, f"create user failed: user '{name}' already exists")
-    cluster.state.users[name] = User(digest=digest(call.text("password")) if call.has("password") else "")
+    cluster.state.users[name] = User(digest=hash_secret(call.text("password")) if call.has("password") else "")
 
 
-def _user(cluster: Cluster, call: Call) -> User:
+def _find_user(cluster: Cluster, call: Call) -> User:
     if call["userid"] not in cluster.state.users:
-        raise missing(f"user '{call['userid']}'")
+        raise not_found(f"user '{call['userid']}'")
     return cluster.state.users[call["userid"]]
 
 
 @table.get("access/users/{userid}/token")
 async def list_tokens(cluster: Cluster, call: Call) -> list[dict[str, Any]]:
     """The tokens of a user, without secrets."""
-    return [{"tokenid": name, **_info(token)} for name, token in sorted(_user(cluster, call).tokens.items())]
+    return [
+        {"tokenid": name, **_describe_token(token)} for name, token in sorted(_find_user(cluster, call).tokens.items())
+    ]
 
 
 @table.post("access/users/{userid}/token/{tokenid}")
 async def create_token(cluster: Cluster, call: Call) -> dict[str, Any]:
     """Create a token; its secret is shown this once."""
-    user = _user(cluster, call)
+    user = _find_user(cluster, call)
     if call["tokenid"] in user.tokens:
         raise bad_parameter("tokenid", "Token already exists.")
     secret = str(uuid.uuid4())
-    token = user.tokens[call["tokenid"]] = ApiToken(digest=digest(secret), privsep=call.flag("privsep", default=True))
-    return {"full-tokenid": f"{call['userid']}!{call['tokenid']}", "info": _info(token), "value": secret}
+    token = user.tokens[call["tokenid"]] = ApiToken(
+        digest=hash_secret(secret), privsep=call.flag("privsep", default=True)
+    )
+    return {"full-tokenid": f"{call['userid']}!{call['tokenid']}", "info": _describe_token(token), "value": secret}
 
 
 @table.delete("access/users/{userid}/token/{tokenid}")
 async def delete_token(cluster: Cluster, call: Call) -> None:
     """Remove a token and its entries in access lists."""
-    user, name, token = _user(cluster, call), call["userid"], call["tokenid"]
+    user, name, token = _find_user(cluster, call), call["userid"], call["tokenid"]
     if token not in user.tokens:
         raise ApiError(500, f"no such token '{token}' for user '{name}': does not exist")
     del user.tokens[token]
     cluster.state.acl = [e for e in cluster.state.acl if (e.type, e.ugid) != ("token", f"{name}!{token}")]
 
 
-def _info(token: ApiToken) -> dict[str, Any]:
+def _describe_token(token: ApiToken) -> dict[str, Any]:
     return {"privsep": int(token.privsep), "expire": 0}

@@ -17,7 +17,7 @@ SILENT = ApiError(500, "QEMU guest agent is not running")
 """What Proxmox VE says while the guest boots, and when no agent is installed."""
 
 
-async def _ask(cluster: Cluster, call: Call, command: str, arguments: dict[str, str] | None = None) -> Any:
+async def _call_agent(cluster: Cluster, call: Call, command: str, arguments: dict[str, str] | None = None) -> Any:
     cluster.vm(call.node, call.vmid)
     if not vmspec.agent_enabled(cluster.active_config(call.vmid)):
         raise ApiError(500, "No QEMU guest agent configured")
@@ -30,23 +30,23 @@ async def _ask(cluster: Cluster, call: Call, command: str, arguments: dict[str, 
 
 
 @table.post(_AGENT + "/ping")
-async def ping(cluster: Cluster, call: Call) -> dict[str, Any]:
+async def ping_agent(cluster: Cluster, call: Call) -> dict[str, Any]:
     """Whether the agent answers."""
-    return {"result": await _ask(cluster, call, "ping")}
+    return {"result": await _call_agent(cluster, call, "ping")}
 
 
 @table.get(_AGENT + "/network-get-interfaces")
-async def interfaces(cluster: Cluster, call: Call) -> dict[str, Any]:
+async def list_interfaces(cluster: Cluster, call: Call) -> dict[str, Any]:
     """The guest's network interfaces with their addresses."""
-    return {"result": await _ask(cluster, call, "network-get-interfaces")}
+    return {"result": await _call_agent(cluster, call, "network-get-interfaces")}
 
 
 @table.get(_AGENT + "/file-read")
-async def file_read(cluster: Cluster, call: Call) -> dict[str, Any]:
+async def read_file(cluster: Cluster, call: Call) -> dict[str, Any]:
     """Content of a file in the guest."""
     file = call.required("file")
     try:
-        answer = await _ask(cluster, call, "file-read", {"file": file})
+        answer = await _call_agent(cluster, call, "file-read", {"file": file})
     except FileNotFoundError:
         raise ApiError(
             500, f"Agent error: failed to open file '{file}' (mode: 'r'): No such file or directory"

@@ -1,4 +1,4 @@
-"""`version` and `cluster/...` except mappings."""
+"""`read_version` and `cluster/...` except mappings."""
 
 import time
 from typing import Any
@@ -9,7 +9,7 @@ from lab.proxmox.cluster import Cluster
 from lab.proxmox.errors import bad_parameter
 from lab.proxmox.propstring import MIB
 from lab.proxmox.router import RouteTable
-from lab.proxmox.routes.storage import storage_figures, visible_storages
+from lab.proxmox.routes.storage import list_visible_storages, storage_figures
 
 table = RouteTable()
 
@@ -20,13 +20,13 @@ _LOWEST_VMID, _HIGHEST_VMID = 100, 999_999_999
 
 
 @table.get("version")
-async def version(_cluster: Cluster, _call: Call) -> dict[str, str]:
+async def read_version(_cluster: Cluster, _call: Call) -> dict[str, str]:
     """Version of the API."""
     return VERSION
 
 
 @table.get("cluster/status")
-async def status(cluster: Cluster, _call: Call) -> list[dict[str, Any]]:
+async def read_cluster_status(cluster: Cluster, _call: Call) -> list[dict[str, Any]]:
     """Quorum and members."""
     conditions = cluster.faults.conditions
     nodes = cluster.spec.nodes
@@ -55,9 +55,9 @@ async def status(cluster: Cluster, _call: Call) -> list[dict[str, Any]]:
 
 
 @table.get("cluster/resources")
-async def resources(cluster: Cluster, call: Call) -> list[dict[str, Any]]:
+async def list_resources(cluster: Cluster, call: Call) -> list[dict[str, Any]]:
     """Everything in the cluster that the caller may see; `type` selects `vm`, `node`, `storage` or `pool`."""
-    kinds = {"vm": _vms, "node": nodes, "storage": _storages, "pool": _pools}
+    kinds = {"vm": _vm_entries, "node": node_entries, "storage": _storage_entries, "pool": _pool_entries}
     wanted = call.text("type")
     if wanted and wanted not in (*kinds, "sdn"):
         raise bad_parameter("type", f"value '{wanted}' does not have a value in the enumeration 'vm, storage, node'")
@@ -65,7 +65,7 @@ async def resources(cluster: Cluster, call: Call) -> list[dict[str, Any]]:
     return [entry for lister in listers for entry in lister(cluster, call)]
 
 
-def _vms(cluster: Cluster, call: Call) -> list[dict[str, Any]]:
+def _vm_entries(cluster: Cluster, call: Call) -> list[dict[str, Any]]:
     return [
         vm_entry(cluster, vmid) | {"id": f"qemu/{vmid}", "type": "qemu"}
         for vmid in sorted(cluster.state.vms)
@@ -100,7 +100,7 @@ def vm_entry(cluster: Cluster, vmid: int) -> dict[str, Any]:
     return entry
 
 
-def nodes(cluster: Cluster, call: Call) -> list[dict[str, Any]]:
+def node_entries(cluster: Cluster, call: Call) -> list[dict[str, Any]]:
     """The nodes; figures only where the caller may audit them."""
     entries = []
     for node in cluster.spec.nodes:
@@ -117,7 +117,7 @@ def nodes(cluster: Cluster, call: Call) -> list[dict[str, Any]]:
             entry |= {
                 "cpu": 0.02,
                 "maxcpu": node.cpus,
-                "mem": memory_used(cluster, node.name) * MIB,
+                "mem": used_memory(cluster, node.name) * MIB,
                 "maxmem": node.memory_mib * MIB,
                 "maxdisk": node.disk_gib * propstring.GIB,
                 "uptime": int(time.time() - cluster.started),
@@ -126,15 +126,15 @@ def nodes(cluster: Cluster, call: Call) -> list[dict[str, Any]]:
     return entries
 
 
-def memory_used(cluster: Cluster, node: str) -> int:
+def used_memory(cluster: Cluster, node: str) -> int:
     """MiB that a node and its running VMs occupy; the node itself takes about 2 GiB."""
     return 2048 + sum(vmspec.memory_mib(vm.config) for _vmid, vm in cluster.occupants(node, besides=0))
 
 
-def _storages(cluster: Cluster, call: Call) -> list[dict[str, Any]]:
+def _storage_entries(cluster: Cluster, call: Call) -> list[dict[str, Any]]:
     entries = []
     for node in cluster.spec.nodes:
-        for storage in visible_storages(cluster, call, node.name):
+        for storage in list_visible_storages(cluster, call, node.name):
             figures = storage_figures(cluster, node.name, storage)
             entries.append(
                 {
@@ -152,7 +152,7 @@ def _storages(cluster: Cluster, call: Call) -> list[dict[str, Any]]:
     return entries
 
 
-def _pools(cluster: Cluster, call: Call) -> list[dict[str, Any]]:
+def _pool_entries(cluster: Cluster, call: Call) -> list[dict[str, Any]]:
     return [
         {"id": f"/pool/{name}", "type": "pool", "pool": name}
         for name in sorted(cluster.state.pools)
@@ -161,7 +161,7 @@ def _pools(cluster: Cluster, call: Call) -> list[dict[str, Any]]:
 
 
 @table.get("cluster/nextid")
-async def next_id(cluster: Cluster, call: Call) -> str:
+async def find_next_id(cluster: Cluster, call: Call) -> str:
     """The lowest free VM number, or with `vmid` that one if it is free."""
     if call.has("vmid"):
         vmid = call.number("vmid", call.text("vmid"))

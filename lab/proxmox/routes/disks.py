@@ -3,7 +3,7 @@
 from lab.proxmox import propstring, vmconfig
 from lab.proxmox.call import Call
 from lab.proxmox.cluster import Cluster
-from lab.proxmox.errors import ApiError, bad_parameter, missing
+from lab.proxmox.errors import ApiError, bad_parameter, not_found
 from lab.proxmox.router import RouteTable
 from lab.proxmox.state import TaskRecord, Vm
 
@@ -13,7 +13,7 @@ _VM = "nodes/{node}/qemu/{vmid}"
 
 
 @table.put(_VM + "/resize")
-async def resize(cluster: Cluster, call: Call) -> str:
+async def resize_disk(cluster: Cluster, call: Call) -> str:
     """Grow a disk; shrinking is refused. Works while the machine runs."""
     disk, size_text = call.required("disk"), call.required("size")
     cluster.vm(call.node, call.vmid)
@@ -21,7 +21,7 @@ async def resize(cluster: Cluster, call: Call) -> str:
     async def work(_record: TaskRecord) -> None:
         async with cluster.locks.vm(call.vmid):
             vm = cluster.unlocked_vm(call.node, call.vmid)
-            volume, options, size = _disk(vm, disk)
+            volume, options, size = _read_disk(vm, disk)
             storage = volume.partition(":")[0]
             cluster.access.require(call.identity, f"/storage/{storage}", "Datastore.AllocateSpace")
             grown = propstring.parse_size(size_text.removeprefix("+")) + (size if size_text.startswith("+") else 0)
@@ -39,12 +39,12 @@ async def resize(cluster: Cluster, call: Call) -> str:
     return cluster.tasks.start(call.node, "resize", str(call.vmid), call, work)
 
 
-def _disk(vm: Vm, key: str) -> tuple[str, dict[str, str], int]:
+def _read_disk(vm: Vm, key: str) -> tuple[str, dict[str, str], int]:
     """Volume, options and size of a disk."""
     text = str(vm.config.get(key, ""))
     volume = vmconfig.volume_of(text)
     if not vmconfig.is_drive(key) or volume is None:
-        raise missing(f"disk '{key}'")
+        raise not_found(f"disk '{key}'")
     if vmconfig.is_cdrom(text):
         raise ApiError(500, "you can't resize a cdrom")
     _volume, options = propstring.parse(text)
@@ -56,12 +56,12 @@ async def move_disk(cluster: Cluster, call: Call) -> str:
     """Copy a disk to another storage and drop the original."""
     disk, storage = call.required("disk"), call.required("storage")
     cluster.access.require(call.identity, f"/storage/{storage}", "Datastore.AllocateSpace")
-    _disk(cluster.vm(call.node, call.vmid), disk)
+    _read_disk(cluster.vm(call.node, call.vmid), disk)
 
     async def work(_record: TaskRecord) -> None:
         async with cluster.locks.vm(call.vmid):
             vm = cluster.unlocked_vm(call.node, call.vmid)
-            volume, options, size = _disk(vm, disk)
+            volume, options, size = _read_disk(vm, disk)
             moved = cluster.volumes.move(vm.node, volume, storage, call.vmid)
             vm.config[disk] = vmconfig.render_drive(moved, options, size)
 

@@ -5,14 +5,14 @@ from typing import Any
 from lab.proxmox import pci, propstring
 from lab.proxmox.call import Call
 from lab.proxmox.cluster import Cluster
-from lab.proxmox.errors import ApiError, bad_parameter, missing
+from lab.proxmox.errors import ApiError, bad_parameter, not_found
 from lab.proxmox.router import RouteTable
 from lab.proxmox.state import PciMapping
 
 table = RouteTable()
 
 
-def _shown(name: str, mapping: PciMapping) -> dict[str, Any]:
+def _describe(name: str, mapping: PciMapping) -> dict[str, Any]:
     return {
         "id": name,
         "type": "pci",
@@ -30,14 +30,14 @@ async def list_mappings(cluster: Cluster, call: Call) -> list[dict[str, Any]]:
         path = f"/mapping/pci/{name}"
         if not cluster.access.has(call.identity, path, "Mapping.Modify", "Mapping.Use", "Mapping.Audit", any_of=True):
             continue
-        entry = _shown(name, mapping)
+        entry = _describe(name, mapping)
         if call.has("check-node"):
-            entry["checks"] = _checks(cluster, call.text("check-node"), mapping)
+            entry["checks"] = _check_entries(cluster, call.text("check-node"), mapping)
         entries.append(entry)
     return entries
 
 
-def _checks(cluster: Cluster, node_name: str, mapping: PciMapping) -> list[dict[str, str]]:
+def _check_entries(cluster: Cluster, node_name: str, mapping: PciMapping) -> list[dict[str, str]]:
     node = cluster.node(node_name)
     local = [entry for entry in mapping.map if propstring.parse(entry)[1].get("node") == node_name]
     if not local:
@@ -55,22 +55,22 @@ async def create_mapping(cluster: Cluster, call: Call) -> None:
     if name in cluster.state.mappings:
         raise ApiError(500, f"PCI mapping '{name}' already exists")
     cluster.state.mappings[name] = PciMapping(
-        map=_entries(call), description=call.text("description"), mdev=call.flag("mdev")
+        map=_read_entries(call), description=call.text("description"), mdev=call.flag("mdev")
     )
 
 
 @table.get("cluster/mapping/pci/{id}")
 async def read_mapping(cluster: Cluster, call: Call) -> dict[str, Any]:
     """One mapping."""
-    return _shown(call["id"], _mapping(cluster, call))
+    return _describe(call["id"], _find_mapping(cluster, call))
 
 
 @table.put("cluster/mapping/pci/{id}")
 async def update_mapping(cluster: Cluster, call: Call) -> None:
     """Change a mapping."""
-    mapping = _mapping(cluster, call)
+    mapping = _find_mapping(cluster, call)
     if call.has("map"):
-        mapping.map = _entries(call)
+        mapping.map = _read_entries(call)
     if call.has("description") or "description" in call.items("delete"):
         mapping.description = call.text("description")
     if call.has("mdev") or "mdev" in call.items("delete"):
@@ -80,17 +80,17 @@ async def update_mapping(cluster: Cluster, call: Call) -> None:
 @table.delete("cluster/mapping/pci/{id}")
 async def delete_mapping(cluster: Cluster, call: Call) -> None:
     """Remove a mapping."""
-    _mapping(cluster, call)
+    _find_mapping(cluster, call)
     del cluster.state.mappings[call["id"]]
 
 
-def _mapping(cluster: Cluster, call: Call) -> PciMapping:
+def _find_mapping(cluster: Cluster, call: Call) -> PciMapping:
     if call["id"] not in cluster.state.mappings:
-        raise missing(f"PCI mapping '{call['id']}'")
+        raise not_found(f"PCI mapping '{call['id']}'")
     return cluster.state.mappings[call["id"]]
 
 
-def _entries(call: Call) -> list[str]:
+def _read_entries(call: Call) -> list[str]:
     entries = call.repeated("map")
     if not entries:
         raise bad_parameter("map", "property is missing and it is not optional")

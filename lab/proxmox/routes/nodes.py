@@ -8,7 +8,7 @@ from lab.proxmox.call import Call
 from lab.proxmox.cluster import Cluster
 from lab.proxmox.propstring import GIB, MIB
 from lab.proxmox.router import RouteTable
-from lab.proxmox.routes.cluster import VERSION, memory_used, nodes
+from lab.proxmox.routes.cluster import VERSION, node_entries, used_memory
 
 table = RouteTable()
 
@@ -16,14 +16,14 @@ table = RouteTable()
 @table.get("nodes")
 async def list_nodes(cluster: Cluster, call: Call) -> list[dict[str, Any]]:
     """The nodes of the cluster."""
-    return nodes(cluster, call)
+    return node_entries(cluster, call)
 
 
 @table.get("nodes/{node}/status")
-async def node_status(cluster: Cluster, call: Call) -> dict[str, Any]:
+async def read_node_status(cluster: Cluster, call: Call) -> dict[str, Any]:
     """Processors, memory, root disk, uptime."""
     node = cluster.node(call.node)
-    used = memory_used(cluster, node.name)
+    used = used_memory(cluster, node.name)
     return {
         "cpu": 0.02,
         "cpuinfo": {"cpus": node.cpus, "cores": max(1, node.cpus // 2), "sockets": 1, "model": "Simulated CPU"},
@@ -42,7 +42,7 @@ async def node_status(cluster: Cluster, call: Call) -> dict[str, Any]:
 
 
 @table.get("nodes/{node}/hardware/pci")
-async def hardware(cluster: Cluster, call: Call) -> list[dict[str, str | int]]:
+async def list_hardware(cluster: Cluster, call: Call) -> list[dict[str, str | int]]:
     """PCI devices with their IOMMU groups."""
     blacklist = call.text("pci-class-blacklist") if call.has("pci-class-blacklist") else None
     return pci.list_devices(cluster.node(call.node), blacklist, verbose=call.flag("verbose", default=True))

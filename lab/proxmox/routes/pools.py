@@ -4,7 +4,7 @@ from typing import Any
 
 from lab.proxmox.call import Call
 from lab.proxmox.cluster import Cluster
-from lab.proxmox.errors import ApiError, denied, missing
+from lab.proxmox.errors import ApiError, not_found, permission_denied
 from lab.proxmox.router import RouteTable
 from lab.proxmox.routes.cluster import vm_entry
 from lab.proxmox.state import Pool
@@ -23,11 +23,11 @@ async def read_pools(cluster: Cluster, call: Call) -> list[dict[str, Any]]:
         ]
     name = call.text("poolid")
     cluster.access.require(call.identity, f"/pool/{name}", "Pool.Audit")
-    return [{"poolid": name, "comment": _pool(cluster, call).comment, "members": _members(cluster, call)}]
+    return [{"poolid": name, "comment": _find_pool(cluster, call).comment, "members": _list_members(cluster, call)}]
 
 
-def _members(cluster: Cluster, call: Call) -> list[dict[str, Any]]:
-    pool = _pool(cluster, call)
+def _list_members(cluster: Cluster, call: Call) -> list[dict[str, Any]]:
+    pool = _find_pool(cluster, call)
     return [
         vm_entry(cluster, vmid) | {"id": f"qemu/{vmid}", "type": "qemu"}
         for vmid in sorted(pool.vms)
@@ -47,10 +47,10 @@ async def create_pool(cluster: Cluster, call: Call) -> None:
 @table.put("pools")
 async def update_pool(cluster: Cluster, call: Call) -> None:
     """Add VMs, or with `delete` remove them."""
-    pool = _pool(cluster, call)
+    pool = _find_pool(cluster, call)
     for vmid in (call.number("vms", item) for item in call.items("vms")):
         if not cluster.access.may_grant(call.identity, f"/vms/{vmid}"):
-            raise denied(f"/vms/{vmid}, Permissions.Modify|VM.Allocate")
+            raise permission_denied(f"/vms/{vmid}, Permissions.Modify|VM.Allocate")
         _move_vm(cluster, call, pool, vmid)
 
 
@@ -61,15 +61,15 @@ def _move_vm(cluster: Cluster, call: Call, pool: Pool, vmid: int) -> None:
         pool.vms.remove(vmid)
         return
     if vmid not in cluster.state.vms:
-        raise missing(f"VM {vmid}")
+        raise not_found(f"VM {vmid}")
     other = cluster.state.pool_of(vmid)
     if other is not None:
         raise ApiError(500, f"update pool failed: VM {vmid} belongs already to pool '{other}'")
     pool.vms.append(vmid)
 
 
-def _pool(cluster: Cluster, call: Call) -> Pool:
+def _find_pool(cluster: Cluster, call: Call) -> Pool:
     name = call.required("poolid")
     if name not in cluster.state.pools:
-        raise missing(f"pool '{name}'")
+        raise not_found(f"pool '{name}'")
     return cluster.state.pools[name]

@@ -18,7 +18,7 @@ _VM = "nodes/{node}/qemu/{vmid}"
 
 
 @table.get(_VM + "/status/current")
-async def status(cluster: Cluster, call: Call) -> dict[str, Any]:
+async def read_vm_status(cluster: Cluster, call: Call) -> dict[str, Any]:
     """Power state and figures."""
     vm = cluster.vm(call.node, call.vmid)
     shown = vm_entry(cluster, call.vmid)
@@ -33,7 +33,9 @@ async def status(cluster: Cluster, call: Call) -> dict[str, Any]:
     }
 
 
-def _power_task(cluster: Cluster, call: Call, kind: str, action: Callable[[Cluster, int], Awaitable[None]]) -> str:
+def _start_power_task(
+    cluster: Cluster, call: Call, kind: str, action: Callable[[Cluster, int], Awaitable[None]]
+) -> str:
     """Start a task that does something to the power of an unlocked VM while it holds its lock."""
     cluster.unlocked_vm(call.node, call.vmid)
 
@@ -46,25 +48,25 @@ def _power_task(cluster: Cluster, call: Call, kind: str, action: Callable[[Clust
 
 
 @table.post(_VM + "/status/start")
-async def start(cluster: Cluster, call: Call) -> str:
+async def start_vm(cluster: Cluster, call: Call) -> str:
     """Switch on."""
-    return _power_task(cluster, call, "qmstart", power.start)
+    return _start_power_task(cluster, call, "qmstart", power.start)
 
 
 @table.post(_VM + "/status/stop")
-async def stop(cluster: Cluster, call: Call) -> str:
+async def stop_vm(cluster: Cluster, call: Call) -> str:
     """Cut the power."""
-    return _power_task(cluster, call, "qmstop", power.stop)
+    return _start_power_task(cluster, call, "qmstop", power.stop)
 
 
 @table.post(_VM + "/status/shutdown")
-async def shutdown(cluster: Cluster, call: Call) -> str:
+async def shutdown_vm(cluster: Cluster, call: Call) -> str:
     """Ask the guest to shut down."""
-    return _power_task(cluster, call, "qmshutdown", power.shutdown)
+    return _start_power_task(cluster, call, "qmshutdown", power.shutdown)
 
 
 @table.post(_VM + "/status/reboot")
-async def reboot(cluster: Cluster, call: Call) -> str:
+async def reboot_vm(cluster: Cluster, call: Call) -> str:
     """Shut down and start again; pending changes take effect."""
     cluster.vm(call.node, call.vmid)
     if not cluster.running(call.vmid):
@@ -74,4 +76,4 @@ async def reboot(cluster: Cluster, call: Call) -> str:
         await power.shutdown(cluster, vmid)
         await power.start(cluster, vmid)
 
-    return _power_task(cluster, call, "qmreboot", action)
+    return _start_power_task(cluster, call, "qmreboot", action)

@@ -7,7 +7,7 @@ from typing import Any
 from lab.proxmox import power, vmchange, vmconfig
 from lab.proxmox.call import Call
 from lab.proxmox.cluster import Cluster
-from lab.proxmox.errors import ApiError, bad_parameter, denied, missing
+from lab.proxmox.errors import ApiError, bad_parameter, not_found, permission_denied
 from lab.proxmox.router import RouteTable
 from lab.proxmox.state import TaskRecord, Vm
 from lab.proxmox.vmaccess import NOT_OPTIONS, VmAccess
@@ -23,19 +23,19 @@ def _options(call: Call) -> dict[str, str]:
 
 
 @table.post(_QEMU)
-async def create(cluster: Cluster, call: Call) -> str:
+async def create_vm(cluster: Cluster, call: Call) -> str:
     """Create a VM; the number is taken at once, the rest is the task's."""
     vmid, pool = call.number("vmid", call.required("vmid")), call.text("pool") or None
     options = _options(call)
     if not cluster.access.has(call.identity, f"/vms/{vmid}", "VM.Allocate") and not (
         pool and cluster.access.has(call.identity, f"/pool/{pool}", "VM.Allocate")
     ):
-        raise denied(f"/pool/{pool}, VM.Allocate" if pool else f"/vms/{vmid}, VM.Allocate")
-    _check(VmAccess(cluster.access, call, vmid, pool), options)
+        raise permission_denied(f"/pool/{pool}, VM.Allocate" if pool else f"/vms/{vmid}, VM.Allocate")
+    _check_access(VmAccess(cluster.access, call, vmid, pool), options)
     if existing := cluster.state.vms.get(vmid):
         raise ApiError(500, f"unable to create VM {vmid} - VM {vmid} already exists on node '{existing.node}'")
     if pool and pool not in cluster.state.pools:
-        raise missing(f"pool '{pool}'")
+        raise not_found(f"pool '{pool}'")
     for key, value in options.items():
         if vmconfig.is_drive(key):
             vmconfig.parse_drive(key, value)  # a malformed drive is refused before the number is taken
@@ -43,7 +43,7 @@ async def create(cluster: Cluster, call: Call) -> str:
     cluster.state.vms[vmid] = vm
 
     def give_up() -> None:
-        cluster.volumes.free_all(vmid)
+        cluster.volumes.remove_volumes_of(vmid)
         cluster.state.vms.pop(vmid, None)
 
     async def work(record: TaskRecord) -> None:
@@ -53,11 +53,11 @@ async def create(cluster: Cluster, call: Call) -> str:
         except ApiError as refusal:
             give_up()
             raise ApiError(500, f"unable to create VM {vmid} - {refusal.message}") from None
-        _finish(vm)
+        _add_defaults(vm)
         vm.lock = None
         if pool:
             cluster.state.pools[pool].vms.append(vmid)
-        for key, text in vmconfig.drives(vm.config).items():
+        for key, text in vmconfig.list_drives(vm.config).items():
             record.log.append(f"{key}: successfully created disk '{text}'")
         if call.flag("start"):
             await power.start(cluster, vmid)
@@ -65,7 +65,7 @@ async def create(cluster: Cluster, call: Call) -> str:
     return cluster.tasks.start(call.node, "qmcreate", str(vmid), call, work, give_up)
 
 
-def _finish(vm: Vm) -> None:
+def _add_defaults(vm: Vm) -> None:
     """What Proxmox VE adds to every new VM."""
     vm.config.setdefault("smbios1", f"uuid={uuid.uuid4()}")
     vm.config.setdefault("vmgenid", str(uuid.uuid4()))
@@ -74,7 +74,7 @@ def _finish(vm: Vm) -> None:
         del vm.config["template"]
 
 
-def _check(access: VmAccess, options: dict[str, str]) -> None:
+def _check_access(access: VmAccess, options: dict[str, str]) -> None:
     access.check_options(options)
     for key, value in options.items():
         access.check_value(key, value)
@@ -99,17 +99,17 @@ async def update_config(cluster: Cluster, call: Call) -> None:
         raise bad_parameter("delete", f"you can't use '-{key}' and '-delete {key}' at the same time")
     access = VmAccess(cluster.access, call, call.vmid)
     access.check_options(delete)
-    _check(access, options)
+    _check_access(access, options)
     async with cluster.locks.vm(call.vmid), cluster.locks.storages(vmchange.storages_for(options)):
         vm = cluster.unlocked_vm(call.node, call.vmid)
         if call.has("digest") and call.text("digest") != cluster.digest(vm):
             raise ApiError(500, "checksum mismatch (file change by other user?)")
         for key in [*delete, *options]:
-            _check_present(access, vm, key, options.get(key))
+            _check_current_value(access, vm, key, options.get(key))
         vmchange.apply_options(cluster, call.vmid, vm, options, delete, force=call.flag("force"))
 
 
-def _check_present(access: VmAccess, vm: Vm, key: str, value: str | None) -> None:
+def _check_current_value(access: VmAccess, vm: Vm, key: str, value: str | None) -> None:
     """Rights on what an option holds now: a drive, or a device that is taken away or replaced."""
     present = vm.config.get(key)
     if vmconfig.is_drive(key):
@@ -122,12 +122,12 @@ def _check_present(access: VmAccess, vm: Vm, key: str, value: str | None) -> Non
 async def regenerate_cloudinit(cluster: Cluster, call: Call) -> None:
     """Regenerate the cloud-init drive. The guest reads the configuration at its next boot, so nothing else happens."""
     vm = cluster.unlocked_vm(call.node, call.vmid)
-    if not any("cloudinit" in text for text in vmconfig.drives(vm.config).values()):
+    if not any("cloudinit" in text for text in vmconfig.list_drives(vm.config).values()):
         raise ApiError(500, "no cloudinit drive is configured")
 
 
 @table.delete(_VM)
-async def delete(cluster: Cluster, call: Call) -> str:
+async def delete_vm(cluster: Cluster, call: Call) -> str:
     """Destroy a VM that is off and not protected."""
     _expect_removable(cluster, call)
 

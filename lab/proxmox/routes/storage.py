@@ -24,7 +24,7 @@ _EXTENSIONS = {
 """What may be downloaded, with the file extensions Proxmox VE 9 accepts. Snippets cannot come this way."""
 
 
-def visible_storages(cluster: Cluster, call: Call, node: str) -> list[Storage]:
+def list_visible_storages(cluster: Cluster, call: Call, node: str) -> list[Storage]:
     """The storages of a node that the caller may use or audit."""
     return [
         storage
@@ -58,7 +58,7 @@ async def list_storages(cluster: Cluster, call: Call) -> list[dict[str, Any]]:
     wanted = set(call.items("content"))
     return [
         {"storage": storage.name, **storage_figures(cluster, call.node, storage)}
-        for storage in visible_storages(cluster, call, call.node)
+        for storage in list_visible_storages(cluster, call, call.node)
         if (not wanted or wanted & set(storage.content)) and call.text("storage") in ("", storage.name)
     ]
 
@@ -68,15 +68,15 @@ async def list_content(cluster: Cluster, call: Call) -> list[dict[str, Any]]:
     """Volumes of a storage that the caller may read; `content` and `vmid` filter."""
     storage = cluster.volumes.storage(call.node, call["storage"])
     return [
-        _described(name, volume)
-        for name, volume in cluster.volumes.on(call.node, storage.name)
+        _describe(name, volume)
+        for name, volume in cluster.volumes.volumes_on(call.node, storage.name)
         if call.text("content") in ("", volume.content)
         and call.text("vmid") in ("", str(volume.vmid))
-        and _readable(cluster, call, name, volume)
+        and _is_readable(cluster, call, name, volume)
     ]
 
 
-def _readable(cluster: Cluster, call: Call, name: str, volume: Volume) -> bool:
+def _is_readable(cluster: Cluster, call: Call, name: str, volume: Volume) -> bool:
     try:
         check_volume_access(cluster.access, call.identity, name, volume.vmid, None, volume.content)
     except ApiError:
@@ -84,7 +84,7 @@ def _readable(cluster: Cluster, call: Call, name: str, volume: Volume) -> bool:
     return True
 
 
-def _described(name: str, volume: Volume) -> dict[str, Any]:
+def _describe(name: str, volume: Volume) -> dict[str, Any]:
     described: dict[str, Any] = {
         "volid": name,
         "content": volume.content,
@@ -112,9 +112,9 @@ async def read_volume(cluster: Cluster, call: Call) -> dict[str, Any]:
 
 
 @table.get("nodes/{node}/query-url-metadata")
-async def url_metadata(cluster: Cluster, call: Call) -> dict[str, Any]:
+async def read_url_metadata(cluster: Cluster, call: Call) -> dict[str, Any]:
     """Name, type and size of what a URL holds."""
-    url = _url(call)
+    url = _read_url(call)
     found = await cluster.fetcher.metadata(url, verify=call.flag("verify-certificates", default=True))
     name = PurePosixPath(urlsplit(url).path).name
     return {"filename": name, "mimetype": found.mimetype, "size": found.size}
@@ -123,8 +123,8 @@ async def url_metadata(cluster: Cluster, call: Call) -> dict[str, Any]:
 @table.post("nodes/{node}/storage/{storage}/download-url")
 async def download_url(cluster: Cluster, call: Call) -> str:
     """Fetch a file onto a storage; a task that fails on a wrong checksum or a full storage."""
-    url = _url(call)
-    volume = _new_file(cluster, call, call.required("filename"))
+    url = _read_url(call)
+    volume = _new_volume(cluster, call, call.required("filename"))
     if cluster.volumes.exists(call.node, volume):
         raise ApiError(400, f"refusing to override existing file '{call.text('filename')}'")
     algorithm = call.text("checksum-algorithm") or None
@@ -144,14 +144,14 @@ async def download_url(cluster: Cluster, call: Call) -> str:
     return cluster.tasks.start(call.node, "download", call.text("filename"), call, work)
 
 
-def _url(call: Call) -> str:
+def _read_url(call: Call) -> str:
     url = call.required("url")
     if not re.match(r"https?://", url):
         raise bad_parameter("url", f"'{url}' does not match the regex pattern 'https?://.*'")
     return url
 
 
-def _new_file(cluster: Cluster, call: Call, name: str) -> str:
+def _new_volume(cluster: Cluster, call: Call, name: str) -> str:
     """The volume that a file becomes, if its storage and name allow it."""
     content = call.required("content")
     storage = cluster.volumes.storage(call.node, call["storage"])

@@ -39,13 +39,13 @@ async def list_tasks(cluster: Cluster, call: Call) -> list[dict[str, Any]]:
 
 
 @table.get("nodes/{node}/tasks/{upid}/status")
-async def task_status(cluster: Cluster, call: Call) -> dict[str, str | int]:
+async def read_task_status(cluster: Cluster, call: Call) -> dict[str, str | int]:
     """Whether a task runs, and how it ended."""
     return await cluster.tasks.status(call["upid"], call.identity, may_audit=_may_audit(cluster, call))
 
 
 @table.get("nodes/{node}/tasks/{upid}/log")
-async def task_log(cluster: Cluster, call: Call) -> list[dict[str, str | int]]:
+async def read_task_log(cluster: Cluster, call: Call) -> list[dict[str, str | int]]:
     """Lines of a task's log, numbered from 1."""
     record = cluster.tasks.find(call["upid"], call.identity, may_audit=_may_audit(cluster, call))
     begin = call.number("start", call.text("start", "0"))

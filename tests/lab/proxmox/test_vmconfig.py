@@ -50,13 +50,13 @@ def test_an_import_needs_the_size_zero() -> None:
     ids=["fresh address", "long form", "short form", "address kept"],
 )
 def test_a_network_card_leads_with_its_model(text: str, previous: str | None, stored: str) -> None:
-    assert vmconfig.network_card("net0", text, previous, "BC:24:11:AA:BB:CC") == stored
+    assert vmconfig.render_network_card("net0", text, previous, "BC:24:11:AA:BB:CC") == stored
 
 
 @pytest.mark.parametrize("text", ["bridge=vmbr0", "virtio=zz:16:3e:63:79:26"])
 def test_a_card_without_model_or_with_a_broken_address_is_refused(text: str) -> None:
     with pytest.raises(ApiError):
-        vmconfig.network_card("net0", text, None, "BC:24:11:AA:BB:CC")
+        vmconfig.render_network_card("net0", text, None, "BC:24:11:AA:BB:CC")
 
 
 @pytest.mark.parametrize(
@@ -64,14 +64,14 @@ def test_a_card_without_model_or_with_a_broken_address_is_refused(text: str) -> 
     [("cores", "8", 8), ("onboot", "1", 1), ("memory", "4096", "4096"), ("description", "", None)],
 )
 def test_other_options_have_the_types_that_the_provider_can_read(key: str, text: str, stored: object) -> None:
-    assert vmconfig.scalar(key, text) == stored
+    assert vmconfig.normalise_option(key, text) == stored
 
 
 @given(st.lists(st.text("abcXYZ019-", min_size=1, max_size=8)))
 def test_tags_are_a_sorted_set(tags: list[str]) -> None:
     """Whatever order they are sent in, they read back the same: else every plan has a change."""
-    once = vmconfig.tags(",".join(tags))
-    assert once == vmconfig.tags(";".join(reversed(tags)))
+    once = vmconfig.normalise_tags(",".join(tags))
+    assert once == vmconfig.normalise_tags(";".join(reversed(tags)))
     assert once == ";".join(sorted({tag.lower() for tag in tags}))
 
 

@@ -107,18 +107,18 @@ def verify_backups(
     to: Directory = None,
 ) -> None:
     """Verifies that backups are intact, that this stack's token decrypts them, and that the escrow holds its seed."""
-    chosen = Engine.open(stack).stack
-    directory = backup_directory(chosen, to)
-    seed = chosen.secret("seed")
+    engine = Engine.open(stack)
+    directory = backup_directory(engine.stack, to)
+    seed = engine.stack.secret("seed")
     verified: dict[str, SnapshotMetadata] = {}
-    store = open_store(chosen)
+    store = open_store(engine.stack)
     if not name.startswith(S3_PREFIX):
         files = [find_local_backup(directory, name)] if name else local_backups(directory)
-        verified |= {file.name: verify_backup(file, seed, chosen.site.name) for file in files}
+        verified |= {file.name: verify_backup(file, seed, engine.stack.site.name) for file in files}
     if store and (name.startswith(S3_PREFIX) or (not name and store.list_snapshots())):
-        verified |= _verify_stored(chosen, store, name.removeprefix(S3_PREFIX) or "latest", seed, directory)
+        verified |= _verify_stored(engine.stack, store, name.removeprefix(S3_PREFIX) or "latest", seed, directory)
     elif name.startswith(S3_PREFIX):
-        raise LyceumError(f"{chosen.site.name} has no object store: set platform.backup.s3 in its file")
+        raise LyceumError(f"{engine.stack.site.name} has no object store: set platform.backup.s3 in its file")
     escrow = read_stored_escrow(store)
     if not verified:
         raise LyceumError(f"there is no backup in {directory} or in S3: ./lyceum backup now {stack}")
@@ -144,15 +144,15 @@ def escrow_seed(
     passphrase_file: passphrase.PassphraseFile = None,
 ) -> None:
     """Stores the seed in escrow, encrypted with a recovery passphrase: with it and the bucket all can be restored."""
-    chosen = Engine.open(stack).stack
-    seed = chosen.secret("seed")
-    store = None if file else open_store(chosen)
+    engine = Engine.open(stack)
+    seed = engine.stack.secret("seed")
+    store = None if file else open_store(engine.stack)
     if file is None and store is None:
         raise LyceumError(
-            f"{chosen.site.name} has no object store (platform.backup.s3): use --file, and keep that file on another machine"
+            f"{engine.stack.site.name} has no object store (platform.backup.s3): use --file, and keep that file on another machine"
         )
     content = seal_seed(
-        seed, chosen.site.name, format_timestamp(time.time()), passphrase.choose_passphrase(passphrase_file)
+        seed, engine.stack.site.name, format_timestamp(time.time()), passphrase.choose_passphrase(passphrase_file)
     )
     where = str(file)
     if file:

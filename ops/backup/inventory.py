@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise, takewhile
+from itertools import chain, pairwise, takewhile
 from pathlib import Path
 
 from cronsim import CronSim, CronSimError
@@ -73,8 +73,8 @@ class FailedUpload:
 
 def snapshot_time(name: str, default: float) -> float:
     """Time of a snapshot, Unix seconds, from the end of the name that K3s gave it; `default` if there is none."""
-    found = _STAMP.search(name)
-    return float(found[1]) if found else default
+    match = _STAMP.search(name)
+    return float(match[1]) if match else default
 
 
 def local_snapshots(files: dict[Path, SnapshotMetadata]) -> list[SnapshotEntry]:
@@ -87,7 +87,10 @@ def local_snapshots(files: dict[Path, SnapshotMetadata]) -> list[SnapshotEntry]:
 
 def stored_snapshots(stored: Iterable[StoredObject]) -> list[SnapshotEntry]:
     """Entries of the snapshots in S3."""
-    return [SnapshotEntry(one.name, snapshot_time(one.name, one.changed), one.size, (S3,)) for one in stored]
+    return [
+        SnapshotEntry(snapshot.name, snapshot_time(snapshot.name, snapshot.changed), snapshot.size, (S3,))
+        for snapshot in stored
+    ]
 
 
 def server_snapshots(items: Iterable[Object]) -> list[SnapshotEntry]:
@@ -116,14 +119,11 @@ def failed_uploads(items: Iterable[Object]) -> list[FailedUpload]:
 
 def merge_entries(*lists: Sequence[SnapshotEntry]) -> list[SnapshotEntry]:
     """One entry for each snapshot with all its places, oldest first."""
-    found: dict[str, SnapshotEntry] = {}
-    for one in (one for snapshots in lists for one in snapshots):
-        known = found.get(one.name)
-        if known is None:
-            found[one.name] = one
-        else:
-            found[one.name] = replace(known, places=(*known.places, *one.places))
-    return sorted(found.values(), key=lambda one: (one.taken, one.name))
+    merged: dict[str, SnapshotEntry] = {}
+    for entry in chain.from_iterable(lists):
+        known = merged.get(entry.name)
+        merged[entry.name] = replace(known, places=(*known.places, *entry.places)) if known else entry
+    return sorted(merged.values(), key=lambda entry: (entry.taken, entry.name))
 
 
 def surplus_snapshots(stored: Iterable[StoredObject], keep: int) -> list[str]:
@@ -132,28 +132,30 @@ def surplus_snapshots(stored: Iterable[StoredObject], keep: int) -> list[str]:
     K3s does not prune snapshots whose S3 settings come from a Secret.
     """
     kinds: dict[str, list[tuple[float, str]]] = {}
-    for one in stored:
-        kinds.setdefault(_STAMP.sub("", one.name), []).append((snapshot_time(one.name, one.changed), one.name))
-    return [name for known in kinds.values() for _, name in sorted(known)[:-keep]]
+    for snapshot in stored:
+        kinds.setdefault(_STAMP.sub("", snapshot.name), []).append(
+            (snapshot_time(snapshot.name, snapshot.changed), snapshot.name)
+        )
+    return [name for snapshots in kinds.values() for _, name in sorted(snapshots)[:-keep]]
 
 
 def snapshot_warnings(
     stored: Sequence[SnapshotEntry], failed: Sequence[FailedUpload], schedule: str, now: float, stack: str
 ) -> list[str]:
     """Warnings about the snapshots in the store, one line each."""
-    newest = max((one.taken for one in stored), default=None)
-    found = []
+    newest = max((snapshot.taken for snapshot in stored), default=None)
+    warnings = []
     if failed and (newest is None or failed[-1].time > newest):
         last = failed[-1]
-        found.append(f"the last upload to S3 failed {format_age(now - last.time)} ago ({last.name}): {last.reason}")
+        warnings.append(f"the last upload to S3 failed {format_age(now - last.time)} ago ({last.name}): {last.reason}")
     if newest is None:
-        found.append(f"there is no snapshot in S3 yet: ./lyceum backup now {stack}")
+        warnings.append(f"there is no snapshot in S3 yet: ./lyceum backup now {stack}")
     elif now - newest > longest_interval(schedule) + GRACE_SECONDS:
-        found.append(
+        warnings.append(
             f"the newest snapshot in S3 is {format_age(now - newest)} old, though the schedule is `{schedule}`: check the "
             f"servers and the bucket with ./lyceum backup now {stack}"
         )
-    return found
+    return warnings
 
 
 def longest_interval(schedule: str) -> float:

@@ -5,7 +5,7 @@ Workers and their pods keep running and rejoin the cluster, because the snapshot
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
@@ -29,7 +29,7 @@ from ops.clients.kubernetes import Kube
 from ops.clients.proxmox import connect_proxmox
 from ops.console import console, step
 from ops.credentials.rotate import save_tokens
-from ops.credentials.secrets import store_secret as keep_secret
+from ops.credentials.secrets import store_secret
 from ops.engine.engine import Engine
 from ops.engine.pending_operations import resolve_pending_operations
 from ops.engine.pulumi_state import State, Vm
@@ -67,64 +67,73 @@ def restore(
 ) -> None:
     """Replaces all servers and restores a backup's state; changes after the backup are lost."""
     engine = Engine.open(stack)
-    chosen = engine.stack
-    directory = backup_directory(chosen, to)
+    site, settings = engine.stack.site, engine.stack.settings
+    directory = backup_directory(engine.stack, to)
     try:
-        store = open_store(chosen)
-        seed, found = _find_seed(chosen, store, escrow, passphrase_file)
-        file = (
-            Path(chosen.settings[RESTORE_SETTING])
-            if RESTORE_SETTING in chosen.settings
-            else _find_backup(chosen, store, directory, source)
-        )
-        metadata = verify_backup(file, seed, chosen.site.name)
+        store = open_store(engine.stack)
+        seed, from_escrow = _find_seed(engine.stack, store, escrow, passphrase_file)
+        if RESTORE_SETTING in settings:  # an interrupted restore continues with its own backup
+            file = Path(settings[RESTORE_SETTING])
+        else:
+            file = _find_backup(engine.stack, store, directory, source)
+        metadata = verify_backup(file, seed, site.name)
     except BackupError as error:
         raise OperationRefusedError(str(error)) from error
-    servers = [node.name for node in chosen.nodes if node.role is Role.SERVER]
-    _print_plan(file, metadata, servers, chosen.site.k3s.version)
-    if (number := token_generation(metadata, seed) or 1) != chosen.generations.server_token:
+    generation = token_generation(metadata, seed) or 1
+    servers = [node.name for node in engine.stack.nodes if node.role is Role.SERVER]
+    _print_plan(file, metadata, servers, site.k3s.version)
+    if generation != engine.stack.generations.server_token:
         console.print(
-            f"  [yellow]![/] it needs generation {number} of the server token, which will be in use again; afterwards run "
-            f"./lyceum secrets rotate {chosen.site.name} {TokenKind.SERVER}"
+            f"  [yellow]![/] it needs generation {generation} of the server token, which will be in use again; "
+            f"afterwards run ./lyceum secrets rotate {site.name} {TokenKind.SERVER}"
         )
     if dry_run:
         console.print("nothing was changed")
         return
-    if yes_restore != chosen.site.name:
+    if yes_restore != site.name:
         raise OperationRefusedError(
-            f"all changes since {metadata.taken} will be lost; to confirm: --yes-restore {chosen.site.name}"
+            f"all changes since {metadata.taken} will be lost; to confirm: --yes-restore {site.name}"
         )
     with engine.hold_lock() as lock:
-        if found:
-            keep_secret(chosen, "seed", seed)
+        if from_escrow:
+            store_secret(engine.stack, "seed", seed)
         state = _recover_state(engine, resolve_pending_operations(engine), store, seed)
-        due = servers_to_replace(list(audit_log.read_entries(stack)), servers, state.host_keys)
-        known = state.vms
-        going = [known[name] for name in due if name in known]
-        if RESTORE_SETTING not in chosen.settings:
-            audit_log.record_operation(
-                stack, "restore", {"from": file.name, "host_keys": state.host_keys, "nodes": servers}
-            )
-        chosen.set(RESTORE_SETTING, str(file))
-        _activate_generation(chosen, number)
-        # Lost workers as well: the engine's state still has them, so it would not create them again.
-        lost = {one.name: one.host for one in vm.missing_from_proxmox(engine, known.values())}
-        if lost:
-            console.print(f"[yellow]![/] missing in Proxmox, will be created: {', '.join(sorted(lost))}")
-        going = [one for one in going if one.name not in lost]
-        _power_off(engine, going)
-        engine.replace_state(state.unprotected({one.urn for one in going}).without_machines(lost, lost.values()))
-        message = f"restore {file.name}"
-        if code := engine.up(lock, message, replace=[one.urn for one in going]):
-            raise LyceumError(
-                f"the restore is not complete (exit code {code}); run it again to continue", exit_code=code
-            )
-        save_tokens(engine)
-        if kube := connect_to_cluster(engine):
-            remove_departed_nodes(kube, set(engine.export().vms))
-        chosen.set(RESTORE_SETTING, None)
-        audit_log.record_operation(stack, "restored", {"from": file.name, "nodes": servers})
-        raise typer.Exit(engine.up(lock, message))
+        raise typer.Exit(_replace_servers(engine, lock, state, file, servers=servers, generation=generation))
+
+
+def _replace_servers(
+    engine: Engine, lock: IO[str], state: State, file: Path, *, servers: list[str], generation: int
+) -> int:
+    """Replaces the servers by new ones that start from the backup; returns the engine's exit code.
+
+    Raises:
+        LyceumError: a step failed; the same command continues.
+    """
+    stack = engine.stack
+    old = servers_to_replace(list(audit_log.read_entries(stack.name)), servers, state.host_keys)
+    if RESTORE_SETTING not in stack.settings:
+        audit_log.record_operation(
+            stack.name, "restore", {"from": file.name, "host_keys": state.host_keys, "nodes": servers}
+        )
+    stack.set(RESTORE_SETTING, str(file))
+    _activate_generation(stack, generation)
+    # Lost workers as well: the engine's state still has them, so it would not create them again.
+    lost = {machine.name: machine.host for machine in vm.missing_from_proxmox(engine, state.vms.values())}
+    if lost:
+        console.print(f"[yellow]![/] missing in Proxmox, will be created: {', '.join(sorted(lost))}")
+    replaced = [state.vms[name] for name in old if name in state.vms and name not in lost]
+    urns = [machine.urn for machine in replaced]
+    _power_off(engine, replaced)
+    engine.replace_state(state.unprotected(set(urns)).without_machines(lost, lost.values()))
+    message = f"restore {file.name}"
+    if code := engine.up(lock, message, replace=urns):
+        raise LyceumError(f"the restore is not complete (exit code {code}); run it again to continue", exit_code=code)
+    save_tokens(engine)
+    if kube := connect_to_cluster(engine):
+        remove_departed_nodes(kube, set(engine.export().vms))
+    stack.set(RESTORE_SETTING, None)
+    audit_log.record_operation(stack.name, "restored", {"from": file.name, "nodes": servers})
+    return engine.up(lock, message)
 
 
 def _print_plan(file: Path, metadata: SnapshotMetadata, servers: list[str], version: str) -> None:
@@ -137,12 +146,11 @@ def _print_plan(file: Path, metadata: SnapshotMetadata, servers: list[str], vers
 
 
 def _find_seed(
-    chosen: Stack, store: "ObjectStore | None", escrow: str, passphrase_file: Path | None
+    stack: Stack, store: "ObjectStore | None", escrow: str, passphrase_file: Path | None
 ) -> tuple[str, bool]:
     """The seed, and whether it was read from its escrow."""
-    here = None if escrow else chosen.known_secret("seed")
-    if here:
-        return here, False
+    if not escrow and (seed := stack.known_secret("seed")):
+        return seed, False
     if escrow not in {"", "s3"}:
         if not Path(escrow).is_file():
             raise BackupError(f"the escrow file {escrow} does not exist")
@@ -151,34 +159,34 @@ def _find_seed(
         content = store.read_object(ESCROW_OBJECT) if store else None
     if content is None:
         raise BackupError(
-            f"token missing: snapshot unusable. {chosen.name} has no seed, and there is no escrow in the object store; "
-            f"set the seed: ./lyceum secrets set {chosen.site.name} seed, or use --escrow FILE"
+            f"token missing: snapshot unusable. {stack.name} has no seed, and there is no escrow in the object store; "
+            f"set the seed: ./lyceum secrets set {stack.site.name} seed, or use --escrow FILE"
         )
     header = read_escrow(content)
     console.print(f"escrow of the seed of {header.site}, written {header.made}")
     return unseal_seed(content, passphrase.ask_passphrase(passphrase_file)), True
 
 
-def _find_backup(chosen: Stack, store: "ObjectStore | None", directory: Path, source: str) -> Path:
+def _find_backup(stack: Stack, store: "ObjectStore | None", directory: Path, source: str) -> Path:
     """The file of a backup; downloads it where only the store has it."""
     if source.startswith(S3_PREFIX):
         if store is None:
-            raise BackupError(f"{chosen.site.name} has no object store: set platform.backup.s3 in its file")
+            raise BackupError(f"{stack.site.name} has no object store: set platform.backup.s3 in its file")
         snapshot: StoredObject | None = find_stored_snapshot(store, source.removeprefix(S3_PREFIX))
     else:
         snapshot = find_newer_snapshot(store, directory) if source == "latest" and store else None
     if snapshot is None or store is None:
         return find_local_backup(directory, source)
     with step(f"download {snapshot.name} from {store.location()}"):
-        return download_snapshot(chosen, store, snapshot, directory)
+        return download_snapshot(stack, store, snapshot, directory)
 
 
-def _activate_generation(chosen: Stack, generation: int) -> None:
+def _activate_generation(stack: Stack, generation: int) -> None:
     """Makes the generation of the server token that decrypts the snapshot the current one, even if it was rotated since."""
-    before = chosen.generations
+    before = stack.generations
     if generation != before.current(TokenKind.SERVER) or before.rotating is TokenKind.SERVER:
         newest = max(generation, before.newest)
-        chosen.set_generations(
+        stack.set_generations(
             before.with_generation(TokenKind.SERVER, generation).model_copy(update={"newest": newest})
         )
         console.print(
@@ -236,10 +244,10 @@ def remove_departed_nodes(kube: Kube, known: set[str]) -> None:
             osds.delete_osds(kube, name)
 
 
-def _power_off(engine: Engine, going: list[Vm]) -> None:
+def _power_off(engine: Engine, machines: list[Vm]) -> None:
     """Powers off old servers: none may answer at the API address or vote in etcd beside the new ones."""
     pve = connect_proxmox(engine)
-    for one in going:
-        if not vm.is_stopped(pve, one):
-            with step(f"power off {one.name}"):
-                vm.shut_down(pve, one)
+    for machine in machines:
+        if not vm.is_stopped(pve, machine):
+            with step(f"power off {machine.name}"):
+                vm.shut_down(pve, machine)

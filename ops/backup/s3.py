@@ -86,7 +86,7 @@ class ObjectStore:
                 name = item["Key"].removeprefix(prefix)
                 if "/" not in name:  # K3s stores metadata of snapshots in a folder below
                     found.append(StoredObject(name, item["Size"], item["LastModified"].timestamp()))
-        return sorted(found, key=lambda one: (one.changed, one.name))
+        return sorted(found, key=lambda stored: (stored.changed, stored.name))
 
     def snapshot_metadata(self, name: str) -> dict[str, str]:
         """K3s's metadata of a snapshot: `cluster-id`, `node-name`, `token-hash`."""

@@ -147,7 +147,7 @@ def complete_upload(engine: Engine, kube: Kube, store: "ObjectStore", file: Path
     """
     metadata, stack = read_metadata(file), engine.stack
     stored = store.list_snapshots()
-    if not any(one.name == metadata.snapshot and one.size == file.stat().st_size for one in stored):
+    if not any(snapshot.name == metadata.snapshot and snapshot.size == file.stat().st_size for snapshot in stored):
         reasons = [
             failure.reason
             for failure in failed_uploads(kube.items(SNAPSHOT_FILES_PATH))
@@ -197,9 +197,9 @@ def find_stored_snapshot(store: "ObjectStore", name: str) -> StoredObject:
     stored = _oldest_first(store)
     if name == "latest" and stored:
         return stored[-1]
-    found = next((one for one in stored if one.name == name), None)
+    found = next((snapshot for snapshot in stored if snapshot.name == name), None)
     if found is None:
-        available = ", ".join(one.name for one in stored) or "none"
+        available = ", ".join(snapshot.name for snapshot in stored) or "none"
         raise BackupError(f"there is no snapshot `{name}` in {store.location()}; available: {available}")
     return found
 
@@ -220,7 +220,7 @@ def find_newer_snapshot(store: "ObjectStore", directory: Path) -> StoredObject |
 
 
 def _oldest_first(store: "ObjectStore") -> list[StoredObject]:
-    return sorted(store.list_snapshots(), key=lambda one: snapshot_time(one.name, one.changed))
+    return sorted(store.list_snapshots(), key=lambda snapshot: snapshot_time(snapshot.name, snapshot.changed))
 
 
 @dataclass(frozen=True)

@@ -69,19 +69,19 @@ def set_secret(
 ) -> None:
     """Reads a secret from the terminal, without echo, or from a pipe, and stores it where the site keeps it."""
     need = _find_secret(site, name)
-    chosen = stack_of(site, stack)
-    store_secret(chosen, need.name, validate_secret(need.name, _read_value(need)))
-    console.print(f"[green]✓[/] {name}: {secret_location(chosen, need)}")
+    site_stack = stack_of(site, stack)
+    store_secret(site_stack, need.name, validate_secret(need.name, _read_value(need)))
+    console.print(f"[green]✓[/] {name}: {secret_location(site_stack, need)}")
 
 
 @app.command("generate")
 def generate_secrets(site: SiteName, stack: StackName = None) -> None:
     """Generates every random secret that does not exist yet; existing ones are kept."""
-    chosen = stack_of(site, stack)
+    site_stack = stack_of(site, stack)
     for need in required_secrets(sound_site(site)):
-        if need.generated and secret_location(chosen, need) is None:
-            store_secret(chosen, need.name, random.token_hex(32))
-            console.print(f"[green]✓[/] {need.name}: generated, {secret_location(chosen, need)}")
+        if need.generated and secret_location(site_stack, need) is None:
+            store_secret(site_stack, need.name, random.token_hex(32))
+            console.print(f"[green]✓[/] {need.name}: generated, {secret_location(site_stack, need)}")
         elif need.generated:
             console.print(f"[dim]{need.name}: exists, and is kept: all credentials of the stack derive from it[/]")
 

@@ -69,10 +69,10 @@ def init_site(
         "proxmox", "Proxmox API", f"https://{found.hosts[0].address}:8006/"
     )
     try:
-        chosen = _collect_answers(
+        answers = _collect_answers(
             name, endpoint, found, ask, image=lab_settings.pop("image", None), issuer=issuer, nfs=nfs, ca_file=ca_file
         )
-        site = propose_site(found.hosts, chosen)
+        site = propose_site(found.hosts, answers)
     except ValueError as error:
         raise LyceumError(f"no site can be proposed: {error}") from error
     _write_site(path, name, overlay(site, lab_settings))

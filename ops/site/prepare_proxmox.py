@@ -47,18 +47,18 @@ def prepare_proxmox(
 
     Run them once, as root, on any host of the Proxmox cluster; nothing else needs root there.
     """
-    found = sound_site(site)
+    checked_site = sound_site(site)
     if not apply:
-        typer.echo("\n".join(setup_commands(found)))
+        typer.echo("\n".join(setup_commands(checked_site)))
         return
     chosen = stack_of(site, stack)
     chosen.enter_network()
     password = getpass.getpass(f"{user}: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
-    ca = PROJECT / found.proxmox.ca_file if found.proxmox.ca_file else None
-    api = Api(str(found.proxmox.endpoint), ca)
+    ca = PROJECT / checked_site.proxmox.ca_file if checked_site.proxmox.ca_file else None
+    api = Api(str(checked_site.proxmox.endpoint), ca)
     api.sign_in(user, password)
-    with step(f"prepare {found.proxmox.endpoint.host} for {found.title}"):
-        token = apply_setup(api, found, pending := pending_token_file(chosen))
+    with step(f"prepare {checked_site.proxmox.endpoint.host} for {checked_site.title}"):
+        token = apply_setup(api, checked_site, pending := pending_token_file(chosen))
     if token:
         store_secret(chosen, "proxmox-token", token)
         pending.unlink(missing_ok=True)

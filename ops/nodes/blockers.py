@@ -1,10 +1,10 @@
 """What blocks the removal of a node: etcd's quorum, data, running work. Pure.
 
 Quorum has no override: without it the whole cluster is lost, so the member that is down has to be repaired or replaced
-first. Data and work can be given up by an explicit override.
+first. The loss of data and work can be accepted by an explicit override.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -18,6 +18,7 @@ from ops.nodes.facts import (
     is_ready,
     is_server,
     namespaced_name,
+    osd_host,
 )
 
 MAX_NAMES = 6
@@ -124,10 +125,10 @@ def ceph_blockers(facts: NodeFacts) -> Iterator[Blocker]:
     # An interrupted removal causes a warning itself; the purge waits for the replicas in any case.
     if health != "HEALTH_OK" and not (facts.removal_in_progress and health == "HEALTH_WARN"):
         yield Blocker(f"it holds {len(own)} OSD(s) and Ceph is {health}: wait until Ceph has recovered", Override.DATA)
-    hosts = {osd["spec"]["template"]["spec"]["nodeSelector"][HOSTNAME_LABEL] for osd in facts.osds} - {facts.name}
-    if (replicas := _max_replicas(facts)) > len(hosts):
+    others = {osd_host(osd) for osd in facts.osds} - {facts.name}
+    if (replicas := _max_replicas(facts)) > len(others):
         yield Blocker(
-            f"it holds {len(own)} OSD(s): a pool keeps {replicas} replicas on different nodes, and {len(hosts)} would remain; "
+            f"it holds {len(own)} OSD(s): a pool keeps {replicas} replicas on different nodes, and {len(others)} would remain; "
             f"add a node with a `ceph` disk first",
             Override.DATA,
         )
@@ -178,6 +179,16 @@ def workload_blockers(facts: NodeFacts) -> Iterator[Blocker]:
 def is_user_workload(pod: Object) -> bool:
     """Whether a pod is a user's work: it belongs to a Job or to no controller (a notebook)."""
     return controller_kind(pod) in {"Job", ""}
+
+
+def user_workloads(pods: Iterable[Object], node: str) -> list[Object]:
+    """Users' pods on a node."""
+    return [pod for pod in pods if pod["spec"].get("nodeName") == node and is_user_workload(pod)]
+
+
+def format_workloads(pods: int, gpus: int) -> str:
+    """`2 pods, 1 GPUs`; empty without pods."""
+    return f"{pods} pods, {gpus} GPUs" if pods else ""
 
 
 def count_gpus(pod: Object) -> int:

@@ -15,7 +15,14 @@ from ops.credentials.rotate import require_no_rotation
 from ops.engine.engine import Engine
 from ops.engine.pending_operations import resolve_pending_operations
 from ops.nodes import drain as draining
-from ops.nodes.blockers import Override, count_gpus, is_user_workload, server_count_problem, workload_blockers
+from ops.nodes.blockers import (
+    Override,
+    count_gpus,
+    format_workloads,
+    server_count_problem,
+    user_workloads,
+    workload_blockers,
+)
 from ops.nodes.cluster import connect_to_cluster
 from ops.nodes.facts import evictable_pods, gather_facts, is_ready
 from ops.nodes.remove import RemovalRequest, remove_nodes
@@ -63,7 +70,7 @@ def node_row(machine: Node, wanted: bool, exists: bool, node: Object | None, pod
         node: Its Node object; None if the cluster has none.
         pods: Pods of all nodes.
     """
-    workloads = [pod for pod in pods if pod["spec"].get("nodeName") == machine.name and is_user_workload(pod)]
+    workloads = user_workloads(pods, machine.name)
     if node is None:
         state = "[red]absent[/]" if machine.in_cluster and wanted else "-"
     else:
@@ -71,7 +78,7 @@ def node_row(machine: Node, wanted: bool, exists: bool, node: Object | None, pod
         state += ", cordoned" if draining.is_cordoned(node) else ""
     vm = {(True, True): "yes", (True, False): "to be created", (False, True): "to be removed"}[wanted, exists]
     version = node["status"]["nodeInfo"]["kubeletVersion"] if node else ""
-    work = f"{len(workloads)} pods, {sum(map(count_gpus, workloads))} GPUs" if workloads else ""
+    work = format_workloads(len(workloads), sum(map(count_gpus, workloads)))
     return [machine.name, machine.role.value, machine.host, str(machine.address), vm, state, version, work]
 
 
@@ -79,16 +86,16 @@ def node_row(machine: Node, wanted: bool, exists: bool, node: Object | None, pod
 def add(stack: StackName, name: Name) -> None:
     """Puts a removed machine back into service, or shows what to add to the site's file."""
     engine = Engine.open(stack)
-    chosen = engine.stack
-    if name in chosen.out_of_service:
-        chosen.set("out-of-service", sorted(chosen.out_of_service - {name}) or None)
-        if problem := server_count_problem(count_remaining_servers(chosen.nodes, set())):
+    site_stack = engine.stack
+    if name in site_stack.out_of_service:
+        site_stack.set("out-of-service", sorted(site_stack.out_of_service - {name}) or None)
+        if problem := server_count_problem(count_remaining_servers(site_stack.nodes, set())):
             console.print(f"[yellow]![/] {problem}: add another one")
         raise typer.Exit(update(engine, f"add {name}"))
-    if any(node.name == name for node in chosen.nodes):
+    if any(node.name == name for node in site_stack.nodes):
         console.print(f"{name} is in service already; updating it from the site's file")
         raise typer.Exit(update(engine, f"add {name}"))
-    raise UsageError(explain_add(chosen.site, chosen.stage, name))
+    raise UsageError(explain_add(site_stack.site, site_stack.stage, name))
 
 
 def count_remaining_servers(nodes: tuple[Node, ...], names: set[str]) -> int:

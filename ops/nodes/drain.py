@@ -56,7 +56,7 @@ def drain_node(kube: Kube, name: str, seconds: float, *, ignore_budgets: bool = 
         every: Seconds between two attempts.
 
     Raises:
-        BlockedError: pods remain after `seconds`; a second call continues.
+        DrainTimeoutError: pods remain after `seconds`; a second call continues.
     """
     start = reported = time.monotonic()
     while True:

@@ -19,6 +19,7 @@ from ops.engine.pending_operations import resolve_pending_operations
 from ops.engine.pulumi_state import State
 from ops.engine.stack import STATE
 from ops.nodes import drain
+from ops.nodes.blockers import format_workloads
 from ops.nodes.cluster import require_cluster
 from ops.nodes.commands import Force, Minutes
 from ops.nodes.facts import ROOK_NAMESPACE, evictable_pods
@@ -119,7 +120,7 @@ def _show_rest(engine: Engine, kube: Kube) -> None:
 def _show_plan(plan: Plan) -> None:
     table = Table("order", "node", "runs", "work", title=f"upgrade to {plan.target}")
     for number, node in enumerate((*plan.servers, *plan.agents), start=1):
-        work = f"{node.workloads} pods, {node.gpus} GPUs" if node.workloads else ""
+        work = format_workloads(node.workloads, node.gpus)
         table.add_row(str(number), node.name + (" (server)" if node.server else ""), str(node.version), work)
     if plan.servers or plan.agents:
         console.print(table)

@@ -16,7 +16,7 @@ from ops.clients.ssh import RemoteError, remotes
 from ops.console import aside, console, errors, step
 from ops.engine.engine import Engine
 from ops.nodes import drain
-from ops.nodes.blockers import Override
+from ops.nodes.blockers import Override, format_workloads
 from ops.nodes.facts import evictable_pods
 from ops.upgrade.node_upgrade import NodeUpgrade, UpgradeRun, order_nodes, upgrade_mark
 from ops.upgrade.os_packages import NodePackages, find_warnings, package_script, parse_survey
@@ -107,7 +107,7 @@ def node_row(node: ClusterNode, packages: NodePackages, marked: bool) -> list[st
     reboot = (
         f"for {', '.join(packages.reboot)}" if packages.reboot else "yes" if packages.will_reboot else "if required"
     )
-    work = f"{node.workloads} pods, {node.gpus} GPUs" if node.workloads else ""
+    work = format_workloads(node.workloads, node.gpus)
     title = node.name + (" (server)" if node.server else "") + (", started" if marked else "")
     return [title, pending, str(packages.security_count or "-"), reboot, work]
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from ops.clients.kubernetes import Object
-from ops.nodes.blockers import count_gpus, is_healthy_server, is_user_workload
+from ops.nodes.blockers import count_gpus, is_healthy_server, user_workloads
 from ops.nodes.facts import is_ready, is_server
 
 KUBELET_SKEW = 3
@@ -82,7 +82,7 @@ def read_nodes(nodes: list[Object], pods: list[Object]) -> list[ClusterNode]:
     found = []
     for node in nodes:
         name = node["metadata"]["name"]
-        workloads = [pod for pod in pods if pod["spec"].get("nodeName") == name and is_user_workload(pod)]
+        workloads = user_workloads(pods, name)
         found.append(
             ClusterNode(
                 name=name,

@@ -21,7 +21,7 @@ check: setup ## format, lint, types
 	@$(VENV)/mypy .
 
 units: setup ## the tests that need no engine and no lab
-	@$(VENV)/pytest -m "not engine and not lab and not strict"
+	@$(VENV)/pytest -m "not engine and not lab and not strict" --numprocesses=2 --dist=loadfile
 
 test: check ## checks, then the tests: units, engine, lab (25 minutes at most, two cores)
 	@$(VENV)/pytest -m "not strict" $(SIDE_BY_SIDE)

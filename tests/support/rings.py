@@ -12,6 +12,8 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 RINGS = ("units", "engine", "lab")
+LOST = "lost"
+"""The row of tests whose process died: their reports name no ring."""
 MINUTE = 60.0
 SECONDS = {
     "tests/lab/life/test_control_plane.py": 600,
@@ -93,7 +95,7 @@ def measure(reports: Iterable[pytest.TestReport]) -> list[Took]:
     """Sums reports of tests up by ring; a ring without tests is left out."""
     rings: dict[str, list[pytest.TestReport]] = {}
     for report in reports:
-        rings.setdefault(str(dict(report.user_properties)["ring"]), []).append(report)
+        rings.setdefault(str(dict(report.user_properties).get("ring", LOST)), []).append(report)
     return [
         Took(
             ring=ring,
@@ -103,7 +105,7 @@ def measure(reports: Iterable[pytest.TestReport]) -> list[Took]:
             work=sum(one.duration for one in rings[ring]),
             clock=max(one.stop for one in rings[ring]) - min(one.start for one in rings[ring]),
         )
-        for ring in RINGS
+        for ring in (*RINGS, LOST)
         if ring in rings
     ]
 

@@ -51,6 +51,12 @@ def test_the_table_counts_tests_and_their_fixtures_time() -> None:
     ]
 
 
+def test_a_test_whose_process_died_is_counted_as_failed() -> None:
+    crashed: Any = pytest.TestReport("a::one", ("a", None, "a"), {}, "failed", "worker 'gw0' crashed", "???")  # type: ignore[arg-type]
+
+    assert [line.split()[:3] for line in table(measure([crashed]))[1:]] == [["lost", "0", "1"]]
+
+
 def test_a_time_reads_as_minutes_from_one_minute_on() -> None:
     assert [span(59.94), span(60), span(754.2)] == ["59.9 s", "1 min  0 s", "12 min 34 s"]
 

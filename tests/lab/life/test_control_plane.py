@@ -85,6 +85,7 @@ def test_three_servers_become_five_and_nothing_that_exists_is_touched(campus: Pr
     assert {name: starts(campus)[name] for name in started} == started, "no K3s that runs may be started anew"
 
 
+@pytest.mark.strict  # test_life replaces servers; the API is watched while servers join and leave, before and after
 def test_one_of_five_servers_is_replaced(campus: Project) -> None:
     before = campus.machines()["server-2"]
     with api_gap.watched(campus) as api:

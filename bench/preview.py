@@ -11,8 +11,9 @@ import sys
 import time
 from pathlib import Path
 
+from config.paths import PROJECT
 from ops.engine.engine import Engine
-from ops.engine.stack import PROJECT, Stack
+from ops.engine.stack import Stack
 
 RESULTS = Path(__file__).parent / "results"
 SITES = {"dev": ("lab", "alpha"), "prod": ("forty-workstations", "all")}
@@ -36,7 +37,7 @@ def measure_preview(stack: str) -> float:
     engine = Engine(Stack(stack))
     engine.init()
     start = time.monotonic()
-    engine.ask("preview")
+    engine.query("preview")
     return time.monotonic() - start
 
 

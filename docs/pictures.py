@@ -11,8 +11,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from config.paths import PROJECT
 from ops.engine.engine import Engine
-from ops.engine.stack import PROJECT, Stack
+from ops.engine.stack import Stack
 
 IMAGES = PROJECT / "docs" / "images"
 NOISE = re.compile(r"pulumi:providers:|pulumi:pulumi:Stack")

@@ -1,4 +1,4 @@
-"""What people see: one console, steps with their times."""
+"""What operators see: the two consoles, steps with their durations."""
 
 import time
 from collections.abc import Iterator
@@ -11,8 +11,8 @@ console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-def took(seconds: float) -> str:
-    """A duration as people say it: `0.4 s`, `12 s`, `2 min 05 s`."""
+def format_duration(seconds: float) -> str:
+    """A duration as people write it: `0.4 s`, `12 s`, `2 min 05 s`."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -21,14 +21,14 @@ def took(seconds: float) -> str:
 
 @contextmanager
 def step(title: str) -> Iterator[None]:
-    """Says what begins, and how long it took when it is done."""
+    """Prints the title now, and again with the duration when the body has succeeded."""
     console.print(f"[dim]•[/] {title} …")
     start = time.monotonic()
     yield
-    console.print(f"[green]✓[/] {title} [dim]({took(time.monotonic() - start)})[/]")
+    console.print(f"[green]✓[/] {title} [dim]({format_duration(time.monotonic() - start)})[/]")
 
 
-def aside(text: str) -> None:
-    """Says what goes on meanwhile, in a machine's own words where it has some."""
+def print_detail(text: str) -> None:
+    """Prints a line below the current step, such as one that a machine's script wrote."""
     if text.strip():
         console.print(f"  [dim]{escape(text)}[/]")

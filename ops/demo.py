@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 
 from config.errors import LyceumError
+from config.paths import PROJECT
 from config.resource_names import CLUSTER_TYPES, COMMAND_TYPE, VM_TYPE
-from ops.console import console, took
+from ops.console import console, format_duration
 from ops.engine.engine import Engine
 from ops.engine.pulumi_state import State
-from ops.engine.stack import PROJECT, Stack
+from ops.engine.stack import Stack
 
 STACK = "dev"
 TRUTH = """[bold]What is real, what is not[/]
@@ -35,20 +36,20 @@ def demo(
 ) -> None:
     """Brings up the embedded campus and a two-node GPU cluster on it; safe to run again."""
     if down:
-        _call("lab", "down")
-        Engine(Stack(STACK)).forget()
+        _run_command("lab", "down")
+        Engine(Stack(STACK)).remove_stack()
         return
     begun = datetime.now(UTC)
     console.rule("the campus")
-    _call("lab", "up")
+    _run_command("lab", "up")
     campus_up = datetime.now(UTC)
     console.rule("the cluster and its layers")
-    _call("up", STACK, "--yes")
+    _run_command("up", STACK, "--yes")
     done = datetime.now(UTC)
     console.rule("ready")
-    _call("status", STACK)
-    ends = {"campus": campus_up} | phases(Engine(Stack(STACK)).export(), campus_up) | {"checks and summary": done}
-    console.print(f"\nTook {took((done - begun).total_seconds())}: {split(begun, ends)}.\n")
+    _run_command("status", STACK)
+    ends = {"campus": campus_up} | phase_ends(Engine(Stack(STACK)).export(), campus_up) | {"checks and summary": done}
+    console.print(f"\nTook {format_duration((done - begun).total_seconds())}: {format_phases(begun, ends)}.\n")
     console.print(TRUTH)
     console.print("[bold]Try next[/]")
     width = max(len(command) for command, _ in NEXT)
@@ -56,7 +57,7 @@ def demo(
         console.print(f"  {command:<{width}}   {shows}", soft_wrap=True)
 
 
-def phases(state: State, since: datetime) -> dict[str, datetime]:
+def phase_ends(state: State, since: datetime) -> dict[str, datetime]:
     """When the last machine, the last node and the last layer of this run were created; pure."""
     kinds = {"machines": VM_TYPE, "Kubernetes": COMMAND_TYPE, "layers": CLUSTER_TYPES}
     ends: dict[str, datetime] = {}
@@ -69,16 +70,16 @@ def phases(state: State, since: datetime) -> dict[str, datetime]:
     return ends
 
 
-def split(begun: datetime, ends: dict[str, datetime]) -> str:
+def format_phases(begun: datetime, ends: dict[str, datetime]) -> str:
     """How long each phase took, one after the other; pure."""
     parts = []
     for title, end in ends.items():
-        parts.append(f"{title} {took((end - begun).total_seconds())}")
+        parts.append(f"{title} {format_duration((end - begun).total_seconds())}")
         begun = end
     return ", ".join(parts)
 
 
-def _call(*arguments: str) -> None:
+def _run_command(*arguments: str) -> None:
     """Runs one of the commands as an operator would type it."""
     code = subprocess.run([sys.executable, "-m", "ops", *arguments], cwd=PROJECT, check=False).returncode
     if code:

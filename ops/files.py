@@ -1,4 +1,4 @@
-"""Files that are whole at every moment: a command may be killed while it writes."""
+"""Files that are replaced atomically: a command may be killed while it writes."""
 
 import os
 from collections.abc import Iterator
@@ -9,24 +9,24 @@ from typing import BinaryIO
 PRIVATE, PUBLIC = 0o600, 0o644
 
 
-def write_whole(path: Path, text: str, mode: int = PUBLIC) -> None:
-    """Writes a text file in one step, so that nobody ever finds half of it; keeps the mode of one that is replaced.
+def write_atomically(path: Path, text: str, mode: int = PUBLIC) -> None:
+    """Writes a text file in one step, so that nobody ever reads half of it; keeps the mode of one that it replaces.
 
     Args:
-        path: The file; directories above it are made.
-        text: All of it.
+        path: The file; missing directories are created.
+        text: Its content.
         mode: Of a new file; one that is `PRIVATE` is never open to others, not even while it is written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and mode != PRIVATE:
         mode = path.stat().st_mode & 0o777
-    with becoming(path, mode) as file:
+    with open_atomically(path, mode) as file:
         file.write(text.encode())
 
 
 @contextmanager
-def becoming(path: Path, mode: int = PRIVATE) -> Iterator[BinaryIO]:
-    """Gives a file to write to, which takes the path's name once all of it was written; after an error it never does."""
+def open_atomically(path: Path, mode: int = PRIVATE) -> Iterator[BinaryIO]:
+    """Opens a draft that replaces the file when the body has succeeded; after an error the file stays as it was."""
     draft = path.with_name(f".{path.name}.new")
     draft.unlink(missing_ok=True)
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:

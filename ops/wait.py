@@ -8,7 +8,7 @@ import httpx
 
 from components.proxmox.client import PveError
 from config.errors import LyceumError
-from ops.console import aside
+from ops.console import print_detail
 
 REPORT_SECONDS = 10.0
 """Between two lines that report the wait."""
@@ -54,7 +54,7 @@ def wait_until(what: str, seconds: float, check: Callable[[], _T | None], *, eve
             raise WaitTimeoutError(f"timed out after {seconds:.0f} s waiting for {what}: {reason}")
         if now - reported >= REPORT_SECONDS:
             reported = now
-            aside(f"waiting for {what}: {now - start:.0f} s of {seconds:.0f} s; {reason}")
+            print_detail(f"waiting for {what}: {now - start:.0f} s of {seconds:.0f} s; {reason}")
         time.sleep(every)
 
 

@@ -36,7 +36,7 @@ from ops.clients.kubernetes import Kube
 from ops.console import console, step
 from ops.engine.engine import Engine
 from ops.engine.stack import Stack
-from ops.files import PRIVATE, write_whole
+from ops.files import PRIVATE, write_atomically
 from ops.nodes.cluster import require_cluster
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def list_backups(
 ) -> None:
     """Lists every snapshot and where it is stored: servers, maintenance machine, this machine, S3; and warnings."""
     engine = Engine.open(stack)
-    overview = gather_overview(engine.stack, Kube.of(engine), backup_directory(engine.stack, to))
+    overview = gather_overview(engine.stack, Kube.connect(engine), backup_directory(engine.stack, to))
     replicas = gather_replicas(engine)
     overview = replace(
         overview,
@@ -156,7 +156,7 @@ def escrow_seed(
     )
     where = str(file)
     if file:
-        write_whole(file, content.decode(), PRIVATE)
+        write_atomically(file, content.decode(), PRIVATE)
     if store:
         store.write_object(ESCROW_OBJECT, content)
         where = store.location(ESCROW_OBJECT)

@@ -14,7 +14,7 @@ from pathlib import Path
 from config.errors import LyceumError
 from config.key_derivation import seed_fingerprint, token_hash
 from config.tokens import TokenKind, derive_token, find_generation
-from ops.files import write_whole
+from ops.files import write_atomically
 
 SUFFIX = ".db"
 DIGEST_BYTES = 32
@@ -87,7 +87,7 @@ def metadata_path(file: Path) -> Path:
 
 def write_metadata(file: Path, metadata: SnapshotMetadata) -> None:
     """Writes the metadata file. It is written last, so a snapshot that has one is complete."""
-    write_whole(metadata_path(file), json.dumps(asdict(metadata), indent=1) + "\n")
+    write_atomically(metadata_path(file), json.dumps(asdict(metadata), indent=1) + "\n")
 
 
 def read_metadata(file: Path) -> SnapshotMetadata:

@@ -149,7 +149,7 @@ def _find_seed(
     stack: Stack, store: "ObjectStore | None", escrow: str, passphrase_file: Path | None
 ) -> tuple[str, bool]:
     """The seed, and whether it was read from its escrow."""
-    if not escrow and (seed := stack.known_secret("seed")):
+    if not escrow and (seed := stack.find_secret("seed")):
         return seed, False
     if escrow not in {"", "s3"}:
         if not Path(escrow).is_file():

@@ -14,11 +14,12 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, SSLError
 
+from config.paths import PROJECT
 from config.services import S3, snapshot_folder
 from ops.backup.inventory import StoredObject
 from ops.backup.metadata import BackupError
-from ops.engine.stack import PROJECT, PUBLIC_CAS, Stack
-from ops.files import becoming
+from ops.engine.stack import PUBLIC_CAS, Stack
+from ops.files import open_atomically
 
 S3_SETTING = "platform.backup.s3"
 CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS = 10, 60
@@ -99,7 +100,7 @@ class ObjectStore:
 
     def download_snapshot(self, name: str, target: Path) -> None:
         """Downloads a snapshot into a file with mode 0600."""
-        with self._translate_errors(), becoming(target) as file:
+        with self._translate_errors(), open_atomically(target) as file:
             answer = self._client.get_object(Bucket=self._where.bucket, Key=f"{snapshot_folder(self._site)}/{name}")
             for chunk in answer["Body"].iter_chunks(1 << 20):
                 file.write(chunk)

@@ -157,7 +157,7 @@ def complete_upload(engine: Engine, kube: Kube, store: "ObjectStore", file: Path
         raise BackupError(
             f"the backup is on this machine, but {metadata.server} did not upload it to {store.location()}: {reason}"
         )
-    store.write_object(STATE_OBJECT, seal_state(engine.ask("stack", "export"), stack.secret("seed"), stack.site.name))
+    store.write_object(STATE_OBJECT, seal_state(engine.query("stack", "export"), stack.secret("seed"), stack.site.name))
     for name in surplus_snapshots(stored, stack.site.k3s.snapshots.keep):
         store.delete_snapshot(name)
 

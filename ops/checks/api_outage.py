@@ -1,4 +1,4 @@
-"""Why the cluster's API does not answer, and what to do about it (faults Q1, Q5, V2)."""
+"""Why the cluster's API does not answer, and the remedy (faults Q1, Q5, V2)."""
 
 import socket
 from collections.abc import Mapping
@@ -19,33 +19,38 @@ API_PORT = 6443
 SECONDS = 3.0
 
 
-def reason(engine: Engine) -> str:
+def explain_outage(engine: Engine) -> str:
     """Why the API is silent, with the remedy; empty where nobody knows.
 
     Servers that are off are reported first: without quorum K3s on the others cannot answer. Then a full etcd, with which K3s
     restarts again and again and cannot renew the lease of the API's address. K3s not answering is the weakest sign.
     """
-    stack, servers = engine.stack.name, founded(engine)
+    stack, servers = engine.stack.name, find_joined_servers(engine)
     with ThreadPoolExecutor(8) as workers:
-        silent = dict(zip(servers, workers.map(lambda one: silence(one[0]), servers.values()), strict=True))
-    off = {name: silent[name] and why_off(engine, vm) for name, (_, vm) in servers.items()}
-    down = {name: off[name] or silent[name] for name in servers}
-    return told(stack, off) or etcd.find_problem(engine) or told(stack, down) or api_vip.trouble(engine)
+        silent = dict(zip(servers, workers.map(lambda one: k3s_problem(one[0]), servers.values()), strict=True))
+    stopped = {name: silent[name] and vm_problem(engine, vm) for name, (_, vm) in servers.items()}
+    down = {name: stopped[name] or silent[name] for name in servers}
+    return (
+        quorum_problem(stack, stopped)
+        or etcd.find_problem(engine)
+        or quorum_problem(stack, down)
+        or api_vip.find_problem(engine)
+    )
 
 
-def founded(engine: Engine) -> dict[str, tuple[Node, Vm | None]]:
-    """Servers of a stack that have ever been in the cluster, with their VMs.
+def find_joined_servers(engine: Engine) -> dict[str, tuple[Node, Vm | None]]:
+    """Servers of a stack that have joined the cluster, with their VMs.
 
-    One that never was, or that a destroy has taken away already, has no vote that could be missing.
+    One that never did, or that a destroy has deleted already, has no vote that could be missing.
     """
     state = engine.export()
-    there, known = state.k3s_commands, state.vms
-    servers = [node for node in engine.stack.nodes if node.role is Role.SERVER and node.name in there]
-    return {node.name: (node, known.get(node.name)) for node in servers}
+    joined, vms = state.k3s_commands, state.vms
+    servers = [node for node in engine.stack.nodes if node.role is Role.SERVER and node.name in joined]
+    return {node.name: (node, vms.get(node.name)) for node in servers}
 
 
-def told(stack: str, servers: Mapping[str, str]) -> str:
-    """The sentence for people; empty while more than half of the servers are up.
+def quorum_problem(stack: str, servers: Mapping[str, str]) -> str:
+    """That etcd has lost its quorum, with the remedy; empty while more than half of the servers are up.
 
     Args:
         stack: The stack.
@@ -56,28 +61,28 @@ def told(stack: str, servers: Mapping[str, str]) -> str:
         return ""
     return (
         f"{len(down)} of {len(servers)} servers are down ({', '.join(f'{name}: {why}' for name, why in down.items())}): etcd "
-        f"has no majority, so nothing in the cluster can be changed. Nothing was touched. Switch them on in Proxmox, and the "
-        f"cluster comes back by itself; if their disks are lost: ./lyceum restore {stack} --dry-run says what a restore would do"
+        f"has no quorum, so nothing in the cluster can be changed. Nothing was changed. Switch them on in Proxmox, and the "
+        f"cluster recovers by itself; if their disks are lost: ./lyceum restore {stack} --dry-run shows what a restore would do"
     )
 
 
-def why_off(engine: Engine, server: Vm | None) -> str:
-    """Why a server has no machine that runs; empty if it has one, or Proxmox does not tell."""
+def vm_problem(engine: Engine, server: Vm | None) -> str:
+    """Why a server's VM does not run; empty if it runs, or if Proxmox does not answer."""
     if server is None:
         return "has no VM"
     try:
-        there = vm.find_vm(connect_proxmox(engine), server)
+        found = vm.find_vm(connect_proxmox(engine), server)
     except PveError:
         return ""
     except ForeignVmError as error:
         return str(error)
-    if there is None:
-        return "its VM is gone"
-    return "switched off" if there["status"] == "stopped" else ""
+    if found is None:
+        return "its VM was deleted"
+    return "switched off" if found["status"] == "stopped" else ""
 
 
-def silence(node: Node) -> str:
-    """That K3s does not take connections; empty if it does."""
+def k3s_problem(node: Node) -> str:
+    """That K3s does not accept connections; empty if it does."""
     with suppress(OSError), socket.create_connection((str(node.address), API_PORT), SECONDS):
         return ""
     return f"K3s does not answer on {node.address}"

@@ -1,4 +1,4 @@
-"""Who holds the API's address: one server at a time; two machines that both answer there split the cluster's users (V2)."""
+"""Which machine holds the API's address: one server at a time; if two answer there, clients are split between them (V2)."""
 
 import json
 import shlex
@@ -43,42 +43,42 @@ print(json.dumps(sorted(answers)))
 cloud-init brings to every machine of ours."""
 
 
-def script(address: IPv4Address) -> str:
-    """The question as a shell script."""
+def arp_script(address: IPv4Address) -> str:
+    """Prints every MAC address that answers for an address, as a JSON list."""
     return f"python3 -c {shlex.quote(ARP)} {address}\n"
 
 
-def told(address: IPv4Address, holders: Sequence[str], machines: Mapping[str, str]) -> str:
-    """What is wrong with so many holders; empty where it is at most one.
+def address_conflict(address: IPv4Address, holders: Sequence[str], machines: Mapping[str, str]) -> str:
+    """That several machines answer at the API's address, with the remedy; empty where at most one does.
 
     Args:
         address: The API's.
-        holders: MAC addresses that answer there.
+        holders: MAC addresses that answer for it.
         machines: Names of our machines by MAC address.
     """
     if len(holders) < 2:
         return ""
-    names = ", ".join(f"{mac} ({machines.get(mac, 'none of our machines')})" for mac in holders)
+    names = ", ".join(f"{mac} ({machines.get(mac, 'not one of our machines')})" for mac in holders)
     return (
-        f"the API address {address} is answered by {len(holders)} machines at once: {names}. Remedy: take it away where it "
-        f"does not belong (`ip addr del {address}/32`), or give the API another: network.api-address"
+        f"the API address {address} is answered by {len(holders)} machines at once: {names}; remove it where it does "
+        f"not belong (`ip addr del {address}/32`), or give the API another one: network.api-address"
     )
 
 
-def trouble(engine: Engine) -> str:
-    """What is wrong with the API's address; empty where nothing is, or no machine of ours could be asked."""
+def find_problem(engine: Engine) -> str:
+    """A conflict about the API's address, with the remedy; empty where there is none, or no machine of ours could be asked."""
     site = engine.stack.site
     # Workers first: they never hold it.
     nodes = sorted((node for node in engine.stack.nodes if node.in_cluster), key=lambda node: node.role is Role.SERVER)
     for remote in list(remotes(engine, tuple(nodes)).values())[:2]:
         try:
-            holders = json.loads(remote.run(script(site.network.api_address)))
+            holders = json.loads(remote.run(arp_script(site.network.api_address)))
         except RemoteError:
             continue
-        return told(site.network.api_address, holders, macs(site.machines))
+        return address_conflict(site.network.api_address, holders, names_by_mac(site.machines))
     return ""
 
 
-def macs(machines: Sequence[Node]) -> dict[str, str]:
-    """Names of machines by the MAC address of their card, in small letters."""
+def names_by_mac(machines: Sequence[Node]) -> dict[str, str]:
+    """Names of machines by the MAC address of their card, in lower case."""
     return {str(machine.mac).lower(): machine.name for machine in machines}

@@ -223,11 +223,11 @@ def gather_report(stack: Stack) -> Report:
         LyceumError: the cluster's API does not answer.
     """
     engine = Engine(stack)
-    kube = Kube.of(engine)
+    kube = Kube.connect(engine)
     site = stack.site
     if kube is None:
         raise LyceumError(
-            api_outage.reason(engine)
+            api_outage.explain_outage(engine)
             or f"the API of {site.title} at {site.network.api_address} does not answer. "
             f"Not up yet: ./lyceum up {stack.name}. It was up before: ./lyceum doctor {site.name}"
         )
@@ -249,7 +249,9 @@ def gather_report(stack: Stack) -> Report:
 def find_problems(engine: Engine) -> list[str]:
     """Problems that only the machines show: whether etcd can be written, and which machine holds the API's address."""
     with ThreadPoolExecutor() as workers:
-        return [text for text in workers.map(lambda ask: ask(engine), (etcd.find_problem, api_vip.trouble)) if text]
+        return [
+            text for text in workers.map(lambda ask: ask(engine), (etcd.find_problem, api_vip.find_problem)) if text
+        ]
 
 
 def print_report(found: Report) -> None:

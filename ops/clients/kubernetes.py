@@ -36,7 +36,7 @@ class Kube:
         self._http = httpx.Client(base_url=cluster["server"], verify=context, timeout=30)
 
     @classmethod
-    def of(cls, engine: "Engine", seconds: float = 0) -> Self | None:
+    def connect(cls, engine: "Engine", seconds: float = 0) -> Self | None:
         """The cluster of a stack, or None while it has none that answers within so many seconds."""
         kubeconfig = engine.kubeconfig()
         if not kubeconfig:

@@ -14,7 +14,7 @@ from components.cluster.bootstrap import run_as_root
 from config.errors import LyceumError
 from config.hosts import Node
 from config.key_derivation import USER, ssh_private_key_pem
-from ops.files import becoming
+from ops.files import open_atomically
 
 if TYPE_CHECKING:
     from ops.engine.engine import Engine
@@ -91,7 +91,7 @@ class Remote:
         return str(out)
 
     async def _fetch(self, command: str, target: Path, seconds: float) -> None:
-        with becoming(target) as file:
+        with open_atomically(target) as file:
             async with self._connected() as connection:
                 # asyncssh closes what it writes to.
                 running = connection.run(f"{SUDO}{command}", encoding=None, stdout=os.dup(file.fileno()))

@@ -20,8 +20,7 @@ from ops.credentials import rotation_scripts
 from ops.credentials.rotation_plan import TokenStatus, is_rotated, rotation_blockers, unfinished_machines
 from ops.engine.engine import Engine
 from ops.engine.pending_operations import resolve_pending_operations
-from ops.engine.site_stack import stack_of
-from ops.engine.stack import Stack
+from ops.engine.stack import Stack, find_stack
 from ops.nodes.rolling_restart import RollingRestart, list_ready_nodes, read_server_health, servers_and_agents
 
 MAX_CONNECTIONS = 16
@@ -38,7 +37,7 @@ def rotate_token(
     ] = None,
 ) -> None:
     """Gives the cluster a new server or agent token, derived from the seed; continues an interrupted rotation."""
-    engine = Engine.open(stack_of(site, stack).name)
+    engine = Engine.open(find_stack(site, stack).name)
     with engine.hold_lock() as lock:
         resolve_pending_operations(engine)
         rotation = Rotation.of(engine, kind, frozenset(lost or ()))

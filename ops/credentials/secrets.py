@@ -12,12 +12,12 @@ import typer
 from rich.table import Table
 
 from config.errors import FAILED, LyceumError, UsageError
+from config.paths import PROJECT
 from config.required_secrets import RequiredSecret, required_secrets
 from ops.console import console
 from ops.engine.engine import Engine
-from ops.engine.site_stack import sound_site, stack_of
-from ops.engine.stack import PROJECT, Stack
-from ops.files import PRIVATE, write_whole
+from ops.engine.stack import Stack, find_stack, load_valid_site
+from ops.files import PRIVATE, write_atomically
 
 app = typer.Typer(
     name="secrets", help="Secrets of a site: list, set, generate, rotate. None is ever shown.", no_args_is_help=True
@@ -44,7 +44,7 @@ def list_secrets(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Lists the secrets that a site needs, and where each is stored; exit code 1 if one is missing."""
-    found = {need: secret_location(stack_of(site, stack), need) for need in required_secrets(sound_site(site))}
+    found = {need: secret_location(find_stack(site, stack), need) for need in required_secrets(load_valid_site(site))}
     missing = [need.name for need, place in found.items() if place is None and need.required_now]
     if as_json:
         rows = [
@@ -69,7 +69,7 @@ def set_secret(
 ) -> None:
     """Reads a secret from the terminal, without echo, or from a pipe, and stores it where the site keeps it."""
     need = _find_secret(site, name)
-    site_stack = stack_of(site, stack)
+    site_stack = find_stack(site, stack)
     store_secret(site_stack, need.name, validate_secret(need.name, _read_value(need)))
     console.print(f"[green]✓[/] {name}: {secret_location(site_stack, need)}")
 
@@ -77,8 +77,8 @@ def set_secret(
 @app.command("generate")
 def generate_secrets(site: SiteName, stack: StackName = None) -> None:
     """Generates every random secret that does not exist yet; existing ones are kept."""
-    site_stack = stack_of(site, stack)
-    for need in required_secrets(sound_site(site)):
+    site_stack = find_stack(site, stack)
+    for need in required_secrets(load_valid_site(site)):
         if need.generated and secret_location(site_stack, need) is None:
             store_secret(site_stack, need.name, random.token_hex(32))
             console.print(f"[green]✓[/] {need.name}: generated, {secret_location(site_stack, need)}")
@@ -87,7 +87,7 @@ def generate_secrets(site: SiteName, stack: StackName = None) -> None:
 
 
 def _find_secret(site: str, name: str) -> RequiredSecret:
-    known = {need.name: need for need in required_secrets(sound_site(site))}
+    known = {need.name: need for need in required_secrets(load_valid_site(site))}
     if name not in known:
         raise UsageError(f"{site} needs no secret `{name}`; it needs {', '.join(known)}")
     return known[name]
@@ -129,7 +129,7 @@ def store_secret(stack: Stack, name: str, value: str) -> None:
     """
     reference = stack.site.secrets.get(name)
     if reference:
-        write_whole(PROJECT / reference.file, value + "\n", PRIVATE)
+        write_atomically(PROJECT / reference.file, value + "\n", PRIVATE)
         return
     Engine(stack).init()
     # The value goes through a pipe: `ps` shows arguments to everybody on the machine.

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from config.errors import LyceumError
+from config.paths import PROJECT
 from ops.console import console
 from ops.engine import file_backend
 from ops.engine.pulumi_state import State
-from ops.engine.stack import PROJECT, STATE, Stack
+from ops.engine.stack import STATE, Stack
 
 PARALLEL = "--parallel=32"
 """Operations at once; most of them wait. The engine's default, four a core, is for work (performance.md)."""
@@ -44,7 +45,7 @@ class Engine:
 
     def plan_replacement(self, urn: str) -> Plan:
         """What the engine would do if it replaced a resource: what `pulumi preview --json` prints."""
-        plan: Plan = json.loads(self.ask("preview", "--json", PARALLEL, "--replace", urn))
+        plan: Plan = json.loads(self.query("preview", "--json", PARALLEL, "--replace", urn))
         return plan
 
     def up(
@@ -93,18 +94,18 @@ class Engine:
                 # The terminal sent it to the engine too: once asks what runs to end and notes how, twice stops at once.
                 console.print("[yellow]asks the running steps to end; press again to stop at once[/]")
 
-    def ask(self, *arguments: str) -> str:
+    def query(self, *arguments: str) -> str:
         """Runs `pulumi` and returns what it prints."""
-        done = self._quietly(self._command(arguments))
+        done = self._capture(self._command(arguments))
         if done.returncode:
-            self.stack.refuse_passphrase(done.stderr)
+            self.stack.check_passphrase(done.stderr)
             raise LyceumError(f"pulumi {' '.join(arguments)}: {done.stderr.strip() or done.stdout.strip()}")
         return done.stdout
 
-    def _quietly(self, command: list[str], text: str | None = None) -> subprocess.CompletedProcess[str]:
+    def _capture(self, command: list[str], text: str | None = None) -> subprocess.CompletedProcess[str]:
         """Runs a command away from the terminal, with a text on its standard input."""
-        if self._files:
-            file_backend.mend(self._files)
+        if self._backend:
+            file_backend.remove_truncated_attributes(self._backend)
         environment = self.stack.environment
         return subprocess.run(
             command, cwd=PROJECT, env=environment, input=text, capture_output=True, text=True, check=False
@@ -115,23 +116,23 @@ class Engine:
 
     def init(self) -> None:
         """Makes the stack in the backend if it is not there."""
-        if self._files:
-            self._files.mkdir(parents=True, exist_ok=True)
-        if not self._known():
-            self.ask("stack", "init")
+        if self._backend:
+            self._backend.mkdir(parents=True, exist_ok=True)
+        if not self._exists():
+            self.query("stack", "init")
 
     @property
-    def _files(self) -> Path | None:
-        return file_backend.directory(self.stack.environment["PULUMI_BACKEND_URL"])
+    def _backend(self) -> Path | None:
+        return file_backend.backend_directory(self.stack.environment["PULUMI_BACKEND_URL"])
 
-    def _known(self) -> bool:
-        known = self._quietly(["pulumi", "stack", "ls", "--json"])
+    def _exists(self) -> bool:
+        known = self._capture(["pulumi", "stack", "ls", "--json"])
         return known.returncode == 0 and self.stack.name in {entry["name"] for entry in json.loads(known.stdout)}
 
     def export(self, *, secrets: bool = False) -> State:
         """The stack's state."""
         shown = ["--show-secrets"] if secrets else []
-        return State.parse(self.ask("stack", "export", *shown))
+        return State.parse(self.query("stack", "export", *shown))
 
     def kubeconfig(self) -> str:
         """The administrator's kubeconfig; empty while the stack has no cluster."""
@@ -139,12 +140,12 @@ class Engine:
 
     def replace_state(self, state: State) -> None:
         """Writes a state back, as `pulumi stack import` does."""
-        self._quietly(self._command(("stack", "import", "--force")), state.dump()).check_returncode()
+        self._capture(self._command(("stack", "import", "--force")), state.dump()).check_returncode()
 
-    def forget(self) -> None:
+    def remove_stack(self) -> None:
         """Removes the stack from the backend, without asking what it holds: for a campus that is gone already."""
-        if self._known():
-            self.ask("stack", "rm", "--yes", "--force", "--preserve-config")
+        if self._exists():
+            self.query("stack", "rm", "--yes", "--force", "--preserve-config")
 
     @contextmanager
     def hold_lock(self) -> Iterator[IO[str]]:
@@ -152,7 +153,7 @@ class Engine:
         path = STATE / "locks" / f"{self.stack.name}.lock"
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a+") as lock:
-            if not _taken(lock):
+            if not _try_lock(lock):
                 lock.seek(0)
                 holder = lock.read().strip()
                 if holder and Path(f"/proc/{holder}").exists():
@@ -160,7 +161,7 @@ class Engine:
                         f"another operation on `{self.stack.name}` is under way (process {holder}); wait for it, or end "
                         f"it with `kill -INT {holder}` and run this again"
                     )
-                _end_leftovers(path, lock)
+                _kill_leftovers(path, lock)
             lock.seek(0)
             lock.truncate()
             lock.write(str(os.getpid()))
@@ -168,7 +169,7 @@ class Engine:
             yield lock
 
 
-def _taken(lock: IO[str]) -> bool:
+def _try_lock(lock: IO[str]) -> bool:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -176,7 +177,7 @@ def _taken(lock: IO[str]) -> bool:
     return True
 
 
-def _holders(path: Path) -> list[int]:
+def _lock_holders(path: Path) -> list[int]:
     """Processes that have the lock file open, this one left out."""
     found = []
     for process in Path("/proc").iterdir():
@@ -187,14 +188,14 @@ def _holders(path: Path) -> list[int]:
     return found
 
 
-def _end_leftovers(path: Path, lock: IO[str]) -> None:
+def _kill_leftovers(path: Path, lock: IO[str]) -> None:
     """Plugins outlive an engine that was killed; what they still do would collide with the next run."""
     console.print("[yellow]an earlier run was killed; ending what it left behind[/]")
-    for pid in _holders(path):
+    for pid in _lock_holders(path):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     for _ in range(100):
-        if _taken(lock):
+        if _try_lock(lock):
             return
         time.sleep(0.1)
-    raise LyceumError(f"processes {_holders(path)} hold {path} and do not end; end them and run this again")
+    raise LyceumError(f"processes {_lock_holders(path)} hold {path} and do not end; end them and run this again")

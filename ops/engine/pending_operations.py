@@ -51,7 +51,7 @@ def resolve_pending_operations(engine: Engine) -> State:
 
 def _wait_for_backend_lock(engine: Engine) -> None:
     """The file backend's lock names its process; that of a dead process on this machine means nothing."""
-    backend = file_backend.directory(engine.stack.environment["PULUMI_BACKEND_URL"])
+    backend = file_backend.backend_directory(engine.stack.environment["PULUMI_BACKEND_URL"])
     if backend is None:
         return
     for lock in backend.glob(f".pulumi/locks/**/{engine.stack.name}/*.json"):
@@ -143,7 +143,7 @@ def _power_off(pve: Pve, path: str) -> None:
 
 def _delete_helm_records(engine: Engine, inputs: Mapping[str, Any], *, everything: bool) -> None:
     """Deletes Helm's own records of a release: all of a first install, the unfinished one of an upgrade."""
-    kube = Kube.of(engine, MOVE_SECONDS)
+    kube = Kube.connect(engine, MOVE_SECONDS)
     if kube is None:
         return
     namespace, name = inputs["namespace"], inputs["name"]

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
 from functools import cached_property
 from io import StringIO
 from pathlib import Path
@@ -13,20 +12,20 @@ from ruamel.yaml import YAML
 
 from config.errors import LyceumError, UsageError
 from config.hosts import Node
+from config.paths import PROJECT, site_path
 from config.site import STAGES, Site
 from config.tokens import SETTING, TokenGenerations, read_generations
-from config.validate import load_site
-from ops.files import write_whole
+from config.validate import load_site, validate_file
+from ops.files import write_atomically
 from toolchain.environment import engine_environment
 
-PROJECT = Path(__file__).resolve().parents[2]
 STATE = PROJECT / ".lyceum"
 LAB_PASSPHRASE = "lyceum-lab"  # noqa: S105 - the embedded campus has nothing to protect
 PUBLIC_CAS = (Path("/etc/ssl/certs/ca-certificates.crt"), Path("/etc/pki/tls/certs/ca-bundle.crt"))
 INSIDE = "LYCEUM_INSIDE_CAMPUS"
+"""Environment variable of a command that runs inside the embedded campus's network already."""
 
 
-@dataclass(frozen=True)
 class Stack:
     """One `Pulumi.<name>.yaml`.
 
@@ -34,21 +33,29 @@ class Stack:
         name: Name of the stack.
     """
 
-    name: str
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._settings: dict[str, Any] | None = None
 
     @property
     def file(self) -> Path:
         """Its configuration."""
         return PROJECT / f"Pulumi.{self.name}.yaml"
 
-    @cached_property
+    @property
     def settings(self) -> dict[str, Any]:
-        """The plain part of its configuration, without the `lyceum:` prefix."""
-        if not self.file.exists():
-            known = ", ".join(sorted(path.name.split(".")[1] for path in PROJECT.glob("Pulumi.*.yaml")))
-            raise UsageError(f"there is no stack `{self.name}` ({self.file.name}); there are: {known}")
-        data = YAML(typ="safe").load(self.file) or {}
-        return {key.removeprefix("lyceum:"): value for key, value in (data.get("config") or {}).items()}
+        """The plain part of its configuration, without the `lyceum:` prefix; read once, and again after `set`.
+
+        Raises:
+            UsageError: there is no such stack.
+        """
+        if self._settings is None:
+            if not self.file.exists():
+                raise UsageError(
+                    f"there is no stack `{self.name}` ({self.file.name}); there are: {', '.join(list_stacks())}"
+                )
+            self._settings = _read_settings(self.file)
+        return self._settings
 
     @cached_property
     def site(self) -> Site:
@@ -79,8 +86,8 @@ class Stack:
         text = StringIO()
         yaml.dump(data, text)
         # It holds the salt of every secret in the state: half a file would lose them all.
-        write_whole(self.file, text.getvalue())
-        self.__dict__.pop("settings", None)
+        write_atomically(self.file, text.getvalue())
+        self._settings = None
 
     @property
     def out_of_service(self) -> frozenset[str]:
@@ -107,7 +114,7 @@ class Stack:
 
     @cached_property
     def environment(self) -> dict[str, str]:
-        """Environment of the engine: our toolchain, a state of our own, the campus's CA beside the public ones."""
+        """Environment of the engine: our toolchain, a state of our own, the campus's CA in addition to the public ones."""
         environment = os.environ | engine_environment()
         environment.setdefault("PULUMI_BACKEND_URL", (STATE / "state").as_uri())
         if self.site.simulated and not environment.keys() & {
@@ -115,11 +122,11 @@ class Stack:
             "PULUMI_CONFIG_PASSPHRASE_FILE",
         }:
             environment["PULUMI_CONFIG_PASSPHRASE"] = LAB_PASSPHRASE
-        if bundle := self._trust():
+        if bundle := self._write_ca_bundle():
             environment["SSL_CERT_FILE"] = str(bundle)
         return environment
 
-    def _trust(self) -> Path | None:
+    def _write_ca_bundle(self) -> Path | None:
         """The Proxmox provider knows only the system's CAs; this adds the campus's for it alone."""
         own = self.site.proxmox.ca_file
         path = PROJECT / own if own else None
@@ -132,7 +139,7 @@ class Stack:
         return bundle
 
     def enter_network(self) -> None:
-        """Goes on inside the campus's network where the campus is the embedded one; does nothing otherwise."""
+        """Continues inside the campus's network where the campus is the embedded one; does nothing otherwise."""
         if not self.site.simulated or os.environ.get(INSIDE):
             return
         from lab import campus  # noqa: PLC0415 - only the embedded campus needs the lab
@@ -142,16 +149,21 @@ class Stack:
         os.execvpe(command[0], command, os.environ | {INSIDE: "1"})  # noqa: S606 - the same command, elsewhere
 
     def secret(self, name: str) -> str:
-        """A given secret in clear; ends the command where it is missing."""
-        value = self.known_secret(name)
+        """A given secret as plain text.
+
+        Raises:
+            LyceumError: it was not given, or the stack's passphrase is wrong.
+        """
+        value = self.find_secret(name)
         if value is None:
             raise LyceumError(
-                f"{self.name} lacks the secret `{name}`; set it with `./lyceum secrets set {self.site.name} {name} --stack {self.name}`"
+                f"the stack `{self.name}` has no secret `{name}`",
+                remedy=f"./lyceum secrets set {self.site.name} {name} --stack {self.name}",
             )
         return value
 
-    def known_secret(self, name: str) -> str | None:
-        """A given secret in clear, from the file that the site names or out of the stack's configuration; or None."""
+    def find_secret(self, name: str) -> str | None:
+        """A given secret as plain text, from the file that the site names or out of the stack's configuration; or None."""
         reference = self.site.secrets.get(name)
         if reference and (PROJECT / reference.file).exists():
             return (PROJECT / reference.file).read_text().strip()
@@ -164,14 +176,64 @@ class Stack:
             check=False,
         )
         if found.returncode:
-            self.refuse_passphrase(found.stderr)
+            self.check_passphrase(found.stderr)
             return None
         return found.stdout.strip()
 
-    def refuse_passphrase(self, said: str) -> None:
-        """Ends the command where the engine could not open the stack's secrets; nothing was asked of anybody by then."""
-        if "passphrase" in said:
+    def check_passphrase(self, stderr: str) -> None:
+        """Raises where the engine could not decrypt the stack's secrets.
+
+        Args:
+            stderr: What the engine wrote; it has no exit code of its own for this.
+        """
+        if "passphrase" in stderr:
             raise LyceumError(
-                f"the passphrase of the stack `{self.name}` is missing or wrong, so its secrets cannot be read and nothing was "
-                f"touched. Give the right one in PULUMI_CONFIG_PASSPHRASE, or its file in PULUMI_CONFIG_PASSPHRASE_FILE"
+                f"the passphrase of the stack `{self.name}` is missing or wrong: its secrets cannot be read, and nothing was "
+                f"changed",
+                remedy="set PULUMI_CONFIG_PASSPHRASE, or the name of its file in PULUMI_CONFIG_PASSPHRASE_FILE",
             )
+
+
+def load_valid_site(name: str) -> Site:
+    """The site of a name or a path.
+
+    Raises:
+        LyceumError: it has mistakes; the text lists all of them.
+    """
+    result = validate_file(site_path(name))
+    if result.site is None:
+        findings = "\n".join(map(str, result.findings))
+        raise LyceumError(f"{name} is not a valid site; nothing was changed\n{findings}")
+    return result.site
+
+
+def find_stack(site: str, chosen: str | None = None) -> Stack:
+    """The stack of a site, given by name or path: the chosen one, or the only one whose file names the site.
+
+    Raises:
+        UsageError: there is none, or there are several and none was chosen.
+    """
+    name = site_path(site).stem
+    found = [one for one in list_stacks() if _read_settings(Stack(one).file).get("site") == name]
+    if chosen:
+        if chosen not in found:
+            raise UsageError(
+                f"the stack `{chosen}` is not of the site `{name}`; its stacks: {', '.join(found) or 'none'}"
+            )
+        return Stack(chosen)
+    if len(found) != 1:
+        known = (
+            f"its stacks are {', '.join(found)}: choose with --stack" if found else "no Pulumi.<stack>.yaml names it"
+        )
+        raise UsageError(f"which stack of the site `{name}`? {known}")
+    return Stack(found[0])
+
+
+def list_stacks() -> list[str]:
+    """Names of the project's stacks."""
+    return sorted(path.name.split(".")[1] for path in PROJECT.glob("Pulumi.*.yaml"))
+
+
+def _read_settings(file: Path) -> dict[str, Any]:
+    data = YAML(typ="safe").load(file) or {}
+    return {key.removeprefix("lyceum:"): value for key, value in (data.get("config") or {}).items()}

@@ -12,10 +12,10 @@ def connect_to_cluster(engine: Engine) -> Kube | None:
     Raises:
         OperationRefusedError: there is a cluster and it does not answer, so it is unknown what its nodes hold.
     """
-    kube = Kube.of(engine, MOVE_SECONDS)
+    kube = Kube.connect(engine, MOVE_SECONDS)
     if kube is None and engine.kubeconfig():
         raise OperationRefusedError(
-            api_outage.reason(engine)
+            api_outage.explain_outage(engine)
             or f"the API of {engine.stack.site.title} does not answer, so it is unknown what its nodes hold. "
             f"./lyceum status {engine.stack.name}; to delete everything: ./lyceum destroy"
         )

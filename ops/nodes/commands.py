@@ -45,7 +45,7 @@ Minutes = Annotated[
 def list_nodes(stack: StackName) -> None:
     """Shows every machine: whether it is in service, its state in the cluster, and the work on it."""
     engine = Engine.open(stack)
-    kube = Kube.of(engine)
+    kube = Kube.connect(engine)
     nodes = {node["metadata"]["name"]: node for node in kube.items("/api/v1/nodes")} if kube else {}
     pods = evictable_pods(kube.items("/api/v1/pods")) if kube else []
     known = engine.export().vms

@@ -6,7 +6,7 @@ import httpx
 
 from config.errors import LyceumError
 from ops.clients.kubernetes import Kube, Object
-from ops.console import aside
+from ops.console import print_detail
 from ops.nodes.facts import controller_kind, evictable_pods, is_ready, namespaced_name, owner_references
 from ops.wait import API_ERRORS, REPORT_SECONDS, transient_reason
 
@@ -75,7 +75,7 @@ def drain_node(kube: Kube, name: str, seconds: float, *, ignore_budgets: bool = 
             raise DrainTimeoutError(f"{name} is not drained after {seconds:.0f} s:\n{details}")
         if now - reported >= REPORT_SECONDS:
             reported = now
-            aside(f"{len(reasons)} pod(s) remain after {now - start:.0f} s: {reasons[0]}")
+            print_detail(f"{len(reasons)} pod(s) remain after {now - start:.0f} s: {reasons[0]}")
         time.sleep(every)
 
 

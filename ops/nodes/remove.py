@@ -8,7 +8,7 @@ from config.errors import LyceumError, OperationRefusedError
 from ops import audit_log
 from ops.clients.kubernetes import Kube
 from ops.clients.proxmox import connect_proxmox
-from ops.console import aside, errors
+from ops.console import errors, print_detail
 from ops.engine.engine import Engine
 from ops.engine.pulumi_state import Vm
 from ops.nodes import drain
@@ -110,7 +110,7 @@ def _check_quorum(kube: Kube, name: str) -> str:
     facts = retry("the API", API_SECONDS, lambda: gather_facts(kube, name))
     members = sum(map(is_server, facts.nodes))
     if facts.node is not None:
-        aside(f"etcd has {members} members and needs {quorum_size(members)}; {name} is removed next")
+        print_detail(f"etcd has {members} members and needs {quorum_size(members)}; {name} is removed next")
     return "; ".join(f"{name}: {blocker.text}" for blocker in quorum_blockers(facts))
 
 

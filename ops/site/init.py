@@ -13,14 +13,14 @@ import typer
 from config.base import expand_range
 from config.errors import LyceumError, UsageError
 from config.gpus import CARDS
-from config.paths import SITES
+from config.paths import PROJECT, SITES
 from config.scaffold import DiscoveredGpu, DiscoveredHost, SiteAnswers, propose_site
 from config.site_writer import merge_hosts, render_site
 from config.validate import validate_file
 from ops.clients.proxmox import Api
 from ops.console import console, errors, step
-from ops.engine.stack import INSIDE, PROJECT
-from ops.files import write_whole
+from ops.engine.stack import INSIDE
+from ops.files import write_atomically
 from ops.site import inventory
 from ops.site.inventory import ProxmoxInventory
 
@@ -195,7 +195,7 @@ def overlay(site: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
 
 
 def _write_site(path: Path, name: str, site: dict[str, Any]) -> None:
-    write_whole(path, render_site(site))
+    write_atomically(path, render_site(site))
     console.print(f"[green]✓[/] wrote {_display_path(path)}")
     for finding in validate_file(path).findings:
         errors.print(f"[yellow]![/] {finding}", markup=False)
@@ -212,7 +212,7 @@ def _update_hosts(path: Path, found: ProxmoxInventory | None) -> None:
     if not changes:
         console.print(f"[green]✓[/] {_display_path(path)} matches the hardware; nothing was changed")
         return
-    write_whole(path, text)
+    write_atomically(path, text)
     for line in changes:
         console.print(f"[yellow]•[/] {line}", highlight=False)
     console.print(f"[green]✓[/] {_display_path(path)} updated; comments and all other settings are unchanged")

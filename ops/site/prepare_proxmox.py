@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from components.proxmox.client import PveError
+from config.paths import PROJECT
 from config.proxmox_grants import (
     TOKEN,
     TOKEN_NAME,
@@ -22,8 +23,7 @@ from config.site import Site
 from ops.clients.proxmox import Api
 from ops.console import console, step
 from ops.credentials.secrets import store_secret
-from ops.engine.site_stack import sound_site, stack_of
-from ops.engine.stack import PROJECT, STATE, Stack
+from ops.engine.stack import STATE, Stack, find_stack, load_valid_site
 
 app = typer.Typer(name="proxmox", help="One-time setup of Proxmox.", no_args_is_help=True)
 
@@ -47,11 +47,11 @@ def prepare_proxmox(
 
     Run them once, as root, on any host of the Proxmox cluster; nothing else needs root there.
     """
-    checked_site = sound_site(site)
+    checked_site = load_valid_site(site)
     if not apply:
         typer.echo("\n".join(setup_commands(checked_site)))
         return
-    chosen = stack_of(site, stack)
+    chosen = find_stack(site, stack)
     chosen.enter_network()
     password = getpass.getpass(f"{user}: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
     ca = PROJECT / checked_site.proxmox.ca_file if checked_site.proxmox.ca_file else None

@@ -246,9 +246,9 @@ def refuse_version_changes(engine: Engine, state: State) -> None:
     Raises:
         OperationRefusedError: it would, or the API does not answer and the reason is known.
     """
-    kube = Kube.of(engine, MOVE_SECONDS)
+    kube = Kube.connect(engine, MOVE_SECONDS)
     if kube is None:
-        if reason := api_outage.reason(engine):
+        if reason := api_outage.explain_outage(engine):
             raise OperationRefusedError(reason)
         return
     target = Version.parse(engine.stack.site.k3s.version)

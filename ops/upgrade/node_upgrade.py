@@ -16,7 +16,7 @@ from config.errors import LyceumError
 from config.hosts import Role
 from ops.clients.kubernetes import Kube, Object
 from ops.clients.ssh import RemoteError
-from ops.console import aside, step
+from ops.console import print_detail, step
 from ops.nodes import drain
 from ops.nodes.blockers import Override, is_healthy_server, server_health, unhealthy_others, workload_blockers
 from ops.nodes.drain import OS_UPGRADE_ANNOTATION, DrainTimeoutError
@@ -152,7 +152,9 @@ class NodeUpgrade:
         """Downloads while the node is still in service: that takes long and depends on the network."""
         with step(f"{self.name}: fetch packages"):
             try:
-                self.remote.run(package_script(f"fetch_packages {LOCK_SECONDS}"), seconds=INSTALL_SECONDS, say=aside)
+                self.remote.run(
+                    package_script(f"fetch_packages {LOCK_SECONDS}"), seconds=INSTALL_SECONDS, say=print_detail
+                )
             except RemoteError as error:
                 raise NodeSkippedError(f"{error}; nothing was changed on it, and it stays in service") from None
 
@@ -220,7 +222,7 @@ class NodeUpgrade:
         snapshot = ["snapshot_before_change"] if self.server else []
         with step(f"{self.name}: install packages"):
             calls = [*snapshot, f"upgrade_packages {LOCK_SECONDS}"]
-            self.remote.run(package_script(*calls), seconds=INSTALL_SECONDS, say=aside)
+            self.remote.run(package_script(*calls), seconds=INSTALL_SECONDS, say=print_detail)
 
     def _check_booted(self, *calls: str) -> bool:
         try:
@@ -233,7 +235,7 @@ class NodeUpgrade:
         """Reboots the guest from inside: the VM's process stays, and with it its passed-through GPUs."""
         self._wait_for_other_servers()
         if why := self.remote.run(package_script("request_reboot")).strip():
-            aside(f"{self.name} reboots for {why}")
+            print_detail(f"{self.name} reboots for {why}")
 
     def _wait_until_ready(self) -> None:
         unit = unit_name(Role.SERVER if self.server else Role.WORKER)

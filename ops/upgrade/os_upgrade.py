@@ -13,7 +13,7 @@ from config.site import Site
 from ops import audit_log
 from ops.clients.kubernetes import Kube
 from ops.clients.ssh import RemoteError, remotes
-from ops.console import aside, console, errors, step
+from ops.console import console, errors, print_detail, step
 from ops.engine.engine import Engine
 from ops.nodes import drain
 from ops.nodes.blockers import Override, format_workloads
@@ -58,7 +58,7 @@ def survey_nodes(engine: Engine, kube: Kube) -> Survey:
 
     def query(name: str) -> NodePackages | str:
         try:
-            return parse_survey(machines[name].run(package_script("survey"), say=aside))
+            return parse_survey(machines[name].run(package_script("survey"), say=print_detail))
         except RemoteError as error:
             return str(error)
 

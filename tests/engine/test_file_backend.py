@@ -20,7 +20,7 @@ def test_a_state_whose_attributes_were_cut_off_is_read_again(tmp_path: Path, cut
     attributes.write_text(cut)
     project.pulumi("stack", "export", fails=True)
 
-    file_backend.mend(tmp_path / "state")
+    file_backend.remove_truncated_attributes(tmp_path / "state")
 
     assert '"urn:pulumi:test::test::pulumi:pulumi:Stack::test-test"' in project.state()
 
@@ -29,7 +29,7 @@ def test_what_is_whole_stays(tmp_path: Path) -> None:
     Project(tmp_path)
     before = sorted(tmp_path.rglob("*.attrs"))
 
-    file_backend.mend(tmp_path / "state")
+    file_backend.remove_truncated_attributes(tmp_path / "state")
 
     assert before
     assert sorted(tmp_path.rglob("*.attrs")) == before
@@ -44,4 +44,4 @@ def test_what_is_whole_stays(tmp_path: Path) -> None:
     ],
 )
 def test_only_a_file_backend_has_a_directory(url: str, path: Path | None) -> None:
-    assert file_backend.directory(url) == path
+    assert file_backend.backend_directory(url) == path

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ops.engine.stack import Stack
-from ops.files import PRIVATE, write_whole
+from ops.files import PRIVATE, write_atomically
 
 
 class CutError(Exception):
@@ -23,8 +23,8 @@ def cut(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_private_file_is_its_owners_alone_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
     target = tmp_path / "deep" / "secret"
-    write_whole(target, "one\n", PRIVATE)
-    write_whole(target, "two\n", PRIVATE)
+    write_atomically(target, "one\n", PRIVATE)
+    write_atomically(target, "two\n", PRIVATE)
 
     assert target.read_text() == "two\n"
     assert target.stat().st_mode & 0o777 == PRIVATE
@@ -35,7 +35,7 @@ def test_a_file_keeps_its_mode(tmp_path: Path) -> None:
     target = tmp_path / "site.yaml"
     target.write_text("one")
     target.chmod(0o640)
-    write_whole(target, "two")
+    write_atomically(target, "two")
 
     assert (target.read_text(), target.stat().st_mode & 0o777) == ("two", 0o640)
 
@@ -45,7 +45,7 @@ def test_a_write_that_is_cut_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     target = tmp_path / "note.json"
     target.write_text("whole")
     with pytest.raises(CutError):
-        write_whole(target, "half a no")
+        write_atomically(target, "half a no")
 
     assert target.read_text() == "whole"
 

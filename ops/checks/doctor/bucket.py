@@ -13,7 +13,7 @@ def check_bucket(stack: Stack) -> Iterator[Finding]:
     """The bucket can be reached from here, and its key may list, write, read and delete."""
     if stack.site.platform.backup.s3 is None:
         return
-    missing = [name for name in ACCESS_SECRETS if stack.known_secret(name) is None]
+    missing = [name for name in ACCESS_SECRETS if stack.find_secret(name) is None]
     if missing:
         remedy = "; ".join(f"./lyceum secrets set {stack.site.name} {name}" for name in missing)
         yield unknown("bucket", f"{' and '.join(missing)} not given yet", remedy)

@@ -12,6 +12,7 @@ import typer
 from components.proxmox.client import PveError
 from config.errors import FAILED, UsageError
 from config.finding import Finding, Severity
+from config.paths import PROJECT
 from config.site import STAGES, Site
 from ops.checks.doctor.access import check_access
 from ops.checks.doctor.bucket import check_bucket
@@ -21,8 +22,7 @@ from ops.checks.doctor.network import check_addresses, check_bridges, check_name
 from ops.checks.doctor.probe import LocalNetwork, Network
 from ops.clients.proxmox import Api
 from ops.console import console
-from ops.engine.site_stack import sound_site, stack_of
-from ops.engine.stack import PROJECT
+from ops.engine.stack import find_stack, load_valid_site
 
 MARKS = {
     Severity.OK: "[green]✓[/]",
@@ -43,10 +43,10 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="For tools.")] = False,
 ) -> None:
     """Checks the real Proxmox and the network before a site is built; changes nothing."""
-    found = sound_site(site)
+    found = load_valid_site(site)
     if stage not in STAGES:
         raise UsageError(f"stage `{stage}` is not one of {', '.join(STAGES)}")
-    chosen = stack_of(site, stack)
+    chosen = find_stack(site, stack)
     chosen.enter_network()
     findings = []
     token = None if user else chosen.secret("proxmox-token")

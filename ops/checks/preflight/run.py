@@ -9,7 +9,7 @@ from ops.checks.doctor.bucket import check_bucket
 from ops.checks.preflight.checks import check_machines, find_deleted_vms
 from ops.checks.preflight.facts import gather_facts
 from ops.clients.proxmox import connect_proxmox
-from ops.console import console, errors, took
+from ops.console import console, errors, format_duration
 from ops.engine.engine import Engine
 from ops.engine.pulumi_state import State
 from ops.engine.stack import Stack
@@ -27,7 +27,7 @@ def run_preflight(engine: Engine, state: State, stage: str, *, required: bool) -
     Raises:
         OperationRefusedError: something must be corrected first.
     """
-    if not required and engine.stack.known_secret("proxmox-token") is None:
+    if not required and engine.stack.find_secret("proxmox-token") is None:
         console.print("[yellow]![/] no Proxmox token here: cards, memory and disks are not checked")
         return
     nodes = engine.stack.nodes_at(stage)
@@ -51,7 +51,7 @@ def run_preflight(engine: Engine, state: State, stage: str, *, required: bool) -
     else:
         scope = "cards, IOMMU groups"
     console.print(
-        f"[green]✓[/] {len(facts.hosts)} host(s) checked: {scope}, memory, disks [dim]({took(time.monotonic() - start)})[/]"
+        f"[green]✓[/] {len(facts.hosts)} host(s) checked: {scope}, memory, disks [dim]({format_duration(time.monotonic() - start)})[/]"
     )
 
 

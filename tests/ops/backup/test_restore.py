@@ -78,7 +78,7 @@ class OneStack:
     def site(self) -> Any:
         return type("Site", (), {"name": SITE})
 
-    def known_secret(self, name: str) -> str | None:
+    def find_secret(self, name: str) -> str | None:
         return self.seed
 
 

@@ -15,21 +15,23 @@ TWICE = "the API address is answered by 2 machines at once"
 
 
 def test_two_of_three_servers_down_is_a_lost_majority_and_names_them_and_the_ways_out() -> None:
-    told = api_outage.told("prod", {"server-1": "", "server-2": "switched off", "server-3": "its VM is gone"})
+    told = api_outage.quorum_problem(
+        "prod", {"server-1": "", "server-2": "switched off", "server-3": "its VM was deleted"}
+    )
 
     assert told.startswith(
-        "2 of 3 servers are down (server-2: switched off, server-3: its VM is gone): etcd has no majority"
+        "2 of 3 servers are down (server-2: switched off, server-3: its VM was deleted): etcd has no quorum"
     )
-    assert "Nothing was touched. Switch them on in Proxmox" in told
+    assert "Nothing was changed. Switch them on in Proxmox" in told
     assert "./lyceum restore prod --dry-run" in told
 
 
 def test_one_of_three_servers_down_is_none() -> None:
-    assert api_outage.told("prod", {"server-1": "", "server-2": "", "server-3": "switched off"}) == ""
+    assert api_outage.quorum_problem("prod", {"server-1": "", "server-2": "", "server-3": "switched off"}) == ""
 
 
 def test_a_cluster_that_never_was_has_no_majority_to_lose() -> None:
-    assert api_outage.told("prod", {}) == ""
+    assert api_outage.quorum_problem("prod", {}) == ""
 
 
 @pytest.fixture
@@ -39,14 +41,16 @@ def campus(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def reason(off: int, silent: int, full: str = "", twice: str = "") -> str:
         names = list(servers)
-        monkeypatch.setattr(api_outage, "founded", lambda _: servers)
+        monkeypatch.setattr(api_outage, "find_joined_servers", lambda _: servers)
         monkeypatch.setattr(
-            api_outage, "silence", lambda node: SILENT if node.name in names[-silent:] and silent else ""
+            api_outage, "k3s_problem", lambda node: SILENT if node.name in names[-silent:] and silent else ""
         )
-        monkeypatch.setattr(api_outage, "why_off", lambda _, vm: "switched off" if vm in names[-off:] and off else "")
+        monkeypatch.setattr(
+            api_outage, "vm_problem", lambda _, vm: "switched off" if vm in names[-off:] and off else ""
+        )
         monkeypatch.setattr(etcd, "find_problem", lambda _: full)
-        monkeypatch.setattr(api_vip, "trouble", lambda _: twice)
-        return api_outage.reason(SimpleNamespace(stack=SimpleNamespace(name="prod")))  # type: ignore[arg-type]
+        monkeypatch.setattr(api_vip, "find_problem", lambda _: twice)
+        return api_outage.explain_outage(SimpleNamespace(stack=SimpleNamespace(name="prod")))  # type: ignore[arg-type]
 
     return reason
 

@@ -37,4 +37,4 @@ def test_an_api_that_moves_to_another_server_is_waited_for_by_those_who_need_it(
     monkeypatch.setattr(kubernetes.Kube, "__new__", lambda _class, _kubeconfig: client)
     monkeypatch.setattr(kubernetes.Kube, "__init__", lambda *_: None)
 
-    assert (kubernetes.Kube.of(engine, seconds) is client) is found
+    assert (kubernetes.Kube.connect(engine, seconds) is client) is found

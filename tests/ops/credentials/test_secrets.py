@@ -20,7 +20,6 @@ CANARY = "canary@pve!canary=0badc0de-0000-4000-8000-000000000000"
 def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with one stack whose secrets are files."""
     monkeypatch.setattr("ops.credentials.secrets.PROJECT", tmp_path)
-    monkeypatch.setattr("ops.engine.site_stack.PROJECT", tmp_path)
     monkeypatch.setattr("ops.engine.stack.PROJECT", tmp_path)
     (tmp_path / "Pulumi.dev.yaml").write_text("config:\n  lyceum:site: lab\n  lyceum:stage: alpha\n")
     return tmp_path

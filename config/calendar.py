@@ -1,4 +1,4 @@
-"""When the bare machines belong to their owners, and when to the cluster."""
+"""When the owners of the hosts use them, and when the cluster does."""
 
 import datetime as dt
 from collections.abc import Iterator
@@ -57,10 +57,10 @@ class CalendarUse(StrEnum):
 
 
 class Period(Model):
-    """A stretch of the week."""
+    """A period of the week."""
 
     name: DnsLabel
-    """What people call it: `day`, `night`, `weekend`."""
+    """Its name: `day`, `night`, `weekend`."""
     days: Days
     """The days on which it starts."""
     start: ClockTime
@@ -88,7 +88,7 @@ def _minute_of_day(time: str) -> int:
 
 
 class Calendar(Model):
-    """Who has the machines when (R10, R11)."""
+    """Who uses the hosts at which time (R10, R11)."""
 
     time_zone: Annotated[str, AfterValidator(_validate_time_zone)]
     """IANA name: `Europe/Vienna`."""

@@ -55,12 +55,12 @@ class Mappings(StrEnum):
 
 
 class Proxmox(Model):
-    """How to reach Proxmox, and what of it is ours."""
+    """How to reach Proxmox, and which part of it Lyceum uses."""
 
     endpoint: HttpUrl
     """API of any node of the cluster: `https://pve1.campus.example:8006/`."""
     ca_file: Path | None = None
-    """CA of the API's certificate, if it is not a public one. There is no way to skip verification."""
+    """CA of the API's certificate, if it is not a public one. Verification cannot be disabled."""
     pool: DnsLabel = "lyceum"
     """Resource pool that holds our VMs; the token sees nothing outside it."""
     vm_storage: str = "local-lvm"
@@ -85,7 +85,7 @@ class DeviceKind(StrEnum):
 
 
 class Device(Model):
-    """A card other than a GPU that is given to a virtual machine as a whole."""
+    """A card other than a GPU, passed through to a virtual machine."""
 
     kind: DeviceKind
     """What it is; becomes the node label `lyceum.io/<kind>`."""
@@ -100,7 +100,7 @@ class Device(Model):
 
 
 class PowerControl(StrEnum):
-    """How a bare machine is switched on from afar (R41)."""
+    """How a host is switched on remotely (R41)."""
 
     NONE = "none"
     """By hand; it is never switched off."""
@@ -122,7 +122,7 @@ class Shift(StrEnum):
 
 
 class HostGroup(Model):
-    """One bare machine, or as many alike as the range in its name says."""
+    """One host (a physical Proxmox machine), or as many equal ones as the range in its name gives."""
 
     name: NamePattern
     """Proxmox node name, or a pattern: `ws-[01-40]`."""
@@ -135,7 +135,7 @@ class HostGroup(Model):
     disk: Size = 1024 * 1024
     """What the VM storage holds."""
     thin: bool = False
-    """The VM storage is thin and somebody watches it: disks may add up to more than `disk`."""
+    """The VM storage is thin-provisioned and monitored: disks may add up to more than `disk`."""
     address: str | None = None
     """The machine's own address, or a pattern; taken as reserved."""
     gpus: tuple[Gpu, ...] = ()
@@ -151,7 +151,7 @@ class HostGroup(Model):
 
 
 class Desktops(Model):
-    """The graphical machines that students land on (R8)."""
+    """Desktop machines with a graphical interface (R8)."""
 
     image: Image | None = None
     """Their image, with a desktop in it; the node image if absent."""
@@ -191,14 +191,14 @@ STORAGE_TAINTS = (f"{STORAGE_KEY}=true:NoSchedule",)
 
 
 class NodeGroup(Model):
-    """One virtual machine, or as many alike as the range in its name says."""
+    """One virtual machine, or as many equal ones as the range in its name gives."""
 
     name: NamePattern
     """VM and host name, or a pattern: `gpu-[01-40]`. The name is the identity: never reuse it for another machine."""
     role: Role
     """What it is for."""
     host: str
-    """The bare machine under it, or a pattern of the same length: `ws-[01-40]`."""
+    """The host that it runs on, or a pattern of the same length: `ws-[01-40]`."""
     shape: str
     """Its size: a key of `shapes`."""
     address: str
@@ -221,7 +221,7 @@ class NodeGroup(Model):
 
 
 class Host(Model):
-    """One bare machine, resolved."""
+    """One host, resolved."""
 
     name: DnsLabel
     cpus: int

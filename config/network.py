@@ -8,7 +8,7 @@ from config.base import Addresses, Cidr, DnsLabel, Domain, Hostname, Model
 
 
 class Proxy(Model):
-    """The campus's way to the web, where there is no direct one."""
+    """The campus's HTTP proxy, if there is no direct access to the web."""
 
     url: HttpUrl
     """The proxy: `http://proxy.campus.example:3128/`. It takes no log-in; one that does belongs on a local relay."""
@@ -40,7 +40,7 @@ class Network(Model):
     ingress_address: IPv4Address | None = None
     """The ingress's address within `load-balancers`; the first of them if absent."""
     reserved: tuple[Addresses, ...] = ()
-    """Campus addresses that nothing of ours may take (DHCP ranges, printers, other machines)."""
+    """Campus addresses that Lyceum must not use (DHCP ranges, printers, other machines)."""
     pods: Cidr = IPv4Network("10.42.0.0/16")
     """Pod addresses (R21)."""
     services: Cidr = IPv4Network("10.43.0.0/16")

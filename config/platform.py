@@ -83,7 +83,7 @@ class Nfs(Model):
 
 
 class Storage(Model):
-    """Where data lives."""
+    """Storage for volumes."""
 
     ceph: Ceph = Ceph()
     """Replicated storage on our own disks."""
@@ -103,7 +103,7 @@ class GpuOperator(LayerSettings):
 
 
 class WorkloadPriority(Model):
-    """An order of precedence for jobs (R36)."""
+    """A priority of jobs (R36)."""
 
     name: DnsLabel
     """Its name."""
@@ -153,7 +153,7 @@ class Monitoring(LayerSettings):
     scrape_interval: Duration = "30s"
     """How often values are read (R29)."""
     notifications: Notifications = Notifications()
-    """Who is told when something breaks (R20, R34)."""
+    """Who is notified when something breaks (R20, R34)."""
 
 
 class Platform(Model):

@@ -20,7 +20,7 @@ from config.site import STAGES, Site
 HEAD = """# Settings of a site
 
 Generated from the model by `python -m config.schema`; a test keeps it current. A site is one file,
-`config/sites/<name>.yaml`. `./lyceum validate <name>` tells every mistake in it, `./lyceum show <name>` what follows
+`config/sites/<name>.yaml`. `./lyceum validate <name>` lists every mistake in it, `./lyceum show <name>` what follows
 from it and where each value comes from.
 
 Sizes are whole numbers with a unit: `64 GiB`. A name, host, address or MAC address may hold one range: `gpu-[01-40]`.

@@ -61,7 +61,7 @@ class SiteAnswers:
 
     Attributes:
         name: Name of the site.
-        title: What people call it.
+        title: Display name.
         domain: DNS domain of its pages.
         endpoint: Proxmox API.
         image: URL of the node image.

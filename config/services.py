@@ -38,17 +38,17 @@ ResourceName = Annotated[
 
 
 class Slack(Model):
-    """Alarms to Slack; the address of the hook is the secret `slack-webhook` (R34)."""
+    """Alerts to Slack; the URL of the webhook is the secret `slack-webhook` (R34)."""
 
     channel: SlackChannel
     """Channel, as in `#cluster`."""
 
 
 class Mail(Model):
-    """Alarms by e-mail; the password, if there is one, is the secret `smtp-password` (R34)."""
+    """Alerts by e-mail; the password, if there is one, is the secret `smtp-password` (R34)."""
 
     to: tuple[Email, ...] = Field(min_length=1)
-    """Who is told."""
+    """Recipients."""
     sender: Email
     """From whom."""
     server: HostAndPort
@@ -58,7 +58,7 @@ class Mail(Model):
 
 
 class Notifications(Model):
-    """Who is told when something breaks (R20)."""
+    """Who is notified when something breaks (R20)."""
 
     slack: Slack | None = None
     """Slack."""
@@ -92,7 +92,7 @@ class S3(Model):
     """Object storage; its keys are the secrets `s3-access-key` and `s3-secret-key`."""
 
     endpoint: S3Endpoint
-    """Where it answers: `https://s3.campus.example`. There is no way to skip TLS."""
+    """Its URL: `https://s3.campus.example`. TLS cannot be disabled."""
     ca_file: Path | None = None
     """CA of its certificate, if it is not a public one."""
     bucket: BucketName
@@ -133,7 +133,7 @@ class Registry(LayerSettings):
 
 
 class Tunnel(LayerSettings):
-    """Cloudflare tunnel, the way in from anywhere; its token is the secret `tunnel-token` (R17)."""
+    """Cloudflare tunnel: access from anywhere; its token is the secret `tunnel-token` (R17)."""
 
     enabled: bool = False
     """Whether it is installed; needs single sign-on."""
@@ -164,7 +164,7 @@ class Rancher(LayerSettings):
 
 
 class Power(LayerSettings):
-    """Switches idle bare machines off and on (R41)."""
+    """Switches idle hosts off and on (R41)."""
 
     enabled: bool = False
     """Whether machines are switched off."""

@@ -40,7 +40,7 @@ ChartSource = Annotated[
 
 
 class SecretFile(Model):
-    """A secret kept in a file by somebody else (sops, Vault agent, systemd credentials)."""
+    """A secret in a file that another tool writes (sops, Vault agent, systemd credentials)."""
 
     file: Path
     """The file that holds it, relative to the project."""
@@ -56,7 +56,7 @@ class Site(Model):
     name: DnsLabel
     """Identity of the site."""
     title: str
-    """What people call it."""
+    """Display name."""
     domain: Domain
     """DNS domain of everything people open."""
     simulated: bool = False
@@ -68,7 +68,7 @@ class Site(Model):
     shapes: dict[str, Shape]
     """Sizes of virtual machines, by name."""
     hosts: tuple[HostGroup, ...] = Field(min_length=1)
-    """The bare machines."""
+    """The physical Proxmox machines."""
     nodes: tuple[NodeGroup, ...] = Field(min_length=1)
     """The virtual machines on them."""
     k3s: K3s = K3s()
@@ -80,11 +80,11 @@ class Site(Model):
     desktops: Desktops = Desktops()
     """The graphical machines of nodes with role `desktop` (R8)."""
     identity: Identity = Identity()
-    """Who people are, and their roles (R15, R17, R26)."""
+    """Identity provider and roles (R15, R17, R26)."""
     tenants: tuple[Tenant, ...] = ()
     """People and teams: a namespace each, with quotas (R16, R44)."""
     calendar: Calendar | None = None
-    """When the machines belong to their owners, and when to the cluster (R10, R11)."""
+    """When the owners of the hosts use them, and when the cluster does (R10, R11)."""
     versions: dict[str, str] = Field(default_factory=dict)
     """Charts held at another version than Lyceum's own: chart -> version."""
     charts: ChartSource = "upstream"
@@ -96,7 +96,7 @@ class Site(Model):
 
     @cached_property
     def hosts_by_name(self) -> dict[str, Host]:
-        """Every bare machine by name."""
+        """Every host by name."""
         found: dict[str, Host] = {}
         for group in self.hosts:
             names = expand_range(group.name)

@@ -20,7 +20,7 @@ class TenantKind(StrEnum):
 
 
 class Quota(Model):
-    """The most that a tenant holds at once; an absent number means no limit of its own (R16, R44)."""
+    """The most that a tenant can use at once; an absent number means no limit (R16, R44)."""
 
     cores: int | None = Field(default=None, gt=0)
     """Virtual CPUs."""
@@ -40,7 +40,7 @@ class Tenant(Model):
     name: DnsLabel
     """Identity, and name of the namespace."""
     title: str = ""
-    """What people call it; the name if absent."""
+    """Display name; the name if absent."""
     kind: TenantKind = TenantKind.TEAM
     """What it is."""
     groups: tuple[str, ...] = Field(min_length=1)

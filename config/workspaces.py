@@ -25,7 +25,7 @@ class Profile(Model):
     image: ImageReference
     """Container image with its tag or digest."""
     cuda: int | None = Field(default=None, ge=11)
-    """CUDA major of the image, which decides the driver it needs; absent means as its tag says (`cuda12`, `cu126`)."""
+    """CUDA major version of the image, which determines the driver it needs; absent means that of its tag (`cuda12`, `cu126`)."""
     groups: tuple[str, ...] = ()
     """Who sees it; empty means everyone who is admitted."""
     default: bool = False
@@ -60,7 +60,7 @@ class JupyterHub(LayerSettings):
 
 
 class Kubeflow(Model):
-    """The parts of Kubeflow that install and upgrade on their own (layers.md, section 3)."""
+    """The parts of Kubeflow that can be installed and upgraded separately."""
 
     trainer: LayerSettings = LayerSettings()
     """Distributed training."""
@@ -88,7 +88,7 @@ class Triton(LayerSettings):
 
 
 class Workspaces(Model):
-    """Everything people log in to."""
+    """Notebooks, training and serving: what users log in to."""
 
     jupyterhub: JupyterHub = JupyterHub()
     """Notebooks."""

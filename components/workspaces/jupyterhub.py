@@ -106,7 +106,7 @@ def values(site: Site, nodes: tuple[Node, ...], password: pulumi.Input[str]) -> 
         "proxy": {"service": {"type": "ClusterIP"}},
         "ingress": ingress_values(site, hub_host(site), "jupyterhub-tls"),
         "scheduling": {
-            # The chart brings kube-scheduler 1.30, which does not know Kubernetes 1.36 (layers.md).
+            # The chart brings kube-scheduler 1.30, which does not support Kubernetes 1.36.
             "userScheduler": {"enabled": False},
             "userPlaceholder": {"enabled": False},
         },

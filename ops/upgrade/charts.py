@@ -18,7 +18,7 @@ SAME_VERSION = ("rook-ceph", "rook-ceph-cluster")
 MINOR_BY_MINOR = {"rook-ceph": "Rook", "rook-ceph-cluster": "Rook", "cert-manager": "cert-manager"}
 """Charts that must not skip a minor release, by their projects' upgrade guides."""
 CRDS_NOT_UPGRADED = {"kubeflow-trainer": "JobSet"}
-"""Charts with CRDs in `crds/`, which Helm installs once and never upgrades, and without a hook that does (layers.md, 1)."""
+"""Charts with CRDs in `crds/`, which Helm installs once and never upgrades, and that have no hook that does."""
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ def destroy(
 
 
 def _allow_removal(engine: Engine, state: State, stage: str, words: set[str], force: frozenset[Override]) -> None:
-    """Refuses to remove a machine that was not named, before anything is touched; says goodbye to those that were."""
+    """Refuses to remove a machine that is not named, before anything is changed; decommissions those that are."""
     stack = engine.stack
     if (first := misplaced_first_server(stack.nodes_at(stage), state)) and "cluster-ca" not in stack.settings:
         raise OperationRefusedError(

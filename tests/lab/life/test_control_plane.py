@@ -23,7 +23,7 @@ THREE = ("server-1", "server-2", "server-3", "gpu-1", "gpu-2")
 FIVE = ("server-1", "server-2", "server-3", "server-4", "server-5", "gpu-1", "gpu-2")
 FAILED, REFUSED = 1, 3
 PAUSE = 120.0
-"""Seconds that the API may be away while nothing is broken: its address moves with a server that starts anew."""
+"""Seconds that the API may not answer without a fault: its address moves when its server restarts."""
 
 
 @pytest.fixture(autouse=True)
@@ -82,7 +82,7 @@ def test_three_servers_become_five_and_nothing_that_exists_is_touched(campus: Pr
     assert api["gap"] < PAUSE
     assert " replaced" not in text
     assert {name: campus.machines()[name] for name in machines} == machines
-    assert {name: starts(campus)[name] for name in started} == started, "no K3s that runs may be started anew"
+    assert {name: starts(campus)[name] for name in started} == started, "a running K3s must not be restarted"
 
 
 @pytest.mark.strict  # test_life replaces servers; the API is watched while servers join and leave, before and after

@@ -31,7 +31,7 @@ def _canary_survives(campus: Project) -> Iterator[None]:
 
 
 def killed_and_repeated(campus: Project, moments: Sequence[str], *words: str) -> None:
-    """Kills a command at one moment after the other, each time starting it anew, and lets it end at last."""
+    """Kills a command at one point after the other, each time starting it again, and finally lets it end."""
     campus.killed_at_each(moments, *words)
     campus.lyceum(*words)
 
@@ -70,14 +70,14 @@ def test_a_backup_that_is_cut_is_none_and_the_next_one_is_whole(campus: Project)
     assert "whole" in campus.lyceum("backup", "verify", "dev")
 
 
-def test_a_machine_that_somebody_deleted_in_proxmox_is_told_and_made_anew_by_word(campus: Project) -> None:
+def test_a_machine_that_somebody_deleted_in_proxmox_is_reported_and_created_again_on_request(campus: Project) -> None:
     """P9, with a kill in the middle."""
     campus.lyceum("lab", "faults", "power-fail", "gpu-3")
     campus.proxmox("DELETE", "gpu-3")
     canary.until(lambda: "gpu-3" not in campus.machines(), "Proxmox has deleted it")
     told = campus.lyceum("up", "dev", "--yes")
     assert "gpu-3: was deleted in Proxmox (VM" in told and "./lyceum node replace dev gpu-3" in told
-    assert "gpu-3" not in campus.machines(), "nothing is made anew by itself"
+    assert "gpu-3" not in campus.machines(), "nothing is created again without being asked"
 
     killed_and_repeated(campus, ("gpu-3-vm creating",), "node", "replace", "dev", "gpu-3")
     canary.whole(campus, *FOUR)

@@ -241,7 +241,7 @@ def test_a_change_of_what_exists_is_judged(make: Callable[[], Facts], text: str,
     assert found.severity is severity
 
 
-def test_a_machine_that_somebody_deleted_is_told_and_never_made_anew_by_itself() -> None:
+def test_a_machine_that_somebody_deleted_is_reported_and_not_created_again_without_being_asked() -> None:
     known = {"gpu-1": Vm("gpu-1", GPU_1.vm_id, "pve1", "urn")}
     (found,) = find_deleted_vms("prod", SITE.machines, known, facts())
 

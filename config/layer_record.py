@@ -129,7 +129,7 @@ def waits_for(*layers: str) -> tuple[Need, ...]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GivenSecret:
-    """A secret that somebody has to give.
+    """A secret that an operator sets.
 
     Attributes:
         name: Its name in the stack's configuration (`lyceum:<name>`) and in the site's `secrets`.
@@ -173,7 +173,7 @@ class LayerRecord:
         namespaces: Namespaces that it creates.
         apis: API groups that it brings.
         pages: Web pages that it serves.
-        given_secrets: Secrets that somebody has to give for it.
+        given_secrets: Secrets that an operator sets for it.
         derived_secrets: Purposes of the secrets that are derived from the seed for it.
         health: What `status` checks beside its releases and their workloads.
         stand_ins: Modules of `lab.controllers` that stand in for its operators, as in `gpu.sharing`.

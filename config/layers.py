@@ -1,4 +1,4 @@
-"""Every layer on Kubernetes, in an order that their needs give. Pure; docs/developers/add-a-layer.md says how to add one."""
+"""Every layer on Kubernetes, in an order that their needs give. Pure. How to add one: docs/developers/add-a-layer.md."""
 
 from collections.abc import Iterator
 
@@ -262,7 +262,7 @@ LAYERS: tuple[LayerRecord, ...] = (
     LayerRecord(
         name="kubeflow",
         component="components.workspaces.kubeflow:Kubeflow",
-        summary="The parts of Kubeflow that stand on their own: Trainer, KServe, Pipelines.",
+        summary="The parts of Kubeflow that install independently: Trainer, KServe, Pipelines.",
         switch=ALWAYS,
         needs=(
             *waits_for("load-balancers", "ingress", "storage", "gpus", "queues"),
@@ -318,7 +318,7 @@ LAYERS: tuple[LayerRecord, ...] = (
         stand_ins=(),
     ),
 )
-"""Each layer stands behind those that it needs."""
+"""Each layer comes after those that it needs."""
 
 PLANNED_LAYERS: tuple[PlannedLayer, ...] = (
     PlannedLayer(
@@ -354,7 +354,7 @@ PLANNED_LAYERS: tuple[PlannedLayer, ...] = (
     PlannedLayer(name="tunnel", switch="platform.tunnel", namespaces=(), pages=()),
     PlannedLayer(name="power", switch="platform.power", namespaces=(), pages=()),
 )
-"""Whoever builds one moves it to `LAYERS`."""
+"""One that is built moves to `LAYERS`."""
 
 
 def record_of(name: str) -> LayerRecord:

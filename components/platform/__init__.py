@@ -1,1 +1,1 @@
-"""Everything between Kubernetes and the workspaces: one module a layer, composed in `platform`."""
+"""The layers between Kubernetes and the workspaces, one module each."""

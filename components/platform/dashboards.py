@@ -1,4 +1,4 @@
-"""Grafana dashboards (R29), written as data: a title, a query, a unit. Pure."""
+"""Grafana dashboards (R29) as data: a title, a query, a unit. Pure."""
 
 import json
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ class Panel:
     """One time series panel.
 
     Attributes:
-        title: What it shows.
+        title: Title.
         query: PromQL.
         legend: Label template of its lines.
         unit: Grafana's name of the unit.

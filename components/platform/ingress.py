@@ -39,7 +39,7 @@ def values(site: Site) -> Values:
                 "annotations": {"metallb.io/loadBalancerIPs": ingress_address(site)},
             },
             "ingressClassResource": {"name": INGRESS_CLASS, "default": True},
-            # Snippets let whoever may write an Ingress read every Secret (CVE-2021-25742).
+            # With snippets, anyone who may create an Ingress can read every Secret (CVE-2021-25742).
             "allowSnippetAnnotations": False,
             # Notebooks upload data sets; their size is not limited.
             "config": {"proxy-body-size": "0"},

@@ -44,7 +44,7 @@ class Queues(Layer):
 
 
 def values(site: Site) -> Values:
-    """Chart values; the controller's configuration is one text in this chart."""
+    """Chart values; the controller's configuration is a single YAML text in this chart."""
     configuration = {
         "apiVersion": "config.kueue.x-k8s.io/v1beta2",
         "kind": "Configuration",

@@ -10,13 +10,13 @@ from config.site import Site
 
 NAMESPACE = "rook-ceph"
 CEPH_DISK = "/dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_ceph"
-"""QEMU names a SCSI disk after its serial, which hosts/vm.py sets."""
+"""The path of a SCSI disk holds its serial, which hosts/vm.py sets."""
 SHARED = "ceph-filesystem"
 """Storage class of volumes that many pods share."""
 
 
 _STORAGE: list[Values] = [{"key": STORAGE_KEY, "operator": "Exists"}]
-"""Ceph's own pods may stand on machines that are kept for Ceph."""
+"""Tolerations of Ceph's own pods, for nodes that are reserved for Ceph."""
 
 
 class Storage(Layer):
@@ -50,13 +50,13 @@ class Storage(Layer):
 
 
 def default_class(site: Site) -> str:
-    """Class that a volume gets when nobody names one."""
+    """Storage class of a volume that names none."""
     storage = site.platform.storage
     return BLOCK if storage.ceph.enabled else NFS if storage.nfs else LOCAL
 
 
 def operator_values(site: Site) -> Values:
-    """Values of the Rook operator. `crds.enabled` must never become false: the cluster would be destroyed with them."""
+    """Values of the Rook operator. `crds.enabled` must stay true: without the definitions the Ceph cluster is deleted."""
     return {
         "crds": {"enabled": True},
         "csi": {"installCsiOperator": True},
@@ -75,7 +75,7 @@ def driver_values() -> Values:
                 "nodePlugin": {
                     "kubeletDirPath": "/var/lib/kubelet",
                     "priorityClassName": "system-node-critical",
-                    # A pod that tolerates its node's taint, as one with a GPU does, has volumes there as anywhere.
+                    # A pod that tolerates its node's taint, as one with a GPU does, needs volumes there.
                     "tolerations": [{"operator": "Exists"}],
                 },
                 "controllerPlugin": {"priorityClassName": "system-cluster-critical", "tolerations": _STORAGE},
@@ -90,9 +90,9 @@ def driver_values() -> Values:
 
 
 def _storage_class(name: str, driver: str, *, default: bool, **parameters: str) -> dict[str, Any]:
-    """A class of one CSI driver (`rbd` or `cephfs`); the secrets are those that Rook makes for it.
+    """A class of one CSI driver (`rbd` or `cephfs`); Rook creates the secrets that it names.
 
-    A list of pools replaces the chart's, and with it the chart's parameters: without them no volume is ever made.
+    The site's list of pools replaces the chart's, and with it the chart's parameters: without them no volume is created.
     """
     provisioner, node = f"rook-csi-{driver}-provisioner", f"rook-csi-{driver}-node"
     users = {
@@ -116,11 +116,11 @@ def _storage_class(name: str, driver: str, *, default: bool, **parameters: str) 
 
 
 def placement(nodes: tuple[Node, ...]) -> Values:
-    """Where Ceph's daemons may stand: each list is whole, so that it does not matter how Rook merges `all`.
+    """Placement of Ceph's daemons: each list is complete, so that it does not matter how Rook merges `all`.
 
-    OSDs go where their disks are, whatever a site keeps off those machines; monitors keep quorum with the servers too.
+    OSDs run where their disks are, whatever taints those nodes have; monitors may also run on the servers.
     """
-    # A taint is written `key=value:effect` or `key:effect`.
+    # A taint has the form `key=value:effect` or `key:effect`.
     keys = {taint.partition(":")[0].partition("=")[0] for node in nodes if node.shape.ceph for taint in node.taints}
     disks = [{"key": key, "operator": "Exists"} for key in sorted(keys | {STORAGE_KEY})]
     monitors = [*_STORAGE, {"key": "node-role.kubernetes.io/control-plane", "operator": "Exists"}]
@@ -129,9 +129,9 @@ def placement(nodes: tuple[Node, ...]) -> Values:
 
 
 def cluster_values(site: Site, nodes: tuple[Node, ...]) -> Values:
-    """Values of the Ceph cluster: exactly our disks on exactly our nodes, never "all devices"."""
+    """Values of the Ceph cluster: the named disks of the named nodes, never "all devices"."""
     ceph = site.platform.storage.ceph
-    # An early stage has fewer machines than copies; as it grows, Ceph makes the missing ones.
+    # An early stage has fewer machines than replicas; as it grows, Ceph creates the missing ones.
     copies = min(ceph.pool.replicas, sum(1 for node in nodes if node.shape.ceph))
     replicated = {
         "failureDomain": "host",

@@ -1,4 +1,4 @@
-"""The parts of Kubeflow that stand on their own: Trainer, Pipelines, KServe (R14, R38)."""
+"""The parts of Kubeflow that install independently: Trainer, Pipelines, KServe (R14, R38)."""
 
 from typing import ClassVar
 

@@ -12,10 +12,10 @@ from config.versions import CPU_NOTEBOOK, NOTEBOOKS
 from config.workspaces import Profile
 
 _RESERVED_CORES, _RESERVED_MIB = 2, 8 * 1024
-"""What a worker keeps for Kubernetes, Ceph and the GPU Operator."""
+"""Cores and MiB that a worker keeps for Kubernetes, Ceph and the GPU Operator."""
 
 
-def _share(node: Node) -> tuple[int, int]:
+def _gpu_share(node: Node) -> tuple[int, int]:
     """Cores and MiB for each of a node's GPUs, slices or shares; at least one core and one GiB."""
     parts = sum(gpus_by_kind(node).values())
     cores = max((node.shape.cores - _RESERVED_CORES) // parts, 1)
@@ -23,7 +23,7 @@ def _share(node: Node) -> tuple[int, int]:
 
 
 def derive_profiles(nodes: tuple[Node, ...], groups: tuple[str, ...]) -> list[Profile]:
-    """One profile without a GPU, and per kind of GPU a profile for each framework; whole cards by their number.
+    """One profile without a GPU, and for each kind of GPU one for each framework; for whole cards also for each number.
 
     A profile's cores and memory are the node's, divided by the GPUs (or slices) that share it, so that every GPU of a
     node can be in use at once. Where nodes with the same kind differ, the smallest share counts: it fits everywhere.
@@ -33,7 +33,7 @@ def derive_profiles(nodes: tuple[Node, ...], groups: tuple[str, ...]) -> list[Pr
     for kind in dict.fromkeys(kind for node in workers for kind in gpus_by_kind(node)):
         having = {node.name: gpus_by_kind(node)[kind] for node in workers}
         for count in range(1, 1 + (1 if "/" in kind else max(having.values()))):
-            shares = [_share(node) for node in workers if having[node.name] >= count]
+            shares = [_gpu_share(node) for node in workers if having[node.name] >= count]
             cores, memory = min(cores for cores, _ in shares), min(memory for _, memory in shares)
             profiles += _framework_profiles(kind, count, (cores * count, memory * count), groups)
     return profiles

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from config.layers import LAYERS
+from config.layers import LAYERS, record_of
 from lab.charts import create_app
 from lab.charts.stand_in import load_catalog
+from ops.checks.status import chart_of
 from tests.support.controlplane import ControlPlane
 from tests.support.engine import Project
 from tests.support.ports import free_port
@@ -22,16 +23,14 @@ pytestmark = [pytest.mark.engine, pytest.mark.lab]
 
 NAMESPACES = {release.chart: release.namespace for record in LAYERS for release in record.releases}
 AFTER = {
-    "ceph-csi-drivers": ["rook-ceph"],
-    "rook-ceph-cluster": ["ceph-csi-drivers"],
-    "ingress-nginx": ["metallb"],
-    "kserve-resources": ["kserve-crd", "cert-manager"],
-    "kserve-runtime-configs": ["kserve-resources"],
-    "kubeflow-pipelines": ["rook-ceph-cluster"],
-    "jupyterhub": ["rook-ceph-cluster", "metallb"],
-    "kube-prometheus-stack": ["prometheus-operator-crds", "rook-ceph-cluster"],
-    "gpu-operator": ["prometheus-operator-crds"],
+    release.chart: [
+        *(one.chart for one in record.releases[:index] if one.namespace == release.namespace),
+        *(one.chart for need in record.needs for one in record_of(need.layer).releases),
+    ]
+    for record in LAYERS
+    for index, release in enumerate(record.releases)
 }
+"""Chart -> charts that are installed before it: those of its layer, and of the layers that it needs."""
 DRIVERS = {"rbd": {"name": "rook-ceph.rbd.csi.ceph.com"}, "cephfs": {"name": "rook-ceph.cephfs.csi.ceph.com"}}
 VALUES = {
     "cert-manager": {"crds": {"enabled": True}},
@@ -126,6 +125,10 @@ def test_every_chart_installs_becomes_ready_and_then_stays_as_it_is(tmp_path: Pa
             again = project.up()
             # What operators make of a release is nothing that Helm waits for.
             cluster.eventually("every workload and claim is ready", lambda: not unready(cluster))
+            helm = cluster.get("/api/v1/secrets?labelSelector=owner%3Dhelm")["items"]
+            assert {chart_of(secret) for secret in helm} == {
+                f"{entry.name}-{entry.version}" for entry in load_catalog()
+            }
             node = "/api/v1/nodes/node-1"
             cluster.eventually("a card", lambda: cluster.get(node)["status"]["allocatable"]["nvidia.com/gpu"] == "1")
     changed = [

@@ -111,17 +111,17 @@ def trace_machines(site: Site, document: Document, stage: str) -> dict[str, list
 
 
 def _trace_machine(place: FieldPath, group: NodeGroup, node: Node, document: Document) -> Iterator[EffectiveValue]:
-    def told(field: str, value: str, derived_from: str = "") -> EffectiveValue:
+    def source_of(field: str, value: str, derived_from: str = "") -> EffectiveValue:
         at = (*place, field)
         if derived_from and not document.has(at):
             return EffectiveValue(f"{node.name}.{field}", value, DERIVED, origin=derived_from)
         return EffectiveValue(f"{node.name}.{field}", value, GIVEN if document.has(at) else DEFAULT, document.line(at))
 
-    yield told("role", node.role)
-    yield told("host", node.host)
-    yield told("address", str(node.address))
-    yield told("mac", node.mac, "address")
-    yield told("vm-id", str(node.vm_id), "address and network.cidr")
+    yield source_of("role", node.role)
+    yield source_of("host", node.host)
+    yield source_of("address", str(node.address))
+    yield source_of("mac", node.mac, "address")
+    yield source_of("vm-id", str(node.vm_id), "address and network.cidr")
     shape = f"shapes.{group.shape}"
     for field, size in (("disk", node.shape.disk), ("scratch", node.shape.scratch), ("ceph", node.shape.ceph)):
         if size:
@@ -130,9 +130,9 @@ def _trace_machine(place: FieldPath, group: NodeGroup, node: Node, document: Doc
     yield EffectiveValue(f"{node.name}.memory", format_size(node.shape.memory), DERIVED, origin=shape)
     if node.gpus:
         cards = ", ".join(f"{gpu.model} at {gpu.pci} ({gpu.sharing})" for gpu in node.gpus)
-        yield told("gpus", cards, f"the cards of {node.host}" if node.role is Role.WORKER else "")
+        yield source_of("gpus", cards, f"the cards of {node.host}" if node.role is Role.WORKER else "")
         yield EffectiveValue(f"{node.name}.mapping", node.mapping, DERIVED, origin="name")
-    yield told("shift", node.shift)
+    yield source_of("shift", node.shift)
 
 
 def trace_gpus(site: Site, stage: str) -> list[EffectiveValue]:

@@ -75,29 +75,29 @@ def merge_hosts(text: str, hosts: Sequence[DiscoveredHost]) -> tuple[str, list[s
     """Corrects the hosts of an existing file; everything else, comments too, stays as it is.
 
     Returns:
-        The new text, and what was changed or could not be, in sentences. A host that is gone is told, not removed.
+        The new text, and what was changed or could not be, in sentences. A host that no longer exists is reported, not removed.
     """
     yaml = _yaml()
     document = yaml.load(text)
     found = {host.name: host for host in hosts}
-    told: list[str] = []
+    changes: list[str] = []
     known: set[str] = set()
     for entry in document.get("hosts") or ():
         names = expand_range(str(entry["name"]))
         known |= set(names)
         there = [found[name] for name in names if name in found]
-        told += [f"{name} is in the file, but not in Proxmox" for name in names if name not in found]
+        changes += [f"{name} is in the file, but not in Proxmox" for name in names if name not in found]
         if there:
-            told += _correct_host(entry, there)
+            changes += _correct_host(entry, there)
     new = [host for host in hosts if host.name not in known]
     for item in host_entries(new):
         document["hosts"].append(_apply_style(item))
-        told.append(f"added {item['name']}")
-    if not told:
+        changes.append(f"added {item['name']}")
+    if not changes:
         return text, []
     stream = io.StringIO()
     yaml.dump(document, stream)
-    return stream.getvalue(), told
+    return stream.getvalue(), changes
 
 
 def _correct_host(entry: CommentedMap, hosts: Sequence[DiscoveredHost]) -> list[str]:
@@ -107,12 +107,12 @@ def _correct_host(entry: CommentedMap, hosts: Sequence[DiscoveredHost]) -> list[
     ]
     if any(item != wanted[0] for item in wanted):
         return [f"the machines of {entry['name']} are no longer alike: write them apart; nothing was changed there"]
-    told = []
+    changes = []
     for key in ("cpus", "memory", "disk"):
         if entry.get(key) != wanted[0][key]:
-            told.append(f"{entry['name']}: {key} {entry.get(key)} -> {wanted[0][key]}")
+            changes.append(f"{entry['name']}: {key} {entry.get(key)} -> {wanted[0][key]}")
             entry[key] = wanted[0][key]
-    return told + _correct_gpus(entry, hosts[0])
+    return changes + _correct_gpus(entry, hosts[0])
 
 
 def _host_entry(host: DiscoveredHost) -> dict[str, Any]:
@@ -121,21 +121,23 @@ def _host_entry(host: DiscoveredHost) -> dict[str, Any]:
 
 def _correct_gpus(entry: CommentedMap, host: DiscoveredHost) -> list[str]:
     """Cards keep how people share them; only what the hardware is gets corrected."""
-    told = []
+    changes = []
     there = {gpu.pci: gpu_entry(gpu) for gpu in host.gpus if gpu.model and gpu.iommu_group >= 0}
     cards = entry.get("gpus") or []
     for card in cards:
         now = there.pop(card["pci"], None)
         if now is None:
-            told.append(f"{entry['name']}: no GPU at {card['pci']} any more; remove it from the file if that is meant")
+            changes.append(
+                f"{entry['name']}: no GPU at {card['pci']} any more; remove it from the file if that is meant"
+            )
             continue
         for key, value in now.items():
             if card.get(key, value) != value:
-                told.append(f"{entry['name']}: {key} of {card['pci']} {card[key]} -> {value}")
+                changes.append(f"{entry['name']}: {key} of {card['pci']} {card[key]} -> {value}")
                 card[key] = _apply_style(value)
     for pci, card in there.items():
-        told.append(f"{entry['name']}: added the {card['model']} at {pci}")
+        changes.append(f"{entry['name']}: added the {card['model']} at {pci}")
         if "gpus" not in entry:
             entry["gpus"] = CommentedSeq()
         entry["gpus"].append(_apply_style(card))
-    return told
+    return changes

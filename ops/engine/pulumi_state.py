@@ -177,7 +177,7 @@ class State:
 
     @property
     def pending_operations(self) -> tuple[PendingOperation, ...]:
-        """What a run that was killed had begun."""
+        """Operations that a killed run had started."""
         pending = self._deployment.get("pending_operations") or ()
         return tuple(PendingOperation(str(one["type"]), Resource(one["resource"])) for one in pending)
 

@@ -1,4 +1,4 @@
-"""`python -m ops`: assembles the command from its rooms."""
+"""`python -m ops`: the `lyceum` command."""
 
 from typing import Any, ClassVar
 
@@ -72,7 +72,7 @@ def explain(error: Exception) -> str:
     from ops.wait import transient_reason  # noqa: PLC0415 - commands that succeed start faster without it
 
     why = transient_reason(error)
-    return why and f"the cluster's API: {why}. Run the same command again: it goes on where it stopped"
+    return why and f"the cluster's API: {why}. Run the same command again to continue"
 
 
 if __name__ == "__main__":

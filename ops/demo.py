@@ -84,6 +84,6 @@ def _run_command(*arguments: str) -> None:
     code = subprocess.run([sys.executable, "-m", "ops", *arguments], cwd=PROJECT, check=False).returncode
     if code:
         raise LyceumError(
-            f"./lyceum {' '.join(arguments)} ended with code {code}; run it again: it goes on where it stopped",
+            f"./lyceum {' '.join(arguments)} ended with code {code}; run it again to continue",
             exit_code=code,
         )

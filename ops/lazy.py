@@ -1,4 +1,4 @@
-"""Commands that are imported when they are called: half of them bring Pulumi along, and a second of start-up."""
+"""Commands that are imported when they are called: half of them import Pulumi, which takes a second."""
 
 import ast
 from collections.abc import Callable, Mapping
@@ -12,16 +12,16 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
 
-def load(target: str) -> Any:
-    """What `module:name` names."""
+def import_target(target: str) -> Any:
+    """The object that `module:name` names."""
     module, _, name = target.partition(":")
     return getattr(import_module(module), name)
 
 
-def summary(target: str) -> str:
-    """First line of what `module:name` says of itself, read without running the module.
+def read_summary(target: str) -> str:
+    """First line of the description of `module:name`, read without running the module.
 
-    A function says it in its docstring, a `typer.Typer` in its `help`.
+    A function has it in its docstring, a `typer.Typer` in its `help`.
     """
     module, _, name = target.partition(":")
     spec = find_spec(module)
@@ -53,7 +53,7 @@ class LazyGroup(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - click's signature
         """What the list of commands shows; one that is called is imported by `resolve_command`."""
-        return TyperCommand(cmd_name, help=summary(self.targets[cmd_name])) if cmd_name in self.commands else None
+        return TyperCommand(cmd_name, help=read_summary(self.targets[cmd_name])) if cmd_name in self.commands else None
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Imports the command that is called."""
@@ -63,7 +63,7 @@ class LazyGroup(TyperGroup):
 
 def _import_command(name: str, targets: Mapping[str, str]) -> Any:
     """The command of click behind a name."""
-    found = load(targets[name])
+    found = import_target(targets[name])
     if not isinstance(found, typer.Typer):
         return _function_command(name, found)
     group = get_group(found)
@@ -71,7 +71,7 @@ def _import_command(name: str, targets: Mapping[str, str]) -> Any:
     for path, target in targets.items():
         if path.startswith(f"{name} "):
             added = path.removeprefix(f"{name} ")
-            group.add_command(_function_command(added, load(target)), added)
+            group.add_command(_function_command(added, import_target(target)), added)
     return group
 
 

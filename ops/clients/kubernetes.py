@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 Object = dict[str, Any]
 BUSY_SECONDS = 30
-"""How long an API may be busy before that is an error."""
+"""How long an API may answer "too many requests" before that is an error."""
 MOVE_SECONDS = 20.0
-"""How long its address and etcd's leader may be on their way to another server: kube-vip's lease is five seconds, and an
+"""How long the API's address and etcd's leader may take to move to another server: kube-vip's lease is five seconds, and an
 election may have to be held twice."""
 
 
 class Kube:
-    """A small client: JSON in, JSON out."""
+    """A client of the Kubernetes API: JSON in, JSON out."""
 
     def __init__(self, kubeconfig: str) -> None:
         config = yaml.safe_load(kubeconfig)
@@ -56,7 +56,7 @@ class Kube:
             return False
 
     def _read(self, path: str, params: dict[str, str] | None = None) -> httpx.Response:
-        """Asks again while the API says "too many requests", as one does that has just started, for each kind of object."""
+        """Repeats the request while the API answers "too many requests", as a new one does for each kind of object."""
         end = time.monotonic() + BUSY_SECONDS
         while True:
             answer = self._http.get(path, params=params)
@@ -81,7 +81,7 @@ class Kube:
         return found
 
     def text(self, path: str) -> str:
-        """What a path answers, as text."""
+        """The answer of a path, as text."""
         answer = self._read(path)
         answer.raise_for_status()
         return answer.text
@@ -111,5 +111,5 @@ class Kube:
         return found
 
     def post(self, path: str, body: Object) -> httpx.Response:
-        """Creates an object; the caller judges the answer."""
+        """Creates an object; the caller checks the answer."""
         return self._http.post(path, json=body)

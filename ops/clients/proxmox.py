@@ -1,4 +1,4 @@
-"""A client of the Proxmox VE API for people's commands: a token or a password, verified TLS, repeated parameters."""
+"""A client of the Proxmox VE API with a token or a password, verified TLS and repeated parameters."""
 
 import ssl
 from collections.abc import Mapping
@@ -20,14 +20,14 @@ class UntrustedCertificateError(PveError):
     """The server shows a certificate that neither the system's CAs nor the campus's own have signed."""
 
 
-class Api(Pve):
-    """Calls as one identity.
+class ProxmoxApi(Pve):
+    """The API, called as one user or token.
 
     Args:
         endpoint: `https://pve1.campus.example:8006/`.
-        ca_file: CA trusted beside the system's.
+        ca_file: CA trusted in addition to the system's.
         token: `user@realm!name=uuid`; None to sign in.
-        transport: Stands for the network in tests.
+        transport: Replaces the network in tests.
     """
 
     def __init__(
@@ -38,10 +38,10 @@ class Api(Pve):
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         headers = {"Authorization": f"PVEAPIToken={token}"} if token else {}
-        # The campus's web proxy has no way to the hypervisors, hence no trust in the environment.
+        # The campus's web proxy cannot reach the hypervisors, so proxy variables are ignored.
         self._client = httpx.Client(
             base_url=endpoint,
-            verify=_trust(ca_file),
+            verify=_tls_context(ca_file),
             headers=headers,
             timeout=TIMEOUT,
             trust_env=False,
@@ -52,12 +52,12 @@ class Api(Pve):
         """Data of an answer; a parameter that is a tuple is sent once for each item.
 
         Raises:
-            PveError: refused or unreachable; the text has the status and Proxmox's own words.
+            PveError: refused or unreachable.
         """
         return self.send(method, path, parameters)
 
     def send(self, method: str, path: str, parameters: Mapping[str, Any]) -> Any:
-        """The same, for parameters whose names are no Python names."""
+        """The same, for parameters whose names are not Python identifiers."""
         place = {"params": parameters} if method in {"GET", "DELETE"} else {"data": parameters}
         try:
             answer = self._client.request(method, f"/api2/json/{path}", **place)  # type: ignore[arg-type]
@@ -71,7 +71,7 @@ class Api(Pve):
             raise PveError(f"{self._client.base_url} is not a Proxmox API: its answer has no data") from None
 
     def sign_in(self, user: str, password: str) -> None:
-        """Goes on as a user with a password."""
+        """Signs in as a user with a password; later calls are made as that user."""
         ticket = self.call("POST", "access/ticket", username=user, password=password)
         self._client.headers.pop("Authorization", None)
         self._client.headers["CSRFPreventionToken"] = ticket["CSRFPreventionToken"]
@@ -89,7 +89,7 @@ def list_vm_ids(engine: "Engine") -> set[int]:
     """VMIDs of all VMs that Proxmox has. Asked for by its number, one that is gone answers 403 to a token of the pool.
 
     Raises:
-        PveError: nobody knows; a token that does not see its pool is shown an empty list.
+        PveError: it cannot be known; a token that does not see its pool gets an empty list.
     """
     pve, pool = connect_proxmox(engine), engine.stack.site.proxmox.pool
     if pool not in {entry["poolid"] for entry in pve.call("GET", "pools")}:
@@ -97,8 +97,8 @@ def list_vm_ids(engine: "Engine") -> set[int]:
     return {int(vm["vmid"]) for vm in pve.call("GET", "cluster/resources", type="vm")}
 
 
-def _trust(ca_file: Path | None) -> ssl.SSLContext:
-    """The system's CAs and the campus's own; there is no way to trust nobody and go on."""
+def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
+    """Trusts the system's CAs and the campus's own; certificates are always verified."""
     context = ssl.create_default_context()
     if ca_file:
         try:

@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from ops.engine.engine import Engine
 
 KEX = "curve25519-sha256"
-"""The default, sntrup761, costs a fifth of a CPU second a log-in (performance.md)."""
+"""The default, sntrup761, costs 0.2 CPU seconds per login (performance.md)."""
 CONNECT_SECONDS = 15
 SUDO = "sudo -n "
 PROBE_SECONDS = 10.0
-"""Between two probes; a machine that leaves three unanswered is given up (S4)."""
+"""Between two keepalive probes; the connection ends after three without an answer (S4)."""
 
 
 class RemoteError(LyceumError):
-    """A machine does not answer, is not the one we know, or its script failed; the text says which."""
+    """A machine does not answer, shows another host key, or its script failed; the text says which."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Remote:
         Args:
             script: The script.
             seconds: How long it may take.
-            say: Is given each line of standard error as it comes; by default they count only where the script fails.
+            say: Is called with each line of standard error; without it they are only shown where the script fails.
 
         Raises:
             RemoteError: it could not be run, or failed.
@@ -73,11 +73,11 @@ class Remote:
         asyncio.run(self._fetch(command, target, seconds))
 
     async def _run(self, script: str, seconds: float, say: Callable[[str], None] | None) -> str:
-        told: list[str] = []
+        stderr: list[str] = []
 
         async def listen(lines: asyncssh.SSHReader[str]) -> None:
             async for line in lines:
-                told.append(line)
+                stderr.append(line)
                 if say:
                     say(line.rstrip("\n"))
 
@@ -87,7 +87,7 @@ class Remote:
             process.stdin.write_eof()
             out, _ = await asyncio.gather(process.stdout.read(), listen(process.stderr))
             done = await process.wait()
-        self._check(done.exit_status, "".join(told))
+        self._check(done.exit_status, "".join(stderr))
         return str(out)
 
     async def _fetch(self, command: str, target: Path, seconds: float) -> None:
@@ -96,15 +96,15 @@ class Remote:
                 # asyncssh closes what it writes to.
                 running = connection.run(f"{SUDO}{command}", encoding=None, stdout=os.dup(file.fileno()))
                 done = await asyncio.wait_for(running, seconds)
-            told = done.stderr.decode(errors="replace") if isinstance(done.stderr, bytes) else str(done.stderr)
-            self._check(done.exit_status, told)
+            stderr = done.stderr.decode(errors="replace") if isinstance(done.stderr, bytes) else str(done.stderr)
+            self._check(done.exit_status, stderr)
 
-    def _check(self, status: int | None, told: str) -> None:
+    def _check(self, status: int | None, stderr: str) -> None:
         if status is None:
-            # Neither an exit code nor a signal: the connection went away under the command.
-            raise RemoteError(self._silent("the connection was lost"))
+            # Neither an exit code nor a signal: the connection was lost while the command ran.
+            raise RemoteError(self._unreachable("the connection was lost"))
         if status:
-            raise RemoteError(f"{self.name}: {told.strip() or f'exit code {status}'}")
+            raise RemoteError(f"{self.name}: {stderr.strip() or f'exit code {status}'}")
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[asyncssh.SSHClientConnection]:
@@ -125,16 +125,16 @@ class Remote:
                 yield connection
         except asyncssh.HostKeyNotVerifiable:
             raise RemoteError(
-                f"{self.name} ({self.address}) shows another host key than the one read through its guest agent: "
+                f"{self.name} ({self.address}) has another host key than the one read through its guest agent: "
                 f"nothing was sent. If the machine was rebuilt by hand: ./lyceum node replace {self.name}"
             ) from None
         except (OSError, asyncssh.Error, TimeoutError) as error:
-            raise RemoteError(self._silent(str(error) or "no answer in time")) from None
+            raise RemoteError(self._unreachable(str(error) or "no answer in time")) from None
 
-    def _silent(self, what: str) -> str:
+    def _unreachable(self, reason: str) -> str:
         return (
-            f"{self.name} ({self.address}) over SSH: {what}. Is it switched on, and the network on the way whole? Then run "
-            f"the same command again"
+            f"{self.name} ({self.address}) cannot be reached over SSH: {reason}. Check that it is switched on and the network "
+            f"in between works, then run the same command again"
         )
 
 

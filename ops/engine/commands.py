@@ -1,4 +1,4 @@
-"""`lyceum preview`, `up` and `destroy`: the engine, with a campus's safety around it."""
+"""`lyceum preview`, `up` and `destroy`: the engine, behind the checks that protect data and machines."""
 
 from typing import Annotated
 
@@ -43,19 +43,19 @@ def up(
     force: Annotated[list[Override] | None, typer.Option(help="What may be given up with a removed machine.")] = None,
     yes: Yes = False,
 ) -> None:
-    """Brings the campus to what its files say; finishes what an interrupted run began."""
+    """Brings the campus to what its files say; finishes what an interrupted run left."""
     engine = Engine.open(stack)
     with engine.hold_lock() as lock:
         state = resolve_pending_operations(engine)
         require_no_rotation(engine.stack)
         refuse_version_changes(engine, state)
         run_preflight(engine, state, stage or engine.stack.stage, required=True)
-        _allow_removal(engine, state, stage or engine.stack.stage, set(remove or ()), frozenset(force or ()))
+        _decommission_removed(engine, state, stage or engine.stack.stage, set(remove or ()), frozenset(force or ()))
         if stage and stage != engine.stack.stage:
             engine.stack.set_stage(stage)
         code = engine.up(lock, confirm=not yes)
     if code:
-        # What fails on one machine often has its reason elsewhere.
+        # What fails on one machine often has its cause on another.
         for text in find_problems(engine):
             errors.print(f"[red]✗[/] {escape(text)}")
     raise typer.Exit(code)
@@ -66,16 +66,16 @@ def destroy(
     *,
     yes_destroy: Annotated[str, typer.Option(metavar="SITE", help="The explicit word: the name of the site.")] = "",
 ) -> None:
-    """Takes everything away: machines, their disks, and what people stored on them."""
+    """Deletes everything: machines, their disks, and what people stored on them."""
     engine = Engine.open(stack)
     site = engine.stack.site
     with engine.hold_lock() as lock:
         state = resolve_pending_operations(engine)
         known = state.vm_urns
         if yes_destroy != site.name:
-            _show([Removal(name, urn, "everything on it") for name, urn in sorted(known.items())])
+            _print_removals([Removal(name, urn, "everything on it") for name, urn in sorted(known.items())])
             raise OperationRefusedError(
-                f"this deletes {len(known)} machines of {site.title}; if that is meant: --yes-destroy {site.name}"
+                f"this deletes {len(known)} machines of {site.title}; if you intend that: --yes-destroy {site.name}"
             )
         engine.replace_state(
             prepare_deletion(engine, state.unprotected(), state.vms.values()).without_cluster_objects()
@@ -83,24 +83,26 @@ def destroy(
         raise typer.Exit(engine.destroy(lock))
 
 
-def _allow_removal(engine: Engine, state: State, stage: str, words: set[str], force: frozenset[Override]) -> None:
-    """Refuses to remove a machine that is not named, before anything is changed; decommissions those that are."""
+def _decommission_removed(
+    engine: Engine, state: State, stage: str, named: set[str], force: frozenset[Override]
+) -> None:
+    """Decommissions the machines that the update removes; refuses, before anything is changed, where one was not named."""
     stack = engine.stack
     if (first := misplaced_first_server(stack.nodes_at(stage), state)) and "cluster-ca" not in stack.settings:
         raise OperationRefusedError(
-            f"{first} is new and stands before the servers that exist: move it below them in the site's file"
+            f"{first} is new and listed before the servers that exist; move it below them in the site file"
         )
     going = find_removals(state, stack.site, stack.nodes_at(stage))
-    unknown = words - {removal.name for removal in going}
+    unknown = named - {removal.name for removal in going}
     if gone := audit_log.removed_before(stack.name, unknown) - state.vm_urns.keys():
         console.print(f"[dim]{', '.join(sorted(gone))}: removed already[/]")
     if unknown := unknown - gone:
-        raise UsageError(f"--remove {' '.join(sorted(unknown))}: not to be removed at stage {stage}")
-    if missing := [removal for removal in going if removal.name not in words]:
-        _show(going)
+        raise UsageError(f"--remove {' '.join(sorted(unknown))}: stage {stage} does not remove it")
+    if missing := [removal for removal in going if removal.name not in named]:
+        _print_removals(going)
         needed = " ".join(f"--remove {removal.name}" for removal in missing)
         raise OperationRefusedError(
-            f"stage {stage} has no place for {len(missing)} existing machine(s); to remove them add: {needed}"
+            f"stage {stage} does not include {len(missing)} existing machine(s); to remove them add: {needed}"
         )
     if going:
         remove_nodes(engine, RemovalRequest(tuple(removal.name for removal in going), "remove", force))
@@ -108,7 +110,7 @@ def _allow_removal(engine: Engine, state: State, stage: str, words: set[str], fo
             engine.replace_state(prepare_deletion(engine, state, [state.vms[removal.name] for removal in going]))
 
 
-def _show(going: list[Removal]) -> None:
+def _print_removals(going: list[Removal]) -> None:
     table = Table("machine", "holds", title="would be removed")
     for removal in going:
         table.add_row(removal.name, removal.holds)

@@ -1,4 +1,4 @@
-"""Runs the Pulumi engine on a stack, alone, and leaves nothing of it behind."""
+"""Runs the Pulumi engine on a stack: one operation at a time, and no process is left behind."""
 
 import fcntl
 import json
@@ -19,7 +19,7 @@ from ops.engine.pulumi_state import State
 from ops.engine.stack import STATE, Stack
 
 PARALLEL = "--parallel=32"
-"""Operations at once; most of them wait. The engine's default, four a core, is for work (performance.md)."""
+"""Operations at the same time; most of them wait. The engine's default is four a core (performance.md)."""
 Plan = dict[str, Any]
 """What `pulumi preview --json` prints."""
 
@@ -32,7 +32,7 @@ class Engine:
 
     @classmethod
     def open(cls, name: str) -> Self:
-        """The engine on the stack of a name, inside its campus's network; makes the stack in the backend if it is not there."""
+        """The engine on the stack of a name, inside its campus's network; creates the stack in the backend if it does not exist."""
         stack = Stack(name)
         stack.enter_network()
         engine = cls(stack)
@@ -91,8 +91,8 @@ class Engine:
             try:
                 return process.wait()
             except KeyboardInterrupt:
-                # The terminal sent it to the engine too: once asks what runs to end and notes how, twice stops at once.
-                console.print("[yellow]asks the running steps to end; press again to stop at once[/]")
+                # The terminal sent it to the engine too: the first lets running operations end, the second stops at once.
+                console.print("[yellow]waiting for running operations to end; press again to stop at once[/]")
 
     def query(self, *arguments: str) -> str:
         """Runs `pulumi` and returns what it prints."""
@@ -103,7 +103,7 @@ class Engine:
         return done.stdout
 
     def _capture(self, command: list[str], text: str | None = None) -> subprocess.CompletedProcess[str]:
-        """Runs a command away from the terminal, with a text on its standard input."""
+        """Runs a command and captures its output."""
         if self._backend:
             file_backend.remove_truncated_attributes(self._backend)
         environment = self.stack.environment
@@ -115,7 +115,7 @@ class Engine:
         return ["pulumi", *arguments, "--stack", self.stack.name]
 
     def init(self) -> None:
-        """Makes the stack in the backend if it is not there."""
+        """Creates the stack in the backend if it does not exist."""
         if self._backend:
             self._backend.mkdir(parents=True, exist_ok=True)
         if not self._exists():
@@ -139,17 +139,17 @@ class Engine:
         return self.export(secrets=True).kubeconfig
 
     def replace_state(self, state: State) -> None:
-        """Writes a state back, as `pulumi stack import` does."""
+        """Replaces the stack's state, as `pulumi stack import` does."""
         self._capture(self._command(("stack", "import", "--force")), state.dump()).check_returncode()
 
     def remove_stack(self) -> None:
-        """Removes the stack from the backend, without asking what it holds: for a campus that is gone already."""
+        """Removes the stack from the backend, whatever its state has: for a campus that no longer exists."""
         if self._exists():
             self.query("stack", "rm", "--yes", "--force", "--preserve-config")
 
     @contextmanager
     def hold_lock(self) -> Iterator[IO[str]]:
-        """Holds the stack for one operation; ends what an engine that was killed has left running."""
+        """Holds the stack's lock for one operation; kills processes that a killed engine has left."""
         path = STATE / "locks" / f"{self.stack.name}.lock"
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a+") as lock:
@@ -158,8 +158,8 @@ class Engine:
                 holder = lock.read().strip()
                 if holder and Path(f"/proc/{holder}").exists():
                     raise LyceumError(
-                        f"another operation on `{self.stack.name}` is under way (process {holder}); wait for it, or end "
-                        f"it with `kill -INT {holder}` and run this again"
+                        f"another operation on `{self.stack.name}` is running (process {holder}); wait for it, or "
+                        f"interrupt it with `kill -INT {holder}` and run this again"
                     )
                 _kill_leftovers(path, lock)
             lock.seek(0)
@@ -178,7 +178,7 @@ def _try_lock(lock: IO[str]) -> bool:
 
 
 def _lock_holders(path: Path) -> list[int]:
-    """Processes that have the lock file open, this one left out."""
+    """Other processes that have the lock file open."""
     found = []
     for process in Path("/proc").iterdir():
         if process.name.isdigit() and int(process.name) != os.getpid():
@@ -189,8 +189,8 @@ def _lock_holders(path: Path) -> list[int]:
 
 
 def _kill_leftovers(path: Path, lock: IO[str]) -> None:
-    """Plugins outlive an engine that was killed; what they still do would collide with the next run."""
-    console.print("[yellow]an earlier run was killed; ending what it left behind[/]")
+    """Plugins outlive a killed engine; what they still do would collide with the next run."""
+    console.print("[yellow]an earlier run was killed; killing the processes that it left[/]")
     for pid in _lock_holders(path):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -198,4 +198,4 @@ def _kill_leftovers(path: Path, lock: IO[str]) -> None:
         if _try_lock(lock):
             return
         time.sleep(0.1)
-    raise LyceumError(f"processes {_lock_holders(path)} hold {path} and do not end; end them and run this again")
+    raise LyceumError(f"processes {_lock_holders(path)} hold {path} and cannot be killed; end them and run this again")

@@ -17,7 +17,7 @@ from config.paths import PROJECT, SITES
 from config.scaffold import DiscoveredGpu, DiscoveredHost, SiteAnswers, propose_site
 from config.site_writer import merge_hosts, render_site
 from config.validate import validate_file
-from ops.clients.proxmox import Api
+from ops.clients.proxmox import ProxmoxApi
 from ops.console import console, errors, step
 from ops.engine.stack import INSIDE
 from ops.files import write_atomically
@@ -145,7 +145,7 @@ def describe_hosts(ask: Prompt) -> ProxmoxInventory:
 
 
 def _read_proxmox(endpoint: str, ca_file: str | None, user: str) -> ProxmoxInventory:
-    api = Api(endpoint, PROJECT / ca_file if ca_file else None)
+    api = ProxmoxApi(endpoint, PROJECT / ca_file if ca_file else None)
     api.sign_in(user, getpass.getpass(f"{user}: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n"))
     with step(f"read {endpoint}"):
         return inventory.read_inventory(api)
@@ -163,7 +163,7 @@ def _read_lab(name: str) -> tuple[ProxmoxInventory, dict[str, Any]]:
         os.execvpe(command[0], command, os.environ | {INSIDE: "1"})  # noqa: S606 - the same command, elsewhere
     spec = load_request(run.spec.read_bytes()).spec
     endpoint, mirror = f"https://{spec.nodes[0].address}:8006/", f"https://{spec.mirror}:8443"
-    api = Api(endpoint, run.ca)
+    api = ProxmoxApi(endpoint, run.ca)
     api.sign_in("root@pam", (run.path / "root-password").read_text().strip())
     lab_settings = {
         "endpoint": endpoint,

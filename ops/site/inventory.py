@@ -8,7 +8,7 @@ from typing import Any
 from components.proxmox.client import PveError
 from config.base import MIB
 from config.scaffold import DiscoveredGpu, DiscoveredHost, gpu_model
-from ops.clients.proxmox import Api
+from ops.clients.proxmox import ProxmoxApi
 
 NVIDIA_VENDOR = "10de"
 DISPLAY_CLASS = "0x03"
@@ -40,7 +40,7 @@ class ProxmoxInventory:
     unusable_gpus: tuple[str, ...]
 
 
-def read_inventory(api: Api) -> ProxmoxInventory:
+def read_inventory(api: ProxmoxApi) -> ProxmoxInventory:
     """Reads the inventory of every host that is online.
 
     Raises:

@@ -20,7 +20,7 @@ from config.proxmox_grants import (
     token_call,
 )
 from config.site import Site
-from ops.clients.proxmox import Api
+from ops.clients.proxmox import ProxmoxApi
 from ops.console import console, step
 from ops.credentials.secrets import store_secret
 from ops.engine.stack import STATE, Stack, find_stack, load_valid_site
@@ -55,7 +55,7 @@ def prepare_proxmox(
     chosen.enter_network()
     password = getpass.getpass(f"{user}: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
     ca = PROJECT / checked_site.proxmox.ca_file if checked_site.proxmox.ca_file else None
-    api = Api(str(checked_site.proxmox.endpoint), ca)
+    api = ProxmoxApi(str(checked_site.proxmox.endpoint), ca)
     api.sign_in(user, password)
     with step(f"prepare {checked_site.proxmox.endpoint.host} for {checked_site.title}"):
         token = apply_setup(api, checked_site, pending := pending_token_file(chosen))
@@ -72,7 +72,7 @@ def pending_token_file(stack: Stack) -> Path:
     return STATE / "prepare" / f"{stack.name}.token"
 
 
-def apply_setup(api: Api, site: Site, pending: Path) -> str | None:
+def apply_setup(api: ProxmoxApi, site: Site, pending: Path) -> str | None:
     """Applies the setup; updates what exists.
 
     Args:
@@ -105,7 +105,7 @@ def apply_setup(api: Api, site: Site, pending: Path) -> str | None:
     return token
 
 
-def _ensure_call(api: Api, call: ApiCall) -> None:
+def _ensure_call(api: ProxmoxApi, call: ApiCall) -> None:
     try:
         api.send(call.method, call.path, call.params)
     except PveError as error:

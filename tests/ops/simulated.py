@@ -19,7 +19,7 @@ from lab.proxmox.fake import FakeHypervisor
 from lab.proxmox.fetch import FetchedFile
 from lab.proxmox.timing import Timing
 from lab.spec import spec_from_site
-from ops.clients.proxmox import Api
+from ops.clients.proxmox import ProxmoxApi
 
 URL = "https://10.21.0.11:8006/"
 
@@ -62,13 +62,13 @@ class Simulated:
     def token(self) -> str:
         return (self.run / "proxmox-token").read_text()
 
-    def api(self, token: str | None = None) -> Api:
+    def api(self, token: str | None = None) -> ProxmoxApi:
         """A client with Lyceum's token, or with another."""
-        return Api(URL, None, token or self.token, transport=_Wire(self.app, self._loop))
+        return ProxmoxApi(URL, None, token or self.token, transport=_Wire(self.app, self._loop))
 
-    def root(self) -> Api:
+    def root(self) -> ProxmoxApi:
         """A client of the administrator."""
-        api = Api(URL, None, transport=_Wire(self.app, self._loop))
+        api = ProxmoxApi(URL, None, transport=_Wire(self.app, self._loop))
         api.sign_in("root@pam", self.app.root_password)
         return api
 

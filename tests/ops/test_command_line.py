@@ -7,7 +7,7 @@ import typer
 from typer.models import CommandInfo
 
 from ops.__main__ import COMMANDS
-from ops.lazy import load
+from ops.lazy import import_target
 from tests.support import golden
 
 
@@ -23,7 +23,7 @@ def described(name: str, command: Any) -> Iterator[str]:
 
 def commands() -> Iterator[str]:
     for name, target in COMMANDS.items():
-        found = load(target)
+        found = import_target(target)
         if isinstance(found, typer.Typer):
             group = typer.main.get_group(found)
             for inner, command in sorted(group.commands.items()):

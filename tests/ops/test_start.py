@@ -9,7 +9,7 @@ import pytest
 from config.errors import LyceumError, UsageError
 from config.paths import PROJECT
 from ops.__main__ import COMMANDS, explain
-from ops.lazy import load, summary
+from ops.lazy import import_target, read_summary
 from tests.ops.objects import answered
 
 HEAVY = {"pulumi", "pulumi_kubernetes", "pulumi_proxmoxve", "pulumi_command", "grpc"}
@@ -51,10 +51,10 @@ def test_a_command_that_only_reads_starts_without_pulumi(command: list[str], cod
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_list_of_commands_says_what_each_says_of_itself(name: str) -> None:
-    found = load(COMMANDS[name])
+    found = import_target(COMMANDS[name])
     itself = found.info.help if hasattr(found, "info") else found.__doc__.partition("\n")[0]
 
-    assert summary(COMMANDS[name]) == itself
+    assert read_summary(COMMANDS[name]) == itself
     assert itself
 
 

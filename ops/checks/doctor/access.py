@@ -8,7 +8,7 @@ from config.finding import Finding
 from config.proxmox_grants import ROLES, grant_command, required_grants
 from config.site import Site
 from ops.checks.doctor.finding import failed, passed, report_errors, unknown
-from ops.clients.proxmox import Api
+from ops.clients.proxmox import ProxmoxApi
 
 LEAST = (8, 2)
 """First version that can import an image into a disk over the API (`import-from` with content `import`)."""
@@ -16,7 +16,7 @@ SKEW = 5
 """Seconds that a node's clock may be off: etcd warns at one, tokens and TLS fail at minutes."""
 
 
-def check_api(pve: Api, site: Site) -> Iterator[Finding]:
+def check_api(pve: ProxmoxApi, site: Site) -> Iterator[Finding]:
     """The API answers, accepts the token, and is new enough."""
     endpoint = str(site.proxmox.endpoint)
     try:
@@ -40,7 +40,7 @@ def check_api(pve: Api, site: Site) -> Iterator[Finding]:
         yield passed("version", f"Proxmox VE {version}")
 
 
-def check_privileges(pve: Api, site: Site) -> Iterator[Finding]:
+def check_privileges(pve: ProxmoxApi, site: Site) -> Iterator[Finding]:
     """The token holds every privilege that Lyceum needs; names the missing ones and the command that grants them."""
     missing = 0
     paths = required_grants(site)
@@ -54,7 +54,7 @@ def check_privileges(pve: Api, site: Site) -> Iterator[Finding]:
         yield passed("privileges", f"the token may do everything on {len(paths)} paths")
 
 
-def check_quorum(pve: Api, site: Site) -> Iterator[Finding]:
+def check_quorum(pve: ProxmoxApi, site: Site) -> Iterator[Finding]:
     """The Proxmox cluster can change anything at all, and the site's hosts are in it."""
     nodes = {entry["node"]: entry.get("status") for entry in pve.call("GET", "nodes")}
     for host in dict.fromkeys(node.host for node in site.machines):
@@ -82,7 +82,7 @@ def check_quorum(pve: Api, site: Site) -> Iterator[Finding]:
         yield passed("quorum", f"{len(nodes)} node(s), quorate")
 
 
-def check_clocks(pve: Api, site: Site) -> Iterator[Finding]:
+def check_clocks(pve: ProxmoxApi, site: Site) -> Iterator[Finding]:
     """The clocks of the hosts agree with ours; guests start with their host's."""
     wrong = 0
     hosts = list(dict.fromkeys(node.host for node in site.machines))
@@ -99,7 +99,7 @@ def check_clocks(pve: Api, site: Site) -> Iterator[Finding]:
         yield passed("time", f"{len(hosts)} clock(s) agree within {SKEW} s")
 
 
-def check_access(pve: Api, site: Site) -> Iterator[Finding]:
+def check_access(pve: ProxmoxApi, site: Site) -> Iterator[Finding]:
     """Everything about access; ends early where nothing further could be asked."""
     lost = False
     for finding in report_errors("reachable", check_api(pve, site)):

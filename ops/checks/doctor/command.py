@@ -20,7 +20,7 @@ from ops.checks.doctor.finding import failed, json_record, report_errors
 from ops.checks.doctor.hardware import check_hardware, check_image
 from ops.checks.doctor.network import check_addresses, check_bridges, check_names
 from ops.checks.doctor.probe import LocalNetwork, Network
-from ops.clients.proxmox import Api
+from ops.clients.proxmox import ProxmoxApi
 from ops.console import console
 from ops.engine.stack import find_stack, load_valid_site
 
@@ -65,7 +65,7 @@ def doctor(
         raise typer.Exit(FAILED)
 
 
-def run_checks(connect: Callable[[], Api], site: Site, stage: str, network: Network) -> Iterator[Finding]:
+def run_checks(connect: Callable[[], ProxmoxApi], site: Site, stage: str, network: Network) -> Iterator[Finding]:
     """Every check, one after the other; nothing is raised.
 
     Args:
@@ -93,9 +93,9 @@ def run_checks(connect: Callable[[], Api], site: Site, stage: str, network: Netw
     yield from check_names(site, network)
 
 
-def _sign_in(site: Site, user: str | None, token: str | None) -> Api:
+def _sign_in(site: Site, user: str | None, token: str | None) -> ProxmoxApi:
     ca = PROJECT / site.proxmox.ca_file if site.proxmox.ca_file else None
-    api = Api(str(site.proxmox.endpoint), ca, token)
+    api = ProxmoxApi(str(site.proxmox.endpoint), ca, token)
     if user:
         api.sign_in(user, getpass.getpass(f"{user}: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n"))
     return api

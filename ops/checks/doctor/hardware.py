@@ -10,10 +10,10 @@ from config.site import Site
 from ops.checks.doctor.finding import failed, passed, unknown
 from ops.checks.preflight.checks import check_machines
 from ops.checks.preflight.facts import gather_facts
-from ops.clients.proxmox import Api
+from ops.clients.proxmox import ProxmoxApi
 
 
-def check_hardware(pve: Api, site: Site, nodes: tuple[Node, ...]) -> Iterator[Finding]:
+def check_hardware(pve: ProxmoxApi, site: Site, nodes: tuple[Node, ...]) -> Iterator[Finding]:
     """Every machine's cards, memory, disks and VMID."""
     facts = gather_facts(pve, {node.host for node in nodes}, site.proxmox.pool)
     found = check_machines(site, nodes, facts)
@@ -33,7 +33,7 @@ def check_hardware(pve: Api, site: Site, nodes: tuple[Node, ...]) -> Iterator[Fi
         yield from _check_vm_ids(pve, nodes, set(facts.vms))
 
 
-def _check_vm_ids(pve: Api, nodes: tuple[Node, ...], visible: set[int]) -> Iterator[Finding]:
+def _check_vm_ids(pve: ProxmoxApi, nodes: tuple[Node, ...], visible: set[int]) -> Iterator[Finding]:
     """VMIDs that the token does not see may still be somebody's."""
     wrong = 0
     for node in nodes:
@@ -50,7 +50,7 @@ def _check_vm_ids(pve: Api, nodes: tuple[Node, ...], visible: set[int]) -> Itera
         yield passed("vmid", "every VMID is ours or free")
 
 
-def check_image(pve: Api, site: Site, nodes: tuple[Node, ...]) -> Iterator[Finding]:
+def check_image(pve: ProxmoxApi, site: Site, nodes: tuple[Node, ...]) -> Iterator[Finding]:
     """Every host reaches the node image and has room for it."""
     wrong = 0
     proxmox = site.proxmox

@@ -9,12 +9,12 @@ from config.rules.names import pages
 from config.site import Site
 from ops.checks.doctor.finding import failed, passed, unknown
 from ops.checks.doctor.probe import Network
-from ops.clients.proxmox import Api
+from ops.clients.proxmox import ProxmoxApi
 
 AT_ONCE = 32
 
 
-def check_bridges(pve: Api, site: Site, nodes: tuple[Node, ...]) -> Iterator[Finding]:
+def check_bridges(pve: ProxmoxApi, site: Site, nodes: tuple[Node, ...]) -> Iterator[Finding]:
     """Every host has the bridge, it is up, and it carries the VLAN."""
     wrong = 0
     name, vlan = site.network.bridge, site.network.vlan
@@ -38,7 +38,7 @@ def check_bridges(pve: Api, site: Site, nodes: tuple[Node, ...]) -> Iterator[Fin
         yield passed("bridge", f"{name} is on {len(hosts)} host(s)" + (f" and carries VLAN {vlan}" if vlan else ""))
 
 
-def check_addresses(pve: Api, site: Site, nodes: tuple[Node, ...], network: Network) -> Iterator[Finding]:
+def check_addresses(pve: ProxmoxApi, site: Site, nodes: tuple[Node, ...], network: Network) -> Iterator[Finding]:
     """What does not exist yet has an address that nobody has (R35)."""
     existing = {int(vm["vmid"]) for vm in pve.call("GET", "cluster/resources", type="vm")}
     wanted = {node.address: node.name for node in nodes if node.vm_id not in existing}

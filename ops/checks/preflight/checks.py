@@ -210,7 +210,7 @@ def _hex(value: object) -> str:
 
 
 def _machine(node: Node, facts: Facts) -> Iterator[Finding]:
-    """A VMID is ours or free; what exists may grow, and whoever changed it by hand is told."""
+    """The VMID is ours or free, and what exists can be changed to what the site file says; manual changes are reported."""
     vm = facts.vms.get(node.vm_id)
     if vm is None:
         return

@@ -77,9 +77,9 @@ def test_the_token_alone_finds_no_fault_and_says_what_it_could_not_see(
 
 
 def test_an_unreachable_proxmox_is_told(site: Site, quiet: Quiet) -> None:
-    from ops.clients.proxmox import Api  # noqa: PLC0415 - the only test that needs a real socket
+    from ops.clients.proxmox import ProxmoxApi  # noqa: PLC0415 - the only test that needs a real socket
 
-    api = Api("https://127.0.0.1:9/", None, "lyceum@pve!lyceum=x")
+    api = ProxmoxApi("https://127.0.0.1:9/", None, "lyceum@pve!lyceum=x")
     (finding,) = [item for item in run_checks(lambda: api, site, "all", quiet) if item.severity is Severity.ERROR]
     assert (finding.subject, "does not answer" in finding.rule) == ("reachable", True)
     assert "proxmox.endpoint" in finding.remedy

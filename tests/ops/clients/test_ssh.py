@@ -45,14 +45,14 @@ def test_a_script_travels_on_standard_input_and_in_no_argument(machine: Remote) 
 def test_a_machine_with_another_key_gets_nothing(machine: Remote, tmp_path: Path) -> None:
     make_key(tmp_path / "other")
     told = replace(machine, host_key=(tmp_path / "other.pub").read_text().strip())
-    with pytest.raises(RemoteError, match=r"shows another host key .* nothing was sent"):
+    with pytest.raises(RemoteError, match=r"has another host key .* nothing was sent"):
         told.run(f"touch {tmp_path / 'reached'}")
 
     assert not (tmp_path / "reached").exists()
 
 
 def test_a_machine_that_does_not_answer_is_named(machine: Remote) -> None:
-    with pytest.raises(RemoteError, match=r"gpu-1 \(127\.0\.0\.1\) over SSH"):
+    with pytest.raises(RemoteError, match=r"gpu-1 \(127\.0\.0\.1\) cannot be reached over SSH"):
         replace(machine, port=1).run("true")
 
 
@@ -86,6 +86,6 @@ def test_a_machine_that_falls_silent_is_given_up_by_name(
         while not (tmp_path / "begun").exists():
             time.sleep(0.05)
         network.silence()
-        with pytest.raises(RemoteError, match=r"gpu-1 \(127.0.0.1\) over SSH: .*Is it switched on") as told:
+        with pytest.raises(RemoteError, match=r"gpu-1 \(127.0.0.1\) cannot be reached over SSH: .*switched on") as told:
             running.result(60)
     assert "run the same command again" in str(told.value)

@@ -210,13 +210,12 @@ class Server:
         await keeper.sync_places({self.host.name}, keeper.on_disk())
         if self.options.on("etcd-disable-snapshots"):
             return
-        schedule = snapshots.Cron.parse(self.options.text("etcd-snapshot-schedule-cron"))
+        schedule = self.options.text("etcd-snapshot-schedule-cron")
         base, retention = self.options.text("etcd-snapshot-name"), int(self.options.text("etcd-snapshot-retention"))
         while True:
             now = dt.datetime.now(dt.UTC)
-            await asyncio.sleep(60 - now.second - now.microsecond / 1e6 + 0.05)
-            if not schedule.matches(dt.datetime.now(dt.UTC)):
-                continue
+            # A little late rather than early: the next run is looked for after this moment.
+            await asyncio.sleep((snapshots.next_run(schedule, now) - now).total_seconds() + 0.05)
             try:
                 await keeper.save(etcd, base)
                 for old in await keeper.prune(base, retention):

@@ -5,20 +5,20 @@ import shutil
 import subprocess
 import time
 import zipfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.host.guest.timers import parse_field
+from cronsim import CronSim, CronSimError
+
 from lab.k3s.config import Options
 from lab.k3s.etcd import Etcd
 from lab.k3s.paths import BINARIES, Paths
 
 __all__ = [
-    "Cron",
     "SnapshotError",
     "SnapshotFile",
     "list_snapshots",
+    "next_run",
     "prune_snapshots",
     "remove_partial_files",
     "restore_snapshot",
@@ -130,36 +130,12 @@ def remove_partial_files(folder: Path) -> None:
         file.unlink()
 
 
-@dataclass(frozen=True)
-class Cron:
-    """A schedule of five fields in the usual order; `*`, lists, ranges and steps."""
-
-    fields: tuple[frozenset[int], ...]
-    """Minutes, hours, days of the month, months, days of the week (0 is Sunday)."""
-    any_day: tuple[bool, bool]
-    """Whether day of month and day of week are `*`: when both are restricted, either one is enough."""
-
-    @classmethod
-    def parse(cls, text: str) -> "Cron":
-        """Parse `0 */12 * * *`; raises `ValueError` naming the setting."""
-        parts = _ALIASES.get(text, text).split()
-        if len(parts) != len(_RANGES):
-            raise ValueError(f"etcd-snapshot-schedule-cron: {text!r} has {len(parts)} fields; expected {len(_RANGES)}")
-        try:
-            fields = [parse_field(part, low, high, "-") for part, (low, high) in zip(parts, _RANGES, strict=True)]
-        except ValueError as error:
-            raise ValueError(f"etcd-snapshot-schedule-cron: {error}") from None
-        weekdays = frozenset(day % 7 for day in fields[4])
-        return cls((*fields[:4], weekdays), (parts[2] == "*", parts[4] == "*"))
-
-    def matches(self, moment: dt.datetime) -> bool:
-        """Return whether the schedule fires in this minute."""
-        minutes, hours, days, months, weekdays = self.fields
-        if moment.minute not in minutes or moment.hour not in hours or moment.month not in months:
-            return False
-        on_day, on_weekday = moment.day in days, moment.isoweekday() % 7 in weekdays
-        return on_day or on_weekday if not any(self.any_day) else on_day and on_weekday
-
-
-_RANGES: Sequence[tuple[int, int]] = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 _ALIASES = {"@hourly": "0 * * * *", "@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@weekly": "0 0 * * 0"}
+
+
+def next_run(schedule: str, after: dt.datetime) -> dt.datetime:
+    """Return when a cron schedule fires next; raises `ValueError` naming the setting when it is not one."""
+    try:
+        return next(CronSim(_ALIASES.get(schedule, schedule), after))
+    except (CronSimError, StopIteration) as error:
+        raise ValueError(f"etcd-snapshot-schedule-cron: {schedule!r} never fires: {error}") from None

@@ -47,8 +47,8 @@ class CalendarEvent:
             hour, minute, *second = time.split(":")
             return cls(
                 weekdays,
-                (parse_field(year, 1970, 2199), parse_field(month, 1, 12), parse_field(day, 1, 31)),
-                (parse_field(hour, 0, 23), parse_field(minute, 0, 59), parse_field((second or ["00"])[0], 0, 59)),
+                (_parse_field(year, 1970, 2199), _parse_field(month, 1, 12), _parse_field(day, 1, 31)),
+                (_parse_field(hour, 0, 23), _parse_field(minute, 0, 59), _parse_field((second or ["00"])[0], 0, 59)),
             )
         except (ValueError, IndexError) as error:
             raise UnitError(f"Failed to parse calendar specification '{text}': {error}") from None
@@ -83,21 +83,11 @@ def _weekdays(text: str) -> frozenset[int]:
     return frozenset(found)
 
 
-def parse_field(text: str, low: int, high: int, to: str = "..") -> frozenset[int]:
-    """One field of a schedule: `*`, `5`, `1,15`, `8..17`, `0/15`.
-
-    Args:
-        text: The field.
-        low: Lowest value.
-        high: Highest value.
-        to: What stands between the ends of a range; cron writes `-`.
-
-    Raises:
-        ValueError: It is not a field, or outside the limits.
-    """
+def _parse_field(text: str, low: int, high: int) -> frozenset[int]:
+    """One component of a calendar event: `*`, `5`, `1,15`, `8..17`, `0/15`."""
     found: set[int] = set()
     for item in text.split(","):
-        match = re.fullmatch(rf"(?:\*|(\d+)(?:{re.escape(to)}(\d+))?)(?:/(\d+))?", item)
+        match = re.fullmatch(r"(?:\*|(\d+)(?:\.\.(\d+))?)(?:/(\d+))?", item)
         if match is None:
             raise ValueError(f"`{item}` is not a value, a range or a step")
         first, last, step = match.groups()

@@ -67,7 +67,7 @@ def test_an_addition_goes_on_whether_machine_or_node_is_half_there(campus: Proje
 
 def test_a_backup_that_is_cut_is_none_and_the_next_one_is_whole(campus: Project) -> None:
     killed_and_repeated(campus, ["snapshot on"], "backup", "now", "dev")
-    assert "whole" in campus.lyceum("backup", "verify", "dev")
+    assert "intact" in campus.lyceum("backup", "verify", "dev")
 
 
 def test_a_machine_that_somebody_deleted_in_proxmox_is_reported_and_created_again_on_request(campus: Project) -> None:

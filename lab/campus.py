@@ -110,7 +110,7 @@ def up(request: bytes, lab: str, *, report: Callable[[str], None]) -> float:
 
 @contextlib.contextmanager
 def _lock_labs(run: RunDir) -> Iterator[None]:
-    """Let one command at a time bring labs up or down; the lock is on the directory, so no file is left."""
+    """Allow one command at a time to bring labs up or down; the lock is on the directory, so no file is left."""
     run.path.parent.mkdir(parents=True, exist_ok=True)
     directory = os.open(run.path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -215,7 +215,7 @@ def freeze(vm: Vm, name: Name = "lab") -> None:
 
 @faults.command()
 def thaw(vm: Vm, name: Name = "lab") -> None:
-    """Let a frozen VM go on."""
+    """Continue the processes of a frozen VM."""
     _inject_fault("thaw", name, vm, "goes on")
 
 
@@ -250,7 +250,7 @@ def offer_packages(
     ],
     name: Name = "lab",
 ) -> None:
-    """Let a VM's package archive offer newer packages; `lyceum upgrade plan` then shows them."""
+    """Add newer packages to a VM's archive; `lyceum upgrade plan` then shows them."""
     _inject_fault("offer_packages", name, vm, "its archive offers them", packages=dict(map(_parse_offer, packages)))
 
 
@@ -271,7 +271,7 @@ def _parse_offer(text: str) -> tuple[str, dict[str, Any]]:
 
 @faults.command("hold-dpkg")
 def hold_dpkg(vm: Vm, seconds: Annotated[float, typer.Option(help="For how long.")] = 60, name: Name = "lab") -> None:
-    """Let another process of a VM hold dpkg's lock for a while."""
+    """Hold dpkg's lock in another process of a VM for a while."""
     _inject_fault("hold_dpkg", name, vm, f"dpkg is locked for {seconds:.0f} s", seconds=seconds)
 
 

@@ -160,7 +160,7 @@ def resolve_name(spec: LabSpec, hypervisor: NamespaceHypervisor, name: str) -> I
 
 
 def prepare_disks(run: RunDir) -> tuple[str, str]:
-    """Find out how VM disks can be kept, and make the place for the image.
+    """Find how VM disks can be stored, and create the directory of the image.
 
     Returns:
         Overlay options that this kernel and user need, and where disks are: `disk` or `memory`.
@@ -200,21 +200,21 @@ def _overlay_works(hosts: Path, options: str) -> bool:
 
 @contextlib.contextmanager
 def timed_step(what: str) -> Iterator[None]:
-    """Say how long something took."""
+    """Report how long a step took."""
     begun = time.monotonic()
     yield
     report_line(f"{what}: {time.monotonic() - begun:.2f} s")
 
 
 def report_line(text: str) -> None:
-    """Tell `lab up`, which listens until `ready`, and the log."""
+    """Write a line to `lab up`, which reads until `ready`, and to the log."""
     log.info("%s", text)
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
 
 def detach_terminal() -> None:
-    """Let go of the terminal: from here on there is only the log."""
+    """Close the terminal; from here on there is only the log."""
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1):
         os.dup2(null, descriptor)

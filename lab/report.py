@@ -1,4 +1,4 @@
-"""What a campus tells about itself."""
+"""What a campus reports about itself."""
 
 import datetime as dt
 import os
@@ -20,8 +20,8 @@ from lab.rundir import RunDir
 K3S_KUBECONFIG = "/etc/rancher/k3s/k3s.yaml"
 
 PARTS = (
-    ("Pulumi engine, providers", "real", "run in the campus's network, as you"),
-    ("Proxmox VE API", "simulated", "stateful, TLS 1.3, privileges, tasks; unknown calls answer 501"),
+    ("Pulumi engine, providers", "real", "they run in the campus's network, as you"),
+    ("Proxmox VE API", "simulated", "stateful, TLS 1.3, privileges, tasks, locks; unknown calls answer 501"),
     (
         "VMs",
         "simulated",
@@ -33,7 +33,7 @@ PARTS = (
     (
         "admission webhooks",
         "switched off",
-        "their servers are pods, which do not run; what they would refuse is let in",
+        "their servers are pods, which do not run; what they would reject is accepted",
     ),
     ("charts, images", "stand-ins", "same names, versions, CRDs and workloads; real archives with --charts DIR"),
     (
@@ -44,9 +44,9 @@ PARTS = (
     (
         "operators",
         "stand-ins",
-        "addresses, certificates, volumes, GPU capacity: small controllers decide as they would",
+        "addresses, certificates, volumes, GPU capacity: small controllers make the same decisions",
     ),
-    ("GPUs", "simulated", "PCI devices in the API and in the VM; nothing computes"),
+    ("GPUs", "simulated", "PCI devices in the API and in the VM; they compute nothing"),
 )
 """Part, how real it is, what that means. `lab status` and the documentation say the same."""
 

@@ -25,7 +25,7 @@ _SPOOL_BYTES = 65536
 
 
 def ensure_keys(run: RunDir) -> None:
-    """Make the bucket's keys unless they are there."""
+    """Create the bucket's keys unless they are there."""
     for name, value in zip(KEYS, (f"AKIA{secrets.token_hex(8).upper()}", secrets.token_hex(20)), strict=True):
         file = run.path / name
         if not file.exists():

@@ -16,7 +16,7 @@ PASSED_TO_POD = ("nodeSelector", "tolerations", "affinity", "topologySpreadConst
 
 
 def decide(cache: ClusterCache) -> Iterator[Change]:
-    """Makes the workloads of each instance and reports whether they are available."""
+    """Creates the workloads of each instance and reports whether they are available."""
     if cache.operator(component="prometheus-operator") is None:
         return
     for kind, (prefix, ports) in INSTANCES.items():

@@ -162,7 +162,7 @@ class _Session:
                     self._complain(f"{type(change).__name__.lower()} refused: {str(error)[:500].strip()}")
 
     def _complain(self, text: str, error: Exception | None = None) -> None:
-        """Says something once: what is wrong stays wrong, second after second."""
+        """Logs a problem once, though every decision finds it again."""
         if text not in self._complaints:
             self._complaints.add(text)
             log.warning("%s", text, exc_info=error)

@@ -15,7 +15,7 @@ LOCAL_PATH = "rancher.io/local-path"
 
 
 def decide(cache: ClusterCache) -> Iterator[Change]:
-    """Makes a volume for each claim that Kubernetes hands to a provisioner, and removes those that are released."""
+    """Creates a volume for each claim that Kubernetes hands to a provisioner, and removes those that are released."""
     yield from decide_each(cache.all("PersistentVolumeClaim"), lambda claim: _provision_claim(cache, claim))
     for volume in cache.all("PersistentVolume"):
         released = get_path(volume, "status", "phase") == "Released"

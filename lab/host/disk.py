@@ -139,7 +139,7 @@ class _Writer:
         self._own(place, file.owner)
 
     def directory(self, path: str, mode: int, owner: str) -> None:
-        """Make a directory with this mode and owner."""
+        """Create a directory with this mode and owner."""
         place = self._disk.place(path)
         self._parents(path)
         place.mkdir(exist_ok=True)
@@ -147,7 +147,7 @@ class _Writer:
         self._own(place, owner)
 
     def _parents(self, path: str) -> None:
-        """Make the directories above a file; they look as in the image, because they cover its own."""
+        """Create the directories above a file; they look as in the image, because they cover its own."""
         for parent in list(Path(path).parents)[-2::-1]:
             place = self._disk.place(str(parent))
             if not place.is_dir():

@@ -52,7 +52,7 @@ class VmFaults:
         self._signal(vmid, signal.SIGSTOP)
 
     async def thaw(self, vmid: int) -> None:
-        """Let a frozen VM go on."""
+        """Continue the processes of a frozen VM."""
         self._signal(vmid, signal.SIGCONT)
 
     async def cut(self, vmid: int) -> None:
@@ -117,7 +117,7 @@ class VmFaults:
         await self._restart_sshd(vmid)
 
     async def offer_packages(self, vmid: int, packages: dict[str, dict[str, Any]]) -> None:
-        """Let the VM's package archive offer these, by name; the fields are those of `lab.host.guest.apt.Offer`.
+        """Add packages to the VM's archive, by name; the fields are those of `lab.host.guest.apt.Offer`.
 
         Offering a package again replaces what was said of it, which mends one that failed.
         """
@@ -129,7 +129,7 @@ class VmFaults:
         file.write_text(json.dumps(known | packages))
 
     async def hold_dpkg(self, vmid: int, seconds: float) -> None:
-        """Let a process of the VM hold dpkg's lock for so long, as a nightly upgrade does; returns once it holds it."""
+        """Hold dpkg's lock in a process of the VM for so many seconds, as a nightly upgrade does; returns once it holds it."""
         root = self._root(vmid)
         (root / "run/systemd/system").mkdir(parents=True, exist_ok=True)
         (root / "run/systemd/system/lab-unattended.service").write_text(UNATTENDED)

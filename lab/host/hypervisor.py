@@ -44,7 +44,7 @@ class NamespaceHypervisor:
     """`lab.contracts.Hypervisor` with namespaces for VMs."""
 
     def __init__(self, spec: LabSpec, hosts: Path, image: Image, launch: LauncherClient, *, options: str) -> None:
-        """Make it; `hosts` is the directory of VM disks, `options` are extra overlay mount options."""
+        """Prepare; `hosts` is the directory of VM disks, `options` are extra overlay mount options."""
         self._spec = spec
         self._hosts = hosts
         self._image = image
@@ -106,7 +106,7 @@ class NamespaceHypervisor:
         return await GuestAgent(machine.pid).answer(command, arguments)
 
     def ended(self, vmid: int, status: int) -> None:
-        """Take note of a VM's end, as the launcher reports it; a guest that asked for a reboot gets one."""
+        """Record a VM's end, as the launcher reports it; a guest that asked for a reboot is started again."""
         machine = self._running.pop(vmid, None)
         if machine is None:
             return

@@ -92,7 +92,7 @@ class Image:
 
 
 def build_image(base: Path, project: Path) -> Image:
-    """Make the image below `base`, an empty directory on a file system of the lab's own.
+    """Build the image below `base`, an empty directory on a file system of the lab's own.
 
     Args:
         base: Where the layers go; on tmpfs, because overlay layers must not contain each other.
@@ -130,7 +130,7 @@ def build_image(base: Path, project: Path) -> Image:
 
 
 def check_host_programs() -> None:
-    """Say what this machine lacks for VMs.
+    """Check that this machine has what VMs need.
 
     Raises:
         ImageError: with the remedy.

@@ -51,7 +51,7 @@ class LauncherClient:
         return pid
 
     def go(self, vmid: int) -> None:
-        """Let a VM boot: its network cards are there."""
+        """Continue a VM's boot: its network cards are there."""
         self._send({"go": vmid})
 
     def _send(self, message: dict[str, Any]) -> None:

@@ -54,12 +54,12 @@ def bind(source: Path | str, target: Path | str, *, read_only: bool = False) -> 
 
 
 def unmount(target: Path | str) -> None:
-    """Take a mount and all below it out of sight; it ends with its last user."""
+    """Detach a mount and all below it; it ends with its last user."""
     _check_result(_libc.umount2(str(target).encode(), DETACH), f"umount {target}")
 
 
 def pivot_root(new_root: Path) -> None:
-    """Make `new_root` (a mount point) the root, and let go of the old one."""
+    """Make `new_root` (a mount point) the root, and detach the old one."""
     os.chdir(new_root)
     # pivot_root(".", ".") stacks the old root over the new one, so no directory is needed for it (pivot_root(2)).
     _check_result(_libc.syscall(_PIVOT_ROOT[os.uname().machine], b".", b"."), f"pivot_root {new_root}")
@@ -68,7 +68,7 @@ def pivot_root(new_root: Path) -> None:
 
 
 def drop_capabilities() -> None:
-    """Take from this process and its descendants what would reach the machine instead of the VM."""
+    """Drop the capabilities that would reach the machine instead of the VM, for all descendants too."""
     for number in CAPABILITIES.values():
         _check_result(_libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0), f"drop capability {number}")
 

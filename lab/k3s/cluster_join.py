@@ -145,7 +145,7 @@ class ClusterJoin:
         return "gRPC-gateway" not in line
 
     def failure_reason(self) -> str:
-        """Say why etcd ended."""
+        """Return why etcd ended."""
         if self._removed:
             return "this node has been removed from the cluster please restart k3s to rejoin the cluster"
         return "etcd exited; its last lines say why"

@@ -30,7 +30,7 @@ class Host:
 
     @classmethod
     def detect(cls, options: Options) -> "Host":
-        """Take name and address from the settings, else from the machine."""
+        """Read name and address from the settings, else from the machine."""
         raw = json.loads(MACHINE.read_text()) if MACHINE.exists() else {}
         name = (options.text("node-name") or socket.gethostname()).lower()
         if options.on("with-node-id"):
@@ -64,7 +64,7 @@ def kernel_settings() -> Mapping[str, int]:
 
 
 def announce_ready() -> None:
-    """Tell the init system that the unit is up, by sd_notify and by a file."""
+    """Notify the init system that the unit is up, by sd_notify and by a file."""
     READY.parent.mkdir(parents=True, exist_ok=True)
     READY.touch()
     target = os.environ.get("NOTIFY_SOCKET")

@@ -132,7 +132,7 @@ async def _release(kube: KubeClient, vip: VipSettings, identity: str) -> None:
 
 
 async def hold_address(kube: KubeClient, vip: VipSettings, identity: str) -> None:
-    """Take part in the election until cancelled; the address is dropped on every way out."""
+    """Take part in the election until cancelled; the address is always removed at the end."""
     held = False
     renewed = time.monotonic()
     _set_address(vip, present=False)
@@ -168,7 +168,7 @@ async def _healthy_and_leading(kube: KubeClient, vip: VipSettings, identity: str
 
 
 async def follow_daemonset(kube: KubeClient, identity: str, default_interface: str) -> None:
-    """Be kube-vip's pod on this server for as long as the cluster has its DaemonSet; until cancelled."""
+    """Run as kube-vip's pod on this server while the cluster has its DaemonSet; until cancelled."""
     current: VipSettings | None = None
     holding: asyncio.Task[None] | None = None
     try:

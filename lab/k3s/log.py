@@ -15,26 +15,26 @@ def _write_line(level: str, message: str) -> None:
 
 
 def print_output(text: str) -> None:
-    """Answer the person who ran a command."""
+    """Print the result of a command."""
     sys.stdout.write(f"{text}\n")
 
 
 def info(message: str) -> None:
-    """Say what is being done."""
+    """Log what is being done."""
     _write_line("info", message)
 
 
 def warning(message: str) -> None:
-    """Say what is odd but no obstacle."""
+    """Log what is unusual but does not stop the start."""
     _write_line("warning", message)
 
 
 def error(message: str) -> None:
-    """Say what failed and will be tried again."""
+    """Log what failed and will be tried again."""
     _write_line("error", message)
 
 
 def fatal(message: str) -> NoReturn:
-    """Say why the process ends, and end it as K3s does."""
+    """Log why the process ends, and end it as K3s does."""
     _write_line("fatal", message)
     raise SystemExit(1)

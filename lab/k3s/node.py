@@ -51,7 +51,7 @@ class NodeMachine:
 
     @classmethod
     def read(cls, raw: Mapping[str, Any]) -> "NodeMachine":
-        """Take what is needed from `machine.json`."""
+        """Read what is needed from `machine.json`."""
         disks = raw.get("disks") or []
         boot = next((disk for disk in disks if isinstance(disk, dict) and disk.get("boot")), {})
         gpus = tuple(dict(gpu) for gpu in raw.get("gpus") or [])

@@ -67,7 +67,7 @@ class Paths:
         return self.data / "agent"
 
     def prepare_server(self) -> None:
-        """Make the directories of a server, private to root as K3s's are."""
+        """Create the directories of a server, private to root as K3s's are."""
         for directory in (self.tls / "etcd", self.cred, self.etcd, self.snapshots, self.manifests, self.agent):
             directory.mkdir(parents=True, exist_ok=True)
         for directory in (self.server, self.tls, self.cred, self.etcd, self.snapshots, self.agent):

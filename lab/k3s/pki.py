@@ -141,7 +141,7 @@ def encryption_config(provider: str) -> dict[str, object]:
 
 
 def make_shared(paths: Paths, options: Options) -> None:
-    """Make what a new cluster needs and this server does not have yet: CAs, service account key, encryption key."""
+    """Create what a new cluster needs and this server does not have yet: CAs, service account key, encryption key."""
     now = _utcnow()
     for name, common_name in AUTHORITIES.items():
         if not (paths.tls / f"{name}.crt").exists():

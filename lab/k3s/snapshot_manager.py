@@ -48,7 +48,7 @@ class SnapshotManager:
             return None
 
     async def save(self, etcd: Etcd, base: str) -> list[str]:
-        """Take a snapshot, bring it to S3 if that is set; returns its name, once for each place."""
+        """Take a snapshot, upload it to S3 if that is set; returns its name, once for each place."""
         compress = self.options.on("snapshot-compress") or self.options.on("etcd-snapshot-compress")
         file = await snapshots.save_snapshot(etcd, self.folder, base, self.node, compress=compress)
         log.info(f"Saved etcd snapshot to {file}")

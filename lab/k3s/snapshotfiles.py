@@ -94,7 +94,7 @@ class SnapshotRecord:
 
 
 async def sync_objects(kube: KubeClient, places: set[str], found: Iterable[SnapshotRecord]) -> None:
-    """Make the objects say what there is.
+    """Create, update and delete the objects to match the snapshots.
 
     Args:
         kube: The cluster.

@@ -39,7 +39,7 @@ def random_password() -> str:
 
 
 def parse_token(token: str) -> JoinToken:
-    """Take a token apart.
+    """Split a token into its parts.
 
     Raises `TokenError` when it is empty or has the wrong form.
     """

@@ -49,7 +49,7 @@ async def stop(cluster: Cluster, vmid: int) -> None:
 
 
 async def shutdown(cluster: Cluster, vmid: int) -> None:
-    """Let the guest shut itself down."""
+    """Ask the guest to shut down."""
     await cluster.hypervisor.stop(vmid, force=False)
     _mark_off(cluster, vmid)
 

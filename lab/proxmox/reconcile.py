@@ -7,7 +7,7 @@ __all__ = ["reconcile_state"]
 
 
 def reconcile_state(state: ClusterState, spec: LabSpec) -> None:
-    """Make a state that was loaded fit a campus that starts: nodes there, nothing running, nothing half made."""
+    """Adapt a loaded state to a campus that starts: its nodes exist, nothing runs, no creation is half done."""
     state.users.setdefault("root@pam", User())
     for node in spec.nodes:
         state.nodes.setdefault(node.name, _installed_node(node, spec))

@@ -55,7 +55,7 @@ class TaskBoard:
         work: Work,
         give_up: Callable[[], None] | None = None,
     ) -> str:
-        """Begin a task and return its UPID.
+        """Start a task and return its UPID.
 
         Args:
             node: Where it runs.

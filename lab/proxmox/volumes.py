@@ -94,7 +94,7 @@ class Volumes:
         self._store(node, volume, Volume(content=content, format=form, size=size, written=size))
 
     def create_volume(self, node: str, vmid: int, request: DriveRequest) -> tuple[str, int | None]:
-        """Make what a drive option asks for.
+        """Create what a drive option asks for.
 
         Returns:
             The source to store in the configuration and the size in bytes, None for an empty CD-ROM.

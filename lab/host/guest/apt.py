@@ -329,5 +329,5 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
 
 
 def main(argv: list[str]) -> int:
-    """Be the command that was called."""
+    """Run the command by the name it was called with."""
     return COMMANDS[os.path.basename(argv[0])](argv[1:])  # noqa: PTH119

@@ -32,7 +32,7 @@ def lspci(words: list[str]) -> int:
 
 
 def nvidia_smi(words: list[str]) -> int:
-    """List the cards, and say that they are simulated."""
+    """List the cards, marked as simulated."""
     gpus = read_machine()["gpus"]
     if not gpus:
         sys.stderr.write("NVIDIA-SMI has failed because no devices were found\n")
@@ -49,5 +49,5 @@ COMMANDS = {"lspci": lspci, "nvidia-smi": nvidia_smi}
 
 
 def main(argv: list[str]) -> int:
-    """Be the command that was called."""
+    """Run the command by the name it was called with."""
     return COMMANDS[os.path.basename(argv[0])](argv[1:])  # noqa: PTH119

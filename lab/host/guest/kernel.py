@@ -93,5 +93,5 @@ COMMANDS = {"modprobe": modprobe, "lsmod": lsmod, "sysctl": sysctl}
 
 
 def main(argv: list[str]) -> int:
-    """Be the command that was called."""
+    """Run the command by the name it was called with."""
     return COMMANDS[os.path.basename(argv[0])](argv[1:])

@@ -66,7 +66,7 @@ class Manager:
                     runner.unit = self.files.load(name)
 
     def power(self, status: int) -> None:
-        """Begin to power off or to reboot; returns at once."""
+        """Start to power off or to reboot; returns at once."""
         if self._power is not None and not self._power.done():
             self._power.set_result(status)
 

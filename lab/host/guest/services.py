@@ -281,7 +281,7 @@ class ServiceRunner:
         self._resolve_start(up=self.result == "success" and not self._stopping.is_set())
 
     def _resolve_start(self, *, up: bool) -> None:
-        """Tell who waits for the start how it went."""
+        """Resolve the waiting start with its result."""
         if self._outcome is None:
             self._outcome = asyncio.get_running_loop().create_future()
         if not self._outcome.done():

@@ -50,7 +50,7 @@ class TimerRunner:
         return LOGS / f"{self.unit.name}.log"
 
     async def start(self, *, wait: bool = True) -> bool:  # noqa: ARG002 - a timer is up at once
-        """Begin to wait; a start that was missed is made up for where the timer is persistent.
+        """Start waiting; a persistent timer catches up on a start that was missed.
 
         Raises:
             UnitError: the unit that it starts is not there.
@@ -62,7 +62,7 @@ class TimerRunner:
         return True
 
     async def stop(self) -> None:
-        """Wait no longer; what it started goes on."""
+        """Stop waiting; what it started continues."""
         if self._life is not None:
             self._life.cancel()
             with contextlib.suppress(asyncio.CancelledError):

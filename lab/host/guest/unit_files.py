@@ -71,7 +71,7 @@ class UnitFiles:
         return sorted({link.name for kind in ("service", "timer") for link in self._etc.glob(f"*.wants/*.{kind}")})
 
     def enable(self, name: str) -> list[str]:
-        """Make the targets of `[Install]` want the unit; returns what systemctl says about it."""
+        """Make the targets of `[Install]` want the unit; returns what systemctl prints."""
         said = []
         path = self.path(name)
         targets = [
@@ -86,7 +86,7 @@ class UnitFiles:
         return said
 
     def disable(self, name: str) -> list[str]:
-        """Take the unit out of every target."""
+        """Remove the unit from every target."""
         said = []
         for link in sorted(self._etc.glob(f"*.wants/{name}")):
             link.unlink()

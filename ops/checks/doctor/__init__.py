@@ -1,1 +1,1 @@
-"""`lyceum doctor`: what is wrong with a real campus, asked before anything is built on it."""
+"""`lyceum doctor`: checks of a real campus before anything is built on it."""

@@ -1,4 +1,4 @@
-"""Is Proxmox there, is it the right one, and may the token do what it must?"""
+"""Whether Proxmox answers, is new enough, and grants the token what Lyceum needs."""
 
 import time
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ def check_api(pve: ProxmoxApi, site: Site) -> Iterator[Finding]:
         yield failed("version", f"Proxmox VE {version} cannot import images over its API", remedy)
     elif major < 9:
         remedy = "add VM.Monitor to the role Lyceum, which replaces the VM.GuestAgent privileges there"
-        yield unknown("version", f"Proxmox VE {version} names guest-agent privileges otherwise", remedy)
+        yield unknown("version", f"Proxmox VE {version} uses other guest-agent privileges", remedy)
     else:
         yield passed("version", f"Proxmox VE {version}")
 
@@ -51,7 +51,7 @@ def check_privileges(pve: ProxmoxApi, site: Site) -> Iterator[Finding]:
             missing += 1
             yield failed("privileges", f"the token lacks {', '.join(lacking)} on {path}", grant_command(path, role))
     if not missing:
-        yield passed("privileges", f"the token may do everything on {len(paths)} paths")
+        yield passed("privileges", f"the token has every privilege on {len(paths)} paths")
 
 
 def check_quorum(pve: ProxmoxApi, site: Site) -> Iterator[Finding]:
@@ -64,19 +64,19 @@ def check_quorum(pve: ProxmoxApi, site: Site) -> Iterator[Finding]:
                 "hosts", f"{host} is not a node of this Proxmox; its nodes: {there}", "correct `hosts` in the site file"
             )
         elif nodes[host] != "online":
-            yield failed(
-                "hosts", f"{host} is {nodes[host]}", "switch it on, and look at `pvecm status` on another node"
-            )
+            yield failed("hosts", f"{host} is {nodes[host]}", "switch it on, and run `pvecm status` on another node")
     try:
         cluster = next((entry for entry in pve.call("GET", "cluster/status") if entry["type"] == "cluster"), None)
     except PveError as error:
         if error.status != 403:
             raise
-        yield unknown("quorum", "the token may not ask for it (Sys.Audit on /)", "`pvecm status` on any node")
+        yield unknown("quorum", "the token may not read it (Sys.Audit on /)", "`pvecm status` on any node")
         return
     if cluster and not cluster.get("quorate"):
         yield failed(
-            "quorum", "the Proxmox cluster has no quorum: nothing can be changed", "`pvecm status`; bring nodes back"
+            "quorum",
+            "the Proxmox cluster has no quorum: nothing can be changed",
+            "`pvecm status`; start the missing nodes",
         )
     else:
         yield passed("quorum", f"{len(nodes)} node(s), quorate")
@@ -100,7 +100,7 @@ def check_clocks(pve: ProxmoxApi, site: Site) -> Iterator[Finding]:
 
 
 def check_access(pve: ProxmoxApi, site: Site) -> Iterator[Finding]:
-    """Everything about access; ends early where nothing further could be asked."""
+    """Everything about access; ends early where nothing further can be asked."""
     lost = False
     for finding in report_errors("reachable", check_api(pve, site)):
         lost = lost or finding.subject == "reachable"

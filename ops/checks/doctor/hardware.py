@@ -1,4 +1,4 @@
-"""Cards, IOMMU groups, mappings, memory, storage, VMIDs: what the preflight asks, and what it leaves out."""
+"""Cards, IOMMU groups, mappings, memory, storage and VMIDs: the preflight's checks, and what it leaves out."""
 
 from collections.abc import Iterator
 
@@ -22,19 +22,21 @@ def check_hardware(pve: ProxmoxApi, site: Site, nodes: tuple[Node, ...]) -> Iter
         yield Finding("hardware", rule, remedy, one.severity)
     seen = [host for host in facts.hosts.values() if host.pci is not None]
     if any(node.gpus for node in nodes) and len(seen) < len(facts.hosts):
-        cause = "the token may not list PCI devices (Sys.Audit on /); mappings were held against the hardware instead"
-        yield unknown("iommu", cause, f"`./lyceum doctor {site.name} --user root@pam` also looks at IOMMU groups")
+        cause = (
+            "the token may not list PCI devices (Sys.Audit on /); Proxmox compared mappings with the hardware instead"
+        )
+        yield unknown("iommu", cause, f"`./lyceum doctor {site.name} --user root@pam` also checks IOMMU groups")
     elif not found and seen:
-        yield passed("iommu", "every card is where the file says, and alone in its IOMMU group")
+        yield passed("iommu", "every card is where the site file says, and alone in its IOMMU group")
     if not found:
         cards = sum(len(node.gpus) for node in nodes)
-        yield passed("hardware", f"{cards} card(s), memory and disks of {len(nodes)} machine(s) are there")
+        yield passed("hardware", f"{cards} card(s), memory and disks of {len(nodes)} machine(s) are available")
     if facts.pool:
         yield from _check_vm_ids(pve, nodes, set(facts.vms))
 
 
 def _check_vm_ids(pve: ProxmoxApi, nodes: tuple[Node, ...], visible: set[int]) -> Iterator[Finding]:
-    """VMIDs that the token does not see may still be somebody's."""
+    """A VMID that the token does not see may still belong to another VM."""
     wrong = 0
     for node in nodes:
         if node.vm_id in visible:
@@ -45,9 +47,9 @@ def _check_vm_ids(pve: ProxmoxApi, nodes: tuple[Node, ...], visible: set[int]) -
             if "already exists" not in error.reason:
                 raise
             wrong += 1
-            yield failed("vmid", f"{node.name}: VMID {node.vm_id} belongs to a VM of somebody else", "set `vm-id`")
+            yield failed("vmid", f"{node.name}: VMID {node.vm_id} belongs to another VM", "set `vm-id`")
     if not wrong:
-        yield passed("vmid", "every VMID is ours or free")
+        yield passed("vmid", "every VMID is free or belongs to this stack")
 
 
 def check_image(pve: ProxmoxApi, site: Site, nodes: tuple[Node, ...]) -> Iterator[Finding]:
@@ -71,6 +73,6 @@ def check_image(pve: ProxmoxApi, site: Site, nodes: tuple[Node, ...]) -> Iterato
         if proxmox.image_storage in storage and room < size:
             wrong += 1
             cause = f"{proxmox.image_storage} of {host} has {format_size(room or 1)} free; the image has {format_size(size)}"
-            yield failed("image", cause, f"on {host}: `pvesm list {proxmox.image_storage}`, and remove what is old")
+            yield failed("image", cause, f"on {host}: `pvesm list {proxmox.image_storage}`, and remove old volumes")
     if not wrong:
         yield passed("image", f"{len(hosts)} host(s) reach the node image")

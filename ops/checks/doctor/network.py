@@ -1,4 +1,4 @@
-"""Bridges, VLANs, free addresses, names."""
+"""Bridges, VLANs, free addresses and DNS names."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,8 +24,8 @@ def check_bridges(pve: ProxmoxApi, site: Site, nodes: tuple[Node, ...]) -> Itera
         bridge = found.get(name)
         if bridge is None:
             wrong += 1
-            there = f"; there: {', '.join(sorted(found))}" if found else ""
-            remedy = "correct `network.bridge`, or make it: Node > System > Network > Create > Linux Bridge"
+            there = f"; its bridges: {', '.join(sorted(found))}" if found else ""
+            remedy = "correct `network.bridge`, or create it: Node > System > Network > Create > Linux Bridge"
             yield failed("bridge", f"{host} has no bridge {name}{there}", remedy)
         elif not bridge.get("active"):
             wrong += 1
@@ -49,10 +49,10 @@ def check_addresses(pve: ProxmoxApi, site: Site, nodes: tuple[Node, ...], networ
         held = dict(zip(wanted, workers.map(network.find_holder, wanted), strict=True))
     for address, holder in held.items():
         if holder:
-            remedy = "find that machine, or take another address; `network.reserved` keeps ranges of the campus free"
+            remedy = "find that machine, or use another address; `network.reserved` keeps ranges of the campus free"
             yield failed("addresses", f"{address}, meant for {wanted[address]}, is answered by {holder}", remedy)
     if not any(held.values()):
-        yield passed("addresses", f"nobody answers at {len(wanted)} address(es) that will be taken")
+        yield passed("addresses", f"nothing answers at the {len(wanted)} address(es) that will be assigned")
 
 
 def check_names(site: Site, network: Network) -> Iterator[Finding]:
@@ -68,7 +68,7 @@ def check_names(site: Site, network: Network) -> Iterator[Finding]:
         found = network.resolve(server, page)
         if found is None:
             wrong += 1
-            remedy = f"`dig @{server} {site.domain}`; correct `network.dns`, or open port 53 on the way"
+            remedy = f"`dig @{server} {site.domain}`; correct `network.dns`, or open port 53 in between"
             yield failed("dns", f"the name server {server} does not answer", remedy)
         elif str(ingress) not in found:
             wrong += 1

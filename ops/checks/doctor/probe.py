@@ -1,4 +1,4 @@
-"""Looks at the network from here: who answers, and what a name server says."""
+"""The network as this machine sees it: which addresses answer, and what a name server resolves."""
 
 import secrets
 import socket
@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Protocol
 
 PORTS = (22, 443, 80)
-"""Whatever has an address nearly always answers on one of these, if only by refusing."""
+"""A machine nearly always answers on one of these, at least by refusing the connection."""
 SECONDS = 0.7
 ARP = Path("/proc/net/arp")
 
 
 class Network(Protocol):
-    """What the doctor may see of the network."""
+    """What the doctor asks the network."""
 
     def find_holder(self, address: IPv4Address) -> str | None:
-        """Who answers at an address, in words; None if nobody does."""
+        """What answers at an address, as a noun phrase; None if nothing does."""
         ...
 
     def resolve(self, server: IPv4Address, name: str) -> list[str] | None:
@@ -70,7 +70,7 @@ def _mac_in_arp_table(address: IPv4Address) -> str | None:
 
 
 def encode_dns_question(name: str) -> tuple[bytes, int]:
-    """A question for IPv4 addresses (RFC 1035), and its number."""
+    """A DNS query for IPv4 addresses (RFC 1035), and its ID."""
     number = secrets.randbelow(65536)
     labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
     # One question, recursion desired; type A, class IN.
@@ -78,7 +78,7 @@ def encode_dns_question(name: str) -> tuple[bytes, int]:
 
 
 def decode_dns_addresses(answer: bytes, number: int) -> list[str] | None:
-    """IPv4 addresses of an answer (RFC 1035); None if it is none to the question."""
+    """IPv4 addresses of a DNS answer (RFC 1035); None if it does not answer the query of that ID."""
     try:
         found, _, questions, answers, _, _ = struct.unpack(">HHHHHH", answer[:12])
         if found != number:

@@ -1,1 +1,1 @@
-"""What Proxmox is asked before it is touched: cards, memory, disks, VMIDs, drift."""
+"""Checks of Proxmox before it is changed: cards, memory, disks, VMIDs, drift."""

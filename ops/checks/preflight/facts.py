@@ -1,4 +1,4 @@
-"""What Proxmox says about the machines of a site: a handful of calls a host, all hosts side by side."""
+"""What Proxmox reports about the machines of a site: a few calls per host, all hosts in parallel."""
 
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +9,7 @@ from components.proxmox.client import Pve, PveError
 from config.base import MIB
 
 AT_ONCE = 16
-"""Calls under way together; an API worker pool of Proxmox has three processes a node."""
+"""Calls in parallel; Proxmox has three API worker processes per node."""
 Entry = dict[str, Any]
 _T = TypeVar("_T")
 
@@ -21,7 +21,7 @@ class PciMapping:
     Attributes:
         name: Its name.
         entries: Its devices on the host: keys `id`, `path`, `iommugroup`, `subsystem-id`.
-        complaints: What Proxmox finds wrong when it holds it against the host's hardware.
+        complaints: What Proxmox finds wrong when it compares the mapping with the host's hardware.
     """
 
     name: str
@@ -54,7 +54,7 @@ class HostFacts:
 
 @dataclass(frozen=True)
 class Facts:
-    """Everything that was asked.
+    """The answers.
 
     Attributes:
         hosts: The hosts of the machines, by name.

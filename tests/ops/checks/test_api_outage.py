@@ -15,15 +15,15 @@ TWICE = "the API address is answered by 2 machines at once"
 
 
 def test_two_of_three_servers_down_is_a_lost_majority_and_names_them_and_the_ways_out() -> None:
-    told = api_outage.quorum_problem(
+    reported = api_outage.quorum_problem(
         "prod", {"server-1": "", "server-2": "switched off", "server-3": "its VM was deleted"}
     )
 
-    assert told.startswith(
+    assert reported.startswith(
         "2 of 3 servers are down (server-2: switched off, server-3: its VM was deleted): etcd has no quorum"
     )
-    assert "Nothing was changed. Switch them on in Proxmox" in told
-    assert "./lyceum restore prod --dry-run" in told
+    assert "Nothing was changed. Switch them on in Proxmox" in reported
+    assert "./lyceum restore prod --dry-run" in reported
 
 
 def test_one_of_three_servers_down_is_none() -> None:
@@ -55,7 +55,7 @@ def campus(monkeypatch: pytest.MonkeyPatch) -> Any:
     return reason
 
 
-def test_a_server_that_is_silent_for_want_of_the_others_is_not_counted_with_them(campus: Any) -> None:
+def test_a_server_that_does_not_answer_for_want_of_the_others_is_not_counted_with_them(campus: Any) -> None:
     """Without a majority K3s restarts again and again on the server that is left, and answers only at times."""
     assert campus(off=2, silent=3) == campus(off=2, silent=2)
     assert campus(off=2, silent=3).startswith(
@@ -69,7 +69,7 @@ def test_servers_that_run_and_are_silent_may_have_a_full_etcd(campus: Any) -> No
     assert campus(off=1, silent=3, full=FULL) == FULL
 
 
-def test_servers_that_run_and_are_silent_without_a_reason_are_told_as_such(campus: Any) -> None:
+def test_servers_that_run_and_are_silent_without_a_reason_are_reported_as_such(campus: Any) -> None:
     assert campus(off=0, silent=2).startswith(f"2 of 3 servers are down (server-2: {SILENT}, server-3: {SILENT})")
 
 

@@ -76,7 +76,7 @@ def test_the_token_alone_finds_no_fault_and_says_what_it_could_not_see(
     assert not [finding for finding in findings if finding.severity is Severity.ERROR]
 
 
-def test_an_unreachable_proxmox_is_told(site: Site, quiet: Quiet) -> None:
+def test_an_unreachable_proxmox_is_reported(site: Site, quiet: Quiet) -> None:
     from ops.clients.proxmox import ProxmoxApi  # noqa: PLC0415 - the only test that needs a real socket
 
     api = ProxmoxApi("https://127.0.0.1:9/", None, "lyceum@pve!lyceum=x")
@@ -85,7 +85,7 @@ def test_an_unreachable_proxmox_is_told(site: Site, quiet: Quiet) -> None:
     assert "proxmox.endpoint" in finding.remedy
 
 
-def test_a_token_that_is_not_accepted_is_told_with_the_command_that_sets_another(
+def test_a_token_that_is_not_accepted_is_reported_with_the_command_that_sets_another(
     proxmox: Simulated, site: Site, quiet: Quiet
 ) -> None:
     wrong = proxmox.token.rpartition("=")[0] + "=00000000-0000-0000-0000-000000000000"
@@ -96,7 +96,7 @@ def test_a_token_that_is_not_accepted_is_told_with_the_command_that_sets_another
     assert "./lyceum secrets set lab proxmox-token" in finding.remedy
 
 
-def test_a_proxmox_that_is_too_old_is_told(
+def test_a_proxmox_that_is_too_old_is_reported(
     proxmox: Simulated, site: Site, quiet: Quiet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("lab.proxmox.routes.cluster", fromlist=["VERSION"]).VERSION, "version", "8.1.4")
@@ -116,32 +116,32 @@ def test_each_missing_privilege_is_named_with_its_path_and_the_command_that_gran
     proxmox: Simulated, site: Site, quiet: Quiet, role: str, privilege: str
 ) -> None:
     proxmox.do("PUT", f"access/roles/{role}", privs=",".join(name for name in ROLES[role] if name != privilege))
-    told = [finding for finding in faults(proxmox, site, quiet) if finding.subject == "privileges"]
+    reported = [finding for finding in faults(proxmox, site, quiet) if finding.subject == "privileges"]
     # Several roles may hold one privilege on one path; then nothing is missing there.
     expected = {f"the token lacks {privilege} on {path}" for path, needed in required_grants(site) if needed == role}
-    assert {finding.rule for finding in told} == expected
-    assert all(finding.remedy.startswith("pveum acl modify") and role in finding.remedy for finding in told)
+    assert {finding.rule for finding in reported} == expected
+    assert all(finding.remedy.startswith("pveum acl modify") and role in finding.remedy for finding in reported)
 
 
-def test_a_host_that_is_not_there_is_told(site: Site, quiet: Quiet, tmp_path: Path) -> None:
+def test_a_host_that_is_not_there_is_reported(site: Site, quiet: Quiet, tmp_path: Path) -> None:
     spec = spec_from_site(site, "test")
     with simulated(site, tmp_path, nodes=spec.nodes[:1]) as proxmox:
-        told = {finding.rule for finding in faults(proxmox, site, quiet)}
-    assert "pve2 is not a node of this Proxmox; its nodes: pve1" in told
+        reported = {finding.rule for finding in faults(proxmox, site, quiet)}
+    assert "pve2 is not a node of this Proxmox; its nodes: pve1" in reported
 
 
-def test_a_host_that_is_off_is_told(proxmox: Simulated, site: Site, quiet: Quiet) -> None:
+def test_a_host_that_is_off_is_reported(proxmox: Simulated, site: Site, quiet: Quiet) -> None:
     proxmox.app.faults.conditions.offline = {"pve2"}
     assert "pve2 is offline" in {finding.rule for finding in faults(proxmox, site, quiet)}
 
 
-def test_a_cluster_without_quorum_is_told(proxmox: Simulated, site: Site, quiet: Quiet) -> None:
+def test_a_cluster_without_quorum_is_reported(proxmox: Simulated, site: Site, quiet: Quiet) -> None:
     proxmox.app.faults.conditions.quorate = False
     (finding,) = faults(proxmox, site, quiet, root=True)
     assert (finding.subject, "pvecm status" in finding.remedy) == ("quorum", True)
 
 
-def test_a_clock_that_is_off_is_told(
+def test_a_clock_that_is_off_is_reported(
     proxmox: Simulated, site: Site, quiet: Quiet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = time.time
@@ -154,13 +154,13 @@ def test_a_clock_that_is_off_is_told(
     ]
 
 
-def test_a_mapping_that_is_missing_is_told_with_the_command_that_makes_it(
+def test_a_mapping_that_is_missing_is_reported_with_the_command_that_makes_it(
     proxmox: Simulated, site: Site, quiet: Quiet
 ) -> None:
     proxmox.do("DELETE", "cluster/mapping/pci/lyceum-gpu-2")
-    told = [finding for finding in faults(proxmox, site, quiet) if finding.subject == "hardware"]
-    assert len(told) == 1
-    assert told[0].remedy.startswith("pvesh create /cluster/mapping/pci --id lyceum-gpu-2 --map id=10de:20f1")
+    reported = [finding for finding in faults(proxmox, site, quiet) if finding.subject == "hardware"]
+    assert len(reported) == 1
+    assert reported[0].remedy.startswith("pvesh create /cluster/mapping/pci --id lyceum-gpu-2 --map id=10de:20f1")
 
 
 def hosts_with(site: Site, **change: Any) -> Any:
@@ -170,13 +170,13 @@ def hosts_with(site: Site, **change: Any) -> Any:
     return (replace(first, pci=(replace(card, **change), *others)), *rest)
 
 
-def test_an_iommu_that_is_off_is_told(site: Site, quiet: Quiet, tmp_path: Path) -> None:
+def test_an_iommu_that_is_off_is_reported(site: Site, quiet: Quiet, tmp_path: Path) -> None:
     with simulated(site, tmp_path, nodes=hosts_with(site, iommu_group=-1)) as proxmox:
         causes = [finding.rule for finding in faults(proxmox, site, quiet, root=True)]
     assert any("needs an IOMMU group for 0000:41:00.0, and pve1 has none" in cause for cause in causes)
 
 
-def test_a_card_that_is_not_alone_in_its_group_is_told(site: Site, quiet: Quiet, tmp_path: Path) -> None:
+def test_a_card_that_is_not_alone_in_its_group_is_reported(site: Site, quiet: Quiet, tmp_path: Path) -> None:
     first, *rest = spec_from_site(site, "test").nodes
     lodger = replace(first.pci[0], address="0000:05:00.0", vendor="8086", device="1572", class_id="020000", name="X710")
     with simulated(site, tmp_path, nodes=(replace(first, pci=(*first.pci, lodger)), *rest)) as proxmox:
@@ -185,7 +185,7 @@ def test_a_card_that_is_not_alone_in_its_group_is_told(site: Site, quiet: Quiet,
     assert finding.remedy == "put the card into another slot"
 
 
-def test_a_card_that_was_exchanged_is_told_even_to_the_token(site: Site, quiet: Quiet, tmp_path: Path) -> None:
+def test_a_card_that_was_exchanged_is_reported_even_to_the_token(site: Site, quiet: Quiet, tmp_path: Path) -> None:
     """The token sees no hardware; Proxmox itself holds the mapping against it."""
     with simulated(site, tmp_path) as before:
         token = before.token
@@ -203,7 +203,7 @@ def test_a_card_that_was_exchanged_is_told_even_to_the_token(site: Site, quiet: 
         ({"size_gib": 300}, "GiB free on `local-lvm`, and"),
     ],
 )
-def test_a_storage_that_does_not_do_is_told(
+def test_an_unsuitable_storage_is_reported(
     site: Site, quiet: Quiet, tmp_path: Path, change: dict[str, Any], cause: str
 ) -> None:
     first, *rest = spec_from_site(site, "test").nodes
@@ -214,7 +214,7 @@ def test_a_storage_that_does_not_do_is_told(
     assert any(cause in text for text in causes), causes
 
 
-def test_too_little_memory_is_told(site: Site, quiet: Quiet, tmp_path: Path) -> None:
+def test_too_little_memory_is_reported(site: Site, quiet: Quiet, tmp_path: Path) -> None:
     first, *rest = spec_from_site(site, "test").nodes
     with simulated(site, tmp_path, nodes=(replace(first, memory_mib=64 * 1024), *rest)) as proxmox:
         (finding,) = faults(proxmox, site, quiet)
@@ -222,23 +222,25 @@ def test_too_little_memory_is_told(site: Site, quiet: Quiet, tmp_path: Path) -> 
     assert "of memory" in finding.rule
 
 
-def test_a_vmid_of_somebody_else_is_told_though_the_token_does_not_see_the_vm(
+def test_a_vmid_of_somebody_else_is_reported_though_the_token_does_not_see_the_vm(
     proxmox: Simulated, site: Site, quiet: Quiet
 ) -> None:
     node = site.machines[0]
     proxmox.do("POST", "nodes/pve1/qemu", vmid=str(node.vm_id), name="theirs", memory="1024")
     (finding,) = faults(proxmox, site, quiet)
-    assert finding.rule == f"{node.name}: VMID {node.vm_id} belongs to a VM of somebody else"
+    assert finding.rule == f"{node.name}: VMID {node.vm_id} belongs to another VM"
 
 
-def test_a_bridge_that_is_missing_is_told_with_those_that_are_there(site: Site, quiet: Quiet, tmp_path: Path) -> None:
+def test_a_bridge_that_is_missing_is_reported_with_those_that_are_there(
+    site: Site, quiet: Quiet, tmp_path: Path
+) -> None:
     first, *rest = spec_from_site(site, "test").nodes
     with simulated(site, tmp_path, nodes=(replace(first, bridges=("vmbr9",)), *rest)) as proxmox:
-        told = [finding.rule for finding in faults(proxmox, site, quiet, root=True) if finding.subject == "bridge"]
-    assert told == ["pve1 has no bridge vmbr0; there: vmbr9"]
+        reported = [finding.rule for finding in faults(proxmox, site, quiet, root=True) if finding.subject == "bridge"]
+    assert reported == ["pve1 has no bridge vmbr0; its bridges: vmbr9"]
 
 
-def test_a_bridge_that_carries_no_vlan_is_told(site: Site, quiet: Quiet, tmp_path: Path) -> None:
+def test_a_bridge_that_carries_no_vlan_is_reported(site: Site, quiet: Quiet, tmp_path: Path) -> None:
     tagged = site.model_copy(update={"network": site.network.model_copy(update={"vlan": 633})})
     with simulated(tagged, tmp_path) as proxmox:
         proxmox.app.cluster.state.nodes["pve2"].network["vmbr0"]["bridge_vlan_aware"] = 0
@@ -247,26 +249,26 @@ def test_a_bridge_that_carries_no_vlan_is_told(site: Site, quiet: Quiet, tmp_pat
     assert finding.remedy.startswith("pvesh set /nodes/pve2/network/vmbr0")
 
 
-def test_a_bridge_that_is_down_is_told(proxmox: Simulated, site: Site, quiet: Quiet) -> None:
+def test_a_bridge_that_is_down_is_reported(proxmox: Simulated, site: Site, quiet: Quiet) -> None:
     proxmox.app.cluster.state.nodes["pve1"].network["vmbr0"]["active"] = 0
     (finding,) = faults(proxmox, site, quiet)
     assert finding.rule == "vmbr0 of pve1 is down"
 
 
-def test_an_image_that_cannot_be_fetched_is_told(proxmox: Simulated, site: Site, quiet: Quiet) -> None:
+def test_an_image_that_cannot_be_fetched_is_reported(proxmox: Simulated, site: Site, quiet: Quiet) -> None:
     proxmox.fetcher.size = 0
     found = faults(proxmox, site, quiet)
     assert [finding.subject for finding in found] == ["image", "image"]
     assert "404" in found[0].rule
 
 
-def test_an_image_that_does_not_fit_is_told(proxmox: Simulated, site: Site, quiet: Quiet) -> None:
+def test_an_image_that_does_not_fit_is_reported(proxmox: Simulated, site: Site, quiet: Quiet) -> None:
     proxmox.app.faults.conditions.ballast = {"pve1/local": 200}
     (finding,) = faults(proxmox, site, quiet)
     assert finding.rule.startswith("local of pve1 has")
 
 
-def test_an_address_that_is_taken_is_told_with_whoever_has_it(proxmox: Simulated, site: Site, quiet: Quiet) -> None:
+def test_an_address_that_is_taken_is_reported_with_whoever_has_it(proxmox: Simulated, site: Site, quiet: Quiet) -> None:
     """R35: an address collision bit them."""
     quiet.held = {"10.21.0.41": "the MAC address 00:11:22:33:44:55", "10.21.0.30": "something that answers on port 22"}
     assert {finding.rule for finding in faults(proxmox, site, quiet)} == {
@@ -283,14 +285,14 @@ def test_an_address_of_a_machine_that_exists_may_answer(proxmox: Simulated, site
     assert [finding for finding in faults(proxmox, site, quiet) if finding.subject == "addresses"] == []
 
 
-def test_a_name_server_that_is_silent_is_told(proxmox: Simulated, site: Site, quiet: Quiet) -> None:
+def test_a_name_server_that_does_not_answer_is_reported(proxmox: Simulated, site: Site, quiet: Quiet) -> None:
     quiet.answers = None
     (finding,) = faults(proxmox, site, quiet)
     assert finding.rule == "the name server 10.21.0.1 does not answer"
 
 
 @pytest.mark.parametrize(("answers", "said"), [([], "to "), (["10.9.9.9"], "to 10.9.9.9, not ")])
-def test_a_name_that_does_not_lead_to_the_ingress_is_told(
+def test_a_name_that_does_not_lead_to_the_ingress_is_reported(
     proxmox: Simulated, site: Site, quiet: Quiet, answers: list[str], said: str
 ) -> None:
     quiet.answers = answers

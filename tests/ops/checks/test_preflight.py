@@ -82,7 +82,7 @@ def test_nothing_is_wrong_with_machines_that_exist_as_they_should() -> None:
     assert texts(existing()) == []
 
 
-def test_a_token_without_its_pool_is_told_before_anything_is_believed() -> None:
+def test_a_token_without_its_pool_is_reported_before_anything_is_believed() -> None:
     """Proxmox answers a token without rights with empty lists, which would read as an empty campus."""
     (text,) = texts(replace(facts(), pool=False))
 

@@ -25,17 +25,17 @@ def test_a_node_that_is_silent_is_shown_with_since_when() -> None:
     assert node_state(node("gpu-2")).since == ""
 
 
-def test_two_machines_at_the_api_address_are_told_by_mac_and_name() -> None:
+def test_two_machines_at_the_api_address_are_reported_by_mac_and_name() -> None:
     """V2."""
     machines = api_vip.names_by_mac(site().machines)
     ours = str(site().machines[0].mac)
-    told = api_vip.address_conflict(API, [ours, "aa:bb:cc:00:11:22"], machines)
+    reported = api_vip.address_conflict(API, [ours, "aa:bb:cc:00:11:22"], machines)
 
     assert (
         f"10.9.0.30 is answered by 2 machines at once: {ours} (server-1), aa:bb:cc:00:11:22 (not one of our machines)"
-        in told
+        in reported
     )
-    assert "ip addr del 10.9.0.30/32" in told
+    assert "ip addr del 10.9.0.30/32" in reported
 
 
 def test_one_machine_at_the_api_address_is_as_it_should_be() -> None:

@@ -1,4 +1,4 @@
-"""Scripts on machines: only on the machine that we know, and a failure is told with its words (fault matrix S1)."""
+"""Scripts on machines: only on the machine that we know, and a failure is reported with its words (fault matrix S1)."""
 
 import time
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ def test_a_script_gives_what_it_prints(machine: Remote) -> None:
     assert machine.run("echo one; echo two >&2; echo three") == "one\nthree\n"
 
 
-def test_a_script_that_fails_is_told_with_its_own_words(machine: Remote) -> None:
+def test_a_script_that_fails_is_reported_with_its_output(machine: Remote) -> None:
     with pytest.raises(RemoteError, match="gpu-1: the disk is full"):
         machine.run("echo the disk is full >&2; exit 3")
 
@@ -44,9 +44,9 @@ def test_a_script_travels_on_standard_input_and_in_no_argument(machine: Remote) 
 
 def test_a_machine_with_another_key_gets_nothing(machine: Remote, tmp_path: Path) -> None:
     make_key(tmp_path / "other")
-    told = replace(machine, host_key=(tmp_path / "other.pub").read_text().strip())
+    reported = replace(machine, host_key=(tmp_path / "other.pub").read_text().strip())
     with pytest.raises(RemoteError, match=r"has another host key .* nothing was sent"):
-        told.run(f"touch {tmp_path / 'reached'}")
+        reported.run(f"touch {tmp_path / 'reached'}")
 
     assert not (tmp_path / "reached").exists()
 
@@ -86,6 +86,8 @@ def test_a_machine_that_falls_silent_is_given_up_by_name(
         while not (tmp_path / "begun").exists():
             time.sleep(0.05)
         network.silence()
-        with pytest.raises(RemoteError, match=r"gpu-1 \(127.0.0.1\) cannot be reached over SSH: .*switched on") as told:
+        with pytest.raises(
+            RemoteError, match=r"gpu-1 \(127.0.0.1\) cannot be reached over SSH: .*switched on"
+        ) as reported:
             running.result(60)
-    assert "run the same command again" in str(told.value)
+    assert "run the same command again" in str(reported.value)

@@ -40,7 +40,7 @@ def holder(lock: Path) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def test_a_second_operation_is_refused_and_told_who_is_first(lock: Path) -> None:
+def test_a_second_operation_is_refused_and_names_the_first(lock: Path) -> None:
     """Two engines on one campus would each undo what the other does; cancelling the first is nobody's guess to make."""
     with holder(lock) as first:
         lock.write_text(str(first.pid))

@@ -71,7 +71,7 @@ def test_vms_are_known_by_name_and_one_that_was_replaced_does_not_count() -> Non
     assert known.vm_urns == {"gpu-1": "urn:x::gpu-1-vm", "gpu-2": "urn:x::gpu-2-vm"}, "the engine would delete both"
 
 
-def test_the_commands_that_install_k3s_are_told_from_those_of_the_same_name() -> None:
+def test_the_commands_that_install_k3s_are_distinguished_from_those_of_the_same_name() -> None:
     known = state(
         resource("gpu-1-k3s", COMMAND_TYPE), resource("k3s-members", COMMAND_TYPE), resource("gpu-2-k3s", "other")
     )

@@ -187,8 +187,8 @@ def user_workloads(pods: Iterable[Object], node: str) -> list[Object]:
 
 
 def format_workloads(pods: int, gpus: int) -> str:
-    """`2 pods, 1 GPUs`; empty without pods."""
-    return f"{pods} pods, {gpus} GPUs" if pods else ""
+    """`2 pods, 1 GPU`; empty without pods."""
+    return f"{pods} pod{'' if pods == 1 else 's'}, {gpus} GPU{'' if gpus == 1 else 's'}" if pods else ""
 
 
 def count_gpus(pod: Object) -> int:

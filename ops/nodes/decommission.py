@@ -27,7 +27,7 @@ DELETE_SECONDS = 120
 
 
 @dataclass(frozen=True)
-class Step:
+class DecommissionStep:
     """One step of a decommission.
 
     Attributes:
@@ -59,20 +59,24 @@ class Decommission:
     overrides: frozenset[Override] = frozenset()
     drain_seconds: float = drain.DEFAULT_MINUTES * 60
 
-    def steps(self) -> list[Step]:
+    def steps(self) -> list[DecommissionStep]:
         """All steps in order."""
-        stop = Step("shut down the VM", lambda: is_stopped(self.pve, self.vm), lambda: shut_down(self.pve, self.vm))
+        stop = DecommissionStep(
+            "shut down the VM", lambda: is_stopped(self.pve, self.vm), lambda: shut_down(self.pve, self.vm)
+        )
         if self.kube is None:
             return [stop]
         kube, name = self.kube, self.vm.name
         return [
-            Step("cordon", self._is_cordoned, lambda: retry("the API", API_SECONDS, lambda: drain.cordon(kube, name))),
-            Step("drain", lambda: not drain.list_remaining_pods(kube, name), self._drain),
-            Step("purge its OSDs", self._osds_are_purged, self._purge_osds),
+            DecommissionStep(
+                "cordon", self._is_cordoned, lambda: retry("the API", API_SECONDS, lambda: drain.cordon(kube, name))
+            ),
+            DecommissionStep("drain", lambda: not drain.list_remaining_pods(kube, name), self._drain),
+            DecommissionStep("purge its OSDs", self._osds_are_purged, self._purge_osds),
             stop,
-            Step("remove it from etcd", self._has_left_etcd, self._leave_etcd),
-            Step("delete the Node", self._is_node_deleted, lambda: delete_node(kube, name)),
-            Step(
+            DecommissionStep("remove it from etcd", self._has_left_etcd, self._leave_etcd),
+            DecommissionStep("delete the Node", self._is_node_deleted, lambda: delete_node(kube, name)),
+            DecommissionStep(
                 "delete its OSD deployments",
                 lambda: not osds.list_osds(kube, name) and not osds.list_purge_jobs(kube, name),
                 lambda: osds.delete_osds(kube, name),

@@ -25,7 +25,7 @@ from ops.nodes.commands import Force, Minutes
 from ops.nodes.facts import ROOK_NAMESPACE, evictable_pods
 from ops.upgrade import charts, drivers, os_upgrade
 from ops.upgrade.node_upgrade import upgrade_mark
-from ops.upgrade.plan import ClusterNode, Plan, Version, find_removed_apis, make_batches, make_plan, read_nodes
+from ops.upgrade.plan import ClusterNode, UpgradePlan, Version, find_removed_apis, make_batches, make_plan, read_nodes
 from ops.wait import WaitTimeoutError, retry, wait_until
 
 app = typer.Typer(
@@ -42,7 +42,7 @@ def pause_file(stack: str) -> Path:
     return STATE / "upgrade" / f"{stack}.pause"
 
 
-def plan_upgrade(engine: Engine, kube: Kube) -> Plan:
+def plan_upgrade(engine: Engine, kube: Kube) -> UpgradePlan:
     """The plan for the cluster as it is now."""
     release = engine.stack.site.k3s.version
     nodes = read_nodes(kube.items("/api/v1/nodes"), evictable_pods(kube.items("/api/v1/pods")))
@@ -117,7 +117,7 @@ def _show_rest(engine: Engine, kube: Kube) -> None:
     os_upgrade.show_survey(engine, os_upgrade.survey_nodes(engine, kube))
 
 
-def _show_plan(plan: Plan) -> None:
+def _show_plan(plan: UpgradePlan) -> None:
     table = Table("order", "node", "runs", "work", title=f"upgrade to {plan.target}")
     for number, node in enumerate((*plan.servers, *plan.agents), start=1):
         work = format_workloads(node.workloads, node.gpus)

@@ -44,7 +44,7 @@ class NodeStuckError(LyceumError):
     """The node is partly upgraded and stays cordoned; no other node may start. The text has the remedy."""
 
 
-class ScriptRunner(Protocol):
+class RemoteShell(Protocol):
     """A machine that scripts can be run on (`ops.clients.ssh.Remote`)."""
 
     def run(self, script: str, *, seconds: float = 300, say: Callable[[str], None] | None = None) -> str:
@@ -104,7 +104,7 @@ class NodeUpgrade:
     name: str
     server: bool
     kube: Kube
-    remote: ScriptRunner
+    remote: RemoteShell
     expected_gpus: dict[str, int] = field(default_factory=dict)
     overrides: frozenset[Override] = frozenset()
     drain_seconds: float = drain.DEFAULT_MINUTES * 60

@@ -57,7 +57,7 @@ class ClusterNode:
 
 
 @dataclass(frozen=True)
-class Plan:
+class UpgradePlan:
     """The plan of an upgrade.
 
     Attributes:
@@ -96,7 +96,7 @@ def read_nodes(nodes: list[Object], pods: list[Object]) -> list[ClusterNode]:
     return found
 
 
-def make_plan(release: str, nodes: list[ClusterNode], *, removed_apis: tuple[str, ...] = ()) -> Plan:
+def make_plan(release: str, nodes: list[ClusterNode], *, removed_apis: tuple[str, ...] = ()) -> UpgradePlan:
     """Plans the upgrade of the nodes to a release.
 
     Args:
@@ -107,7 +107,7 @@ def make_plan(release: str, nodes: list[ClusterNode], *, removed_apis: tuple[str
     target = Version.parse(release)
     due = [node for node in nodes if node.version != target]
     agents = (node for node in due if not node.server)
-    return Plan(
+    return UpgradePlan(
         target=target,
         servers=tuple(node for node in due if node.server),
         agents=tuple(sorted(agents, key=lambda node: (node.gpus, node.workloads, node.name))),

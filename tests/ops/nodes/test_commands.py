@@ -14,7 +14,7 @@ def test_a_row_shows_machine_node_and_work() -> None:
     )
 
     assert row[:5] == ["gpu-1", "worker", "pve1", "10.9.0.41", "yes"]
-    assert row[5:] == ["[green]ready[/]", "v1.36.4+k3s1", "1 pods, 2 GPUs"]
+    assert row[5:] == ["[green]ready[/]", "v1.36.4+k3s1", "1 pod, 2 GPUs"]
 
 
 def test_a_machine_that_is_missing_from_the_cluster_is_shown_as_absent() -> None:

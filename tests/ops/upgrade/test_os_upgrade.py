@@ -18,7 +18,7 @@ def pending(*names: str) -> NodePackages:
 
 def test_a_row_lists_the_first_packages_and_counts_the_rest() -> None:
     assert node_row(GPU, pending("a", "b", "libc6", "d"), marked=False) == [
-        "gpu-1", "4: a, b, libc6 …", "1", "if required", "1 pods, 2 GPUs",
+        "gpu-1", "4: a, b, libc6 …", "1", "if required", "1 pod, 2 GPUs",
     ]  # fmt: skip
 
 

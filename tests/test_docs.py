@@ -10,6 +10,7 @@ import pytest
 
 from config.paths import PROJECT
 from config.planned import PLANNED
+from ops.__main__ import COMMANDS
 from tests.support.command_line import find_mistake
 
 TRACKED = subprocess.run(["git", "ls-files"], cwd=PROJECT, capture_output=True, text=True, check=True).stdout.split(
@@ -157,6 +158,16 @@ def printed_commands() -> set[str]:
 def test_a_command_that_a_page_prints_is_one_that_the_command_line_knows(command: str) -> None:
     """In a sentence a command may stand without its arguments: `./lyceum up`."""
     assert find_mistake(shlex.split(command)) == ""
+
+
+@pytest.mark.parametrize(
+    "command", [name for name, target in COMMANDS.items() if " " not in name and target.startswith("ops")]
+)
+def test_the_map_for_developers_names_each_command_in_its_room(command: str) -> None:
+    room = "/".join(COMMANDS[command].partition(":")[0].split(".")[:-1][:2])
+    [row] = re.findall(rf"^\| `{room}` \| (.*?) \|", text("docs/developers/README.md"), re.MULTILINE)
+
+    assert re.search(rf"`{command}( …)?`", row), f"{room}: {row}"
 
 
 def test_the_glossary_names_places_that_exist() -> None:

@@ -1,4 +1,4 @@
-"""What every part of the model is made of: one strict base class and the types people write."""
+"""Base class of all settings, and the types of their values."""
 
 import re
 from collections.abc import Iterator
@@ -21,12 +21,12 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 FROM_FILE = "file"
-"""Validation context of what people wrote, where sizes carry a unit; in code they are MiB."""
+"""Validation context of a file, where a size has a unit; in code a size is a number of MiB."""
 MAX_RANGE = 1000
-"""Longest range that a pattern may have: beyond it is a typing error, not a campus."""
+"""Longest range in a pattern; a longer one is a typing error."""
 MIB_PER_GIB = 1024
 MIB = 1024 * 1024
-"""Bytes: what Proxmox, K3s and etcd count in."""
+"""Bytes in a MiB; Proxmox, K3s and etcd report bytes."""
 _UNITS_MIB = {"MiB": 1, "GiB": 1024, "TiB": 1024 * 1024}
 _SIZE = re.compile(r"(\d+)\s*(MiB|GiB|TiB)")
 _RANGE = re.compile(r"\[(\d{1,9})-(\d{1,9})\]")
@@ -51,7 +51,7 @@ class InvalidValueError(ValueError):
 
 
 class Model(BaseModel):
-    """Base of all settings: unknown keys are errors, values never appear in error texts, nothing changes after loading."""
+    """Base of all settings: unknown keys are errors, values do not appear in pydantic's errors, instances are frozen."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -72,7 +72,7 @@ class LayerSettings(Model):
 
 
 def _parse_size(value: object, info: ValidationInfo) -> object:
-    """Parses `64 GiB` into MiB; a bare number in a file is refused, because nobody can tell its unit."""
+    """Parses `64 GiB` into MiB; a number without a unit is refused in a file."""
     if isinstance(value, int) and not isinstance(value, bool) and info.context != FROM_FILE:
         return value
     if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
@@ -81,7 +81,7 @@ def _parse_size(value: object, info: ValidationInfo) -> object:
 
 
 def format_size(mib: int) -> str:
-    """Writes a size in the largest unit that keeps it whole: 65536 -> `64 GiB`."""
+    """Formats a size in the largest unit that needs no fraction: 65536 -> `64 GiB`."""
     for unit, factor in sorted(_UNITS_MIB.items(), key=lambda item: -item[1]):
         if mib % factor == 0:
             return f"{mib // factor} {unit}"
@@ -94,7 +94,7 @@ Size = Annotated[
     Field(gt=0),
     PlainSerializer(format_size, return_type=str),
 ]
-"""A size, written `64 GiB`, held in MiB."""
+"""A size: `64 GiB` in a file, a number of MiB in code."""
 
 
 def _parse_cidr(value: object) -> object:
@@ -194,7 +194,7 @@ NamePattern = Annotated[
         r"^[a-z0-9\[\]-]+$", "is not a valid name or pattern", "use a-z, 0-9 and -, as in `gpu-1` or `gpu-[01-40]`"
     ),
 ]
-"""A name, or as many names as the range in it counts."""
+"""A name, or a pattern with one range that stands for several names."""
 Email = Annotated[
     str,
     Pattern(r"^[^@\s]+@[^@\s]+\.[^@\s]+$", "is not a valid e-mail address", "write it as in `it@campus.example`"),
@@ -240,7 +240,7 @@ def _parse_address_range(value: object) -> object:
 
 
 class AddressRange(BaseModel):
-    """Addresses from first to last, both included; written `10.21.0.50-10.21.0.60` or as one address."""
+    """Addresses from first to last, both included: `10.21.0.50-10.21.0.60` in a file, or one address."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
     first: IPv4Address
@@ -264,10 +264,10 @@ Addresses = Annotated[
 
 
 def expand_range(pattern: str) -> list[str]:
-    """Expands at most one range of a pattern: `ws-[01-40]` gives ws-01 to ws-40, zeros kept; no range gives the text itself.
+    """Expands the range in a pattern: `ws-[01-40]` gives ws-01 to ws-40, with leading zeros; without a range, the text itself.
 
     Raises:
-        InvalidValueError: the range is reversed or too long, or there is more than one.
+        InvalidValueError: the range is reversed or too long, or there are several.
     """
     found = list(_RANGE.finditer(pattern))
     if not found:
@@ -285,7 +285,7 @@ def expand_range(pattern: str) -> list[str]:
 
 
 def broadcast(pattern: str | None, count: int, what: str) -> list[Any]:
-    """Expands a pattern to `count` values; one value without a range is repeated.
+    """Expands a pattern to `count` values; a value without a range is repeated.
 
     Raises:
         ValueError: the pattern gives a different number of values than `count`.

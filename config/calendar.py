@@ -1,4 +1,4 @@
-"""When the owners of the hosts use them, and when the cluster does."""
+"""Settings of the calendar: when the hosts are used by their owners, and when by the cluster."""
 
 import datetime as dt
 from collections.abc import Iterator
@@ -48,12 +48,12 @@ Days = Annotated[
 
 
 class CalendarUse(StrEnum):
-    """To whom the machines belong."""
+    """Who uses the machines."""
 
     OWNERS = "owners"
-    """The people whose machines they are: players, the class in the room."""
+    """The people at the machines: players, a class in the room."""
     CLUSTER = "cluster"
-    """Everybody's batch work."""
+    """Workloads of the cluster."""
 
 
 class Period(Model):
@@ -68,10 +68,10 @@ class Period(Model):
     end: ClockTime
     """When it ends; an earlier time than `start` is on the next day."""
     use: CalendarUse
-    """Who has the machines then."""
+    """Who uses the machines in it."""
 
     def minutes(self) -> Iterator[tuple[int, int]]:
-        """Stretches within a week as minutes from Monday 00:00, end excluded; Sunday night wraps to Monday."""
+        """Start and end of each occurrence in minutes from Monday 00:00, end excluded; Sunday night wraps to Monday."""
         start, end = _minute_of_day(self.start), _minute_of_day(self.end)
         length = (end - start) % MINUTES_A_DAY or MINUTES_A_DAY
         for day in self.days:
@@ -88,13 +88,13 @@ def _minute_of_day(time: str) -> int:
 
 
 class Calendar(Model):
-    """Who uses the hosts at which time (R10, R11)."""
+    """Who uses the machines when (R10, R11)."""
 
     time_zone: Annotated[str, AfterValidator(_validate_time_zone)]
-    """IANA name: `Europe/Vienna`."""
+    """Time zone by its IANA name: `Europe/Vienna`."""
     periods: tuple[Period, ...] = Field(min_length=1)
-    """The week; whatever no period covers belongs to the owners, who come first."""
+    """Periods of the week; the owners have the machines outside all periods."""
     notice: int = Field(default=15, ge=1, le=240)
-    """Minutes between the signal to save and the end of the workloads."""
+    """Minutes between the warning to workloads and their end."""
     closed: tuple[dt.date, ...] = ()
-    """Days on which the owners are away and the cluster has the machines all day: holidays."""
+    """Holidays: days on which the cluster has the machines all day."""

@@ -1,6 +1,6 @@
-"""What the machines of a site offer: GPUs by kind, and the largest machine of each. Pure; follows from `gpus` alone.
+"""What the workers of a site offer: GPUs by kind, and the largest worker. Pure.
 
-A kind is a card's model (`rtx-4090`), a slice of it (`a100-40gb/1g.5gb`), or a turn on it (`rtx-4090/shared`).
+A kind is a card's model (`rtx-4090`), a slice of it (`a100-40gb/1g.5gb`), or a share of it (`rtx-4090/shared`).
 """
 
 from collections import Counter
@@ -14,7 +14,7 @@ SHARED = "shared"
 
 
 def gpus_by_kind(node: Node) -> Counter[str]:
-    """GPUs that pods can ask for on a node, by kind."""
+    """GPUs that pods can request on a node: kind -> number."""
     counts: Counter[str] = Counter()
     for gpu in node.gpus:
         if gpu.sharing is Sharing.MIG:
@@ -28,7 +28,7 @@ def gpus_by_kind(node: Node) -> Counter[str]:
 
 
 def offered_gpus(nodes: Iterable[Node]) -> Counter[str]:
-    """GPUs by kind on the workers among these nodes."""
+    """GPUs on the workers among these nodes: kind -> number."""
     total: Counter[str] = Counter()
     for node in nodes:
         if node.role is Role.WORKER:
@@ -38,12 +38,12 @@ def offered_gpus(nodes: Iterable[Node]) -> Counter[str]:
 
 @dataclass(frozen=True, slots=True)
 class WorkerCapacity:
-    """The most that one worker offers at once.
+    """The largest amounts that one worker offers.
 
     Attributes:
         cores: Virtual CPUs.
         memory: MiB.
-        gpus: GPUs of the kind that was asked for.
+        gpus: GPUs of the requested kind.
     """
 
     cores: int
@@ -52,7 +52,7 @@ class WorkerCapacity:
 
 
 def fits_on_worker(nodes: Iterable[Node], *, cores: int, memory: int, kind: str | None, gpus: int) -> bool:
-    """Whether one worker, empty, could hold a pod of this size; kind `whole` is any card that is not shared."""
+    """Whether a pod of this size fits on an empty worker; the kind `whole` is any card that is not shared."""
     return any(
         node.shape.cores >= cores
         and node.shape.memory >= memory
@@ -63,7 +63,7 @@ def fits_on_worker(nodes: Iterable[Node], *, cores: int, memory: int, kind: str 
 
 
 def largest_worker(nodes: Iterable[Node], kind: str | None) -> WorkerCapacity:
-    """The largest worker that has the kind, number by number; zeros if none has it."""
+    """The largest amounts among the workers that have the kind; zeros if none has it."""
     having = [node for node in nodes if node.role is Role.WORKER and (kind is None or _count_of_kind(node, kind))]
     return WorkerCapacity(
         cores=max((node.shape.cores for node in having), default=0),
@@ -73,7 +73,7 @@ def largest_worker(nodes: Iterable[Node], kind: str | None) -> WorkerCapacity:
 
 
 def _count_of_kind(node: Node, kind: str) -> int:
-    """GPUs of a kind on a node; a bare MIG profile or `whole` means that of any model."""
+    """Number of GPUs of a kind on a node; `whole`, or a MIG profile without a model, counts all models."""
     offers = gpus_by_kind(node)
     if kind == "whole":
         return sum(count for name, count in offers.items() if "/" not in name)

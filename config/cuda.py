@@ -1,4 +1,4 @@
-"""CUDA and drivers: which driver an image needs, and which one the nodes will run. Pure."""
+"""CUDA: which driver an image needs, and which one the nodes get. Pure."""
 
 import re
 from collections.abc import Iterator
@@ -9,24 +9,24 @@ from config.workspaces import Profile
 
 LEAST_DRIVER = {11: 450, 12: 525, 13: 580}
 """CUDA major -> least major of the driver, with minor version compatibility. Source: NVIDIA, CUDA Compatibility, table 1
-(docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html, read 2026-11). A newer driver runs older CUDA."""
+(docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html, read 2026-11). A newer driver supports older CUDA versions."""
 _TAG = re.compile(r"(?:^|[-_.])(?:cuda-?(\d{2})(?!\d)|cu(\d{2})\d(?!\d))")
 
 
 def image_cuda(image: str) -> int | None:
-    """CUDA major that an image's tag tells: 12 of `pytorch-notebook:cuda12-2026-08-03` and of `torch:2.8-cu126`; or None."""
+    """CUDA major version in an image's tag: 12 for `pytorch-notebook:cuda12-2026-08-03` and `torch:2.8-cu126`; or None."""
     tag = image.partition("@")[0].rpartition("/")[2].partition(":")[2]
     found = _TAG.search(tag)
     return int(found[1] or found[2]) if found else None
 
 
 def profile_cuda(profile: Profile) -> int | None:
-    """CUDA major of a profile: as the site says it, or as its image's tag does; None for unknown."""
+    """CUDA major version of a profile: its setting, or that of its image's tag; None if unknown."""
     return profile.cuda or (image_cuda(profile.image) if profile.gpu else None)
 
 
 def offered_images(site: Site) -> Iterator[tuple[str, int]]:
-    """Images with a GPU that JupyterHub offers, with their CUDA; those that do not tell are left out."""
+    """Images that JupyterHub offers with a GPU, each with its CUDA major version; without those whose version is unknown."""
     hub = site.workspaces.jupyterhub
     if not hub.enabled:
         return
@@ -38,7 +38,7 @@ def offered_images(site: Site) -> Iterator[tuple[str, int]]:
 
 
 def expected_driver(site: Site) -> str | None:
-    """The driver that the nodes will run: the site's, or the one that the pinned operator brings; None for unknown."""
+    """The driver version that the nodes get: the site's, or that of the pinned operator; None if unknown."""
     operator = site.platform.gpu_operator
     if not operator.enabled:
         return None
@@ -47,6 +47,6 @@ def expected_driver(site: Site) -> str | None:
 
 
 def required_driver(driver: str, cuda: int) -> int | None:
-    """The least major of the driver that a CUDA needs, where a driver is older; None where it will do, or nobody knows."""
+    """The driver major version that a CUDA major version needs, if the driver is older than that; else None."""
     least = LEAST_DRIVER.get(cuda)
     return least if least and int(driver.partition(".")[0]) < least else None

@@ -115,6 +115,6 @@ def _rule_and_remedy(kind: str, context: dict[str, Any], message: str, value: ob
 
 
 def _as_clause(text: str) -> str:
-    """A sentence as part of another one: on one line, first letter in lower case, no full stop."""
+    """A sentence as part of another one: on one line, first letter in lower case (not of `GPU`), no full stop."""
     text = " ".join(text.split()).rstrip(".")
-    return text[:1].lower() + text[1:]
+    return text if text[1:2].isupper() else text[:1].lower() + text[1:]

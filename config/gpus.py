@@ -1,4 +1,4 @@
-"""The one GPU model: what a card is, how it is shared, and what follows from that."""
+"""GPUs: the models that Lyceum knows, and the settings of one card."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,29 +11,29 @@ from config.finding import suggest_name
 
 
 class Sharing(StrEnum):
-    """How one card serves several users."""
+    """How several pods share one card."""
 
     EXCLUSIVE = "exclusive"
-    """One pod holds the whole card."""
+    """Not at all: one pod has the card."""
     MIG = "mig"
-    """Hardware slices with memory and fault isolation."""
+    """Hardware partitions with isolated memory and faults (Multi-Instance GPU)."""
     TIME_SLICING = "time-slicing"
-    """Turns without isolation of memory or faults: for people who trust each other."""
+    """Time slices without isolation of memory or faults: for users who trust each other."""
     MPS = "mps"
-    """Concurrent kernels with partitioned memory under one shared daemon."""
+    """Concurrent kernels with partitioned memory under one shared daemon (Multi-Process Service)."""
 
 
 @dataclass(frozen=True)
 class Card:
-    """Facts of a GPU model.
+    """Properties of a GPU model.
 
     Attributes:
         id: PCI vendor and device.
         product: Value of `nvidia.com/gpu.product`.
         label: Value of the `gpu-model` node label (R23).
         memory_gib: Memory on the card.
-        mig: MIG profile -> how many fit on one card; empty where the card has no MIG.
-        mig_needs_reboot: Entering MIG mode under passthrough needs a reboot (gpu-operator#1606).
+        mig: MIG profile -> number of instances that fit on one card; empty where the card has no MIG.
+        mig_needs_reboot: Enabling MIG under PCI passthrough needs a reboot (gpu-operator#1606).
     """
 
     id: str
@@ -59,7 +59,7 @@ CARDS: dict[str, Card] = {
     "rtx-3090": Card("10de:2204", "NVIDIA-GeForce-RTX-3090", "rtx3090", 24, {}),
     "t4": Card("10de:1eb8", "Tesla-T4", "t4", 16, {}),
 }
-"""Cards by the name people write. Ids: the PCI ID database; MIG: NVIDIA's MIG user guide, supported profiles."""
+"""GPU models by their name in site files. IDs: the PCI ID database; MIG: NVIDIA's MIG user guide, supported profiles."""
 
 
 def _validate_model(model: str) -> str:
@@ -69,26 +69,26 @@ def _validate_model(model: str) -> str:
 
 
 class Gpu(Model):
-    """One card in a host."""
+    """One GPU of a host."""
 
     model: Annotated[str, AfterValidator(_validate_model)] = Field(json_schema_extra={"enum": [*sorted(CARDS)]})
-    """Which card it is."""
+    """Model of the GPU."""
     pci: PciAddress
-    """Where it sits: `0000:41:00.0`."""
+    """PCI address: `0000:41:00.0`."""
     iommu_group: int = Field(ge=0)
-    """Its IOMMU group on the host; the card must be alone in it."""
+    """IOMMU group on the host; the card must be alone in it."""
     subsystem: PciId | None = None
-    """Subsystem vendor and device; Proxmox calls a mapping without it incomplete."""
+    """PCI subsystem vendor and device ID; without it Proxmox reports the PCI mapping as incomplete."""
     sharing: Sharing = Sharing.EXCLUSIVE
     """How the card is shared."""
     layout: dict[str, int] = Field(default_factory=dict)
-    """With `mig`: profile -> slices of this card, as in `{1g.5gb: 7}`."""
+    """With `mig`: profile -> number of instances on this card, as in `{1g.5gb: 7}`."""
     replicas: int | None = Field(default=None, ge=2, le=48)
-    """With `time-slicing` or `mps`: how many pods share the card."""
+    """With `time-slicing` or `mps`: number of pods that share the card."""
 
     @property
     def card(self) -> Card:
-        """The card's facts."""
+        """Properties of the card's model."""
         return CARDS[self.model]
 
     @model_validator(mode="after")

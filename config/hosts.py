@@ -1,4 +1,4 @@
-"""Bare machines, and the virtual machines on them."""
+"""Hosts, and the virtual machines on them."""
 
 from enum import StrEnum
 from ipaddress import IPv4Address
@@ -17,13 +17,13 @@ class Role(StrEnum):
     SERVER = "server"
     """K3s server: API, etcd, scheduler (R22)."""
     WORKER = "worker"
-    """Runs what people submit; with or without GPUs."""
+    """Runs workloads; with or without GPUs."""
     STORAGE = "storage"
-    """A worker for Ceph, tainted for it unless the site says otherwise."""
+    """A worker for Ceph; tainted so that only Ceph runs on it, unless the site sets other taints."""
     MAINTENANCE = "maintenance"
-    """Tools, kubeconfig and the backup timer for the operators; not a cluster node (R21's k3s-maint)."""
+    """Tools, kubeconfig and the backup timer for the operators (k3s-maint of R21); not a cluster node."""
     DESKTOP = "desktop"
-    """The graphical machine a student lands on; not a cluster node (R8)."""
+    """A graphical desktop for students (R8); not a cluster node."""
 
 
 ImageFileName = Annotated[
@@ -35,14 +35,14 @@ ImageFileName = Annotated[
 
 
 class Image(Model):
-    """The cloud image that nodes start from; it must have qemu-guest-agent in it."""
+    """A cloud image that machines start from; it must contain qemu-guest-agent."""
 
     url: HttpUrl
-    """Where each Proxmox node downloads it from."""
+    """URL from which each Proxmox node downloads it."""
     sha512: Sha512 | None = None
-    """Checksum that Proxmox verifies."""
+    """SHA-512 checksum that Proxmox verifies; absent means no verification."""
     file_name: ImageFileName = "lyceum-node.qcow2"
-    """Name on the storage."""
+    """File name on the storage."""
 
 
 class Mappings(StrEnum):
@@ -55,26 +55,26 @@ class Mappings(StrEnum):
 
 
 class Proxmox(Model):
-    """How to reach Proxmox, and which part of it Lyceum uses."""
+    """The Proxmox VE cluster, and the parts of it that Lyceum uses."""
 
     endpoint: HttpUrl
-    """API of any node of the cluster: `https://pve1.campus.example:8006/`."""
+    """URL of the API of any node of the cluster: `https://pve1.campus.example:8006/`."""
     ca_file: Path | None = None
-    """CA of the API's certificate, if it is not a public one. Verification cannot be disabled."""
+    """CA of the API's certificate, PEM, if it is not a public one. Verification cannot be skipped."""
     pool: DnsLabel = "lyceum"
-    """Resource pool that holds our VMs; the token sees nothing outside it."""
+    """Resource pool for Lyceum's VMs; the API token has no access to VMs outside it."""
     vm_storage: str = "local-lvm"
-    """Storage of VM disks; must hold `images`."""
+    """Storage for VM disks; its content types must include `images`."""
     image_storage: str = "local"
-    """Storage of the node image; must hold `import`."""
+    """Storage for the node image; its content types must include `import`."""
     image: Image
-    """The node image."""
+    """The image that nodes start from."""
     mappings: Mappings = Mappings.EXISTING
     """Who creates the PCI mappings of the GPUs."""
 
 
 class DeviceKind(StrEnum):
-    """What a passed-through card other than a GPU is."""
+    """Kind of a passed-through PCI card that is not a GPU."""
 
     INFINIBAND = "infiniband"
     """A host channel adapter (R19, R37)."""
@@ -85,36 +85,36 @@ class DeviceKind(StrEnum):
 
 
 class Device(Model):
-    """A card other than a GPU, passed through to a virtual machine."""
+    """A PCI card other than a GPU that is passed through to a virtual machine."""
 
     kind: DeviceKind
-    """What it is; becomes the node label `lyceum.io/<kind>`."""
+    """Its kind; becomes the node label `lyceum.io/<kind>`."""
     id: PciId
-    """PCI vendor and device, as `lspci -n` prints them."""
+    """PCI vendor and device ID, as `lspci -n` prints them."""
     pci: PciAddress
-    """Where it sits: `0000:81:00.0`."""
+    """PCI address: `0000:81:00.0`."""
     iommu_group: int = Field(ge=0)
-    """Its IOMMU group on the host; the card must be alone in it."""
+    """IOMMU group on the host; the card must be alone in it."""
     subsystem: PciId | None = None
-    """Subsystem vendor and device."""
+    """PCI subsystem vendor and device ID."""
 
 
 class PowerControl(StrEnum):
     """How a host is switched on remotely (R41)."""
 
     NONE = "none"
-    """By hand; it is never switched off."""
+    """Not at all: Lyceum never switches it off."""
     WAKE_ON_LAN = "wake-on-lan"
-    """A magic packet to its MAC address."""
+    """A Wake-on-LAN packet to its MAC address."""
     IPMI = "ipmi"
-    """Its management controller; the password is the secret `ipmi-password`."""
+    """IPMI to its management controller (BMC); the password is the secret `ipmi-password`."""
 
 
 class Shift(StrEnum):
     """When a virtual machine runs (R10, R11)."""
 
     ALWAYS = "always"
-    """Day and night."""
+    """All the time."""
     OWNERS = "owners"
     """While the calendar gives the machines to their owners."""
     CLUSTER = "cluster"
@@ -122,28 +122,28 @@ class Shift(StrEnum):
 
 
 class HostGroup(Model):
-    """One host (a physical Proxmox machine), or as many equal ones as the range in its name gives."""
+    """One host, or several of the same kind if its name contains a range."""
 
     name: NamePattern
     """Proxmox node name, or a pattern: `ws-[01-40]`."""
     cpus: int = Field(gt=0)
-    """Threads."""
+    """CPU threads."""
     memory: Size
     """Memory, as in `64 GiB`."""
     reserve: Size = 4096
-    """Memory the hypervisor keeps for itself."""
+    """Memory that the hypervisor keeps for itself."""
     disk: Size = 1024 * 1024
-    """What the VM storage holds."""
+    """Capacity of the VM storage."""
     thin: bool = False
-    """The VM storage is thin-provisioned and monitored: disks may add up to more than `disk`."""
+    """Whether the VM storage is thin-provisioned and monitored: the disks may then add up to more than `disk`."""
     address: str | None = None
-    """The machine's own address, or a pattern; taken as reserved."""
+    """The host's own address, or a pattern; no machine may use it."""
     gpus: tuple[Gpu, ...] = ()
-    """Cards in it."""
+    """Its GPUs."""
     devices: tuple[Device, ...] = ()
-    """Other cards that virtual machines may get: InfiniBand, FPGA (R19, R37)."""
+    """Other PCI cards that virtual machines may get: InfiniBand, FPGA (R19, R37)."""
     power: PowerControl = PowerControl.NONE
-    """How it is switched on from afar (R41)."""
+    """How it is switched on remotely (R41)."""
     mac: str | None = None
     """MAC address of its network card, or a pattern; needed for `wake-on-lan`."""
     bmc: str | None = None
@@ -151,12 +151,12 @@ class HostGroup(Model):
 
 
 class Desktops(Model):
-    """Desktop machines with a graphical interface (R8)."""
+    """The graphical desktops for students (R8)."""
 
     image: Image | None = None
-    """Their image, with a desktop in it; the node image if absent."""
+    """Their image, which contains a desktop environment; the node image if absent."""
     autologin: bool = True
-    """Show the desktop when the machine is switched on; the student never sees the hypervisor."""
+    """Whether the desktop appears when the host is switched on, so that students never see the hypervisor."""
 
 
 class Shape(Model):
@@ -165,13 +165,13 @@ class Shape(Model):
     cores: int = Field(gt=0)
     """Virtual CPUs."""
     memory: Size
-    """Memory; with a GPU all of it is pinned."""
+    """Memory; all of it is pinned if the machine has a GPU."""
     disk: Size
     """System disk."""
     scratch: Size | None = None
-    """A second, fast local disk that nobody backs up (R18, R26)."""
+    """A second, fast local disk without backup (R18, R26)."""
     ceph: Size | None = None
-    """A raw disk given to Ceph as an OSD."""
+    """A raw disk for Ceph, used as an OSD."""
 
 
 Taint = Annotated[
@@ -187,41 +187,41 @@ Taint = Annotated[
 
 STORAGE_KEY = "node-role.kubernetes.io/storage"
 STORAGE_TAINTS = (f"{STORAGE_KEY}=true:NoSchedule",)
-"""What a storage machine has unless the site's file says otherwise: Ceph tolerates it, nobody else's pods do."""
+"""Taints of a storage machine where the site sets none: only Ceph tolerates them."""
 
 
 class NodeGroup(Model):
-    """One virtual machine, or as many equal ones as the range in its name gives."""
+    """One virtual machine, or several of the same kind if its name contains a range."""
 
     name: NamePattern
     """VM and host name, or a pattern: `gpu-[01-40]`. The name is the identity: never reuse it for another machine."""
     role: Role
-    """What it is for."""
+    """Its role."""
     host: str
     """The host that it runs on, or a pattern of the same length: `ws-[01-40]`."""
     shape: str
     """Its size: a key of `shapes`."""
     address: str
-    """Its address, or a pattern: `10.30.1.[1-40]`."""
+    """Its IP address, or a pattern: `10.30.1.[1-40]`."""
     mac: str | None = None
     """MAC address, or a pattern; derived from the address if absent."""
     vm_id: VmId | None = None
-    """VMID of the first machine; following ones count up. Derived from the address if absent."""
+    """VMID of the first machine; the following ones count up. Derived from the address if absent."""
     gpus: tuple[int, ...] | None = None
-    """Which of the host's cards it gets, counted from 0; absent on a worker means all of them."""
+    """Indexes of the host's GPUs that it gets, from 0; absent on a worker means all of them."""
     devices: tuple[int, ...] | None = None
-    """Which of the host's other cards it gets, counted from 0; absent on a worker means all of them."""
+    """Indexes of the host's other cards that it gets, from 0; absent on a worker means all of them."""
     shift: Shift = Shift.ALWAYS
-    """When it runs; two machines of opposite shifts may share a card and memory (R10, R11)."""
+    """When it runs; two machines with opposite shifts may share a card and memory (R10, R11)."""
     labels: dict[str, str] = Field(default_factory=dict)
-    """Node labels besides the derived ones; given at the first registration."""
+    """Node labels in addition to the derived ones; set when the node registers for the first time."""
     taints: tuple[Taint, ...] | None = None
-    """Node taints, as in `nvidia.com/gpu=true:NoSchedule`; given at the first registration. Absent on a storage machine
-    means one that keeps everything but Ceph away; `[]` means none."""
+    """Node taints, as in `nvidia.com/gpu=true:NoSchedule`; set when the node registers for the first time. Absent on a
+    storage machine means one that only Ceph tolerates; `[]` means none."""
 
 
 class Host(Model):
-    """One host, resolved."""
+    """One host, with every pattern expanded."""
 
     name: DnsLabel
     cpus: int
@@ -238,7 +238,7 @@ class Host(Model):
 
 
 class Node(Model):
-    """One virtual machine, resolved: everything about it is known before anything is created."""
+    """One virtual machine, with every pattern and default resolved."""
 
     name: DnsLabel
     role: Role
@@ -260,5 +260,5 @@ class Node(Model):
 
     @property
     def mapping(self) -> str:
-        """Name of the PCI mapping that holds exactly this node's cards."""
+        """Name of the PCI mapping with exactly this node's cards."""
         return f"lyceum-{self.name}"

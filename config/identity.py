@@ -1,4 +1,4 @@
-"""Who people are, and what their groups may do."""
+"""Settings of login and roles."""
 
 from pydantic import Field, HttpUrl
 
@@ -11,15 +11,15 @@ class Oidc(Model):
     issuer: HttpUrl
     """Its issuer URL: `https://login.campus.example/application/o/lyceum/`."""
     client_id: str = Field(min_length=1)
-    """Name under which the provider knows this site."""
+    """Client ID of this site at the provider."""
     username_claim: str = "preferred_username"
-    """Claim that holds the user's name."""
+    """Claim with the user's name."""
     groups_claim: str = "groups"
-    """Claim that holds the user's groups."""
+    """Claim with the user's groups."""
 
 
 class Authentik(LayerSettings):
-    """Authentik on the cluster itself, for a site without a provider of its own (R12, R26)."""
+    """Authentik on the cluster, for a site without an identity provider (R12, R26)."""
 
     enabled: bool = False
     """Whether it is installed."""
@@ -31,26 +31,26 @@ class Roles(Model):
     """Which groups hold which role (R15)."""
 
     admins: tuple[str, ...] = ("admins",)
-    """May do everything; meant for emergencies."""
+    """Groups with full access; for emergencies."""
     operators: tuple[str, ...] = ("operators",)
-    """Look after the platform and its nodes."""
+    """Groups that operate the platform and its nodes."""
     testers: tuple[str, ...] = ("testers",)
-    """See everything but secrets, and use what is not released yet (R12)."""
+    """Groups that see everything except secrets, and use what is not released yet (R12)."""
     students: tuple[str, ...] = ("students",)
-    """Work in the namespaces of their tenants."""
+    """Groups that work in the namespaces of their tenants."""
 
 
 class Identity(Model):
-    """Where log-ins come from (R17, R26)."""
+    """Identity providers and roles (R17, R26)."""
 
     oidc: Oidc | None = None
-    """The campus's provider."""
+    """The campus's OpenID Connect provider."""
     authentik: Authentik = Authentik()
-    """A provider of the site's own; with `oidc` as well, it asks that one."""
+    """Authentik on the cluster; with `oidc` as well, it forwards logins to that provider."""
     roles: Roles = Roles()
     """Groups and roles."""
 
     @property
     def present(self) -> bool:
-        """Whether anybody can prove who he is."""
+        """Whether the site has an identity provider."""
         return self.oidc is not None or self.authentik.enabled

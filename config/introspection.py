@@ -1,4 +1,4 @@
-"""The model as a tree: which settings exist at a place, and what they are."""
+"""Looks up settings of a model by their path."""
 
 import types
 from collections.abc import Iterable, Mapping
@@ -12,12 +12,12 @@ from config.finding import FieldPath
 
 
 def fields_by_alias(model: type[Model]) -> Mapping[str, FieldInfo]:
-    """Settings of a model by the name people write."""
+    """Settings of a model by their name in a file."""
     return {info.alias or name: info for name, info in model.model_fields.items()}
 
 
 def unwrap_annotation(annotation: Any) -> Any:
-    """What a list, mapping or optional holds; the annotation itself if it is none of them."""
+    """An annotation without `Annotated` and without `None`."""
     while True:
         origin, arguments = get_origin(annotation), get_args(annotation)
         if origin is Annotated:
@@ -29,7 +29,7 @@ def unwrap_annotation(annotation: Any) -> Any:
 
 
 def model_at(root: type[Model], place: FieldPath) -> type[Model] | None:
-    """The model whose settings stand below a place, or None where there is none."""
+    """The model whose settings are below a path, or None."""
     annotation: Any = root
     for key in place:
         annotation = unwrap_annotation(annotation)
@@ -47,7 +47,7 @@ def model_at(root: type[Model], place: FieldPath) -> type[Model] | None:
 
 
 def field_at(root: type[Model], place: FieldPath) -> FieldInfo | None:
-    """The setting at a place, or None."""
+    """The setting at a path, or None."""
     while place and isinstance(place[-1], int):
         place = place[:-1]
     above = model_at(root, place[:-1]) if place else None

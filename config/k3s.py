@@ -1,4 +1,4 @@
-"""The Kubernetes distribution."""
+"""Settings of K3s."""
 
 from typing import Annotated, Literal
 
@@ -17,9 +17,9 @@ class Snapshots(Model):
     """etcd snapshots on the servers (R31)."""
 
     schedule: Cron = "0 */6 * * *"
-    """Cron expression."""
+    """When a snapshot is taken, as a cron expression."""
     keep: int = Field(default=5, ge=1)
-    """How many are kept on each server."""
+    """Number of snapshots kept on each server."""
 
 
 class K3s(Model):
@@ -28,18 +28,18 @@ class K3s(Model):
     version: K3sRelease = versions.K3S
     """Release, as in `v1.36.4+k3s1`."""
     binaries: HttpUrl = HttpUrl("https://github.com/k3s-io/k3s/releases/download")
-    """Where nodes download `<version>/k3s` and `<version>/sha256sum-amd64.txt`; a mirror of the same layout on closed sites."""
+    """Base URL from which nodes download `<version>/k3s` and `<version>/sha256sum-amd64.txt`; a mirror with the same layout on sites without internet access."""
     sha256: Sha256 | None = None
-    """Checksum of the binary; absent means the release's own checksum file, fetched over verified TLS."""
+    """SHA-256 checksum of the binary; absent means that of the release's checksum file, downloaded over verified TLS."""
     flannel: Literal["vxlan", "host-gw", "wireguard-native"] = "vxlan"
-    """Flannel's way between nodes (R5): `host-gw` is fastest on one network, `wireguard-native` encrypts."""
+    """Flannel backend (R5): `host-gw` is the fastest within one network, `wireguard-native` encrypts."""
     api_names: tuple[Domain, ...] = ()
-    """Further names in the API's certificate."""
+    """Additional names in the API's certificate."""
     snapshots: Snapshots = Snapshots()
     """etcd snapshots."""
     kube_vip: Version = versions.KUBE_VIP
-    """kube-vip, which holds the API address."""
+    """Version of kube-vip, which serves the API address."""
     mirrors: dict[str, HttpUrl] = Field(default_factory=dict)
-    """Registry -> mirror of it, as in `{docker.io: "https://mirror.campus.example"}` (R14)."""
+    """Registry -> URL of its mirror, as in `{docker.io: "https://mirror.campus.example"}` (R14)."""
     embedded_registry: bool = False
-    """Nodes hand each other the images that they have; only among nodes that trust each other alike."""
+    """Whether nodes share the container images that they have with each other (K3s's embedded registry mirror)."""

@@ -1,4 +1,4 @@
-"""What follows from a stack's seed. Pure: a seed in, text out, and no Pulumi, whose SDK takes half a second to import."""
+"""Keys, tokens and passwords derived from a stack's seed. Pure, and without Pulumi, whose import takes half a second."""
 
 import hashlib
 
@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 USER = "lyceum"
-"""User that cloud-init makes and that Lyceum's key opens; may use sudo without a password."""
+"""User that cloud-init creates for Lyceum's SSH key; may use sudo without a password."""
 
 
 def derive_key(seed: str, purpose: str, length: int = 32) -> bytes:
@@ -17,22 +17,22 @@ def derive_key(seed: str, purpose: str, length: int = 32) -> bytes:
 
 
 def derive_password(seed: str, purpose: str) -> str:
-    """Derives a password or token: 64 hex digits."""
+    """Derives a password or a token: 64 hex digits."""
     return derive_key(seed, purpose).hex()
 
 
 def token_hash(token: str) -> str:
-    """K3s's own way to tell tokens apart; it writes this beside every snapshot. The first 48 bits of SHA-256."""
+    """K3s's hash of a token, which it stores with every snapshot: the first 48 bits of SHA-256, in hex."""
     return hashlib.sha256(token.encode()).hexdigest()[:12]
 
 
 def ssh_key(seed: str) -> Ed25519PrivateKey:
-    """The key that Lyceum logs in to nodes with."""
+    """The SSH key with which Lyceum logs in to nodes."""
     return Ed25519PrivateKey.from_private_bytes(derive_key(seed, "ssh"))
 
 
 def ssh_private_key_pem(seed: str) -> str:
-    """PKCS#8, which has no random part: OpenSSH's own format would look changed at every run."""
+    """The SSH key in PKCS#8, which has no random part: OpenSSH's own format would differ at every run."""
     return (
         ssh_key(seed)
         .private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
@@ -41,7 +41,7 @@ def ssh_private_key_pem(seed: str) -> str:
 
 
 def ssh_public_key_line(seed: str) -> str:
-    """One line of authorized_keys."""
+    """Line of authorized_keys for the SSH key."""
     key = ssh_key(seed).public_key()
     encoded = key.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
     return f"{encoded} lyceum"
@@ -49,18 +49,18 @@ def ssh_public_key_line(seed: str) -> str:
 
 CURVE = ec.SECP256R1()
 ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
-"""Of the curve (SEC 2, secp256r1)."""
+"""Order of the curve (SEC 2, secp256r1)."""
 
 
 def snapshot_key(seed: str) -> ec.EllipticCurvePrivateKey:
-    """The key; the same seed gives the same one."""
-    # 64 bits more than the order has make every key as likely as any other (FIPS 186-5, A.2.1).
+    """The key that reads etcd snapshots from the servers and can do nothing else; the same seed gives the same key."""
+    # With 64 bits more than the order, all keys are equally likely (FIPS 186-5, A.2.1).
     number = int.from_bytes(derive_key(seed, "ssh-backup", 40)) % (ORDER - 1) + 1
     return ec.derive_private_key(number, CURVE)
 
 
 def snapshot_private_key_pem(seed: str) -> str:
-    """SEC 1 has no random part, and every `ssh` reads it; an Ed25519 key would need OpenSSH's own format, which has."""
+    """The snapshot key in SEC 1, which has no random part and which every `ssh` reads (Ed25519 needs OpenSSH's own format)."""
     return (
         snapshot_key(seed)
         .private_bytes(
@@ -71,11 +71,11 @@ def snapshot_private_key_pem(seed: str) -> str:
 
 
 def snapshot_public_key_line(seed: str) -> str:
-    """Type and key, as authorized_keys has them."""
+    """Type and key of the snapshot key, as in authorized_keys."""
     key = snapshot_key(seed).public_key()
     return key.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
 
 
 def seed_fingerprint(seed: str) -> str:
-    """Tells seeds apart and says nothing about them."""
+    """Identifies a seed without revealing it: 16 hex digits."""
     return derive_password(seed, "backup-fingerprint")[:16]

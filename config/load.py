@@ -21,16 +21,16 @@ __all__ = ["Settings", "load_settings", "load_site"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
-    """What the program works from.
+    """Input of the program.
 
     Attributes:
         stack: Name of the stack.
         site: The campus.
         stage: How much of it is in service.
         secrets: The stack's secrets.
-        known_ca: SHA-256 of the running cluster's CA (`lyceum:cluster-ca`), set when the first server was replaced.
-        out_of_service: Machines that were taken away by name (`lyceum:out-of-service`), whatever the stage says.
-        restore_from: etcd snapshot that new servers start from (`lyceum:restore-from`), set while a restore lasts.
+        known_ca: SHA-256 of the running cluster's CA (`lyceum:cluster-ca`), set when the first server is replaced.
+        out_of_service: Machines that were removed by name (`lyceum:out-of-service`), at every stage.
+        restore_from: etcd snapshot that new servers start from (`lyceum:restore-from`), set during a restore.
         files: Contents of the files that the site names and that exist, by setting: `ca-file`.
         generations: Which generation of K3s's tokens is in use (`lyceum:token-generations`).
     """
@@ -47,7 +47,7 @@ class Settings:
 
     @property
     def nodes(self) -> tuple[Node, ...]:
-        """Machines that shall exist."""
+        """Machines that should exist."""
         return tuple(node for node in self.site.in_service(self.stage) if node.name not in self.out_of_service)
 
 
@@ -55,7 +55,7 @@ def load_settings() -> Settings:
     """Reads the stack's `lyceum:site` and `lyceum:stage`, the site's file, and the secrets.
 
     Raises:
-        pulumi.RunError: something is missing or wrong; the engine shows the text without a traceback.
+        pulumi.RunError: a setting is missing or invalid; the engine shows the text without a traceback.
     """
     config = pulumi.Config("lyceum")
     stage = config.require("stage")

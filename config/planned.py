@@ -1,7 +1,6 @@
-"""Settings that are accepted and checked, but that no component reads yet; whoever builds the component takes them out.
+"""Planned settings: accepted and validated, but no component reads them yet. Remove an entry with the component that reads it.
 
-Said openly: `validate` notes them where a site sets them, `show` and docs/reference/site.md mark them, and their secrets
-are not demanded before something uses them.
+`validate` warns where a site sets one, `show` and docs/reference/site.md mark them, and their secrets are not required.
 """
 
 from collections.abc import Iterator
@@ -45,16 +44,16 @@ PLANNED: dict[str, str] = {
     "workspaces.jupyterhub.test-host": "R25",
     "workspaces.jupyterhub.profiles[].default": "R26",
 }
-"""Place in the model -> the requirements that will be met by it."""
+"""Path in the model -> the requirements that it will meet."""
 
 
 def path_pattern(place: FieldPath) -> str:
-    """`("nodes", 2, "shift")` -> `nodes[].shift`: the place in the model, whichever item it is."""
+    """`("nodes", 2, "shift")` -> `nodes[].shift`: the path in the model, for every item of a list."""
     return "".join("[]" if isinstance(part, int) else f".{part}" for part in place).removeprefix(".")
 
 
 def find_planned(place: FieldPath) -> str | None:
-    """The planned setting that holds this place, or None where a component reads it."""
+    """The planned setting that contains this path, or None where a component reads it."""
     for length in range(1, len(place) + 1):
         if (found := path_pattern(place[:length])) in PLANNED:
             return found
@@ -62,7 +61,7 @@ def find_planned(place: FieldPath) -> str | None:
 
 
 def planned_settings(document: Document) -> Iterator[tuple[str, int]]:
-    """Planned settings that a file sets, each once, with the line of the first."""
+    """Planned settings that a file sets, each once, with the line where it is set first."""
     seen: set[str] = set()
     for place, line in document.lines.items():
         found = find_planned(place)

@@ -1,4 +1,4 @@
-"""The layers between the cluster and the people; each can be switched off."""
+"""Settings of the platform layers on Kubernetes; each can be disabled."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -26,12 +26,12 @@ DriverVersion = Annotated[
 
 
 class Issuer(StrEnum):
-    """Who signs certificates."""
+    """Who issues certificates."""
 
     INTERNAL = "internal"
-    """A CA made for this cluster."""
+    """A CA that Lyceum creates for this cluster."""
     FILES = "files"
-    """A wildcard certificate that the IT department hands over (R25)."""
+    """A wildcard certificate from the IT department (R25)."""
     ACME = "acme"
     """Let's Encrypt or another ACME server."""
 
@@ -40,11 +40,11 @@ class Certificates(LayerSettings):
     """cert-manager and its ClusterIssuer."""
 
     issuer: Issuer = Issuer.INTERNAL
-    """Who signs."""
+    """Who issues the certificates."""
     certificate_file: Path | None = None
     """With `files`: the wildcard certificate with its chain, PEM; its key is the secret `certificate-key`."""
     acme_email: Email | None = None
-    """With `acme`: whom the CA may write to."""
+    """With `acme`: e-mail address that the CA may write to."""
     acme_server: HttpUrl = HttpUrl("https://acme-v02.api.letsencrypt.org/directory")
     """With `acme`: the server's directory."""
 
@@ -54,12 +54,12 @@ class Ingress(LayerSettings):
 
 
 class CephPool(Model):
-    """Replication of what Ceph stores."""
+    """Replication of Ceph's pools."""
 
     replicas: int = Field(default=3, ge=1, le=5)
-    """Copies, each on another machine."""
+    """Number of copies, each on a different host."""
     accept_data_loss: bool = False
-    """Must be true where `replicas` is 1: one broken disk loses data."""
+    """Must be true where `replicas` is 1: one failed disk loses data."""
 
 
 class Ceph(LayerSettings):
@@ -68,9 +68,9 @@ class Ceph(LayerSettings):
     pool: CephPool = CephPool()
     """Replication."""
     filesystem: bool = True
-    """A shared file system (RWX) beside block volumes."""
+    """Whether there is a shared file system (RWX) in addition to block volumes."""
     monitors: int = Field(default=3, ge=1, le=5)
-    """Ceph monitors; odd."""
+    """Number of Ceph monitors; odd."""
 
 
 class Nfs(Model):
@@ -86,11 +86,11 @@ class Storage(Model):
     """Storage for volumes."""
 
     ceph: Ceph = Ceph()
-    """Replicated storage on our own disks."""
+    """Replicated storage on the disks of the nodes."""
     nfs: Nfs | None = None
-    """Homes on the campus NFS, as storage class `nfs-client`."""
+    """NFS export of the campus for home directories, as storage class `nfs-client`."""
     datasets: Nfs | None = None
-    """Data that everybody reads, mounted as `/datasets` (R26, R39)."""
+    """NFS export with shared datasets, mounted as `/datasets` (R26, R39)."""
 
 
 class GpuOperator(LayerSettings):
@@ -99,48 +99,48 @@ class GpuOperator(LayerSettings):
     driver: DriverVersion | None = None
     """Driver version; absent means the chart's own."""
     precompiled: bool = False
-    """Use precompiled drivers: no compiler and no package mirror needed on the nodes."""
+    """Whether to use precompiled drivers, which need no compiler and no package mirror on the nodes."""
 
 
 class WorkloadPriority(Model):
-    """A priority of jobs (R36)."""
+    """A priority class for jobs (R36)."""
 
     name: DnsLabel
     """Its name."""
     value: int = Field(ge=-1_000_000, le=1_000_000)
-    """The higher goes first, and may displace the lower."""
+    """A job with a higher value starts first, and may preempt one with a lower value."""
 
 
 class Queue(Model):
-    """A share of the cluster that jobs wait for (R36)."""
+    """A queue of jobs with a share of the cluster (R36)."""
 
     name: DnsLabel
     """Its name."""
     tenants: tuple[DnsLabel, ...] = Field(min_length=1)
-    """Who may use it."""
+    """Tenants that may use it."""
     cores: int | None = Field(default=None, gt=0)
     """Virtual CPUs; absent means what the tenants' quotas allow."""
     memory: Size | None = None
     """Memory; absent means what the tenants' quotas allow."""
     gpus: dict[str, int] = Field(default_factory=dict)
-    """GPUs by kind: `{rtx-4090: 10}`; together the queues never promise more than there is."""
+    """GPUs by kind: `{rtx-4090: 10}`; together the queues may not exceed what exists."""
     borrow: bool = True
-    """Whether it may use what other queues leave idle."""
+    """Whether it may use the idle shares of other queues."""
 
 
 class Queues(LayerSettings):
     """Kueue: gang scheduling, priorities, preemption (R7, R36)."""
 
     queues: tuple[Queue, ...] = ()
-    """Shares; absent means one queue over everything."""
+    """Queues; absent means one queue for the whole cluster."""
     priorities: tuple[WorkloadPriority, ...] = (
         WorkloadPriority(name="interactive", value=1000),
         WorkloadPriority(name="batch", value=100),
         WorkloadPriority(name="idle", value=-100),
     )
-    """Orders of precedence, the highest first."""
+    """Priority classes, the highest first."""
     preemption: bool = True
-    """Whether a job may displace one of lower priority."""
+    """Whether a job may preempt one of lower priority."""
 
 
 class Monitoring(LayerSettings):
@@ -149,43 +149,43 @@ class Monitoring(LayerSettings):
     retention: Duration = "15d"
     """How long metrics are kept."""
     storage: Size = 50 * 1024
-    """Volume of Prometheus."""
+    """Size of the volume of Prometheus."""
     scrape_interval: Duration = "30s"
-    """How often values are read (R29)."""
+    """Interval between two scrapes (R29)."""
     notifications: Notifications = Notifications()
-    """Who is notified when something breaks (R20, R34)."""
+    """Who receives alerts (R20, R34)."""
 
 
 class Platform(Model):
-    """Everything between Kubernetes and the workspaces."""
+    """The layers between Kubernetes and the workspaces."""
 
     metallb: LayerSettings = LayerSettings()
-    """Addresses for Services (R24)."""
+    """MetalLB: addresses for Services (R24)."""
     certificates: Certificates = Certificates()
-    """TLS."""
+    """TLS certificates."""
     ingress: Ingress = Ingress()
-    """The way in."""
+    """HTTP access from the campus network."""
     storage: Storage = Storage()
     """Volumes."""
     gpu_operator: GpuOperator = GpuOperator()
     """Drivers, device plugin, MIG, time-slicing."""
     queues: Queues = Queues()
-    """Who computes when."""
+    """Queues and priorities of jobs."""
     monitoring: Monitoring = Monitoring()
     """Metrics and dashboards."""
     logging: Logging = Logging()
     """Logs of every node and pod (R13)."""
     backup: Backup = Backup()
-    """What survives a fire (R31, R34)."""
+    """Backups outside the cluster (R31, R34)."""
     registry: Registry = Registry()
-    """Container images of the site's own (R14)."""
+    """A container registry (R14)."""
     tunnel: Tunnel = Tunnel()
-    """Access from anywhere (R17)."""
+    """Access from the internet (R17)."""
     rancher: Rancher = Rancher()
     """Graphical management and GitOps (R6, R32)."""
     high_throughput: HighThroughput = HighThroughput()
     """RDMA between nodes (R19, R43)."""
     power: Power = Power()
-    """Machines that sleep when nobody needs them (R41)."""
+    """Switching off idle hosts (R41)."""
     costs: Costs = Costs()
-    """Record of use (R34, R40)."""
+    """Cost and usage reports (R34, R40)."""

@@ -1,4 +1,4 @@
-"""Where every effective value of a site comes from: the file, a default, or another value."""
+"""The effective values of a site, and where each comes from: the file, a default, or another value."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -21,12 +21,12 @@ class EffectiveValue:
     """One effective value.
 
     Attributes:
-        path: Where it is in the model: `network.search`, or the name of a machine and a field of it.
-        value: As people write it.
+        path: Path in the model: `network.search`; or the name of a machine and a field of it.
+        value: The value, as a site file has it.
         source: `given`, `default` or `derived`.
-        line: The line that gives it; None unless it is given.
+        line: Line in the file; None unless it is given.
         origin: What it is derived from; empty unless it is derived.
-        planned: Whether nothing reads it yet.
+        planned: Whether no component reads it yet.
     """
 
     path: str
@@ -37,7 +37,7 @@ class EffectiveValue:
     planned: bool = False
 
     def as_json(self) -> dict[str, Any]:
-        """For tools."""
+        """The form that `show --json` prints."""
         return asdict(self)
 
     @property
@@ -47,7 +47,7 @@ class EffectiveValue:
 
 
 def trace_settings(site: Site, document: Document) -> Iterator[EffectiveValue]:
-    """Every setting outside hosts, nodes and shapes that has a value, in the order of the model."""
+    """Every setting outside `hosts` and `nodes` that has a value, in the order of the model."""
     for name in fields_by_alias(Site):
         if name not in {"hosts", "nodes"}:
             yield from _trace_value((name,), getattr(site, _attribute_name(Site, name)), document)
@@ -101,7 +101,7 @@ def _derived_settings(site: Site) -> Iterator[EffectiveValue]:
 
 
 def trace_machines(site: Site, document: Document, stage: str) -> dict[str, list[EffectiveValue]]:
-    """Every machine in service, with each of its values."""
+    """Every machine in service, with its values."""
     serving = {node.name for node in site.in_service(stage)}
     return {
         node.name: list(_trace_machine(("nodes", index), site.nodes[index], node, document))
@@ -111,17 +111,17 @@ def trace_machines(site: Site, document: Document, stage: str) -> dict[str, list
 
 
 def _trace_machine(place: FieldPath, group: NodeGroup, node: Node, document: Document) -> Iterator[EffectiveValue]:
-    def source_of(field: str, value: str, derived_from: str = "") -> EffectiveValue:
+    def value_of(field: str, value: str, derived_from: str = "") -> EffectiveValue:
         at = (*place, field)
         if derived_from and not document.has(at):
             return EffectiveValue(f"{node.name}.{field}", value, DERIVED, origin=derived_from)
         return EffectiveValue(f"{node.name}.{field}", value, GIVEN if document.has(at) else DEFAULT, document.line(at))
 
-    yield source_of("role", node.role)
-    yield source_of("host", node.host)
-    yield source_of("address", str(node.address))
-    yield source_of("mac", node.mac, "address")
-    yield source_of("vm-id", str(node.vm_id), "address and network.cidr")
+    yield value_of("role", node.role)
+    yield value_of("host", node.host)
+    yield value_of("address", str(node.address))
+    yield value_of("mac", node.mac, "address")
+    yield value_of("vm-id", str(node.vm_id), "address and network.cidr")
     shape = f"shapes.{group.shape}"
     for field, size in (("disk", node.shape.disk), ("scratch", node.shape.scratch), ("ceph", node.shape.ceph)):
         if size:
@@ -130,12 +130,12 @@ def _trace_machine(place: FieldPath, group: NodeGroup, node: Node, document: Doc
     yield EffectiveValue(f"{node.name}.memory", format_size(node.shape.memory), DERIVED, origin=shape)
     if node.gpus:
         cards = ", ".join(f"{gpu.model} at {gpu.pci} ({gpu.sharing})" for gpu in node.gpus)
-        yield source_of("gpus", cards, f"the cards of {node.host}" if node.role is Role.WORKER else "")
+        yield value_of("gpus", cards, f"the cards of {node.host}" if node.role is Role.WORKER else "")
         yield EffectiveValue(f"{node.name}.mapping", node.mapping, DERIVED, origin="name")
-    yield source_of("shift", node.shift)
+    yield value_of("shift", node.shift)
 
 
 def trace_gpus(site: Site, stage: str) -> list[EffectiveValue]:
-    """GPUs by kind that the stage offers."""
+    """The GPUs of a stage by kind."""
     found = offered_gpus(site.in_service(stage))
     return [EffectiveValue(kind, str(count), DERIVED, origin="hosts[].gpus") for kind, count in sorted(found.items())]

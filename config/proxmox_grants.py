@@ -1,8 +1,8 @@
 """What the administrator of a Proxmox VE cluster sets up once for a site, as API calls and as commands. Pure.
 
 The privileges are the least that Lyceum needs (Proxmox VE 9; on 8, VM.Monitor stands for the VM.GuestAgent ones): nothing
-on `/`, nothing that reaches other VMs. They go to the user and to its privilege-separated token, because such a token
-holds what both hold.
+on `/`, nothing that reaches other VMs. The user and its privilege-separated token both get them, because such a
+token has the intersection of both.
 """
 
 import shlex
@@ -41,18 +41,18 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "LyceumDevice": ("Mapping.Audit", "Mapping.Use"),
     "LyceumMapper": ("Mapping.Audit", "Mapping.Modify", "Mapping.Use"),
 }
-"""One role for each kind of path, so that a privilege is held only where it means something."""
+"""One role for each kind of path, so that each privilege is granted only where it applies."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApiCall:
-    """One call of the set-up.
+    """One API call of the setup.
 
     Attributes:
         method: `POST` or `PUT`.
         path: Below `/api2/json/`.
         params: Parameters; tuples are repeated ones.
-        update: What to do instead when the thing already exists; None: nothing.
+        update: Call to make instead if the object already exists; None: no call.
     """
 
     method: str
@@ -62,7 +62,7 @@ class ApiCall:
 
 
 def required_grants(site: Site) -> tuple[tuple[str, str], ...]:
-    """Path and role of every grant, each once, in order."""
+    """Path and role of every grant."""
     proxmox = site.proxmox
     found = [(f"/pool/{proxmox.pool}", "Lyceum")]
     found += [(f"/nodes/{node.host}", "LyceumNode") for node in site.machines]
@@ -76,7 +76,7 @@ def required_grants(site: Site) -> tuple[tuple[str, str], ...]:
 
 
 def mapping_entry(host: str, gpu: Gpu) -> str:
-    """A card as an entry of a PCI mapping."""
+    """Entry of a PCI mapping for a card."""
     options = {
         "id": gpu.card.id,
         "iommugroup": str(gpu.iommu_group),
@@ -94,12 +94,12 @@ def _mapping_call(node: Node) -> ApiCall:
 
 
 def token_call() -> ApiCall:
-    """The call that makes the token; its answer holds the secret, once."""
+    """The call that creates the token; only its answer contains the secret."""
     return ApiCall("POST", f"access/users/{USER}/token/{TOKEN_NAME}", {"privsep": "1"})
 
 
 def calls_before_token(site: Site) -> tuple[ApiCall, ...]:
-    """Pool, user, roles and mappings."""
+    """Calls that create pool, user, roles and mappings."""
     used = {role for _, role in required_grants(site)}
     calls = [
         ApiCall("POST", "pools", {"poolid": site.proxmox.pool, "comment": f"Machines of {site.title}"}),
@@ -116,7 +116,7 @@ def calls_before_token(site: Site) -> tuple[ApiCall, ...]:
 
 
 def calls_after_token(site: Site) -> tuple[ApiCall, ...]:
-    """The access control list, for the user and for the token."""
+    """Calls that set the access control list, for the user and for the token."""
     return tuple(
         ApiCall("PUT", "access/acl", {"path": path, "roles": role, "users": USER, "tokens": TOKEN, "propagate": "1"})
         for path, role in required_grants(site)

@@ -1,4 +1,4 @@
-"""The reference page of all settings, from the model's own words."""
+"""The reference page of all settings, generated from the docstrings of the models."""
 
 import types
 from enum import StrEnum
@@ -20,17 +20,17 @@ from config.site import STAGES, Site
 HEAD = """# Settings of a site
 
 Generated from the model by `python -m config.schema`; a test keeps it current. A site is one file,
-`config/sites/<name>.yaml`. `./lyceum validate <name>` lists every mistake in it, `./lyceum show <name>` what follows
-from it and where each value comes from.
+`config/sites/<name>.yaml`. `./lyceum validate <name>` reports every mistake in it, `./lyceum show <name>` prints
+the effective values and where each comes from.
 
-Sizes are whole numbers with a unit: `64 GiB`. A name, host, address or MAC address may hold one range: `gpu-[01-40]`.
-**Planned** settings are accepted and checked, but nothing reads them yet.
+Sizes are whole numbers with a unit: `64 GiB`. A name, host, address or MAC address may contain one range: `gpu-[01-40]`.
+**Planned** settings are accepted and validated, but have no effect yet.
 """
 _WORDS = {int: "number", str: "text", bool: "true or false", IPv4Address: "address", IPv4Network: "network"}
 
 
 def render_reference() -> str:
-    """The page, as Markdown."""
+    """The page, in Markdown."""
     parts = [HEAD, _render_section("", Site)]
     for place, model in _nested_models(Site, ""):
         parts.append(_render_section(place, model))
@@ -49,7 +49,7 @@ def _nested_models(model: type[Model], place: str) -> list[tuple[str, type[Model
 
 
 def _nested_model(annotation: Any) -> tuple[type[Model] | None, str]:
-    """The model that a setting holds, and what stands for the item: `[]` of a list, `.<name>` of a mapping."""
+    """The model that a setting contains, and the suffix of its path: `[]` for a list, `.<name>` for a mapping."""
     annotation, suffix = unwrap_annotation(annotation), ""
     origin = get_origin(annotation)
     if origin in {tuple, list}:
@@ -73,10 +73,10 @@ def _render_section(place: str, model: type[Model]) -> str:
         meaning = " ".join((info.description or "").split()) + mark
         cells = [f"`{name}`", _type_name(info.annotation, info), _default_text(info), meaning.replace("|", "\\|")]
         lines.append(f"| {' | '.join(cells)} |")
-    if waits := next(
-        (PLANNED[held] for held in PLANNED if place == held or place.startswith((f"{held}.", f"{held}["))), ""
+    if requirements := next(
+        (PLANNED[path] for path in PLANNED if place == path or place.startswith((f"{path}.", f"{path}["))), ""
     ):
-        lines += ["", f"**Planned** ({waits})."]
+        lines += ["", f"**Planned** ({requirements})."]
     return "\n".join([*lines, ""])
 
 
@@ -119,7 +119,7 @@ def _plural(word: str) -> str:
 
 def _default_text(info: FieldInfo) -> str:
     if info.is_required():
-        return "needed"
+        return "required"
     default = info.get_default(call_default_factory=True, validated_data={})
     if default is None or default is PydanticUndefined or default in ((), {}) or isinstance(default, Model):
         return ""

@@ -1,4 +1,4 @@
-"""Which secrets a site needs. Pure: names and reasons, never values."""
+"""The secrets that a site needs. Pure: names and reasons, no values."""
 
 from dataclasses import dataclass
 
@@ -12,13 +12,13 @@ from config.site import Site
 
 @dataclass(frozen=True, slots=True)
 class RequiredSecret:
-    """A secret that somebody or something has to give.
+    """A secret that a site needs.
 
     Attributes:
         name: Its name in the stack's configuration (`lyceum:<name>`) and in the site's `secrets`.
-        what: What it is.
+        what: What it is, for people.
         needed_by: The setting that needs it; empty where every site does.
-        generated: True where Lyceum makes it and nobody has to choose.
+        generated: Whether Lyceum generates it.
     """
 
     name: str
@@ -28,7 +28,7 @@ class RequiredSecret:
 
     @property
     def required_now(self) -> bool:
-        """Whether something uses it already; a planned setting demands nothing yet."""
+        """Whether something uses it; a planned setting does not."""
         return not any(self.needed_by == place or self.needed_by.startswith(f"{place}.") for place in PLANNED)
 
 
@@ -36,7 +36,7 @@ GIVEN = {
     "seed": "root secret of the stack, 64 hex digits; K3s tokens, SSH key and passwords are derived from it",
     "proxmox-token": "API token of the Proxmox user, as in `lyceum@pve!lyceum=…`",
 }
-"""What every site needs."""
+"""Secrets of every site, by name."""
 EVERY_SITE = (
     RequiredSecret("seed", GIVEN["seed"], generated=True),
     RequiredSecret("proxmox-token", GIVEN["proxmox-token"]),
@@ -55,7 +55,7 @@ BY_SETTING = (
 
 
 def required_secrets(site: Site) -> tuple[RequiredSecret, ...]:
-    """Every secret that a site needs, those of every site first."""
+    """Every secret that a site needs; first those of every site."""
     platform = site.platform
     notifications = platform.monitoring.notifications
     of_layers = (secret for record in layers.LAYERS if record.is_on(site) for secret in record.given_secrets)

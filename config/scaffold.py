@@ -1,4 +1,4 @@
-"""From what a Proxmox has to a first site file. Pure: an inventory and a few answers in, a document out."""
+"""Proposes a first site file. Pure: the inventory of a Proxmox cluster and a few answers in, a document out."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -11,19 +11,19 @@ from config.gpus import CARDS
 
 GIB = 1024
 RESERVE = 4 * GIB
-"""MiB that the hypervisor keeps; the model's default."""
+"""MiB that the hypervisor keeps; the default of `hosts[].reserve`."""
 _NUMBERED = re.compile(r"(.*?)(\d+)$")
 
 
 @dataclass(frozen=True, slots=True)
 class DiscoveredGpu:
-    """A card that Proxmox shows.
+    """A GPU that Proxmox reports.
 
     Attributes:
-        model: Our name of it; None for a card that Lyceum does not know.
-        name: What Proxmox calls it.
-        pci: Its address.
-        iommu_group: Its group; -1 where the IOMMU is off.
+        model: Its name in `config.gpus.CARDS`; None for a model that Lyceum does not know.
+        name: Its name in Proxmox.
+        pci: Its PCI address.
+        iommu_group: Its IOMMU group; -1 where the IOMMU is off.
         subsystem: Subsystem vendor and device.
     """
 
@@ -36,15 +36,15 @@ class DiscoveredGpu:
 
 @dataclass(frozen=True, slots=True)
 class DiscoveredHost:
-    """A node that Proxmox shows.
+    """A host that Proxmox reports.
 
     Attributes:
         name: Node name.
-        address: Its own address; None if it could not be found out.
+        address: Its own address; None if unknown.
         cpus: Threads.
         memory: MiB.
         disk: MiB of the storage for VM disks.
-        gpus: Its cards.
+        gpus: Its GPUs.
     """
 
     name: str
@@ -57,7 +57,7 @@ class DiscoveredHost:
 
 @dataclass(frozen=True, slots=True)
 class SiteAnswers:
-    """What no Proxmox knows.
+    """Answers that Proxmox cannot give.
 
     Attributes:
         name: Name of the site.
@@ -66,14 +66,14 @@ class SiteAnswers:
         endpoint: Proxmox API.
         image: URL of the node image.
         cidr: Network of the nodes.
-        gateway: Way out of it.
+        gateway: Default gateway.
         dns: Name servers.
         bridge: Bridge that nodes are attached to.
         vm_storage: Storage of VM disks.
         image_storage: Storage of images.
         groups: Who may log in.
         issuer: OIDC provider; None for Authentik on the cluster.
-        nfs: `server:/share` for homes; None for Ceph on the workers' disks.
+        nfs: `server:/share` for home directories; None for Ceph on the workers' disks.
         ca_file: CA of the API.
         vlan: VLAN of the nodes.
     """
@@ -97,15 +97,15 @@ class SiteAnswers:
 
 
 def gpu_model(identity: str) -> str | None:
-    """Our name of a card by its PCI id."""
+    """Name of a GPU model by its PCI ID; None for an unknown one."""
     return next((name for name, card in CARDS.items() if card.id == identity), None)
 
 
 def propose_site(hosts: Sequence[DiscoveredHost], answers: SiteAnswers) -> dict[str, Any]:
-    """A first site: three servers where there are hosts for it, a worker on each host with GPUs, room for Services.
+    """A first site: three servers, on different hosts if possible; a worker on each host with GPUs; addresses for Services.
 
     Raises:
-        ValueError: nothing can be proposed; the text says why.
+        ValueError: there is no valid proposal; the text says why.
     """
     with_gpus = [host for host in hosts if any(gpu.model and gpu.iommu_group >= 0 for gpu in host.gpus)]
     if not with_gpus:
@@ -161,13 +161,13 @@ def _given_settings(**values: Any) -> dict[str, Any]:
 def _find_free_addresses(
     network: IPv4Network, taken: Iterable[IPv4Address | None], start: IPv4Address, count: int
 ) -> list[IPv4Address]:
-    """A run of addresses that nobody has, from `start` on and then from the network's beginning."""
-    held = {*taken, network.network_address, network.broadcast_address}
+    """Consecutive free addresses, searched from `start` and then from the network's first address."""
+    used = {*taken, network.network_address, network.broadcast_address}
     first, last = int(network.network_address), int(network.broadcast_address)
     for origin in (int(start), first):
         for low in range(max(origin, first), last - count + 2):
             run = [IPv4Address(low + step) for step in range(count)]
-            if not held.intersection(run):
+            if not used.intersection(run):
                 return run
     raise ValueError(f"{network} has no {count} free addresses in a row")
 
@@ -206,15 +206,15 @@ def _propose_machines(
             shapes[name] = shape
         entry = {"name": f"gpu-{number:0{width}d}", "role": "worker", "host": host.name, "shape": name}
         nodes.append(entry | {"address": str(address)} | _chosen_gpus(host))
-    written = {
+    texts = {
         name: {key: value if key == "cores" else format_size(value) for key, value in shape.items()}
         for name, shape in shapes.items()
     }
-    return written, collapse_entries(nodes)
+    return texts, collapse_entries(nodes)
 
 
 def _chosen_gpus(host: DiscoveredHost) -> dict[str, list[int]]:
-    """One machine holds cards of one model: the most frequent, where a host has several."""
+    """Indexes of the GPUs of a worker: all of one model, the most frequent one of the host."""
     models = [gpu.model for gpu in host.gpus if gpu.model and gpu.iommu_group >= 0]
     if len(set(models)) < 2:
         return {}
@@ -223,7 +223,7 @@ def _chosen_gpus(host: DiscoveredHost) -> dict[str, list[int]]:
 
 
 def _worker_shape(host: DiscoveredHost, beside: int, server: dict[str, int], *, ceph: bool) -> dict[str, int]:
-    """What a host has left beside its servers."""
+    """Shape of a worker with everything that the servers on its host leave."""
     memory = (host.memory - RESERVE - beside * server["memory"]) // GIB
     disk = (host.disk - beside * server["disk"]) // GIB
     if memory < 8 or disk < 80:
@@ -241,12 +241,12 @@ def _worker_shape(host: DiscoveredHost, beside: int, server: dict[str, int], *, 
 
 
 def host_entries(hosts: Sequence[DiscoveredHost]) -> list[dict[str, Any]]:
-    """Hosts as the file has them."""
+    """Entries of `hosts` in a site file."""
     return collapse_entries([_host_entry(host) for host in hosts])
 
 
 def collapse_entries(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Writes four and more alike, in a row, as one: `ws-01` to `ws-40` become `ws-[01-40]`."""
+    """Merges four or more consecutive equal entries into one: `ws-01` to `ws-40` become `ws-[01-40]`."""
     found: list[dict[str, Any]] = []
     rest = list(entries)
     while rest:
@@ -263,7 +263,7 @@ def collapse_entries(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 COUNTING_KEYS = ("name", "host", "address")
-"""What counts up from one machine to the next; everything else must be equal."""
+"""Keys that count up from one machine to the next; all others must be equal."""
 
 
 def _follows_in_series(one: dict[str, Any], two: dict[str, Any]) -> bool:
@@ -298,5 +298,5 @@ def _host_entry(host: DiscoveredHost) -> dict[str, Any]:
 
 
 def gpu_entry(gpu: DiscoveredGpu) -> dict[str, Any]:
-    """A card as the file has it."""
+    """Entry of `hosts[].gpus` in a site file."""
     return {"model": gpu.model, "pci": gpu.pci, "iommu-group": gpu.iommu_group, "subsystem": gpu.subsystem}

@@ -22,7 +22,7 @@ DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
 class _SchemaWithoutTitles(GenerateJsonSchema):
-    """Without titles, which only repeat the names."""
+    """Leaves out titles, which only repeat the names."""
 
     def generate(self, schema: CoreSchema, mode: JsonSchemaMode = "validation") -> dict[str, Any]:
         found: dict[str, Any] = _without_titles(super().generate(schema, mode))
@@ -62,7 +62,7 @@ def stack_schema() -> dict[str, Any]:
         "lyceum:out-of-service": {
             "type": "array",
             "items": {"type": "string"},
-            "description": "Machines that `./lyceum node remove` took away.",
+            "description": "Machines that `./lyceum node remove` removed.",
         },
         f"lyceum:{SETTING}": {
             "type": "object",

@@ -1,4 +1,4 @@
-"""Secrets of a stack: two are given, everything else is derived from the seed."""
+"""Secrets of a stack, as Pulumi outputs: given ones, and those that are derived from the seed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,11 +13,11 @@ from config.required_secrets import GIVEN, required_secrets
 from config.site import Site
 
 PREVIEW = {"seed": "00" * 32, "proxmox-token": "preview@pve!preview=00000000-0000-0000-0000-000000000000"}
-"""Stand-ins that let a preview run without any secret, as in a pull request."""
+"""Placeholders with which a preview runs without any secret, as in a pull request."""
 
 
 class MissingSecretError(LyceumError):
-    """A secret that the site needs at its stage is not there."""
+    """A secret that the site needs is not set."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,9 +25,9 @@ class Secrets:
     """Every secret of a stack, each a Pulumi secret.
 
     Attributes:
-        seed: Root of the derived ones.
+        seed: Root of the derived secrets.
         proxmox_token: Proxmox API token.
-        given: Everything else that the site needs, by name (see `config.required_secrets`).
+        given: The other secrets that the site needs, by name (see `config.required_secrets`).
     """
 
     seed: pulumi.Output[str]
@@ -35,7 +35,7 @@ class Secrets:
     given: Mapping[str, pulumi.Output[str]] = field(default_factory=dict)
 
     def derived(self, purpose: str) -> pulumi.Output[str]:
-        """A password or token for one purpose."""
+        """Derives a password or a token for one purpose."""
         return self.seed.apply(lambda seed: derive_password(seed, purpose))
 
     @property
@@ -46,22 +46,22 @@ class Secrets:
 
     @property
     def ssh_private_key(self) -> pulumi.Output[str]:
-        """PEM of the key for the nodes."""
+        """The SSH key for the nodes, PEM."""
         return self.seed.apply(ssh_private_key_pem)
 
     @property
     def ssh_public_key(self) -> pulumi.Output[str]:
-        """Its line for authorized_keys; not secret, and needed readable in the VM's configuration."""
+        """Its line for authorized_keys; not secret, because the VM's configuration needs it in plain text."""
         return pulumi.Output.unsecret(self.seed.apply(ssh_public_key_line))
 
 
 def load_secrets(config: pulumi.Config, site: Site) -> Secrets:
     """Reads the given secrets from the stack's configuration or from the files that the site names.
 
-    A preview may do without: it then shows the whole graph with the secret unknown.
+    A preview runs without them: it shows the whole graph with placeholders.
 
     Raises:
-        MissingSecretError: names every missing secret and the command that sets it.
+        MissingSecretError: a secret is missing; the text names each one and the command that sets it.
     """
     wanted = {need.name: need for need in required_secrets(site)}
     found = {name: value for name in wanted if (value := _read_secret(config, site, name)) is not None}
@@ -72,7 +72,7 @@ def load_secrets(config: pulumi.Config, site: Site) -> Secrets:
                 for name in missing
             ]
             raise MissingSecretError("\n".join([f"{site.name} lacks {len(missing)} secret(s):", *lines]))
-        # Any value gives the same graph, and nothing that is previewed is created.
+        # Any value gives the same graph, and a preview creates nothing.
         found |= {name: pulumi.Output.secret(PREVIEW.get(name, "preview")) for name in missing}
     return Secrets(
         seed=found["seed"],

@@ -1,4 +1,4 @@
-"""Layers that look after the others: backup, logs, alarms, images, the way in from outside, power."""
+"""Settings of the operational layers: alerts, logs, backup, registry, tunnel, Rancher, power, RDMA, costs."""
 
 from pathlib import Path
 from typing import Annotated
@@ -50,22 +50,22 @@ class Mail(Model):
     to: tuple[Email, ...] = Field(min_length=1)
     """Recipients."""
     sender: Email
-    """From whom."""
+    """Sender address."""
     server: HostAndPort
     """Mail server, as in `smtp.campus.example:587`."""
     user: str | None = None
-    """Log-in at the mail server; absent means none is needed."""
+    """User name at the mail server; absent means no login."""
 
 
 class Notifications(Model):
-    """Who is notified when something breaks (R20)."""
+    """Who receives alerts (R20)."""
 
     slack: Slack | None = None
     """Slack."""
     mail: Mail | None = None
     """E-mail."""
     procedure: HttpUrl | None = None
-    """Page with the steps to follow; linked from every alarm."""
+    """URL of a page with the steps to follow; every alert links to it."""
 
 
 class Logging(LayerSettings):
@@ -76,15 +76,15 @@ class Logging(LayerSettings):
     retention: Duration = "30d"
     """How long logs are kept."""
     storage: Size = 50 * 1024
-    """Volume of Loki."""
+    """Size of the volume of Loki."""
 
 
 SNAPSHOT_SECRET = "lyceum-etcd-s3"  # noqa: S105 - a name
-"""Secret of kube-system that tells K3s where snapshots go and with which keys."""
+"""Secret in kube-system with the bucket and the keys with which K3s uploads snapshots."""
 
 
 def snapshot_folder(site: str) -> str:
-    """K3s's folder in the bucket, where nothing else may lie: it takes every object in it for a snapshot."""
+    """K3s's folder in the bucket; nothing else may be in it, because K3s treats every object in it as a snapshot."""
     return f"{site}/snapshots"
 
 
@@ -92,13 +92,13 @@ class S3(Model):
     """Object storage; its keys are the secrets `s3-access-key` and `s3-secret-key`."""
 
     endpoint: S3Endpoint
-    """Its URL: `https://s3.campus.example`. TLS cannot be disabled."""
+    """Its URL: `https://s3.campus.example`. TLS cannot be skipped."""
     ca_file: Path | None = None
-    """CA of its certificate, if it is not a public one."""
+    """CA of its certificate, PEM, if it is not a public one."""
     bucket: BucketName
-    """Bucket."""
+    """Name of the bucket."""
     region: str = "us-east-1"
-    """Region; most campus stores ignore it."""
+    """Region; most S3 servers on a campus ignore it."""
 
 
 class Velero(LayerSettings):
@@ -107,33 +107,33 @@ class Velero(LayerSettings):
     enabled: bool = False
     """Whether it is installed; needs `s3`."""
     schedule: Cron = "0 2 * * *"
-    """When."""
+    """When a backup starts."""
     keep_days: int = Field(default=30, ge=1)
-    """How long a backup is kept."""
+    """Days for which a backup is kept."""
 
 
 class Backup(Model):
-    """What survives the loss of every machine (R31, R34)."""
+    """Backups that survive the loss of every machine (R31, R34)."""
 
     s3: S3 | None = None
-    """Where it goes: every etcd snapshot, the engine's state, and the seed in escrow (`lyceum backup escrow`)."""
+    """Bucket for every etcd snapshot, the engine's state, and the seed in escrow (`lyceum backup escrow`)."""
     velero: Velero = Velero()
-    """Namespaces and volumes."""
+    """Backups of namespaces and volumes."""
 
 
 class Registry(LayerSettings):
-    """A registry of the site's own (R14)."""
+    """A container registry on the cluster (R14)."""
 
     enabled: bool = False
     """Whether it is installed."""
     host: DnsLabel = "registry"
     """Host name under the site's domain."""
     storage: Size = 200 * 1024
-    """Volume of the images."""
+    """Size of the volume of the images."""
 
 
 class Tunnel(LayerSettings):
-    """Cloudflare tunnel: access from anywhere; its token is the secret `tunnel-token` (R17)."""
+    """Cloudflare tunnel for access from the internet; its token is the secret `tunnel-token` (R17)."""
 
     enabled: bool = False
     """Whether it is installed; needs single sign-on."""
@@ -145,7 +145,7 @@ class Repository(Model):
     """A Git repository that Fleet follows (R32)."""
 
     url: GitRepository
-    """Where it is."""
+    """Its URL."""
     branch: str = "main"
     """Branch."""
     paths: tuple[str, ...] = Field(default=(".",), min_length=1)
@@ -160,18 +160,18 @@ class Rancher(LayerSettings):
     host: DnsLabel = "rancher"
     """Host name under the site's domain."""
     fleet: tuple[Repository, ...] = ()
-    """Repositories whose content is kept on the cluster."""
+    """Repositories whose content Fleet applies to the cluster."""
 
 
 class Power(LayerSettings):
-    """Switches idle hosts off and on (R41)."""
+    """Switches idle hosts off, and on again when they are needed (R41)."""
 
     enabled: bool = False
-    """Whether machines are switched off."""
+    """Whether idle hosts are switched off."""
     idle: int = Field(default=30, ge=5)
-    """Minutes without work before a machine is switched off."""
+    """Minutes without work before a host is switched off."""
     keep: int = Field(default=1, ge=0)
-    """GPU workers that stay on."""
+    """Number of GPU workers that stay on."""
 
 
 class HighThroughput(LayerSettings):
@@ -180,13 +180,13 @@ class HighThroughput(LayerSettings):
     enabled: bool = False
     """Whether it is installed; needs hosts with such `devices`."""
     resource: ResourceName = "rdma/shared"
-    """Name by which a pod asks for it."""
+    """Name of the resource that a pod requests."""
     per_node: int = Field(default=63, ge=1, le=1000)
-    """Pods that share a card."""
+    """Number of pods that share a card."""
 
 
 class Costs(LayerSettings):
-    """OpenCost: who used what (R34, R40)."""
+    """OpenCost: cost and usage reports (R34, R40)."""
 
     enabled: bool = False
     """Whether it is installed."""

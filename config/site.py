@@ -1,4 +1,4 @@
-"""A campus: one file, checked as a whole, resolved to hosts and nodes."""
+"""The settings of a site, and the hosts and machines that follow from them."""
 
 from dataclasses import replace
 from functools import cached_property
@@ -40,63 +40,63 @@ ChartSource = Annotated[
 
 
 class SecretFile(Model):
-    """A secret in a file that another tool writes (sops, Vault agent, systemd credentials)."""
+    """A secret that another program writes to a file (sops, Vault agent, systemd credentials)."""
 
     file: Path
-    """The file that holds it, relative to the project."""
+    """Path of the file, relative to the project."""
 
 
 class Site(Model):
-    """One campus.
+    """The settings of one campus.
 
-    The fields are checked one by one here, and against each other in `config.rules`; only `config.validate` and what builds
-    on it give a site whose names resolve and whose addresses are unique.
+    This class validates each field; `config.rules` compares fields with each other. Use `config.validate.load_site`:
+    only there are all names known to resolve and all addresses to be unique.
     """
 
     name: DnsLabel
-    """Identity of the site."""
+    """Identifier of the site; the same as the file's name."""
     title: str
     """Display name."""
     domain: Domain
-    """DNS domain of everything people open."""
+    """DNS domain of the pages."""
     simulated: bool = False
-    """True only for the embedded campus: nothing in it is real hardware."""
+    """Whether nothing in it is real hardware; true only for the lab's campus."""
     proxmox: Proxmox
-    """The hypervisors."""
+    """The Proxmox VE cluster."""
     network: Network
-    """Addresses."""
+    """Network and addresses."""
     shapes: dict[str, Shape]
     """Sizes of virtual machines, by name."""
     hosts: tuple[HostGroup, ...] = Field(min_length=1)
-    """The physical Proxmox machines."""
+    """The hosts: physical Proxmox machines."""
     nodes: tuple[NodeGroup, ...] = Field(min_length=1)
-    """The virtual machines on them."""
+    """The virtual machines on the hosts."""
     k3s: K3s = K3s()
     """Kubernetes."""
     platform: Platform = Platform()
-    """The layers."""
+    """The platform layers."""
     workspaces: Workspaces = Workspaces()
-    """Where people work."""
+    """The workspaces."""
     desktops: Desktops = Desktops()
-    """The graphical machines of nodes with role `desktop` (R8)."""
+    """Machines with role `desktop` (R8)."""
     identity: Identity = Identity()
-    """Identity provider and roles (R15, R17, R26)."""
+    """Login and roles (R15, R17, R26)."""
     tenants: tuple[Tenant, ...] = ()
-    """People and teams: a namespace each, with quotas (R16, R44)."""
+    """Tenants: a namespace for each, with a quota (R16, R44)."""
     calendar: Calendar | None = None
-    """When the owners of the hosts use them, and when the cluster does (R10, R11)."""
+    """When the machines are used by their owners, and when by the cluster (R10, R11)."""
     versions: dict[str, str] = Field(default_factory=dict)
-    """Charts held at another version than Lyceum's own: chart -> version."""
+    """Charts pinned to another version than Lyceum's: chart -> version."""
     charts: ChartSource = "upstream"
-    """Where charts come from: `upstream`, or the URL of a mirror."""
+    """Source of the Helm charts: `upstream`, or the URL of a mirror."""
     ca_file: Path | None = None
-    """The campus's own CA, trusted by nodes and by Lyceum beside the public ones."""
+    """The campus's own CA, PEM; nodes and Lyceum trust it in addition to the public ones."""
     secrets: dict[str, SecretFile] = Field(default_factory=dict)
-    """Secrets kept in files instead of the stack's configuration."""
+    """Secrets that are read from files instead of the stack's configuration: name -> file."""
 
     @cached_property
     def hosts_by_name(self) -> dict[str, Host]:
-        """Every host by name."""
+        """Every host, by its name."""
         found: dict[str, Host] = {}
         for group in self.hosts:
             names = expand_range(group.name)
@@ -157,12 +157,12 @@ class Site(Model):
         return VMID_BASE + int(address) - int(self.network.cidr.network_address)
 
     def chart(self, name: str) -> Chart:
-        """A chart at the version that this site holds it at."""
+        """A chart at the version that this site uses."""
         pinned = CHARTS[name]
         return replace(pinned, version=self.versions.get(name, pinned.version))
 
     def in_service(self, stage: str) -> tuple[Node, ...]:
-        """Nodes that exist at a stage: GPU workers up to its number, and whatever stands on a host in service.
+        """Machines that exist at a stage: as many GPU workers as it allows, and what runs on the hosts in service.
 
         Servers, storage and maintenance machines and CPU workers always exist. Desktops exist on the hosts of the GPU
         workers in service. Order is the file's, so a later stage only adds.
@@ -181,21 +181,21 @@ class Site(Model):
 
 
 def _selected_cards(role: Role, chosen: tuple[int, ...] | None, cards: tuple[_Card, ...]) -> tuple[_Card, ...]:
-    """The chosen cards of a host; a worker that does not choose gets all, any other machine none."""
+    """The cards of a host at the given indexes; without indexes a worker gets all, any other machine none."""
     if chosen is None:
         return cards if role is Role.WORKER else ()
     return tuple(cards[index] for index in chosen)
 
 
 def _node_taints(role: Role, given: tuple[str, ...] | None) -> tuple[str, ...]:
-    """The site's taints, or those that follow from the role."""
+    """The taints of the site, or those of the role."""
     if given is None:
         return STORAGE_TAINTS if role is Role.STORAGE else ()
     return given
 
 
 def derive_mac(address: IPv4Address) -> str:
-    """A locally administered MAC that carries the address: 10.21.0.35 -> 02:4c:0a:15:00:23."""
+    """A locally administered MAC address that contains the IP address: 10.21.0.35 -> 02:4c:0a:15:00:23."""
     return ":".join(f"{octet:02x}" for octet in (0x02, 0x4C, *address.packed))
 
 

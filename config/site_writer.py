@@ -1,4 +1,4 @@
-"""Writes site files, and merges what was found on Proxmox into a file that people have edited; comments are kept."""
+"""Renders site files, and merges discovered hardware into an edited one, whose comments stay."""
 
 import io
 import re
@@ -13,12 +13,12 @@ from config.base import expand_range
 from config.scaffold import DiscoveredHost, gpu_entry, host_entries
 
 HEAD = """# yaml-language-server: $schema=site.schema.json
-# {title}. Written by `./lyceum init`; it is yours now. All settings: docs/reference/site.md
+# {title}. Written by `./lyceum init`; edit it as you like. All settings: docs/reference/site.md
 """
 COMMENTS = {
-    "network": "Addresses were chosen so that nothing that Proxmox knows of has them; ask the IT department for the rest.",
-    "shapes": "Sizes of the virtual machines: servers are small, workers get what their host has left.",
-    "hosts": "As Proxmox shows them. Run `./lyceum init` again after hardware changed: it only corrects this part.",
+    "network": "The addresses are ones that nothing in Proxmox uses; ask the IT department whether anything else does.",
+    "shapes": "Sizes of the virtual machines: servers are small, workers get the rest of their host.",
+    "hosts": "As Proxmox reports them. Run `./lyceum init` again after hardware changes: it updates only this part.",
     "nodes": "The virtual machines. A name is an identity: never reuse it for another machine.",
     "workspaces": "Who may log in to JupyterHub, and who sees GPUs.",
 }
@@ -35,7 +35,7 @@ def _yaml() -> YAML:
 
 
 def render_site(site: dict[str, Any]) -> str:
-    """A new file: one section after the other, short things on one line, a comment where people will look for one."""
+    """Renders a new file: one section after the other, short values on one line, with comments."""
     document = CommentedMap()
     for key, value in site.items():
         document[key] = _apply_style(value)
@@ -48,7 +48,7 @@ def render_site(site: dict[str, Any]) -> str:
 
 
 def _apply_style(value: Any) -> Any:
-    """A copy in which what fits on a line is written on one."""
+    """A copy in which everything that fits on one line is written on one."""
     if isinstance(value, dict):
         found = CommentedMap((key, _apply_style(item)) for key, item in value.items())
         if _fits_one_line(value) and len(str(value)) < _ONE_LINE and value:
@@ -59,7 +59,7 @@ def _apply_style(value: Any) -> Any:
         if not any(isinstance(item, dict) for item in value):
             items.fa.set_flow_style()
         return items
-    # YAML 1.1 readers take 0000:01:00.0 and 1043:8890 for numbers to the base sixty.
+    # YAML 1.1 parsers read 0000:01:00.0 and 1043:8890 as sexagesimal numbers.
     return DoubleQuotedScalarString(value) if isinstance(value, str) and _SEXAGESIMAL.match(value) else value
 
 
@@ -72,10 +72,10 @@ def _is_list_of_mappings(value: Any) -> bool:
 
 
 def merge_hosts(text: str, hosts: Sequence[DiscoveredHost]) -> tuple[str, list[str]]:
-    """Corrects the hosts of an existing file; everything else, comments too, stays as it is.
+    """Updates the hosts of an existing file; everything else, including comments, stays as it is.
 
     Returns:
-        The new text, and what was changed or could not be, in sentences. A host that no longer exists is reported, not removed.
+        The new text, and a sentence for each change and each difference that needs a person. No host is removed.
     """
     yaml = _yaml()
     document = yaml.load(text)
@@ -106,7 +106,7 @@ def _correct_host(entry: CommentedMap, hosts: Sequence[DiscoveredHost]) -> list[
         for item in map(_host_entry, hosts)
     ]
     if any(item != wanted[0] for item in wanted):
-        return [f"the machines of {entry['name']} are no longer alike: write them apart; nothing was changed there"]
+        return [f"the machines of {entry['name']} are no longer alike: list them separately; nothing was changed there"]
     changes = []
     for key in ("cpus", "memory", "disk"):
         if entry.get(key) != wanted[0][key]:
@@ -120,7 +120,7 @@ def _host_entry(host: DiscoveredHost) -> dict[str, Any]:
 
 
 def _correct_gpus(entry: CommentedMap, host: DiscoveredHost) -> list[str]:
-    """Cards keep how people share them; only what the hardware is gets corrected."""
+    """Updates only the hardware properties of the GPUs; how they are shared stays."""
     changes = []
     there = {gpu.pci: gpu_entry(gpu) for gpu in host.gpus if gpu.model and gpu.iommu_group >= 0}
     cards = entry.get("gpus") or []
@@ -128,7 +128,7 @@ def _correct_gpus(entry: CommentedMap, host: DiscoveredHost) -> list[str]:
         now = there.pop(card["pci"], None)
         if now is None:
             changes.append(
-                f"{entry['name']}: no GPU at {card['pci']} any more; remove it from the file if that is meant"
+                f"{entry['name']}: there is no GPU at {card['pci']} now; remove it from the file if that is intended"
             )
             continue
         for key, value in now.items():

@@ -108,7 +108,7 @@ def _attribute_name(alias: str) -> str:
 
 
 def _validate_sections(data: dict[str, Any]) -> tuple[dict[str, Any], list[Any]]:
-    """Validates the whole; if that fails, section by section, so that one mistake does not hide the rest."""
+    """Validates the document; if that fails, each valid section separately, so that one mistake does not hide others."""
     try:
         site = Site.model_validate(data, by_alias=True, by_name=False, context=FROM_FILE)
     except ValidationError as error:

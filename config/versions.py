@@ -1,9 +1,9 @@
-"""Every version that Lyceum installs, pinned in one place. Source: each project's release notes, read 2026-08/09."""
+"""Every version that Lyceum installs. Source: each project's release notes, read 2026-08/09."""
 
 from dataclasses import dataclass
 
 K3S = "v1.36.4+k3s1"
-"""K3s stable channel since 2026-08-27; 1.37 is beyond Rancher 2.15, Rook 1.20 and GPU Operator 26.7."""
+"""K3s stable channel since 2026-08-27; Rancher 2.15, Rook 1.20 and GPU Operator 26.7 do not support 1.37."""
 KUBE_VIP = "v1.2.3"
 """kube-vip: pinned above v1.2.0 because of kube-vip#1747."""
 
@@ -49,24 +49,24 @@ CHARTS: dict[str, Chart] = {
 }
 
 DRIVER = "595.91.07"
-"""NVIDIA driver that the pinned GPU Operator installs where a site names none (its values.yaml, `driver.version`)."""
+"""NVIDIA driver that the pinned GPU Operator installs where a site sets none (its values.yaml, `driver.version`)."""
 NOTEBOOKS = {
     "pytorch": ("PyTorch", "quay.io/jupyter/pytorch-notebook:cuda12-2026-08-03"),
     "tensorflow": ("TensorFlow", "quay.io/jupyter/tensorflow-notebook:cuda-2026-08-03"),
 }
-"""Framework -> title and image of the notebooks that are offered where a site writes no profiles."""
+"""Framework -> title and image of the notebooks that are offered where a site has no profiles."""
 CPU_NOTEBOOK = "quay.io/jupyter/scipy-notebook:2026-08-03"
 
 
 @dataclass(frozen=True)
 class KubernetesSupport:
-    """Kubernetes minors that a part supports.
+    """Kubernetes minor versions that a component supports.
 
     Attributes:
-        part: Chart, or name of the part.
+        part: Chart, or name of the component.
         first: First supported minor of Kubernetes 1.
         last: Last supported minor.
-        source: Where it is said.
+        source: Where it is documented.
     """
 
     part: str
@@ -81,6 +81,6 @@ SUPPORT: tuple[KubernetesSupport, ...] = (
     KubernetesSupport("kubeflow-trainer", 31, 99, "Trainer 2.3 installation"),
     KubernetesSupport("rancher", 34, 36, "Rancher 2.15 chart: kubeVersion < 1.37.0-0; Fleet 0.16: >= 1.34"),
 )
-"""What each part says about Kubernetes; read 2026-08. A part that says nothing is not listed."""
+"""Kubernetes versions that each component documents; read 2026-08. A component without such documentation is not listed."""
 MIN_METALLB = {36: (0, 16)}
-"""Kubernetes minor -> least MetalLB: older CRDs are invalid there (metallb#3035)."""
+"""Kubernetes minor -> minimum version of MetalLB: older CRDs are invalid there (metallb#3035)."""

@@ -1,4 +1,4 @@
-"""The places where people work."""
+"""Settings of the workspaces: JupyterHub, Kubeflow, Triton."""
 
 from typing import Literal
 
@@ -8,12 +8,12 @@ from config.base import DnsLabel, ImageReference, LayerSettings, Model, Size
 
 
 class Profile(Model):
-    """What a user of JupyterHub may start. Absent profiles are made from the GPU model."""
+    """A notebook server that a user of JupyterHub may start."""
 
     name: DnsLabel
-    """Identity of the profile."""
+    """Identifier of the profile."""
     title: str
-    """What the user reads."""
+    """Title that users see."""
     cores: int = Field(gt=0)
     """Virtual CPUs."""
     memory: Size
@@ -21,15 +21,15 @@ class Profile(Model):
     gpu: str | None = None
     """`whole`, or a MIG profile such as `1g.5gb`; absent means no GPU."""
     gpus: int = Field(default=1, ge=1, le=16)
-    """How many of them."""
+    """Number of GPUs."""
     image: ImageReference
     """Container image with its tag or digest."""
     cuda: int | None = Field(default=None, ge=11)
-    """CUDA major version of the image, which determines the driver it needs; absent means that of its tag (`cuda12`, `cu126`)."""
+    """CUDA major version of the image, which determines the driver that it needs; absent means that of its tag (`cuda12`, `cu126`)."""
     groups: tuple[str, ...] = ()
-    """Who sees it; empty means everyone who is admitted."""
+    """Groups that see it; empty means every user of the hub."""
     default: bool = False
-    """Chosen when nobody chooses; without one it is the first."""
+    """Whether it is preselected; without one the first is."""
 
 
 class JupyterHub(LayerSettings):
@@ -38,29 +38,29 @@ class JupyterHub(LayerSettings):
     host: DnsLabel = "jupyter"
     """Host name under the site's domain."""
     profiles: tuple[Profile, ...] = ()
-    """Own profiles; absent means those that follow from the GPU model."""
+    """Profiles; absent means one for each kind of GPU of the site."""
     admin_groups: tuple[str, ...] = ("jupyter_admin",)
     """Groups that administer the hub."""
     allowed_groups: tuple[str, ...] = ()
-    """Groups that may log in; nobody is admitted without a rule."""
+    """Groups that may log in; required, because an empty list admits nobody."""
     gpu_groups: tuple[str, ...] = ()
-    """Groups that see GPU profiles; empty means everyone who is admitted."""
+    """Groups that see profiles with GPUs; empty means every user of the hub."""
     home: Size = 10 * 1024
     """Size of a home volume."""
     database: Size = 10 * 1024
-    """Volume of the hub's PostgreSQL."""
+    """Size of the volume of the hub's PostgreSQL."""
     schedulers: int = Field(default=2, ge=0, le=5)
-    """User schedulers; 0 leaves notebooks to the cluster's own."""
+    """Replicas of the user scheduler; 0 means the cluster's own scheduler."""
     idle: int = Field(default=60, ge=5)
     """Minutes without use before a notebook server is stopped."""
     test_host: DnsLabel | None = None
-    """Host name of a second hub on which changes are tried first (R25); absent means there is none."""
+    """Host name of a second hub for testing changes (R25); absent means there is none."""
     authenticator: Literal["dummy", "oauth"] = "oauth"
-    """`dummy` is for the lab only: one shared password, no identity provider."""
+    """`oauth` uses the identity provider; `dummy` is one shared password and only for the simulated campus."""
 
 
 class Kubeflow(Model):
-    """The parts of Kubeflow that can be installed and upgraded separately."""
+    """The components of Kubeflow, each installed and upgraded separately."""
 
     trainer: LayerSettings = LayerSettings()
     """Distributed training."""
@@ -78,21 +78,21 @@ class Triton(LayerSettings):
     host: DnsLabel = "triton"
     """Host name under the site's domain."""
     models: Size = 100 * 1024
-    """Volume of the model repository."""
+    """Size of the volume of the model repository."""
     gpu: str | None = None
-    """Kind of GPU that each replica holds, as in `a100-40gb/1g.5gb`; absent means it runs on CPUs."""
+    """Kind of GPU for each replica, as in `a100-40gb/1g.5gb`; absent means that it runs on CPUs."""
     replicas: int = Field(default=1, ge=1)
-    """Replicas that always run."""
+    """Minimum number of replicas."""
     max_replicas: int = Field(default=1, ge=1)
-    """Up to how many it scales with its load (R41)."""
+    """Maximum number of replicas to which it scales with the load (R41)."""
 
 
 class Workspaces(Model):
-    """Notebooks, training and serving: what users log in to."""
+    """The services that people work with."""
 
     jupyterhub: JupyterHub = JupyterHub()
     """Notebooks."""
     kubeflow: Kubeflow = Kubeflow()
     """Training, pipelines, serving."""
     triton: Triton = Triton()
-    """Serving of trained models."""
+    """Inference server for trained models."""

@@ -103,13 +103,13 @@ def check_address_pools(site: Site) -> Iterator[Finding]:
     ]
     found = list(claimed_addresses(site))
     for path, pool, rule, campus_too in ranges:
-        held = [
+        used = [
             f"{address} ({claim.owner})"
             for address, claim in found
             if address in pool and (campus_too or not (claim.campus or claim.path[0] == "hosts"))
         ]
-        if held:
-            shown = ", ".join(held[:3]) + (f" and {len(held) - 3} more" if len(held) > 3 else "")
+        if used:
+            shown = ", ".join(used[:3]) + (f" and {len(used) - 3} more" if len(used) > 3 else "")
             yield Finding(path, f"{rule} {shown}", "move one of them")
     for index, reserved in enumerate(network.reserved):
         if reserved.first <= network.load_balancers.last and network.load_balancers.first <= reserved.last:

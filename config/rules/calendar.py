@@ -20,7 +20,9 @@ def check_calendar(site: Site) -> Iterator[Finding]:
                 (*path, "name"), f"is also the name of periods[{names[period.name]}]", "give each a different name"
             )
         for start, end in period.minutes():
-            clash = next((held for held in taken if held[0] < end and start < held[1] and held[2] != period.name), None)
+            clash = next(
+                (other for other in taken if other[0] < end and start < other[1] and other[2] != period.name), None
+            )
             if clash:
                 rule = f"overlaps {clash[2]} on {_format_minute(max(start, clash[0]))}"
                 yield Finding(path, rule, "end one when the other starts", value=period.name)

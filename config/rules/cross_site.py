@@ -36,8 +36,8 @@ def _check_shared_network(site: Site, other: Site) -> Iterator[Finding]:
     path: FieldPath = ("network", "load-balancers")
     if mine.first <= pool.last and pool.first <= mine.last:
         yield Finding(path, f"overlaps {pool}, those of {other.name}", "move one of them")
-    elif held := [f"{address} ({owner})" for address, owner in theirs.items() if address in mine]:
-        yield Finding(path, f"contains {held[0]} of {other.name}, on the same network", "move one of them")
+    elif used := [f"{address} ({owner})" for address, owner in theirs.items() if address in mine]:
+        yield Finding(path, f"contains {used[0]} of {other.name}, on the same network", "move one of them")
     macs = {node.mac: node.name for node in other.machines}
     addresses = set(theirs)
     for node in site.machines:

@@ -25,9 +25,9 @@ def check_pci_slots(site: Site) -> Iterator[Finding]:
                 yield Finding(
                     (*path, "pci"), f"is also the PCI address of {other}", "run `lspci -D` on the host", value=card.pci
                 )
-            elif (held := groups.setdefault(card.iommu_group, mine)) != mine:
+            elif (first := groups.setdefault(card.iommu_group, mine)) != mine:
                 remedy = "a group can only be passed through together: use another slot, or enable ACS in the BIOS"
-                yield Finding((*path, "iommu-group"), f"also contains {held}", remedy)
+                yield Finding((*path, "iommu-group"), f"also contains {first}", remedy)
 
 
 def check_card_owners(site: Site) -> Iterator[Finding]:
@@ -37,7 +37,7 @@ def check_card_owners(site: Site) -> Iterator[Finding]:
         for field, cards in (("gpus", node.gpus), ("devices", node.devices)):
             for card in cards:
                 others = taken.setdefault((node.host, card.pci), [])
-                if other := next((held for held in others if not run_alternately(held, node)), None):
+                if other := next((one for one in others if not run_alternately(one, node)), None):
                     rule = f"of {node.host} is assigned to both {other.name} and {node.name}"
                     remedy = f"a card belongs to one machine: list other cards in `{field}`, or use opposite shifts"
                     yield Finding(("nodes", index, field), rule, remedy, value=card.pci)

@@ -80,10 +80,11 @@ def test_a_machine_that_falls_silent_is_given_up_by_name(
     machine: Remote, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """S4, for the commands that do not go through the engine."""
-    monkeypatch.setattr("ops.clients.ssh.PROBE_SECONDS", 0.2)
+    monkeypatch.setattr("ops.clients.ssh.PROBE_SECONDS", 0.5)
     with Relay(machine.port) as network, ThreadPoolExecutor() as beside:
         running = beside.submit(replace(machine, port=network.port).run, f"touch {tmp_path}/begun; sleep 600")
         while not (tmp_path / "begun").exists():
+            assert not running.done(), running.result()
             time.sleep(0.05)
         network.silence()
         with pytest.raises(

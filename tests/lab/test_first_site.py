@@ -68,7 +68,7 @@ def test_the_first_site_is_sound(newcomer: Newcomer) -> None:
 def test_the_doctor_finds_nothing_once_proxmox_is_prepared(newcomer: Newcomer) -> None:
     newcomer.does("proxmox", "prepare", "first", "--apply", says=newcomer.root_password)
     told = newcomer.does("doctor", "first", "--user", "root@pam", says=newcomer.root_password + "\n")
-    assert "every card is where the file says, and alone in its IOMMU group" in told
+    assert "every card is where the site file says, and alone in its IOMMU group" in told
     assert newcomer.root_password not in told
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from components import gpu_resources
 from config.errors import LyceumError, OperationRefusedError
@@ -80,7 +80,13 @@ def show_survey(engine: Engine, survey: Survey) -> None:
     servers, agents = order_nodes(survey.nodes, survey.due, survey.marked)
     if servers or agents:
         table = Table(
-            "order", "node", "packages", "security", "reboot", "work", title="packages of the operating system"
+            "#",
+            "node",
+            Column("packages", overflow="fold"),
+            "security",
+            "reboot",
+            "work",
+            title="packages of the operating system",
         )
         for number, node in enumerate((*servers, *agents), start=1):
             packages = survey.packages.get(node.name, NodePackages())

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests.contracts.upstream import MISSING
 from tests.support.rings import LongestFirst, longest_first, measure, note_rings, table
 
 # A time limit for one example measures the machine, not the code; the same examples every time make a failure repeatable.
@@ -31,3 +32,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("what each ring took")
         for line in table(rings):
             terminalreporter.line(line)
+    if lost := sum(MISSING in str(report.longrepr) for report in terminalreporter.stats.get("skipped", [])):
+        terminalreporter.line(f"{lost} contract tests were skipped: {MISSING}", red=True)

@@ -17,10 +17,8 @@ Object = dict[str, Any]
 PROJECT = Path(__file__).parents[2]
 FOLDER = PROJECT.parent / "shared" / "charts"
 
-needs_upstream = pytest.mark.skipif(
-    not FOLDER.is_dir(),
-    reason=f"{FOLDER} IS MISSING: no value and no custom resource is held against upstream in this run",
-)
+MISSING = f"{FOLDER} IS MISSING: no value and no custom resource is held against upstream in this run"
+needs_upstream = pytest.mark.skipif(not FOLDER.is_dir(), reason=MISSING)
 """Marks tests that read upstream's files."""
 
 PLACES = {

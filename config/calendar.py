@@ -70,7 +70,7 @@ class Period(Model):
     use: CalendarUse
     """Who uses the machines in it."""
 
-    def minutes(self) -> Iterator[tuple[int, int]]:
+    def week_minutes(self) -> Iterator[tuple[int, int]]:
         """Start and end of each occurrence in minutes from Monday 00:00, end excluded; Sunday night wraps to Monday."""
         start, end = _minute_of_day(self.start), _minute_of_day(self.end)
         length = (end - start) % MINUTES_A_DAY or MINUTES_A_DAY

@@ -55,19 +55,21 @@ class Finding:
     @property
     def subject_text(self) -> str:
         """The subject as people write it: `nodes[2].address`."""
-        return printable(self.subject if isinstance(self.subject, str) else path_text(self.subject))
+        return replace_unprintable(self.subject if isinstance(self.subject, str) else path_text(self.subject))
 
     @property
     def shown_value(self) -> str | None:
         """The value as it is shown; None shows none."""
-        return None if self.value is None or self.value is IN_FILE else printable(str(self.value))
+        return None if self.value is None or self.value is IN_FILE else replace_unprintable(str(self.value))
 
     def __str__(self) -> str:
         """One line."""
         file = f"{self.file}:{self.line}" if self.line else self.file
         place = "".join(f"{part}: " for part in (file, self.subject_text) if part)
         value = f"`{self.shown_value}` " if self.shown_value is not None else ""
-        return f"{place}{value}{printable(self.rule)}" + (f"; {printable(self.remedy)}" if self.remedy else "")
+        return f"{place}{value}{replace_unprintable(self.rule)}" + (
+            f"; {replace_unprintable(self.remedy)}" if self.remedy else ""
+        )
 
     def as_json(self) -> dict[str, Any]:
         """The form that `validate --json` prints."""
@@ -76,8 +78,8 @@ class Finding:
             "path": self.subject_text,
             "line": self.line,
             "value": self.shown_value,
-            "rule": printable(self.rule),
-            "remedy": printable(self.remedy),
+            "rule": replace_unprintable(self.rule),
+            "remedy": replace_unprintable(self.remedy),
         }
 
 
@@ -86,7 +88,7 @@ def path_text(path: FieldPath) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
 
 
-def printable(text: str) -> str:
+def replace_unprintable(text: str) -> str:
     """The text on one line, whatever characters it holds: keys and values come from files."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 

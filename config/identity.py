@@ -51,6 +51,6 @@ class Identity(Model):
     """Groups and roles."""
 
     @property
-    def present(self) -> bool:
+    def has_provider(self) -> bool:
         """Whether the site has an identity provider."""
         return self.oidc is not None or self.authentik.enabled

@@ -34,14 +34,14 @@ class Secrets:
     proxmox_token: pulumi.Output[str]
     given: Mapping[str, pulumi.Output[str]] = field(default_factory=dict)
 
-    def derived(self, purpose: str) -> pulumi.Output[str]:
+    def derive(self, purpose: str) -> pulumi.Output[str]:
         """Derives a password or a token for one purpose."""
         return self.seed.apply(lambda seed: derive_password(seed, purpose))
 
     @property
     def of_layers(self) -> dict[str, pulumi.Output[str]]:
         """Every secret that a layer may need: the given ones, and those that are derived for a layer."""
-        derived = {purpose: self.derived(purpose) for record in layers.LAYERS for purpose in record.derived_secrets}
+        derived = {purpose: self.derive(purpose) for record in layers.LAYERS for purpose in record.derived_secrets}
         return {**self.given, **derived}
 
     @property

@@ -15,7 +15,7 @@ HUB = ("workspaces", "jupyterhub")
 def check_login(site: Site) -> Iterator[Finding]:
     """Somebody can log in, and only people whom an identity provider knows."""
     hub = site.workspaces.jupyterhub
-    if hub.enabled and hub.authenticator == "oauth" and not site.identity.present:
+    if hub.enabled and hub.authenticator == "oauth" and not site.identity.has_provider:
         remedy = "add `identity.oidc`, or switch `identity.authentik` on"
         yield Finding((*HUB, "authenticator"), "needs an identity provider", remedy, value=hub.authenticator)
     if hub.enabled and hub.authenticator == "dummy" and not site.simulated:
@@ -29,7 +29,7 @@ def check_login(site: Site) -> Iterator[Finding]:
         if not getattr(site.identity.roles, role):
             yield Finding(("identity", "roles", role), "is empty: nobody could administer", "name at least one group")
     platform = site.platform
-    if platform.tunnel.enabled and not site.identity.present:
+    if platform.tunnel.enabled and not site.identity.has_provider:
         remedy = "add `identity.oidc`, or switch `identity.authentik` on"
         yield Finding(("platform", "tunnel"), "opens pages to the internet without single sign-on", remedy, value=None)
 

@@ -19,7 +19,7 @@ def check_calendar(site: Site) -> Iterator[Finding]:
             yield Finding(
                 (*path, "name"), f"is also the name of periods[{names[period.name]}]", "give each a different name"
             )
-        for start, end in period.minutes():
+        for start, end in period.week_minutes():
             clash = next(
                 (other for other in taken if other[0] < end and start < other[1] and other[2] != period.name), None
             )
@@ -27,7 +27,7 @@ def check_calendar(site: Site) -> Iterator[Finding]:
                 rule = f"overlaps {clash[2]} on {_format_minute(max(start, clash[0]))}"
                 yield Finding(path, rule, "end one when the other starts", value=period.name)
                 break
-        taken += [(start, end, period.name) for start, end in period.minutes()]
+        taken += [(start, end, period.name) for start, end in period.week_minutes()]
     if all(period.use is CalendarUse.OWNERS for period in site.calendar.periods):
         remedy = "add a period with `use: cluster`; the owners have the machines outside all periods"
         yield Finding(("calendar", "periods"), "have no period for the cluster", remedy, value=None)

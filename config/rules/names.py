@@ -27,14 +27,14 @@ def check_machine_names(site: Site) -> Iterator[Finding]:
 def check_page_names(site: Site) -> Iterator[Finding]:
     """Each page has its own host name under the site's domain."""
     seen: dict[str, FieldPath] = {}
-    for path, label in pages(site):
+    for path, label in page_labels(site):
         if other := seen.get(label):
             where = ".".join(str(part) for part in other)
             yield Finding(path, f"is also the host name at {where}", "give each page a different name", value=label)
         seen.setdefault(label, path)
 
 
-def pages(site: Site) -> list[tuple[FieldPath, str]]:
+def page_labels(site: Site) -> list[tuple[FieldPath, str]]:
     """Host labels of the pages that a site has, with the place of each in the file; those that no setting chooses first."""
     found = sorted(page_hosts(site), key=lambda item: bool(item[1].setting))
     return [(tuple((page.setting or layer.switch).split(".")), label) for layer, page, label in found]

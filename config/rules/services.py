@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from config.finding import Finding, suggest_name
 from config.hosts import DeviceKind, PowerControl
-from config.rules.names import pages
+from config.rules.names import page_labels
 from config.site import Site
 
 
@@ -31,7 +31,7 @@ def check_service_dependencies(site: Site) -> Iterator[Finding]:
         remedy = "list them in `devices` of a host, or disable it"
         yield Finding(("platform", "high-throughput"), "needs InfiniBand or RoCE cards in a worker", remedy, value=None)
     if platform.tunnel.enabled:
-        labels = [label for _, label in pages(site)]
+        labels = [label for _, label in page_labels(site)]
         for index, host in enumerate(platform.tunnel.hosts):
             if host not in labels:
                 path = ("platform", "tunnel", "hosts", index)

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from config.finding import Finding
 from config.hosts import Node, Role
-from config.rules.names import pages
+from config.rules.names import page_labels
 from config.site import Site
 from ops.checks.doctor.finding import failed, passed, unknown
 from ops.checks.doctor.probe import Network
@@ -58,7 +58,7 @@ def check_addresses(pve: ProxmoxApi, site: Site, nodes: tuple[Node, ...], networ
 def check_names(site: Site, network: Network) -> Iterator[Finding]:
     """The name servers answer, and give the ingress's address for the site's pages."""
     ingress = site.network.ingress_address or site.network.load_balancers.first
-    labels = [label for _, label in pages(site)] or ["any"]
+    labels = [label for _, label in page_labels(site)] or ["any"]
     page = f"{labels[0]}.{site.domain}"
     if site.simulated:
         yield unknown("dns", "the embedded campus has no name server; its hosts file answers")

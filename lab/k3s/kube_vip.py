@@ -22,7 +22,9 @@ from lab.kubernetes import KubeClient, KubernetesError
 __all__ = ["VipSettings", "find_settings", "follow_daemonset", "interface_of"]
 
 _POLL_SECONDS = 1.0
-"""Seconds between two looks at the DaemonSets."""
+"""Seconds between two looks at the DaemonSets while there is none for kube-vip."""
+_KNOWN_POLL_SECONDS = 5.0
+"""The same while there is one: an idle campus of three servers otherwise asks for them three times a second."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,7 @@ async def follow_daemonset(kube: KubeClient, identity: str, default_interface: s
                     await _cancel(holding)
                     holding = asyncio.create_task(hold_address(kube, wanted, identity)) if wanted else None
                     current = wanted
-            await asyncio.sleep(_POLL_SECONDS)
+            await asyncio.sleep(_KNOWN_POLL_SECONDS if current else _POLL_SECONDS)
     finally:
         await _cancel(holding)
 

@@ -12,7 +12,9 @@ from rich.console import Console
 from rich.text import Text
 
 from config.paths import PROJECT
+from config.resource_names import CLUSTER_TYPES, Part, resource_name
 from ops.engine.engine import Engine
+from ops.engine.pulumi_state import Resource
 from ops.engine.stack import Stack
 
 IMAGES = PROJECT / "docs" / "images"
@@ -31,32 +33,29 @@ def draw_terminal(capture: Path) -> None:
 def draw_graph(stack: str) -> None:
     """Writes the components of a stack and their dependencies as SVG."""
     state = Engine(Stack(stack)).export()
-    resources = {one.urn: one.record for one in state.resources if not NOISE.search(one.type)}
+    resources = {one.urn: one for one in state.resources if not NOISE.search(one.type)}
     lines = [
         "digraph lyceum {",
         "rankdir=LR; ranksep=1.2;",
         'node [shape=box style="rounded,filled" fontname="sans-serif"];',
     ]
-    groups: dict[str, list[str]] = {}
-    for urn, entry in resources.items():
-        if not entry["type"].startswith("lyceum:"):
-            groups.setdefault(entry.get("parent", ""), []).append(urn)
+    groups: dict[str, list[Resource]] = {}
+    for one in resources.values():
+        if not one.type.startswith("lyceum:"):
+            groups.setdefault(one.record.get("parent", ""), []).append(one)
     for number, (parent, members) in enumerate(groups.items()):
-        title = resources[parent]["urn"].rsplit("::", 1)[1] if parent in resources else "stack"
+        title = resources[parent].name if parent in resources else "stack"
         lines.append(
             f'subgraph cluster_{number} {{ label="{title}" fontname="sans-serif" style="rounded" color="#888888";'
         )
-        lines += [f'"{urn}" [label="{urn.rsplit("::", 1)[1]}" fillcolor="#e8f0fe"];' for urn in members]
+        lines += [f'"{one.urn}" [label="{one.name}" fillcolor="#e8f0fe"];' for one in members]
         lines.append("}")
-    for urn, entry in resources.items():
-        needs = entry.get("dependencies", [])
-        if not needs and entry["type"].startswith("kubernetes:"):
-            needs = [
-                other for other in resources if other.endswith("::k3s-members")
-            ]  # through the provider's kubeconfig
+    through_kubeconfig = [one.urn for one in resources.values() if one.name == resource_name("k3s", Part.MEMBERS)]
+    for one in resources.values():
+        needs = one.dependencies or (through_kubeconfig if one.type.startswith(CLUSTER_TYPES) else ())
         for needed in needs:
-            if needed in resources and not resources[needed]["type"].startswith("lyceum:"):
-                lines.append(f'"{needed}" -> "{urn}";')
+            if needed in resources and not resources[needed].type.startswith("lyceum:"):
+                lines.append(f'"{needed}" -> "{one.urn}";')
     lines.append("}")
     source = subprocess.run(["tred"], input="\n".join(lines), capture_output=True, text=True, check=True).stdout
     subprocess.run(["dot", "-Tsvg", "-o", IMAGES / "graph.svg"], input=source, text=True, check=True)

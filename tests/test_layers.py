@@ -1,6 +1,7 @@
 """Who may import whom: data flows hosts -> cluster -> platform -> workspaces, and only the program knows them all."""
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from config.paths import PROJECT
+from config.resource_names import Part
 
 SHARED = {"components.base", "components.handles", "components.layer", "components.gpu_resources"}
 """What layers have in common: a base class, what one hands to the next, and pure facts."""
@@ -196,3 +198,17 @@ def test_what_runs_without_our_packages_needs_nothing_but_python(helper: str, ou
     ]
 
     assert foreign == []
+
+
+def test_names_of_resources_that_are_looked_up_again_are_put_together_in_one_place() -> None:
+    """A suffix that is spelled in a component and again in a command drifts apart unnoticed."""
+    spelled = re.compile(rf"\}}-({'|'.join(map(re.escape, Part))})\"")
+    wrong = [place(path) for path in files("__main__.py", "components", "ops") if spelled.search(path.read_text())]
+
+    assert wrong == [], "use config.resource_names.resource_name"
+
+
+def test_only_the_state_itself_knows_how_the_engine_exports_it() -> None:
+    readers = [place(path) for path in files("ops") if '"deployment"' in path.read_text()]
+
+    assert readers == ["ops/engine/pulumi_state.py"]

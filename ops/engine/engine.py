@@ -18,6 +18,8 @@ from ops.engine import file_backend
 from ops.engine.pulumi_state import State
 from ops.engine.stack import STATE, Stack
 
+PULUMI_PROJECT = "lyceum"
+"""Name of the project in Pulumi.yaml."""
 PARALLEL = "--parallel=32"
 """Operations at the same time; most of them wait. The engine's default is four a core (performance.md)."""
 Plan = dict[str, Any]
@@ -29,6 +31,8 @@ class Engine:
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
+        self._exported: dict[bool, State] = {}
+        """The state as it was last read, without and with secrets; each reading starts the engine, half a second of CPU."""
 
     @classmethod
     def open(cls, name: str) -> Self:
@@ -86,6 +90,7 @@ class Engine:
         keep = [lock.fileno()] if lock else []
         for descriptor in keep:
             os.set_inheritable(descriptor, True)
+        self._exported.clear()
         process = subprocess.Popen(self._command(arguments), cwd=PROJECT, env=self.stack.environment, pass_fds=keep)
         while True:
             try:
@@ -126,13 +131,17 @@ class Engine:
         return file_backend.backend_directory(self.stack.environment["PULUMI_BACKEND_URL"])
 
     def _exists(self) -> bool:
+        if self._backend:
+            return file_backend.has_stack(self._backend, PULUMI_PROJECT, self.stack.name)
         known = self._capture(["pulumi", "stack", "ls", "--json"])
         return known.returncode == 0 and self.stack.name in {entry["name"] for entry in json.loads(known.stdout)}
 
     def export(self, *, secrets: bool = False) -> State:
-        """The stack's state."""
-        shown = ["--show-secrets"] if secrets else []
-        return State.parse(self.query("stack", "export", *shown))
+        """The stack's state; read again after whatever changes it."""
+        if secrets not in self._exported:
+            shown = ["--show-secrets"] if secrets else []
+            self._exported[secrets] = State.parse(self.query("stack", "export", *shown))
+        return self._exported[secrets]
 
     def kubeconfig(self) -> str:
         """The administrator's kubeconfig; empty while the stack has no cluster."""
@@ -140,10 +149,12 @@ class Engine:
 
     def replace_state(self, state: State) -> None:
         """Replaces the stack's state, as `pulumi stack import` does."""
+        self._exported.clear()
         self._capture(self._command(("stack", "import", "--force")), state.dump()).check_returncode()
 
     def remove_stack(self) -> None:
         """Removes the stack from the backend, whatever its state has: for a campus that no longer exists."""
+        self._exported.clear()
         if self._exists():
             self.query("stack", "rm", "--yes", "--force", "--preserve-config")
 
@@ -166,6 +177,7 @@ class Engine:
             lock.truncate()
             lock.write(str(os.getpid()))
             lock.flush()
+            self._exported.clear()  # whoever held the lock before has changed the state
             yield lock
 
 

@@ -21,6 +21,12 @@ def backend_directory(url: str) -> Path | None:
     return Path(unquote(url.removeprefix("file://").partition("?")[0])).expanduser()
 
 
+def has_stack(backend: Path, project: str, name: str) -> bool:
+    """Whether the backend has a stack, compressed or not (pulumi, pkg/backend/diy/store.go)."""
+    stacks = backend / ".pulumi" / "stacks" / project
+    return any((stacks / f"{name}.json{suffix}").exists() for suffix in ("", ".gz"))
+
+
 def remove_truncated_attributes(backend: Path) -> None:
     """Removes attribute files that a kill has truncated."""
     for file in (found for pattern in READ for found in backend.glob(pattern)):

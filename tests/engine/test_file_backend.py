@@ -25,6 +25,15 @@ def test_a_state_whose_attributes_were_cut_off_is_read_again(tmp_path: Path, cut
     assert '"urn:pulumi:test::test::pulumi:pulumi:Stack::test-test"' in project.state()
 
 
+def test_a_stack_is_found_where_the_engine_keeps_it(tmp_path: Path) -> None:
+    """Asking the engine for its stacks would take half a second of every command."""
+    Project(tmp_path)
+
+    assert file_backend.has_stack(tmp_path / "state", "test", "test")
+    assert not file_backend.has_stack(tmp_path / "state", "test", "another")
+    assert not file_backend.has_stack(tmp_path / "state", "another", "test")
+
+
 def test_what_is_whole_stays(tmp_path: Path) -> None:
     Project(tmp_path)
     before = sorted(tmp_path.rglob("*.attrs"))

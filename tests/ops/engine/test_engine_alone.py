@@ -1,4 +1,4 @@
-"""One operation at a time on a stack, also after the last one was killed."""
+"""One operation at a time on a stack, also after the last one was killed; and how often its state is read."""
 
 import subprocess
 import sys
@@ -67,3 +67,28 @@ def test_the_next_operation_may_begin_when_the_last_has_ended(lock: Path) -> Non
         with engine.Engine(Stack("dev")).hold_lock() as held:
             assert lock.read_text(), "the holder writes its name for others to read"
             assert held.name == str(lock)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """An engine that notes what it is asked; its state is empty."""
+    asked: list[tuple[str, ...]] = []
+
+    def query(_: engine.Engine, *arguments: str) -> str:
+        asked.append(arguments)
+        return "{}"
+
+    monkeypatch.setattr(engine.Engine, "query", query)
+    return asked
+
+
+def test_the_state_is_read_once_and_again_after_a_change(asked: list[tuple[str, ...]], lock: Path) -> None:
+    one = engine.Engine(Stack("dev"))
+    for _ in range(2):
+        one.export()
+        one.export(secrets=True)
+    assert asked == [("stack", "export"), ("stack", "export", "--show-secrets")]
+
+    with one.hold_lock():
+        one.export()
+    assert len(asked) == 3, "another command may have changed it while this one waited for the lock"

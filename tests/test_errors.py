@@ -87,19 +87,19 @@ def parsed_texts(tree: ast.Module) -> Iterator[tuple[int, str]]:
             if isinstance(target, ast.Name)
         }
 
-        def told(node: ast.AST, names: set[str] = names, texts: set[str] = texts) -> bool:
+        def reported(node: ast.AST, names: set[str] = names, texts: set[str] = texts) -> bool:
             return is_error_text(node, names) or (isinstance(node, ast.Name) and node.id in texts)
 
         for node in ast.walk(handler):
             match node:
-                case ast.Call(func=ast.Attribute(value=value, attr=attr)) if attr in READS and told(value):
+                case ast.Call(func=ast.Attribute(value=value, attr=attr)) if attr in READS and reported(value):
                     yield node.lineno, ast.unparse(node)
                 case ast.Call(func=ast.Attribute(attr=attr), args=arguments) if attr in MATCHES and any(
-                    told(argument) for argument in arguments
+                    reported(argument) for argument in arguments
                 ):
                     yield node.lineno, ast.unparse(node)
                 case ast.Compare(left=left, ops=[ast.In() | ast.NotIn() | ast.Eq() | ast.NotEq()], comparators=others):
-                    if any(told(one) for one in (left, *others)):
+                    if any(reported(one) for one in (left, *others)):
                         yield node.lineno, ast.unparse(node)
                 case _:
                     pass

@@ -362,7 +362,7 @@ def test_without_its_secrets_an_update_says_which_and_how() -> None:
     assert str(error.value).count("./lyceum secrets set") == 2
 
 
-def test_a_stage_that_does_not_exist_is_told_with_those_that_do() -> None:
+def test_a_stage_that_does_not_exist_is_reported_with_those_that_do() -> None:
     with pytest.raises(pulumi.RunError, match="`gamma` is not one of alpha, alpha2, beta, beta2, all"):
         program("lab", "gamma")
 
@@ -379,15 +379,15 @@ def difference(changed: Graph) -> tuple[set[str], set[str], set[str]]:
 
 
 def test_a_machine_that_leaves_takes_only_its_own_with_it() -> None:
-    gone, new, told = difference(program(*stack("dev"), ("lyceum:out-of-service", '["gpu-2"]')))
+    gone, new, reported = difference(program(*stack("dev"), ("lyceum:out-of-service", '["gpu-2"]')))
 
     assert {name for name in gone if not name.startswith("gpu-2-")} == set()
     assert {"gpu-2-vm", "gpu-2-host-key", "gpu-2-k3s"} <= gone
     assert new == set()
-    assert told <= GROWS.keys()
+    assert reported <= GROWS.keys()
 
 
-def test_the_cas_hash_is_told_to_the_first_server_alone() -> None:
+def test_the_cas_hash_is_reported_to_the_first_server_alone() -> None:
     """Only a replaced first server needs it."""
     assert difference(program(*stack("dev"), ("lyceum:cluster-ca", "ab" * 32))) == (set(), set(), {"server-1-k3s"})
 

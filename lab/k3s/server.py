@@ -55,13 +55,13 @@ class Server:
         self.host = Host.detect(options)
         self.paths = Paths(Path(options.text("data-dir")))
         self.children = ChildProcesses()
-        self.formation = ClusterJoin(options, self.host, self.paths, self.children)
+        self.cluster_join = ClusterJoin(options, self.host, self.paths, self.children)
         self._began = time.monotonic()
 
     async def serve(self) -> None:
         """Run until a signal or the end of a component."""
         self.paths.reset_flag.unlink(missing_ok=True)
-        credentials, etcd = await self.formation.prepare()
+        credentials, etcd = await self.cluster_join.prepare()
         tls = self.paths.tls
         admin = client_context(tls / "server-ca.crt", tls / "client-supervisor.crt")
         kube = KubeClient(_LOCAL_API, admin)
@@ -101,7 +101,7 @@ class Server:
             for task in standing:
                 task.cancel()
             log.error(f"{name} ended")
-        raise StartError(self.formation.failure_reason() if name == "etcd" else f"{name} exited")
+        raise StartError(self.cluster_join.failure_reason() if name == "etcd" else f"{name} exited")
 
     async def _start_api(self, kube: KubeClient) -> None:
         self._write_kubeconfig()
@@ -206,8 +206,8 @@ class Server:
             log.warning(f"packaged component {name} is not simulated in the lab; set disable: [{name}] to say so")
 
     async def _scheduled_snapshots(self, etcd: Etcd, kube: KubeClient) -> None:
-        keeper = SnapshotManager(self.options, self.paths, self.host.name, kube)
-        await keeper.sync_places({self.host.name}, keeper.on_disk())
+        manager = SnapshotManager(self.options, self.paths, self.host.name, kube)
+        await manager.sync_places({self.host.name}, manager.on_disk())
         if self.options.on("etcd-disable-snapshots"):
             return
         schedule = self.options.text("etcd-snapshot-schedule-cron")
@@ -217,8 +217,8 @@ class Server:
             # A little late rather than early: the next run is looked for after this moment.
             await asyncio.sleep((snapshots.next_run(schedule, now) - now).total_seconds() + 0.05)
             try:
-                await keeper.save(etcd, base)
-                for old in await keeper.prune(base, retention):
+                await manager.save(etcd, base)
+                for old in await manager.prune(base, retention):
                     log.info(f"Removed snapshot {old}")
             except (EtcdError, OSError) as error:
                 log.error(f"Failed to take etcd snapshot: {error}")
@@ -226,7 +226,7 @@ class Server:
 
 async def _run(options: Options) -> None:
     server = Server(options)
-    work = asyncio.create_task(server.formation.reset() if options.on("cluster-reset") else server.serve())
+    work = asyncio.create_task(server.cluster_join.reset() if options.on("cluster-reset") else server.serve())
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, work.cancel)

@@ -85,22 +85,22 @@ def _run_snapshot(options: Options, words: Sequence[str]) -> str:
 
 async def _manage_snapshots(options: Options, word: str, names: Sequence[str]) -> str:
     paths, kube = _paths(options), _kube(options)
-    keeper = SnapshotManager(options, paths, Host.detect(options).name, kube)
+    manager = SnapshotManager(options, paths, Host.detect(options).name, kube)
     try:
         if word == "save":
             etcd = Etcd("https://127.0.0.1:2379", paths)
             try:
-                saved = await keeper.save(etcd, options.text("name") or "on-demand")
+                saved = await manager.save(etcd, options.text("name") or "on-demand")
             finally:
                 await etcd.close()
             return "\n".join(f"Snapshot {name} saved." for name in saved)
         if word == "delete":
-            return "\n".join(f"Snapshot {name} deleted." for name in await keeper.delete(list(names)))
+            return "\n".join(f"Snapshot {name} deleted." for name in await manager.delete(list(names)))
         if word == "prune":
             retention = int(options.text("snapshot-retention") or options.text("etcd-snapshot-retention"))
-            removed = await keeper.prune(options.text("name") or options.text("etcd-snapshot-name"), retention)
+            removed = await manager.prune(options.text("name") or options.text("etcd-snapshot-name"), retention)
             return "\n".join(f"Snapshot {name} deleted." for name in removed)
-        found = await keeper.list_all()
+        found = await manager.list_all()
     finally:
         await kube.close()
     if options.text("output") == "json":

@@ -38,16 +38,16 @@ def export(site: Site, /, *resources: dict[str, Any], **outputs: Any) -> dict[st
     return {"deployment": {"resources": [stack, *resources]}}
 
 
-def told(site: Site, stack: dict[str, Any]) -> list[str]:
+def reported(site: Site, stack: dict[str, Any]) -> list[str]:
     return [f"{finding.rule}; {finding.remedy}" for finding in compare_with_deployed(site, stack)]
 
 
 def test_an_unchanged_machine_is_no_mistake(site: Site) -> None:
-    assert told(site, export(site, *(machine(site, node.name) for node in site.machines))) == []
+    assert reported(site, export(site, *(machine(site, node.name) for node in site.machines))) == []
 
 
 def test_the_configuration_of_another_site_is_refused(site: Site) -> None:
-    assert told(site, export(site, site="annex")) == [
+    assert reported(site, export(site, site="annex")) == [
         "differs from the site of this stack, annex; use a separate stack for each site"
     ]
 
@@ -67,12 +67,12 @@ def test_the_configuration_of_another_site_is_refused(site: Site) -> None:
     ],
 )
 def test_what_would_replace_a_machine_is_refused(site: Site, change: dict[str, Any], rule: str) -> None:
-    (line,) = told(site, export(site, machine(site, "gpu-1", **change)))
+    (line,) = reported(site, export(site, machine(site, "gpu-1", **change)))
     assert line.startswith(rule)
 
 
 def test_a_machine_that_left_the_file_is_removed_by_its_own_command(site: Site) -> None:
-    (line,) = told(site, export(site, machine(site, "gpu-1", name="gpu-9")))
+    (line,) = reported(site, export(site, machine(site, "gpu-1", name="gpu-9")))
     assert line == "do not contain gpu-9, which is deployed; remove the node first: `./lyceum node remove gpu-9`"
 
 
@@ -88,20 +88,20 @@ def test_a_machine_that_left_the_file_is_removed_by_its_own_command(site: Site) 
     ],
 )
 def test_kubernetes_goes_forward_one_minor_at_a_time(site: Site, running: str, line: str | None) -> None:
-    assert told(site, export(site, fixed=immutable_settings(site) | {"k3s": running})) == ([line] if line else [])
+    assert reported(site, export(site, fixed=immutable_settings(site) | {"k3s": running})) == ([line] if line else [])
 
 
 def test_the_network_of_pods_stays(site: Site) -> None:
-    (line,) = told(site, export(site, fixed=immutable_settings(site) | {"pods": "10.99.0.0/16"}))
+    (line,) = reported(site, export(site, fixed=immutable_settings(site) | {"pods": "10.99.0.0/16"}))
     assert line == "is deployed as 10.99.0.0/16; change it back; a running cluster cannot change it"
 
 
 @pytest.mark.parametrize("stack", [{}, {"deployment": None}, {"deployment": {"resources": [None, {}]}}])
 def test_an_empty_stack_forbids_nothing(site: Site, stack: dict[str, Any]) -> None:
-    assert told(site, stack) == []
+    assert reported(site, stack) == []
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "no json"])
-def test_a_file_that_is_no_export_is_told(text: str) -> None:
+def test_a_file_that_is_no_export_is_reported(text: str) -> None:
     with pytest.raises(ValueError, match="pulumi stack export"):
         read_export(text)

@@ -31,16 +31,16 @@ def test_there_are_at_least_a_hundred_mistakes() -> None:
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda path: path.stem)
-def test_a_mistake_is_told_in_the_words_that_were_agreed_on(mistake: Path, tmp_path: Path) -> None:
+def test_a_mistake_is_reported_in_the_words_that_were_agreed_on(mistake: Path, tmp_path: Path) -> None:
     text, expected = spoiled(mistake)
     file = tmp_path / "campus.yaml"
     file.write_text(text)
-    told = [str(finding).replace(str(file), file.name) for finding in validate_file(file).findings]
-    assert told == expected
-    assert all("\n" not in line for line in told), "one mistake, one line"
+    reported = [str(finding).replace(str(file), file.name) for finding in validate_file(file).findings]
+    assert reported == expected
+    assert all("\n" not in line for line in reported), "one mistake, one line"
 
 
-def test_mistakes_in_different_sections_are_told_together(tmp_path: Path) -> None:
+def test_mistakes_in_different_sections_are_reported_together(tmp_path: Path) -> None:
     """Nobody should learn of the second mistake only after the first is corrected."""
     file = tmp_path / "campus.yaml"
     file.write_text(
@@ -50,8 +50,8 @@ def test_mistakes_in_different_sections_are_told_together(tmp_path: Path) -> Non
         .replace("channel:", "chanel:")
         .replace("metallb: 0.16.1", "metalb: 0.16.1")
     )
-    told = [finding.subject_text for finding in validate_file(file).findings]
-    assert told == [
+    reported = [finding.subject_text for finding in validate_file(file).findings]
+    assert reported == [
         "network.gateway",
         "nodes[0].role",
         "calendar.periods[1]",
@@ -91,8 +91,8 @@ def test_two_sites_on_one_network_do_not_take_each_others_addresses(tmp_path: Pa
         .replace("10.50.3.[", "10.50.6.[")
         .replace("02:00:00:00:01", "02:00:00:00:02")
     )
-    told = [finding.rule for finding in validate_file(tmp_path / "annex.yaml").findings]
-    assert "is also the address of gpu-1 of campus, on the same network" in told[0]
+    reported = [finding.rule for finding in validate_file(tmp_path / "annex.yaml").findings]
+    assert "is also the address of gpu-1 of campus, on the same network" in reported[0]
 
 
 def test_two_sites_on_different_vlans_may_have_the_same_addresses(tmp_path: Path) -> None:
@@ -125,13 +125,13 @@ def test_sites_that_share_a_proxmox_or_a_network_share_nothing_else(
 ) -> None:
     (tmp_path / "campus.yaml").write_text(CAMPUS)
     (tmp_path / "annex.yaml").write_text(annex(CAMPUS).replace(*common))
-    told = [finding.rule for finding in validate_file(tmp_path / "annex.yaml").findings]
-    assert bool(told) == (rule is not None)
+    reported = [finding.rule for finding in validate_file(tmp_path / "annex.yaml").findings]
+    assert bool(reported) == (rule is not None)
     if rule and rule.startswith("is also the pool"):
-        assert rule in told
-        assert any("is also the VMID of" in line for line in told), "numbers are unique across a Proxmox"
+        assert rule in reported
+        assert any("is also the VMID of" in line for line in reported), "numbers are unique across a Proxmox"
     elif rule:
-        assert any("of campus, on the same network" in line for line in told)
+        assert any("of campus, on the same network" in line for line in reported)
 
 
 def test_a_broken_site_beside_it_does_not_make_a_sound_one_wrong(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def replaced(data: Any, place: tuple[str | int, ...], value: Any) -> Any:
     return data
 
 
-def told(data: dict[str, Any]) -> list[str]:
+def reported(data: dict[str, Any]) -> list[str]:
     document = Document(data, SOUND.lines)
     _, findings = validate_document(document)
     return [str(finding) for finding in locate_findings(Path("campus.yaml"), document, findings)]
@@ -56,14 +56,14 @@ def told(data: dict[str, Any]) -> list[str]:
 @relaxed
 @given(st.sampled_from(PLACES), values)
 def test_no_value_anywhere_in_a_site_crashes_the_check(place: tuple[str | int, ...], value: Any) -> None:
-    lines = told(replaced(SOUND.data, place, value))
+    lines = reported(replaced(SOUND.data, place, value))
     assert all("\n" not in line for line in lines), "one mistake, one line"
 
 
 @relaxed
 @given(st.dictionaries(st.sampled_from([*Site.model_fields, "k-3-s", "ca-file"]), values, max_size=6))
 def test_no_mapping_crashes_the_check(data: dict[str, Any]) -> None:
-    assert told(data), "a site without most of its sections cannot be accepted"
+    assert reported(data), "a site without most of its sections cannot be accepted"
 
 
 @relaxed

@@ -14,7 +14,7 @@ def test_the_stacks_of_the_project_have_no_mistake() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reported"),
     [
         (
             GOOD + "  lyceum:proxmox-token: abc\n",
@@ -35,10 +35,10 @@ def test_the_stacks_of_the_project_have_no_mistake() -> None:
         ),
     ],
 )
-def test_a_mistake_in_a_stack_file_is_told(text: str, told: str, tmp_path: Path) -> None:
+def test_a_mistake_in_a_stack_file_is_reported(text: str, reported: str, tmp_path: Path) -> None:
     file = tmp_path / "Pulumi.x.yaml"
     file.write_text(text)
-    assert [f"{finding.rule}; {finding.remedy}" for finding in validate_stack_file(file)] == [told]
+    assert [f"{finding.rule}; {finding.remedy}" for finding in validate_stack_file(file)] == [reported]
 
 
 def test_an_encrypted_secret_is_as_it_should_be(tmp_path: Path) -> None:

@@ -67,17 +67,17 @@ def test_the_first_site_is_sound(newcomer: Newcomer) -> None:
 @pytest.mark.lab
 def test_the_doctor_finds_nothing_once_proxmox_is_prepared(newcomer: Newcomer) -> None:
     newcomer.does("proxmox", "prepare", "first", "--apply", says=newcomer.root_password)
-    told = newcomer.does("doctor", "first", "--user", "root@pam", says=newcomer.root_password + "\n")
-    assert "every card is where the site file says, and alone in its IOMMU group" in told
-    assert newcomer.root_password not in told
+    reported = newcomer.does("doctor", "first", "--user", "root@pam", says=newcomer.root_password + "\n")
+    assert "every card is where the site file says, and alone in its IOMMU group" in reported
+    assert newcomer.root_password not in reported
 
 
 @pytest.mark.lab
 def test_the_first_site_previews_as_a_whole(newcomer: Newcomer) -> None:
     newcomer.does("proxmox", "prepare", "first", "--apply", says=newcomer.root_password)
-    told = newcomer.does("preview", "first")
-    assert "gpu-1-vm" in told
-    assert "jupyterhub" in told
+    reported = newcomer.does("preview", "first")
+    assert "gpu-1-vm" in reported
+    assert "jupyterhub" in reported
 
 
 @pytest.mark.lab

@@ -16,13 +16,13 @@ def test_the_longest_time_between_two_answers_is_the_gap(answers: list[float], l
 
 def test_only_a_ready_api_counts_as_an_answer() -> None:
     stop = threading.Event()
-    told = iter([True, False, True])
+    reported = iter([True, False, True])
 
     class Api:
         _http: Any = type("Client", (), {})()
 
         def ready(self) -> bool:
-            answer = next(told, None)
+            answer = next(reported, None)
             if answer is None:
                 stop.set()
             return bool(answer)

@@ -154,19 +154,19 @@ def test_with_no_server_it_fails_and_keeps_what_it_has(servers: Servers) -> None
 
 
 @pytest.mark.parametrize(
-    ("mistake", "told"),
+    ("mistake", "reported"),
     [
         ("digest", "has another checksum than on the server: not kept"),
         ("cut", "did not send"),
         ("content", "has not etcd's own checksum at its end: not kept"),
     ],
 )
-def test_what_is_not_whole_is_not_kept(servers: Servers, mistake: str, told: str) -> None:
+def test_what_is_not_whole_is_not_kept(servers: Servers, mistake: str, reported: str) -> None:
     servers.take("one", 0, content=b"half a page" if mistake == "content" else None)
     (servers.path / mistake).write_text("0" * 64)
 
     assert servers.run() == 1
-    assert told in " ".join(servers.status["told"])
+    assert reported in " ".join(servers.status["told"])
     assert servers.kept == []
 
 

@@ -76,8 +76,8 @@ def test_the_universitys_login_decides_who_is_admitted() -> None:
 def test_the_labs_password_is_secret_and_no_other_sites() -> None:
     lab, real = layers_graph(site(LAB)), layers_graph(site())
 
-    told = lab.one(RELEASE, "jupyterhub").inputs["values"]["hub"]["config"]["DummyAuthenticator"]
-    assert told["password"] == HUB
+    reported = lab.one(RELEASE, "jupyterhub").inputs["values"]["hub"]["config"]["DummyAuthenticator"]
+    assert reported["password"] == HUB
     assert lab.leaks(HUB) == []
     assert HUB not in str(real.one(RELEASE, "jupyterhub").inputs), "a site with log-ins has no shared password"
 

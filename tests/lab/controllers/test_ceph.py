@@ -43,7 +43,7 @@ def claim(**annotations: str) -> Object:
     return thing("PersistentVolumeClaim", "home", "jhub", metadata={"annotations": given}, spec=spec)
 
 
-def settle(campus: ClusterCache) -> list[Change]:
+def reconcile(campus: ClusterCache) -> list[Change]:
     everything: list[Change] = []
     for _ in range(8):
         changes = [*ceph.decide(campus), *volumes.decide(campus)]
@@ -66,7 +66,7 @@ def test_a_cluster_runs_its_daemons_before_it_is_ready() -> None:
     campus = cache(ROOK, *HOSTS, cluster(), pool())
     after(campus, list(ceph.decide(campus)))
     assert status(campus, "CephCluster", "rook-ceph")["phase"] == "Progressing"
-    settle(campus)
+    reconcile(campus)
     assert {
         f"rook-ceph-{daemon}" for daemon in ("mon-a", "mon-b", "mon-c", "mgr-a", "mgr-b", "osd-0", "osd-2")
     } <= deployments(campus)
@@ -81,27 +81,27 @@ def test_drivers_get_what_the_operators_configuration_says_about_all() -> None:
     defaults = {"driverSpecDefaults": {"nodePlugin": {"tolerations": everywhere}}}
     configuration = thing("OperatorConfig", "ceph-csi-operator-config", "rook-ceph", spec=defaults)
     campus = cache(CSI, configuration, RBD)
-    settle(campus)
+    reconcile(campus)
     plugin = campus.get("DaemonSet", "rook-ceph.rbd.csi.ceph.com-nodeplugin", "rook-ceph") or {}
     assert get_path(plugin, "spec", "template", "spec", "tolerations") == everywhere
 
 
 def test_each_osd_stays_on_the_host_of_its_disk() -> None:
     campus = cache(ROOK, *HOSTS, cluster())
-    settle(campus)
+    reconcile(campus)
     osd = campus.get("Deployment", "rook-ceph-osd-1", "rook-ceph")
     assert get_path(osd or {}, "spec", "template", "spec", "nodeSelector") == {"kubernetes.io/hostname": "b"}
 
 
 def test_an_osd_keeps_its_number_when_hosts_come_and_go() -> None:
     campus = cache(ROOK, *HOSTS, cluster())
-    settle(campus)
+    reconcile(campus)
     listed = [{"name": name, "devices": [{"name": "x"}]} for name in ("new", "b", "c")]
     campus.objects["Node"]["", "new"] = thing(
         "Node", "new", metadata={"labels": {"kubernetes.io/hostname": "new"}}, spec={}
     )
     campus.objects["CephCluster"]["rook-ceph", "rook-ceph"]["spec"]["storage"]["nodes"] = listed
-    settle(campus)
+    reconcile(campus)
     hosts = {
         name: get_path(item, "spec", "template", "spec", "nodeSelector", "kubernetes.io/hostname")
         for (_, name), item in campus.objects["Deployment"].items()
@@ -119,17 +119,17 @@ def test_an_osd_keeps_its_number_when_hosts_come_and_go() -> None:
 )
 def test_too_few_disks_or_hosts_make_the_cluster_unhealthy(storage: Object, complaint: str) -> None:
     campus = cache(ROOK, *HOSTS, cluster(storage=storage), pool())
-    settle(campus)
+    reconcile(campus)
     found = status(campus, "CephCluster", "rook-ceph")["ceph"]
     assert (found["health"], list(found["details"])) == ("HEALTH_WARN", [complaint])
 
 
 def test_a_monitor_that_fails_later_is_a_matter_of_health_until_it_is_back() -> None:
     campus = cache(ROOK, *HOSTS, cluster(), pool())
-    settle(campus)
+    reconcile(campus)
     monitor = campus.objects["Deployment"]["rook-ceph", "rook-ceph-mon-b"]
     before = monitor.pop("status")
-    settle(campus)
+    reconcile(campus)
     found = status(campus, "CephCluster", "rook-ceph")
     assert (found["phase"], found["ceph"]["health"], list(found["ceph"]["details"])) == (
         "Ready",
@@ -137,7 +137,7 @@ def test_a_monitor_that_fails_later_is_a_matter_of_health_until_it_is_back() -> 
         ["MON_DOWN"],
     )
     monitor["status"] = before
-    settle(campus)
+    reconcile(campus)
     found = status(campus, "CephCluster", "rook-ceph")["ceph"]
     assert (found["health"], found.get("details")) == ("HEALTH_OK", None)
 
@@ -146,7 +146,7 @@ def test_placement_and_resources_reach_the_daemons() -> None:
     toleration = {"key": "node-role.kubernetes.io/control-plane", "operator": "Exists"}
     placed = cluster(placement={"mon": {"tolerations": [toleration]}}, resources={"mon": {"requests": {"cpu": "1"}}})
     campus = cache(ROOK, *HOSTS, placed)
-    settle(campus)
+    reconcile(campus)
     pod = get_path(campus.get("Deployment", "rook-ceph-mon-a", "rook-ceph") or {}, "spec", "template", "spec")
     assert pod["tolerations"] == [toleration]
     assert pod["containers"][0]["resources"] == {"requests": {"cpu": "1"}}
@@ -159,7 +159,7 @@ def test_file_systems_and_object_stores_get_their_daemons_once_the_cluster_runs(
     )
     store = thing("CephObjectStore", "s3", "rook-ceph", spec={"gateway": {"port": 80, "instances": 2}})
     campus = cache(ROOK, *HOSTS, cluster(), filesystem, store)
-    settle(campus)
+    reconcile(campus)
     assert {"rook-ceph-mds-shared-a", "rook-ceph-mds-shared-b", "rook-ceph-rgw-s3-a"} <= deployments(campus)
     assert status(campus, "CephFilesystem", "shared")["phase"] == "Ready"
     assert status(campus, "CephObjectStore", "s3")["info"] == {"endpoint": "http://rook-ceph-rgw-s3.rook-ceph.svc:80"}
@@ -167,7 +167,7 @@ def test_file_systems_and_object_stores_get_their_daemons_once_the_cluster_runs(
 
 def test_a_claim_gets_a_volume_of_its_class() -> None:
     campus = cache(ROOK, CSI, RBD, *HOSTS, cluster(), pool(), CLASS, claim())
-    settle(campus)
+    reconcile(campus)
     (volume,) = campus.all("PersistentVolume")
     assert volume["spec"]["csi"]["driver"] == "rook-ceph.rbd.csi.ceph.com"
     assert (volume["spec"]["claimRef"]["uid"], volume["spec"]["capacity"]) == ("uid-home", {"storage": "5Gi"})
@@ -177,7 +177,7 @@ def test_a_claim_gets_a_volume_of_its_class() -> None:
 def test_no_volume_comes_without_driver_pool_or_cluster(missing: str) -> None:
     objects = [ROOK, CSI, RBD, *HOSTS, cluster(), pool(), CLASS, claim()]
     campus = cache(*(item for item in objects if item["kind"] != missing))
-    settle(campus)
+    reconcile(campus)
     assert campus.all("PersistentVolume") == [], f"without a {missing} Ceph cannot make a volume"
 
 
@@ -185,10 +185,10 @@ def test_a_class_that_waits_for_a_pod_makes_no_volume_before_one_is_placed() -> 
     waiting = CLASS | {"volumeBindingMode": "WaitForFirstConsumer"}
     base = [ROOK, CSI, RBD, *HOSTS, cluster(), pool(), waiting]
     campus = cache(*base, claim())
-    settle(campus)
+    reconcile(campus)
     assert campus.all("PersistentVolume") == []
     campus = cache(*base, claim(**{"volume.kubernetes.io/selected-node": "a"}))
-    settle(campus)
+    reconcile(campus)
     assert len(campus.all("PersistentVolume")) == 1
 
 
@@ -216,7 +216,7 @@ def test_a_local_volume_is_bound_to_its_node() -> None:
     )
     wish["spec"]["storageClassName"] = "local-path"
     campus = cache(running("local-path-provisioner", "kube-system"), local, wish)
-    settle(campus)
+    reconcile(campus)
     (volume,) = campus.all("PersistentVolume")
     (term,) = volume["spec"]["nodeAffinity"]["required"]["nodeSelectorTerms"]
     assert term["matchExpressions"][0]["values"] == ["a"]

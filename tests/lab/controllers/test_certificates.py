@@ -40,7 +40,7 @@ def leaf(**spec: object) -> Object:
     return thing("Certificate", "hub", "jhub", spec={**base, "privateKey": {"algorithm": "ECDSA"}, **spec})
 
 
-def settle(cluster: ClusterCache) -> list[Change]:
+def reconcile(cluster: ClusterCache) -> list[Change]:
     """Decides until nothing changes, as the runner does; returns all changes."""
     everything: list[Change] = []
     for _ in range(6):
@@ -66,7 +66,7 @@ def ready(cluster: ClusterCache, kind: str, name: str, namespace: str = "") -> t
 @pytest.fixture
 def campus() -> ClusterCache:
     cluster = cache(MANAGER, SELF, ROOT, CAMPUS, leaf())
-    settle(cluster)
+    reconcile(cluster)
     return cluster
 
 
@@ -92,7 +92,7 @@ def test_issuers_and_certificates_say_that_they_are_ready(campus: ClusterCache) 
 
 def test_an_issuer_whose_secret_is_missing_is_not_ready_and_says_so() -> None:
     cluster = cache(MANAGER, CAMPUS, leaf())
-    settle(cluster)
+    reconcile(cluster)
     assert ready(cluster, "ClusterIssuer", "campus") == (
         "False",
         'Error getting keypair for CA issuer: secret "root" not found or no CA',
@@ -104,30 +104,30 @@ def test_an_issuer_whose_secret_is_missing_is_not_ready_and_says_so() -> None:
 def test_a_certificate_that_may_not_sign_makes_no_issuer() -> None:
     root = ROOT | {"spec": {**ROOT["spec"], "isCA": False}}
     cluster = cache(MANAGER, SELF, root, CAMPUS)
-    settle(cluster)
+    reconcile(cluster)
     assert ready(cluster, "ClusterIssuer", "campus")[0] == "False"
 
 
 def test_an_acme_issuer_is_never_ready_in_the_lab() -> None:
     cluster = cache(MANAGER, thing("ClusterIssuer", "le", spec={"acme": {"email": "a@campus.test"}}))
-    settle(cluster)
+    reconcile(cluster)
     assert ready(cluster, "ClusterIssuer", "le")[1].startswith("Issuers of kind acme ask a server outside")
 
 
 def test_a_certificate_is_renewed_before_it_ends(campus: ClusterCache) -> None:
     before = secret(campus, "hub-tls", "jhub")["tls.crt"]
     campus.now = NOW + timedelta(days=59)
-    settle(campus)
+    reconcile(campus)
     assert secret(campus, "hub-tls", "jhub")["tls.crt"] == before, "two thirds of 90 days are not over"
     campus.now = NOW + timedelta(days=61)
-    settle(campus)
+    reconcile(campus)
     assert secret(campus, "hub-tls", "jhub")["tls.crt"] != before
 
 
 def test_a_changed_request_gets_a_new_certificate(campus: ClusterCache) -> None:
     before = secret(campus, "hub-tls", "jhub")["tls.crt"]
     campus.objects["Certificate"]["jhub", "hub"] = leaf(dnsNames=["hub.campus.test", "lab.campus.test"])
-    assert ("Issuing", "The certificate has been successfully issued") in notes(settle(campus))
+    assert ("Issuing", "The certificate has been successfully issued") in notes(reconcile(campus))
     assert secret(campus, "hub-tls", "jhub")["tls.crt"] != before
 
 
@@ -140,7 +140,7 @@ def test_an_annotated_ingress_gets_a_certificate_for_its_hosts() -> None:
         spec={"tls": [{"hosts": ["hub.campus.test"], "secretName": "from-ingress"}]},
     )
     cluster = cache(MANAGER, SELF, ROOT, CAMPUS, ingress)
-    settle(cluster)
+    reconcile(cluster)
     certificate = x509.load_pem_x509_certificate(secret(cluster, "from-ingress", "jhub")["tls.crt"])
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert names.get_values_for_type(x509.DNSName) == ["hub.campus.test"]

@@ -73,7 +73,7 @@ def campus(node: Object, policy: Object | None = None, *more: Object) -> Cluster
     return cache(OPERATOR, NFD, policy or cluster_policy(), config_map("mig", config_yaml=MIG), plugin, node, *more)
 
 
-def settle(cluster: ClusterCache) -> list[Change]:
+def reconcile(cluster: ClusterCache) -> list[Change]:
     """Lets all three decide until nothing changes; two seconds pass between decisions."""
     everything: list[Change] = []
     for _ in range(10):
@@ -104,7 +104,7 @@ def offered(cluster: ClusterCache) -> dict[str, str]:
 
 def settled(item: Object, policy: Object | None = None) -> ClusterCache:
     cluster = campus(item, policy)
-    settle(cluster)
+    reconcile(cluster)
     return cluster
 
 
@@ -145,14 +145,14 @@ def test_a_new_layout_is_pending_before_it_succeeds_and_offers_nothing_meanwhile
     after(cluster, list(sharing.decide(cluster)))
     assert labels(node(cluster))["nvidia.com/mig.config.state"] == "pending"
     assert offered(cluster) == {}
-    settle(cluster)
+    reconcile(cluster)
     assert offered(cluster)["nvidia.com/mig-1g.5gb"] == "7"
 
 
 def test_going_back_to_whole_cards_removes_the_labels_of_the_slices() -> None:
     cluster = settled(gpu_node(A100, nvidia_com__mig_config="seven"))
     node(cluster)["metadata"]["labels"]["nvidia.com/mig.config"] = "all-disabled"
-    settle(cluster)
+    reconcile(cluster)
     assert offered(cluster) == {"nvidia.com/gpu": "1"}
     assert not [label for label in labels(node(cluster)) if label.startswith("nvidia.com/mig-")]
 
@@ -166,7 +166,7 @@ def test_going_back_to_whole_cards_removes_the_labels_of_the_slices() -> None:
 )
 def test_a_layout_that_cannot_be_fails_and_says_why(name: str, why: str) -> None:
     cluster = campus(gpu_node(A100, nvidia_com__mig_config=name))
-    assert any(why in message for _, message in notes(settle(cluster)))
+    assert any(why in message for _, message in notes(reconcile(cluster)))
     assert labels(node(cluster))["nvidia.com/mig.config.state"] == "failed"
 
 
@@ -199,7 +199,7 @@ def test_a_shared_card_is_offered_once_for_each_replica(
 ) -> None:
     cluster = settled(gpu_node(T4, nvidia_com__device_plugin_config=config) | {})
     node(cluster)["metadata"]["labels"]["nvidia.com/device-plugin.config"] = config
-    settle(cluster)
+    reconcile(cluster)
     assert offered(cluster) == resources
     found = labels(node(cluster))
     assert (found["nvidia.com/gpu.product"], found["nvidia.com/gpu.sharing-strategy"]) == (product, strategy)
@@ -208,14 +208,14 @@ def test_a_shared_card_is_offered_once_for_each_replica(
 def test_a_missing_device_plugin_configuration_offers_nothing() -> None:
     cluster = settled(gpu_node(T4))
     node(cluster)["metadata"]["labels"]["nvidia.com/device-plugin.config"] = "slcied"
-    assert ("DevicePluginConfigMissing", "specified config 'slcied' does not exist") in notes(settle(cluster))
+    assert ("DevicePluginConfigMissing", "specified config 'slcied' does not exist") in notes(reconcile(cluster))
     assert offered(cluster) == {"nvidia.com/gpu": "0"}
 
 
 def test_a_card_that_is_taken_out_is_no_longer_found_nor_offered() -> None:
     cluster = settled(gpu_node(T4))
     node(cluster)["metadata"]["annotations"]["lab.lyceum/gpus"] = "[]"
-    settle(cluster)
+    reconcile(cluster)
     assert offered(cluster) == {}
     assert "feature.node.kubernetes.io/pci-10de.present" not in labels(node(cluster))
 
@@ -226,14 +226,14 @@ def test_the_policy_is_ready_only_when_its_daemonsets_are() -> None:
     changes = list(operator.decide(cluster))
     after(cluster, changes)
     assert get_path(cluster.all("ClusterPolicy")[0], "status", "state") == "notReady", "nothing runs yet"
-    settle(cluster)
+    reconcile(cluster)
     assert get_path(cluster.all("ClusterPolicy")[0], "status", "state") == "ready"
 
 
 def test_without_node_features_the_policy_is_not_ready_and_nothing_is_offered() -> None:
     cluster = campus(gpu_node(A100))
     cluster.objects["DaemonSet"].clear()
-    settle(cluster)
+    reconcile(cluster)
     status = get_path(cluster.all("ClusterPolicy")[0], "status")
     assert (status["state"], status["conditions"][0]["reason"]) == ("notReady", "NFDLabelsMissing")
     assert offered(cluster) == {}
@@ -241,7 +241,7 @@ def test_without_node_features_the_policy_is_not_ready_and_nothing_is_offered() 
 
 def test_a_cluster_without_gpus_is_ready_and_gets_no_daemonsets() -> None:
     cluster = campus(gpu_node())
-    settle(cluster)
+    reconcile(cluster)
     status = get_path(cluster.all("ClusterPolicy")[0], "status")
     assert (status["state"], status["conditions"][0]["reason"]) == ("ready", "NoGPUNodes")
     assert cluster.get("DaemonSet", "nvidia-device-plugin-daemonset", "gpu-operator") is None
@@ -263,7 +263,7 @@ def test_with_the_device_plugin_goes_what_it_offered() -> None:
     cluster = settled(gpu_node(A100))
     cluster.objects["ClusterPolicy"].clear()
     del cluster.objects["DaemonSet"]["gpu-operator", "nvidia-device-plugin-daemonset"]
-    settle(cluster)
+    reconcile(cluster)
     assert offered(cluster) == {}
 
 
@@ -272,7 +272,7 @@ def test_an_outage_of_operator_and_plugin_takes_no_card_from_a_node() -> None:
     for kind in ("Deployment", "DaemonSet"):
         for item in cluster.objects[kind].values():
             item["status"] = {}
-    settle(cluster)
+    reconcile(cluster)
     assert offered(cluster) == {"nvidia.com/gpu": "1"}, "kubelets keep what they advertise while nobody can reach them"
 
 

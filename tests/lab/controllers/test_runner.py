@@ -58,12 +58,12 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Api:
 
 
 def work(
-    until: Callable[[], bool], *stand_ins: runner.Decide, kubeconfig: Callable[[], str | None] = lambda: "x"
+    condition: Callable[[], bool], *stand_ins: runner.Decide, kubeconfig: Callable[[], str | None] = lambda: "x"
 ) -> None:
     async def main() -> None:
         task = asyncio.create_task(runner.run_stand_ins(stand_ins, kubeconfig))
         async with asyncio.timeout(60):
-            while not until():  # noqa: ASYNC110  # the condition is any
+            while not condition():  # noqa: ASYNC110  # the condition is any
                 await asyncio.sleep(0.01)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

@@ -62,7 +62,7 @@ def test_a_package_asks_for_a_reboot_until_the_machine_has_rebooted(lab: Lab, vm
     assert "Inst" not in lab.says(vm, "apt-get -s upgrade --with-new-pkgs"), "the disk keeps what was installed"
 
 
-def test_a_lock_is_told_with_its_holder_and_waited_for_on_demand(lab: Lab, vm: VmSpec) -> None:
+def test_a_lock_is_reported_with_its_holder_and_waited_for_on_demand(lab: Lab, vm: VmSpec) -> None:
     offer(lab, vm, **BIND)
     lab.ask("hold_dpkg", vmid=vm.vmid, seconds=600)
     refused = lab.ssh(vm, UPGRADE)

@@ -36,7 +36,7 @@ def test_max_pods_is_the_kubelets() -> None:
     assert node(kubelet_arg=("max-pods=250",))["status"]["capacity"]["pods"] == "250"
 
 
-def test_the_gpus_are_told_but_not_advertised() -> None:
+def test_the_gpus_are_reported_but_not_advertised() -> None:
     made = node()
     assert json.loads(made["metadata"]["annotations"]["lab.lyceum/gpus"]) == [GPU]
     assert "nvidia.com/gpu" not in made["status"]["capacity"], "that is the device plugin's to do"

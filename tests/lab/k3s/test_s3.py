@@ -103,7 +103,7 @@ def test_a_secret_that_is_not_there_yet_is_another_thing_than_a_wrong_one(store:
         bucket({}, "--etcd-s3-config-secret=keys")
 
 
-def test_a_bucket_that_does_not_exist_is_told(store: Served) -> None:
+def test_a_bucket_that_does_not_exist_is_reported(store: Served) -> None:
     with pytest.raises(s3.S3Error, match="bucket nowhere does not exist"):
         bucket(flags(store, bucket="nowhere"))
 

@@ -28,8 +28,8 @@ def _object(api: str, kind: str, **rest: Any) -> dict[str, Any]:
     return {"apiVersion": api, "kind": kind, "metadata": {"name": "canary", "namespace": "canary"}, **rest}
 
 
-def settle_in(campus: Project) -> None:
-    """Brings the canary, with a budget that lets one of its two pods go at a time."""
+def deploy(campus: Project) -> None:
+    """Deploys the canary, with a budget that lets one of its two pods go at a time."""
     template = {"metadata": {"labels": _MARK}, "spec": _POD}
     apply(
         campus,
@@ -49,10 +49,10 @@ def apply(campus: Project, *objects: dict[str, Any]) -> None:
     campus.kubectl("apply", "-f", str(file))
 
 
-def sings(campus: Project) -> None:
-    """Asserts that the workload runs and the Secret says its word."""
+def assert_running(campus: Project) -> None:
+    """Asserts that the workload runs and the Secret has its content."""
     try:
-        until(lambda: _ready(campus) == 2, "both canaries are Ready")
+        wait_until(lambda: _ready(campus) == 2, "both canaries are Ready")
     except AssertionError as error:
         error.add_note(campus.kubectl("get", "nodes,pods,events", "--namespace=canary", "--output=wide"))
         raise
@@ -65,7 +65,7 @@ def _ready(campus: Project) -> int:
     return int(deployment["status"].get("readyReplicas", 0))
 
 
-def until(check: Any, what: str, seconds: float = SETTLE_SECONDS) -> None:
+def wait_until(check: Any, what: str, seconds: float = SETTLE_SECONDS) -> None:
     """Waits for something that the cluster brings about by itself."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -78,7 +78,7 @@ def until(check: Any, what: str, seconds: float = SETTLE_SECONDS) -> None:
     raise AssertionError(f"not within {seconds:.0f} s: {what}")
 
 
-def _unwell(campus: Project) -> list[str]:
+def _unhealthy_nodes(campus: Project) -> list[str]:
     found = []
     for node in campus.objects("nodes"):
         name = node["metadata"]["name"]
@@ -88,13 +88,13 @@ def _unwell(campus: Project) -> list[str]:
     return found
 
 
-def whole(campus: Project, *nodes: str, outside: tuple[str, ...] = ()) -> None:
+def assert_consistent(campus: Project, *nodes: str, outside: tuple[str, ...] = ()) -> None:
     """Asserts that exactly these nodes exist everywhere: Ready in the cluster, in the state, in Proxmox; servers vote.
 
     Machines that are `outside` the cluster are in the state and in Proxmox alone.
     """
     # A node whose kubelet was silent for a while is Ready a moment later than the command that mended it ends.
-    until(lambda: not _unwell(campus), "every node is Ready, and every server votes")
+    wait_until(lambda: not _unhealthy_nodes(campus), "every node is Ready, and every server votes")
     found = {node["metadata"]["name"] for node in campus.objects("nodes")}
     assert found == set(nodes), "Kubernetes knows exactly the nodes that there are"
     known = {resource["inputs"]["name"] for resource in campus.state()["resources"] if resource["type"] == VM_TYPE}

@@ -96,24 +96,24 @@ def test_a_backup_lies_on_the_server_here_and_in_the_store(campus: Project) -> N
     secrets = sentinels.of(campus.run)
     with sentinels.watched_arguments(secrets) as seen:
         campus.lyceum("up", "dev", "--yes")
-        canary.settle_in(campus)
-        told = campus.lyceum("backup", "now", "dev")
+        canary.deploy(campus)
+        reported = campus.lyceum("backup", "now", "dev")
 
     assert not seen, "an argument can be read by everybody on the machine"
-    assert "./lyceum backup escrow dev" in told, "without the seed's escrow the copy in S3 is worth nothing"
+    assert "./lyceum backup escrow dev" in reported, "without the seed's escrow the copy in S3 is worth nothing"
     assert newest_places(campus) == ["server-1", "here", "S3"]
     [name] = in_s3(campus)
     assert name.startswith("lyceum-server-1-")
 
 
 def test_the_bucket_is_examined_before_anything_is_built(campus: Project) -> None:
-    told = campus.lyceum("doctor", "lab")
+    reported = campus.lyceum("doctor", "lab")
 
-    assert "bucket s3://lyceum/lab/ can be listed, written, read and deleted from here" in told
+    assert "bucket s3://lyceum/lab/ can be listed, written, read and deleted from here" in reported
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "reported"),
     [
         ({"bucket": "nowhere"}, "there is no bucket nowhere at https://10.21.0.3:9000"),
         (
@@ -123,21 +123,22 @@ def test_the_bucket_is_examined_before_anything_is_built(campus: Project) -> Non
         ({"endpoint": "https://10.21.0.3:9001"}, "https://10.21.0.3:9001 does not answer"),
     ],
 )
-def test_what_is_wrong_with_the_store_is_told_by_name(
-    campus: Project, s3: Any, changes: dict[str, str], told: str
+def test_what_is_wrong_with_the_store_is_reported_by_name(
+    campus: Project, s3: Any, changes: dict[str, str], reported: str
 ) -> None:
     s3(**changes)
 
-    assert told in campus.lyceum("doctor", "lab", code=FAILED)
+    assert reported in campus.lyceum("doctor", "lab", code=FAILED)
     found = listed(campus)
-    assert any(told in line for line in found["worries"])
+    assert any(reported in line for line in found["worries"])
     assert found["snapshots"], "what lies in other places is listed all the same"
 
 
 @pytest.mark.parametrize(
-    ("key", "told"), [("s3-access-key", "does not know the access key"), ("s3-secret-key", "rejects the secret key")]
+    ("key", "reported"),
+    [("s3-access-key", "does not know the access key"), ("s3-secret-key", "rejects the secret key")],
 )
-def test_a_wrong_key_is_told_by_name(campus: Project, key: str, told: str) -> None:
+def test_a_wrong_key_is_reported_by_name(campus: Project, key: str, reported: str) -> None:
     file = campus.run / key
     right = file.read_text()
     file.write_text("AKIAWRONG")
@@ -146,19 +147,19 @@ def test_a_wrong_key_is_told_by_name(campus: Project, key: str, told: str) -> No
     finally:
         file.write_text(right)
 
-    assert told in said
+    assert reported in said
     assert f"./lyceum secrets set lab {key}" in said
 
 
-def test_an_upload_that_fails_on_the_server_is_told_with_k3ss_reason(campus: Project) -> None:
+def test_an_upload_that_fails_on_the_server_is_reported_with_k3ss_reason(campus: Project) -> None:
     """K3s itself calls such a snapshot saved."""
     patch = ["-n", "kube-system", "patch", "secret", "lyceum-etcd-s3", "-p"]
     campus.kubectl(*patch, json.dumps({"stringData": {"etcd-s3-bucket": "nowhere"}}))
-    told = campus.lyceum("backup", "now", "dev", code=FAILED)
+    reported = campus.lyceum("backup", "now", "dev", code=FAILED)
     worries = campus.status()["backups"]
     campus.kubectl(*patch, json.dumps({"stringData": {"etcd-s3-bucket": "lyceum"}}))
 
-    assert "did not upload it to s3://lyceum/lab/: bucket nowhere does not exist" in told
+    assert "did not upload it to s3://lyceum/lab/: bucket nowhere does not exist" in reported
     assert any("the last upload to S3 failed" in line for line in worries)
     campus.lyceum("backup", "now", "dev")
     assert not any("the last upload" in line for line in campus.status()["backups"])
@@ -166,9 +167,9 @@ def test_an_upload_that_fails_on_the_server_is_told_with_k3ss_reason(campus: Pro
 
 @pytest.mark.usefixtures("passphrase")
 def test_the_seed_goes_into_escrow_and_is_proven_to_be_the_snapshots(campus: Project) -> None:
-    told = campus.lyceum("backup", "escrow", "dev")
+    reported = campus.lyceum("backup", "escrow", "dev")
 
-    assert "s3://lyceum/lab/escrow.json" in told
+    assert "s3://lyceum/lab/escrow.json" in reported
     proven = campus.lyceum("backup", "verify", "dev")
     assert "s3:lyceum-server-1-" in proven
     assert "holds this stack's seed" in proven
@@ -179,7 +180,7 @@ def test_all_machines_and_all_that_lay_here_are_lost_and_come_back_from_the_stor
     campus: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Servers, workers, backups, the engine's state and the seed: only the bucket and a passphrase on paper are left."""
-    canary.sings(campus)
+    canary.assert_running(campus)
     campus.lyceum("backup", "now", "dev")
     late = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "late", "namespace": "canary"}}
     canary.apply(campus, late)
@@ -198,18 +199,18 @@ def test_all_machines_and_all_that_lay_here_are_lost_and_come_back_from_the_stor
         campus.lyceum("restore", "dev", "--yes-restore", "lab")
 
     assert not seen
-    canary.whole(campus, *TWO)
-    canary.sings(campus)
+    canary.assert_consistent(campus, *TWO)
+    canary.assert_running(campus)
     names = [item["metadata"]["name"] for item in campus.objects("configmaps", "--namespace", "canary")]
     assert "late" not in names
     assert (campus.run / "seed").read_text().strip() == secrets["seed"]
 
 
 def test_afterwards_there_is_nothing_left_to_do_and_backups_go_on(campus: Project) -> None:
-    told = campus.lyceum("up", "dev", "--yes")
+    reported = campus.lyceum("up", "dev", "--yes")
 
-    assert " created" not in told
-    assert " replaced" not in told
+    assert " created" not in reported
+    assert " replaced" not in reported
     campus.lyceum("backup", "now", "dev")
     assert newest_places(campus) == ["server-1", "here", "S3"]
     assert campus.status()["backups"] == [], "the escrow outlived the fire"

@@ -29,7 +29,7 @@ PAUSE = 120.0
 @pytest.fixture(autouse=True)
 def _canary_survives(campus: Project) -> Iterator[None]:
     yield
-    canary.sings(campus)
+    canary.assert_running(campus)
 
 
 def with_servers(campus: Project, count: int) -> None:
@@ -64,12 +64,12 @@ def seed(campus: Project) -> str:
 
 def test_an_even_number_of_servers_is_refused(campus: Project) -> None:
     campus.lyceum("up", "dev", "--yes")
-    canary.settle_in(campus)
+    canary.deploy(campus)
     campus.lyceum("backup", "now", "dev", "--to", str(campus.path / "old"))
     with_servers(campus, 4)
 
     assert "has 4 servers; etcd needs 1, 3 or 5" in campus.lyceum("up", "dev", "--yes", code=FAILED)
-    canary.whole(campus, *THREE)
+    canary.assert_consistent(campus, *THREE)
 
 
 def test_three_servers_become_five_and_nothing_that_exists_is_touched(campus: Project) -> None:
@@ -78,7 +78,7 @@ def test_three_servers_become_five_and_nothing_that_exists_is_touched(campus: Pr
     with api_gap.watched(campus) as api:
         text = campus.lyceum("up", "dev", "--yes")
 
-    canary.whole(campus, *FIVE)
+    canary.assert_consistent(campus, *FIVE)
     assert api["gap"] < PAUSE
     assert " replaced" not in text
     assert {name: campus.machines()[name] for name in machines} == machines
@@ -91,7 +91,7 @@ def test_one_of_five_servers_is_replaced(campus: Project) -> None:
     with api_gap.watched(campus) as api:
         campus.lyceum("node", "replace", "dev", "server-2")
 
-    canary.whole(campus, *FIVE)
+    canary.assert_consistent(campus, *FIVE)
     assert campus.machines()["server-2"] != before
     assert api["gap"] < PAUSE
 
@@ -100,7 +100,7 @@ def test_four_servers_would_survive_no_more_than_three(campus: Project) -> None:
     text = campus.lyceum("node", "remove", "dev", "server-5", code=REFUSED)
 
     assert "4 servers tolerate no more failures than 3" in text
-    canary.whole(campus, *FIVE)
+    canary.assert_consistent(campus, *FIVE)
 
 
 def test_a_rotation_that_is_killed_keeps_everything_else_waiting_and_says_how_to_go_on(campus: Project) -> None:
@@ -124,7 +124,7 @@ def test_the_same_command_finishes_it_and_shows_no_token(campus: Project) -> Non
     with sentinels.watched_arguments({"old token": old, "new token": new}) as seen:
         text = campus.lyceum("secrets", "rotate", "lab", "server-token")
 
-    canary.whole(campus, *FIVE)
+    canary.assert_consistent(campus, *FIVE)
     assert campus.status()["tokens"] == "server token generation 2, agent token generation 1"
     assert {one for one in seen if "token\0rotate" not in one} == set(), "K3s's own command alone takes one as argument"
     for where, content in (
@@ -140,9 +140,9 @@ def test_every_server_starts_with_the_new_token(campus: Project) -> None:
     """What a forgotten file or copy would show at the next power failure."""
     for name in ("server-1", "server-3", "server-5"):
         campus.lyceum("lab", "ssh", name, "--", "sudo", "systemctl", "restart", "k3s")
-        canary.until(lambda: campus.status()["healthy"], f"{name} is back")
+        canary.wait_until(lambda: campus.status()["healthy"], f"{name} is back")
 
-    canary.whole(campus, *FIVE)
+    canary.assert_consistent(campus, *FIVE)
 
 
 def test_after_a_rotation_up_has_nothing_to_do(campus: Project) -> None:
@@ -160,7 +160,7 @@ def test_five_servers_become_three_one_after_the_other(campus: Project) -> None:
     with api_gap.watched(campus) as api:
         text = campus.lyceum("up", "dev", "--yes", "--remove", "server-4", "--remove", "server-5")
 
-    canary.whole(campus, *THREE)
+    canary.assert_consistent(campus, *THREE)
     assert "etcd has 5 members and needs 3; server-4 is removed next" in text
     assert "etcd has 4 members and needs 3; server-5 is removed next" in text
     assert api["gap"] < PAUSE
@@ -170,13 +170,13 @@ def test_another_agent_token_reaches_servers_and_agents(campus: Project) -> None
     with api_gap.watched(campus) as api:
         campus.lyceum("secrets", "rotate", "lab", "agent-token")
 
-    canary.whole(campus, *THREE)
+    canary.assert_consistent(campus, *THREE)
     assert campus.status()["tokens"] == "server token generation 2, agent token generation 3"
     assert api["gap"] < PAUSE
     for name in ("server-1", "gpu-1"):
         unit = "k3s" if name.startswith("server") else "k3s-agent"
         campus.lyceum("lab", "ssh", name, "--", "sudo", "systemctl", "restart", unit)
-    canary.until(lambda: campus.status()["healthy"], "a second start is not refused (rke2#5785)")
+    canary.wait_until(lambda: campus.status()["healthy"], "a second start is not refused (rke2#5785)")
 
 
 def test_a_token_that_was_changed_by_hand_is_refused_before_k3s_sees_it(campus: Project) -> None:
@@ -190,10 +190,10 @@ def test_a_token_that_was_changed_by_hand_is_refused_before_k3s_sees_it(campus: 
     assert "the server-token is another one than K3s runs with here; nothing was changed" in text
     assert "./lyceum secrets rotate SITE server-token" in text
     assert "old snapshots need the old one" in text
-    canary.whole(campus, *THREE)
+    canary.assert_consistent(campus, *THREE)
 
 
-def test_certificates_that_end_soon_are_told_and_renewed_one_server_at_a_time(campus: Project) -> None:
+def test_certificates_that_end_soon_are_reported_and_renewed_one_server_at_a_time(campus: Project) -> None:
     for name in THREE:
         campus.lyceum("lab", "faults", "age-certificates", name, "--days", "246")
     # The first server's script shows the aged certificate of the administrator to the stack's state.
@@ -205,15 +205,15 @@ def test_certificates_that_end_soon_are_told_and_renewed_one_server_at_a_time(ca
         campus.lyceum("certificates", "dev", "--renew")
 
     campus.lyceum("certificates", "dev")
-    canary.whole(campus, *THREE)
+    canary.assert_consistent(campus, *THREE)
     assert api["gap"] < PAUSE
 
 
-def test_certificates_that_have_ended_are_told_and_brought_back(campus: Project) -> None:
+def test_certificates_that_have_ended_are_reported_and_brought_back(campus: Project) -> None:
     """A year in which nobody looked: no server trusts another, and nobody is let in."""
     for name in THREE:
         campus.lyceum("lab", "faults", "age-certificates", name, "--days", "366")
-    canary.until(lambda: "does not answer" in campus.lyceum("status", "dev", code=FAILED), "the API is of no use")
+    canary.wait_until(lambda: "does not answer" in campus.lyceum("status", "dev", code=FAILED), "the API is of no use")
     text = campus.lyceum("certificates", "dev", code=FAILED)
     assert "; expired: " in text
     assert "./lyceum certificates dev --renew" in text
@@ -223,8 +223,8 @@ def test_certificates_that_have_ended_are_told_and_brought_back(campus: Project)
     campus.lyceum(*renew)
 
     campus.lyceum("certificates", "dev")
-    canary.until(lambda: campus.status()["healthy"], "everything is well again")
-    canary.whole(campus, *THREE)
+    canary.wait_until(lambda: campus.status()["healthy"], "everything is well again")
+    canary.assert_consistent(campus, *THREE)
 
 
 def test_a_backup_from_before_the_rotations_is_opened_by_the_token_of_its_time(campus: Project) -> None:
@@ -233,17 +233,17 @@ def test_a_backup_from_before_the_rotations_is_opened_by_the_token_of_its_time(c
     assert "it needs generation 1 of the server token" in campus.lyceum(*restore, "--dry-run")
     campus.lyceum(*restore, "--yes-restore", "lab")
 
-    canary.whole(campus, *THREE)
+    canary.assert_consistent(campus, *THREE)
     assert campus.status()["tokens"] == "server token generation 1, agent token generation 3"
     for name, unit in (("server-1", "k3s"), ("gpu-1", "k3s-agent")):
         campus.lyceum("lab", "ssh", name, "--", "sudo", "systemctl", "restart", unit)
-        canary.until(lambda: campus.status()["healthy"], f"{name} is back")
+        canary.wait_until(lambda: campus.status()["healthy"], f"{name} is back")
 
 
 def test_the_rotation_after_that_goes_to_a_generation_that_never_was(campus: Project) -> None:
     campus.lyceum("secrets", "rotate", "lab", "server-token")
 
-    canary.whole(campus, *THREE)
+    canary.assert_consistent(campus, *THREE)
     assert campus.status()["tokens"] == "server token generation 4, agent token generation 3"
     text = campus.lyceum("up", "dev", "--yes")
     assert " updated" not in text

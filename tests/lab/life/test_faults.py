@@ -49,7 +49,7 @@ def let_gpu_1_join_again(campus: Project, time: int) -> None:
 @pytest.fixture(scope="module", autouse=True)
 def _slow_gpu_1(campus: Project) -> None:
     campus.lyceum("up", "dev", "--yes")
-    canary.settle_in(campus)
+    canary.deploy(campus)
     on(campus, "gpu-1", f'mkdir -p {DROP_IN}; printf "{SLOWLY}" >{DROP_IN}/slow.conf')
 
 
@@ -67,7 +67,7 @@ def interrupted(campus: Project, times: int) -> str:
     return printed + rest
 
 
-def test_a_wrong_passphrase_is_told_before_proxmox_is_asked_anything(
+def test_a_wrong_passphrase_is_reported_before_proxmox_is_asked_anything(
     campus: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """E5."""
@@ -98,11 +98,13 @@ def test_a_second_interrupt_stops_at_once_and_the_next_run_settles_what_was_open
     text = campus.lyceum("up", "dev", "--yes")
 
     assert "gpu-1-k3s updated" in text
-    canary.whole(campus, *NODES)
-    canary.sings(campus)
+    canary.assert_consistent(campus, *NODES)
+    canary.assert_running(campus)
 
 
-def test_a_machine_that_the_network_swallows_is_told_by_its_address_and_the_next_run_finishes(campus: Project) -> None:
+def test_a_machine_that_the_network_swallows_is_reported_by_its_address_and_the_next_run_finishes(
+    campus: Project,
+) -> None:
     """S4: nobody hangs up, so only the keepalive can notice."""
     let_gpu_1_join_again(campus, 3)
     process = campus.start("up", "dev", "--yes")
@@ -120,10 +122,10 @@ def test_a_machine_that_the_network_swallows_is_told_by_its_address_and_the_next
     gone = r"10.21.0.41:22 (has not answered for 30s|was lost): is it switched on, and the network on the way whole\?"
     assert re.search(gone, rest), f"the machine must be named, and what to do:\n{rest}"
     assert "gpu-1-k3s updated" in campus.lyceum("up", "dev", "--yes")
-    canary.whole(campus, *NODES)
+    canary.assert_consistent(campus, *NODES)
 
 
-def test_the_api_address_on_a_second_machine_is_told_with_both_names(campus: Project) -> None:
+def test_the_api_address_on_a_second_machine_is_reported_with_both_names(campus: Project) -> None:
     """V2. Which of the two a client reaches is chance, so the cluster may seem well."""
     assert campus.status()["trouble"] == [], "positive control: one machine holds it"
     card = "$(ip -o -4 addr show | awk '/10.21.0.41\\// { print $2 }')"
@@ -138,7 +140,7 @@ def test_the_api_address_on_a_second_machine_is_told_with_both_names(campus: Pro
     assert "(server-" in text
 
 
-def test_an_etcd_that_refuses_to_write_is_told_and_one_command_makes_it_write_again(campus: Project) -> None:
+def test_an_etcd_that_refuses_to_write_is_reported_and_one_command_makes_it_write_again(campus: Project) -> None:
     """Q5. The alarm is raised by hand; ops/test_etcd fills a real etcd until it raises it itself."""
     status = json.loads(on(campus, "server-1", etcd.STATUS_SCRIPT).splitlines()[0])
     raised = json.dumps({"action": "ACTIVATE", "memberID": status["header"]["member_id"], "alarm": "NOSPACE"})
@@ -146,31 +148,31 @@ def test_an_etcd_that_refuses_to_write_is_told_and_one_command_makes_it_write_ag
     write = ("lab", "kubectl", "--", "-n", "canary", "annotate", "--overwrite", "secret", "canary")
     campus.lyceum(*write, "written=no", code=1)
 
-    canary.until(lambda: not answers(campus), "nobody holds the API's address: its lease is a write as well")
+    canary.wait_until(lambda: not answers(campus), "nobody holds the API's address: its lease is a write as well")
     for command in ("status", "dev"), ("node", "remove", "dev", "gpu-2"):
         process = campus.start(*command)
-        told, _ = process.communicate(timeout=5 * MINUTES)
+        reported, _ = process.communicate(timeout=5 * MINUTES)
         assert process.returncode != 0
-        assert "etcd is full (alarm NOSPACE" in told, f"{command} says:\n{told}"
-        assert "Remedy: ./lyceum etcd defragment dev" in told
+        assert "etcd is full (alarm NOSPACE" in reported, f"{command} says:\n{reported}"
+        assert "Remedy: ./lyceum etcd defragment dev" in reported
     text = campus.lyceum("etcd", "defragment", "dev")
 
     for server in ("server-1", "server-2", "server-3"):
         assert f"✓ defragment {server}" in text
-    canary.until(lambda: campus.lyceum(*write, "written=yes"), "the cluster takes changes again")
+    canary.wait_until(lambda: campus.lyceum(*write, "written=yes"), "the cluster takes changes again")
     assert campus.status()["trouble"] == []
-    canary.sings(campus)
+    canary.assert_running(campus)
 
 
-def test_without_two_of_three_servers_nothing_is_touched_and_the_way_out_is_told(campus: Project) -> None:
+def test_without_two_of_three_servers_nothing_is_touched_and_the_way_out_is_reported(campus: Project) -> None:
     """Q1. With their power they come back by themselves."""
     file = campus.path / ".lyceum" / "state" / ".pulumi" / "stacks" / "lyceum" / "dev.json"
     before = file.read_bytes(), campus.machines().keys()
     for name in ("server-2", "server-3"):
         campus.lyceum("lab", "faults", "power-fail", name)
     try:
-        canary.until(lambda: not answers(campus), "the API is silent")
-        told = [
+        canary.wait_until(lambda: not answers(campus), "the API is silent")
+        reported = [
             campus.lyceum("up", "dev", "--yes", code=REFUSED),
             campus.lyceum("node", "replace", "dev", "gpu-2", code=REFUSED),
             campus.lyceum("status", "dev", code=1),
@@ -179,10 +181,10 @@ def test_without_two_of_three_servers_nothing_is_touched_and_the_way_out_is_told
         for name in ("server-2", "server-3"):
             campus.lyceum("lab", "faults", "power-on", name)
 
-    for text in told:
+    for text in reported:
         assert "2 of 3 servers are down (server-2: switched off, server-3: switched off)" in text
         assert "./lyceum restore dev --dry-run" in text
     assert (file.read_bytes(), campus.machines().keys()) == before, "neither the state nor a machine may have changed"
-    canary.until(lambda: campus.status()["healthy"], "the cluster is back")
-    canary.whole(campus, *NODES)
-    canary.sings(campus)
+    canary.wait_until(lambda: campus.status()["healthy"], "the cluster is back")
+    canary.assert_consistent(campus, *NODES)
+    canary.assert_running(campus)

@@ -21,13 +21,13 @@ FOUR = (*TWO, "gpu-3", "gpu-4")
 @pytest.fixture(scope="module", autouse=True)
 def _four_workers(campus: Project) -> None:
     campus.lyceum("up", "dev", "--stage", "alpha2", "--yes")
-    canary.settle_in(campus)
+    canary.deploy(campus)
 
 
 @pytest.fixture(autouse=True)
 def _canary_survives(campus: Project) -> Iterator[None]:
     yield
-    canary.sings(campus)
+    canary.assert_running(campus)
 
 
 def killed_and_repeated(campus: Project, moments: Sequence[str], *words: str) -> None:
@@ -53,7 +53,7 @@ def test_a_removal_goes_on_whether_node_machine_or_state_is_gone(campus: Project
         "gpu-4-vm deleting",
     )
     killed_and_repeated(campus, moments if all_stages else (moments[1], moments[-1]), "node", "remove", "dev", "gpu-4")
-    canary.whole(campus, *TWO, "gpu-3")
+    canary.assert_consistent(campus, *TWO, "gpu-3")
     assert "gpu-4: removed already" in campus.lyceum("node", "remove", "dev", "gpu-4"), (
         "said once more, it changes nothing"
     )
@@ -61,7 +61,7 @@ def test_a_removal_goes_on_whether_node_machine_or_state_is_gone(campus: Project
 
 def test_an_addition_goes_on_whether_machine_or_node_is_half_there(campus: Project) -> None:
     killed_and_repeated(campus, ("gpu-4-vm creating", "gpu-4-k3s creating"), "node", "add", "dev", "gpu-4")
-    canary.whole(campus, *FOUR)
+    canary.assert_consistent(campus, *FOUR)
 
 
 def test_a_backup_that_is_cut_is_none_and_the_next_one_is_whole(campus: Project) -> None:
@@ -73,13 +73,13 @@ def test_a_machine_that_somebody_deleted_in_proxmox_is_reported_and_created_agai
     """P9, with a kill in the middle."""
     campus.lyceum("lab", "faults", "power-fail", "gpu-3")
     campus.proxmox("DELETE", "gpu-3")
-    canary.until(lambda: "gpu-3" not in campus.machines(), "Proxmox has deleted it")
-    told = campus.lyceum("up", "dev", "--yes")
-    assert "gpu-3: was deleted in Proxmox (VM" in told and "./lyceum node replace dev gpu-3" in told
+    canary.wait_until(lambda: "gpu-3" not in campus.machines(), "Proxmox has deleted it")
+    reported = campus.lyceum("up", "dev", "--yes")
+    assert "gpu-3: was deleted in Proxmox (VM" in reported and "./lyceum node replace dev gpu-3" in reported
     assert "gpu-3" not in campus.machines(), "nothing is created again without being asked"
 
     killed_and_repeated(campus, ("gpu-3-vm creating",), "node", "replace", "dev", "gpu-3")
-    canary.whole(campus, *FOUR)
+    canary.assert_consistent(campus, *FOUR)
 
 
 def test_machines_that_leave_by_the_stage_go_on_leaving_by_the_same_words(campus: Project) -> None:
@@ -89,5 +89,5 @@ def test_machines_that_leave_by_the_stage_go_on_leaving_by_the_same_words(campus
     # One of the two is deleted; or both were, by Proxmox alone, and there is nothing left to kill.
     campus.killed_at("-vm deleted", *words)
     campus.lyceum(*words)
-    canary.whole(campus, *TWO)
+    canary.assert_consistent(campus, *TWO)
     assert "removed already" in campus.lyceum(*words)

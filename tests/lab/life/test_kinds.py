@@ -35,7 +35,7 @@ def _larger(campus: Project) -> Iterator[None]:
     file = campus.path / "config" / "sites" / "lab.yaml"
     before = file.read_text()
     campus.lyceum("up", "dev", "--yes")
-    canary.settle_in(campus)
+    canary.deploy(campus)
     yaml = YAML()
     site: Any = yaml.load(file)
     site["nodes"] += GROUPS
@@ -48,7 +48,7 @@ def _larger(campus: Project) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _canary_survives(campus: Project) -> Iterator[None]:
     yield
-    canary.sings(campus)
+    canary.assert_running(campus)
 
 
 def on(campus: Project, machine: str, command: str, code: int = 0) -> str:
@@ -77,7 +77,7 @@ def test_one_machine_of_each_kind_comes_in_one_run(campus: Project) -> None:
     text = campus.lyceum("up", "dev", "--yes")
 
     assert " replaced" not in text, "what exists is not touched"
-    canary.whole(campus, *MEMBERS, outside=("ops-1",))
+    canary.assert_consistent(campus, *MEMBERS, outside=("ops-1",))
 
 
 def test_each_node_has_the_role_and_the_taint_of_its_kind(campus: Project) -> None:
@@ -96,7 +96,7 @@ def test_the_storage_machine_has_an_osd_and_nobody_elses_pods(campus: Project) -
         pods = campus.objects("pods", "--namespace", "rook-ceph", "-l", "app=rook-ceph-osd")
         return any(pod["spec"].get("nodeName") == "store-1" and pod["status"]["phase"] == "Running" for pod in pods)
 
-    canary.until(osd_runs, "an OSD runs on store-1")
+    canary.wait_until(osd_runs, "an OSD runs on store-1")
     pods = campus.objects("pods", "--all-namespaces", "--field-selector", "spec.nodeName=store-1")
     others = {pod["metadata"]["namespace"] for pod in pods} - {"rook-ceph", "kube-system"}
     assert others == set(), "the taint keeps everybody else away"
@@ -181,7 +181,7 @@ def test_from_another_machine_the_key_opens_nothing(campus: Project) -> None:
     assert "Permission denied" in on(campus, "gpu-1", script, code=255)
 
 
-def test_a_server_with_another_host_key_is_told_and_not_asked(campus: Project) -> None:
+def test_a_server_with_another_host_key_is_reported_and_not_asked(campus: Project) -> None:
     campus.lyceum("lab", "faults", "rogue-sshd", "server-3")
     try:
         found = run_the_backup(campus)
@@ -201,7 +201,7 @@ def test_copies_that_fail_make_the_campus_unhealthy_until_they_work(campus: Proj
 
     on(campus, "ops-1", "sudo mv /etc/lyceum/backup/kept /etc/lyceum/backup/key")
     assert run_the_backup(campus)["ok"] is True
-    canary.until(lambda: campus.status()["healthy"], "everything is well again")
+    canary.wait_until(lambda: campus.status()["healthy"], "everything is well again")
 
 
 def test_the_operators_machine_is_replaced_without_a_word_to_the_cluster(campus: Project) -> None:
@@ -210,7 +210,7 @@ def test_the_operators_machine_is_replaced_without_a_word_to_the_cluster(campus:
 
     assert "cordon" not in text, "there is nothing to drain"
     assert campus.machines()["ops-1"] != before, "the machine must be another one"
-    canary.whole(campus, *MEMBERS, outside=("ops-1",))
+    canary.assert_consistent(campus, *MEMBERS, outside=("ops-1",))
     assert run_the_backup(campus)["ok"] is True, "it has its key and the servers' again"
 
 
@@ -220,7 +220,7 @@ def test_each_node_of_a_kind_is_replaced_under_its_name(campus: Project) -> None
         before = campus.machines()[name]
         campus.lyceum("node", "replace", "dev", name)
         assert campus.machines()[name] != before, f"{name} must be another machine"
-        canary.whole(campus, *MEMBERS, outside=("ops-1",))
+        canary.assert_consistent(campus, *MEMBERS, outside=("ops-1",))
 
 
 def test_a_replaced_server_is_known_to_the_copier_by_its_new_key(campus: Project) -> None:
@@ -242,7 +242,7 @@ def test_all_of_them_go_again_and_the_key_with_the_operators_machine(campus: Pro
     assert on(campus, "server-1", "sudo ls /var/lib/lyceum-backup/.ssh", code=2)
     campus.lyceum("node", "remove", "dev", "cpu-1", "store-1")
 
-    canary.whole(campus, *NODES)
+    canary.assert_consistent(campus, *NODES)
     put_back(campus)
 
 

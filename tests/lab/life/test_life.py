@@ -28,7 +28,7 @@ RESTORE_CUT = ("server-1-vm deleting", "server-1-k3s creating", "server-2-k3s cr
 @pytest.fixture(autouse=True)
 def _canary_survives(campus: Project) -> Iterator[None]:
     yield
-    canary.sings(campus)
+    canary.assert_running(campus)
 
 
 def plug(campus: Project, *names: str) -> None:
@@ -49,17 +49,17 @@ def journal(campus: Project) -> list[dict[str, object]]:
 
 def test_two_workers_become_four(campus: Project) -> None:
     campus.lyceum("up", "dev", "--yes")
-    canary.settle_in(campus)
+    canary.deploy(campus)
     campus.lyceum("up", "dev", "--stage", "alpha2", "--yes")
 
-    canary.whole(campus, *FOUR)
+    canary.assert_consistent(campus, *FOUR)
 
 
 def test_going_back_without_the_word_is_refused_and_names_it(campus: Project) -> None:
     text = campus.lyceum("up", "dev", "--stage", "alpha", "--yes", code=REFUSED)
 
     assert "--remove gpu-3 --remove gpu-4" in text
-    canary.whole(campus, *FOUR)
+    canary.assert_consistent(campus, *FOUR)
 
 
 def test_a_worker_with_work_on_it_stays_and_says_whose(campus: Project) -> None:
@@ -77,14 +77,14 @@ def test_a_worker_is_replaced_under_its_name(campus: Project) -> None:
     before = campus.machines()["gpu-3"]
     campus.lyceum("node", "replace", "dev", "gpu-3")
 
-    canary.whole(campus, *FOUR)
+    canary.assert_consistent(campus, *FOUR)
     assert campus.machines()["gpu-3"] != before, "the machine must be another one"
 
 
 def test_four_workers_become_two_again(campus: Project) -> None:
     campus.lyceum("up", "dev", "--stage", "alpha", "--remove", "gpu-3", "--remove", "gpu-4", "--yes")
 
-    canary.whole(campus, *TWO)
+    canary.assert_consistent(campus, *TWO)
     assert journal(campus)[-1]["nodes"] == ["gpu-3", "gpu-4"], "the word is on record"
 
 
@@ -92,13 +92,13 @@ def test_a_worker_whose_copies_have_nowhere_to_go_stays(campus: Project) -> None
     text = campus.lyceum("node", "remove", "dev", "gpu-2", code=REFUSED)
 
     assert "a pool keeps 2 replicas on different nodes, and 1 would remain" in text
-    canary.whole(campus, *TWO)
+    canary.assert_consistent(campus, *TWO)
 
 
 def test_the_first_server_is_replaced_as_any_other(campus: Project) -> None:
     campus.lyceum("node", "replace", "dev", "server-1")
 
-    canary.whole(campus, *TWO)
+    canary.assert_consistent(campus, *TWO)
 
 
 def test_a_replacement_that_is_killed_is_finished_by_the_next_run(campus: Project, *, all_stages: bool) -> None:
@@ -111,14 +111,14 @@ def test_a_replacement_that_is_killed_is_finished_by_the_next_run(campus: Projec
 
     campus.lyceum("node", "replace", "dev", "server-2")
 
-    canary.whole(campus, *TWO)
+    canary.assert_consistent(campus, *TWO)
     assert [entry["operation"] for entry in journal(campus)][-1] == "replaced"
 
 
 def test_with_a_server_dead_nothing_else_takes_quorum_away(campus: Project) -> None:
     change_site(campus, {"k3s": {"version": NEXT}})
     plug(campus, "server-3")
-    canary.until(
+    canary.wait_until(
         lambda: "etcd members" in campus.lyceum("upgrade", "plan", "dev", code=REFUSED), "the dead server is seen"
     )
 
@@ -136,7 +136,7 @@ def test_a_dead_server_is_replaced_while_the_cluster_goes_on(campus: Project) ->
     change_site(campus, {"k3s": {"version": "v1.36.4+k3s1"}})
     campus.lyceum("node", "replace", "dev", "server-3")
 
-    canary.whole(campus, *TWO)
+    canary.assert_consistent(campus, *TWO)
 
 
 @pytest.mark.strict  # test_upgrades upgrades K3s, killed on its way
@@ -144,7 +144,7 @@ def test_servers_and_agents_are_upgraded_one_release(campus: Project) -> None:
     change_site(campus, {"k3s": {"version": NEXT}})
     campus.lyceum("upgrade", "apply", "dev")
 
-    canary.whole(campus, *TWO)
+    canary.assert_consistent(campus, *TWO)
     versions = {node["status"]["nodeInfo"]["kubeletVersion"] for node in campus.objects("nodes")}
     assert versions == {NEXT}
 
@@ -153,8 +153,8 @@ def test_after_a_power_failure_of_everything_the_cluster_comes_back(campus: Proj
     plug(campus, *TWO)
     power(campus, *TWO)
 
-    canary.until(lambda: campus.status()["healthy"], "everything is ready again")
-    canary.whole(campus, *TWO)
+    canary.wait_until(lambda: campus.status()["healthy"], "everything is ready again")
+    canary.assert_consistent(campus, *TWO)
 
 
 def test_after_the_loss_of_all_servers_a_backup_brings_everything_back(campus: Project, *, all_stages: bool) -> None:
@@ -171,7 +171,7 @@ def test_after_the_loss_of_all_servers_a_backup_brings_everything_back(campus: P
     campus.killed_at_each(RESTORE_CUT if all_stages else RESTORE_CUT[1:2], "restore", "dev", "--yes-restore", "lab")
     campus.lyceum("restore", "dev", "--yes-restore", "lab")
 
-    canary.whole(campus, *TWO)
+    canary.assert_consistent(campus, *TWO)
     names = [item["metadata"]["name"] for item in campus.objects("configmaps", "--namespace", "canary")]
     assert "late" not in names, "what happened after the backup is forgotten, as was said"
 
@@ -186,7 +186,7 @@ def test_with_another_seed_a_backup_is_refused_up_front(campus: Project) -> None
         seed.write_text(own)
 
     assert "token missing: snapshot unusable" in text
-    canary.whole(campus, *TWO)
+    canary.assert_consistent(campus, *TWO)
 
 
 def test_afterwards_there_is_nothing_left_to_do(campus: Project) -> None:
@@ -194,4 +194,4 @@ def test_afterwards_there_is_nothing_left_to_do(campus: Project) -> None:
 
     assert " replaced" not in text
     assert " deleted" not in text
-    canary.whole(campus, *TWO)
+    canary.assert_consistent(campus, *TWO)

@@ -46,8 +46,8 @@ def with_cpu_workers(campus: Project, count: int) -> tuple[str, ...]:
 def test_two_become_four_become_eight_become_forty_and_four_again(campus: Project) -> None:
     """The growth to forty is killed with all it started, as when the operators' machine loses its power; once only the engine."""
     campus.lyceum("up", "dev", "--yes")
-    canary.settle_in(campus)
-    canary.whole(campus, *TWO)
+    canary.deploy(campus)
+    canary.assert_consistent(campus, *TWO)
     grown(campus, FOUR, "--stage", "alpha2")
     grown(campus, with_cpu_workers(campus, 4))
 
@@ -60,13 +60,13 @@ def test_two_become_four_become_eight_become_forty_and_four_again(campus: Projec
 
     with_cpu_workers(campus, 0)
     campus.lyceum("up", "dev", "--yes", *(word for name in names[len(FOUR) :] for word in ("--remove", name)))
-    canary.whole(campus, *FOUR)
-    canary.sings(campus)
+    canary.assert_consistent(campus, *FOUR)
+    canary.assert_running(campus)
 
 
 def grown(campus: Project, names: tuple[str, ...], *words: str) -> None:
     """Brings in new nodes, and asserts that nothing that exists is touched."""
     text = campus.lyceum("up", "dev", "--yes", *words)
     assert " replaced" not in text, "growing must not touch what exists"
-    canary.whole(campus, *names)
-    canary.sings(campus)
+    canary.assert_consistent(campus, *names)
+    canary.assert_running(campus)

@@ -57,7 +57,7 @@ LOST_FOR_GOOD = 120.0
 @pytest.fixture(autouse=True)
 def _canary_survives(campus: Project) -> Iterator[None]:
     yield
-    canary.sings(campus)
+    canary.assert_running(campus)
 
 
 def vmid_of(campus: Project, node: str) -> int:
@@ -78,7 +78,7 @@ def offer(campus: Project, node: str, **packages: dict[str, Any]) -> None:
 
 def in_service(campus: Project) -> None:
     """Every node is there, takes work, and is in nobody's hands."""
-    canary.whole(campus, *NODES)
+    canary.assert_consistent(campus, *NODES)
     for node in campus.objects("nodes"):
         assert not node["spec"].get("unschedulable"), f"{node['metadata']['name']} must take work again"
         assert not upgrade_mark(node), f"{node['metadata']['name']} must not look as if its upgrade went on"
@@ -92,7 +92,7 @@ def lacks_nothing(campus: Project) -> None:
 
 def test_the_plan_tells_what_each_node_lacks(campus: Project) -> None:
     campus.lyceum("up", "dev", "--yes")
-    canary.settle_in(campus)
+    canary.deploy(campus)
     lacks_nothing(campus)
     offer(campus, "server-2", bind9_libs=LIBRARY)
     offer(campus, "gpu-1", bind9_libs=LIBRARY, linux_image_amd64=KERNEL)
@@ -143,7 +143,7 @@ def test_a_worker_with_work_is_left_and_says_whose(campus: Project) -> None:
     campus.kubectl("-n", "canary", "delete", "pod", "jupyter-ada")
 
 
-def test_a_package_that_fails_is_told_and_the_node_kept_from_work_until_it_is_mended(campus: Project) -> None:
+def test_a_package_that_fails_is_reported_and_the_node_kept_from_work_until_it_is_mended(campus: Project) -> None:
     offer(campus, "gpu-2", bind9_libs={**LIBRARY, "fails": "bind9: cannot write /etc/bind"})
 
     text = campus.lyceum("upgrade", "apply", "dev", "--os", code=FAILED)
@@ -175,7 +175,7 @@ def test_an_upgrade_of_packages_that_is_killed_anywhere_goes_on_with_the_same_co
 
         campus.kill_when(moment, *apply, once=begun)
         # A server on its way down takes the API along for a moment.
-        canary.until(
+        canary.wait_until(
             lambda node=node: upgrade_mark(campus.object("node", node)), f"{node} is marked, killed at `{moment}`"
         )
 
@@ -214,7 +214,7 @@ def versions_after_a_kill(campus: Project, stage: str) -> dict[str, Version]:
         found.update(versions(campus))
         return set(found) == set(NODES)
 
-    canary.until(answered, f"the API tells of every node, killed at `{stage}`")
+    canary.wait_until(answered, f"the API tells of every node, killed at `{stage}`")
     return found
 
 

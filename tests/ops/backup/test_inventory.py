@@ -73,9 +73,9 @@ def test_server_snapshots_exclude_s3_and_failed_ones() -> None:
 
 def test_a_failed_upload_gives_a_warning_with_k3s_reason() -> None:
     failed = failed_uploads([file_object("a", "s3", "bucket x does not exist"), file_object("b", "s3")])
-    told = snapshot_warnings(in_s3(24), failed, EVERY_SIX_HOURS, failed[0].time + HOUR, "prod")
+    reported = snapshot_warnings(in_s3(24), failed, EVERY_SIX_HOURS, failed[0].time + HOUR, "prod")
 
-    assert any("the last upload to S3 failed 60 min ago (a): bucket x does not exist" in line for line in told)
+    assert any("the last upload to S3 failed 60 min ago (a): bucket x does not exist" in line for line in reported)
 
 
 def test_a_failure_before_the_newest_snapshot_gives_no_warning() -> None:

@@ -21,9 +21,9 @@ def test_another_passphrase_is_refused() -> None:
 
 
 def test_the_readable_part_names_the_site_and_never_the_seed() -> None:
-    told = read_escrow(SEALED)
+    reported = read_escrow(SEALED)
 
-    assert (told.site, told.made, told.seed) == ("arena", "2026-01-01T00:00:00Z", seed_fingerprint(SEED))
+    assert (reported.site, reported.made, reported.seed) == ("arena", "2026-01-01T00:00:00Z", seed_fingerprint(SEED))
     assert SEED not in SEALED.decode()
     assert PASSPHRASE not in SEALED.decode()
 

@@ -26,10 +26,10 @@ def store(of: Served, site: str = "arena", **changes: Any) -> ObjectStore:
 
 
 def refusal(of: Served, **changes: Any) -> str:
-    with pytest.raises(StoreError) as told:
+    with pytest.raises(StoreError) as reported:
         store(of, **changes).probe()
-    assert of.secret_key not in str(told.value)
-    return str(told.value)
+    assert of.secret_key not in str(reported.value)
+    return str(reported.value)
 
 
 def test_probe_of_a_working_store_leaves_no_object(served_store: Served) -> None:
@@ -41,16 +41,16 @@ def test_probe_of_a_working_store_leaves_no_object(served_store: Served) -> None
 
 
 def test_an_unknown_access_key_is_named(served_store: Served) -> None:
-    told = refusal(served_store, access_key="AKIAWRONG")
+    reported = refusal(served_store, access_key="AKIAWRONG")
 
-    assert "does not know the access key; set it again: ./lyceum secrets set arena s3-access-key" in told
+    assert "does not know the access key; set it again: ./lyceum secrets set arena s3-access-key" in reported
 
 
 def test_a_wrong_secret_key_is_named(served_store: Served) -> None:
-    told = refusal(served_store, secret_key="wrong")
+    reported = refusal(served_store, secret_key="wrong")
 
-    assert "rejects the secret key" in told
-    assert "./lyceum secrets set arena s3-secret-key" in told
+    assert "rejects the secret key" in reported
+    assert "./lyceum secrets set arena s3-secret-key" in reported
 
 
 def test_a_missing_bucket_is_named(served_store: Served) -> None:
@@ -58,17 +58,17 @@ def test_a_missing_bucket_is_named(served_store: Served) -> None:
 
 
 def test_a_certificate_of_an_unknown_ca_is_named(served_store: Served) -> None:
-    told = refusal(served_store, ca_file=None)
+    reported = refusal(served_store, ca_file=None)
 
-    assert "is not signed by a public CA" in told
-    assert "set its CA in platform.backup.s3.ca-file" in told
+    assert "is not signed by a public CA" in reported
+    assert "set its CA in platform.backup.s3.ca-file" in reported
 
 
 def test_a_certificate_of_another_ca_is_named(served_store: Served, tmp_path: Path) -> None:
     with served(tmp_path) as other:
-        told = refusal(served_store, ca_file=other.settings.ca_file)
+        reported = refusal(served_store, ca_file=other.settings.ca_file)
 
-    assert f"is not signed by {other.settings.ca_file}" in told
+    assert f"is not signed by {other.settings.ca_file}" in reported
 
 
 def test_a_missing_ca_file_is_named(served_store: Served) -> None:
@@ -78,14 +78,14 @@ def test_a_missing_ca_file_is_named(served_store: Served) -> None:
 
 
 def test_an_unreachable_endpoint_is_named(served_store: Served) -> None:
-    told = refusal(served_store, endpoint="https://127.0.0.1:9")
+    reported = refusal(served_store, endpoint="https://127.0.0.1:9")
 
-    assert told.startswith("https://127.0.0.1:9 does not answer: ")
-    assert "Connection refused; check platform.backup.s3.endpoint" in told
+    assert reported.startswith("https://127.0.0.1:9 does not answer: ")
+    assert "Connection refused; check platform.backup.s3.endpoint" in reported
 
 
 @pytest.mark.parametrize(
-    ("code", "told"),
+    ("code", "reported"),
     [
         ("AccessDenied", "grant it list, read, write and delete"),
         ("RequestTimeTooSkewed", "compare both with a time server"),
@@ -93,10 +93,10 @@ def test_an_unreachable_endpoint_is_named(served_store: Served) -> None:
         ("SlowDown", "answers: SlowDown please; ask the administrators of the store"),
     ],
 )
-def test_an_s3_error_gives_a_remedy(code: str, told: str) -> None:
+def test_an_s3_error_gives_a_remedy(code: str, reported: str) -> None:
     error = ClientError({"Error": {"Code": code, "Message": "please"}}, "ListObjectsV2")
 
-    assert told in str(explain_error(error, S3(endpoint="https://s3.campus.example", bucket="lyceum"), "arena"))
+    assert reported in str(explain_error(error, S3(endpoint="https://s3.campus.example", bucket="lyceum"), "arena"))
 
 
 def test_only_objects_in_k3s_folder_are_snapshots(served_store: Served, tmp_path: Path) -> None:

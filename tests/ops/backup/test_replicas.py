@@ -46,7 +46,7 @@ def test_a_new_maintenance_machine_has_no_problem() -> None:
         ("failed", None, "its timer is failed"),
         (
             "active",
-            answer(ok=False, reported=["server-1: no route", "server-2: no route"]),
+            answer(ok=False, told=["server-1: no route", "server-2: no route"]),
             "server-1: no route; server-2: no",
         ),
         ("active", answer(ran="2026-01-02T08:00:00Z"), "its last run was 4 h ago"),
@@ -67,7 +67,7 @@ def test_unreliable_copies_report_a_problem(timer: str, status: dict[str, Any] |
 
 def test_a_silent_server_is_a_note_and_not_a_problem() -> None:
     found = assess_replicas(
-        "ops-1", "active", answer(reported=["server-2: Host key verification failed."]), "0 */6 * * *", NOW
+        "ops-1", "active", answer(told=["server-2: Host key verification failed."]), "0 */6 * * *", NOW
     )
 
     assert found.problem == ""

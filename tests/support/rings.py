@@ -16,7 +16,8 @@ LOST = "lost"
 """The row of tests whose process died: their reports name no ring."""
 MINUTE = 60.0
 SECONDS = {
-    "tests/lab/life/test_control_plane.py": 600,
+    "tests/lab/life/test_control_plane.py": 1000,
+    "tests/lab/life/test_scale.py": 600,
     "tests/lab/life/test_life.py": 540,
     "tests/lab/life/test_upgrades.py": 400,
     "tests/lab/life/test_kinds.py": 390,

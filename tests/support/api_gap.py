@@ -21,6 +21,8 @@ from ops.clients.kubernetes import Kube
 from tests.support.project import Project
 from toolchain.environment import PROJECT
 
+PAUSE = 120.0
+"""Seconds that the API may not answer without a fault: its address moves when its server restarts."""
 EVERY = 0.25
 PATIENCE = 1.0
 """Seconds after which a request counts as lost."""

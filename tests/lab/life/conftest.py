@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from ruamel.yaml import YAML
 
+from tests.lab.life import canary
 from tests.support.project import Project
 
 OFF = {"enabled": False}
@@ -23,6 +24,13 @@ def campus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     )
     with project:
         yield project
+
+
+@pytest.fixture
+def canary_survives(campus: Project) -> Iterator[None]:
+    """For stories in which work must go on whatever happens."""
+    yield
+    canary.assert_running(campus)
 
 
 WORKSPACES = {"jupyterhub": OFF, "kubeflow": {"trainer": OFF, "pipelines": OFF, "kserve": OFF}}

@@ -1,11 +1,10 @@
-"""The control plane's own life: three servers become five and three again, tokens and certificates are renewed meanwhile.
+"""The control plane's own life: three servers become five and three again, tokens are rotated meanwhile.
 
-Told in order; a canary must outlive all of it. Fault matrix: C1.
+Told in order; a canary must outlive all of it.
 """
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,23 +12,14 @@ from ruamel.yaml import YAML
 
 from config.tokens import TokenKind, derive_token
 from tests.lab.life import canary
-from tests.lab.life.conftest import change_site
 from tests.support import api_gap, sentinels
 from tests.support.project import Project
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("canary_survives")]
 
 THREE = ("server-1", "server-2", "server-3", "gpu-1", "gpu-2")
 FIVE = ("server-1", "server-2", "server-3", "server-4", "server-5", "gpu-1", "gpu-2")
 FAILED, REFUSED = 1, 3
-PAUSE = 120.0
-"""Seconds that the API may not answer without a fault: its address moves when its server restarts."""
-
-
-@pytest.fixture(autouse=True)
-def _canary_survives(campus: Project) -> Iterator[None]:
-    yield
-    canary.assert_running(campus)
 
 
 def with_servers(campus: Project, count: int) -> None:
@@ -79,7 +69,7 @@ def test_three_servers_become_five_and_nothing_that_exists_is_touched(campus: Pr
         text = campus.lyceum("up", "dev", "--yes")
 
     canary.assert_consistent(campus, *FIVE)
-    assert api["gap"] < PAUSE
+    assert api["gap"] < api_gap.PAUSE
     assert " replaced" not in text
     assert {name: campus.machines()[name] for name in machines} == machines
     assert {name: starts(campus)[name] for name in started} == started, "a running K3s must not be restarted"
@@ -93,7 +83,7 @@ def test_one_of_five_servers_is_replaced(campus: Project) -> None:
 
     canary.assert_consistent(campus, *FIVE)
     assert campus.machines()["server-2"] != before
-    assert api["gap"] < PAUSE
+    assert api["gap"] < api_gap.PAUSE
 
 
 def test_four_servers_would_survive_no_more_than_three(campus: Project) -> None:
@@ -163,7 +153,7 @@ def test_five_servers_become_three_one_after_the_other(campus: Project) -> None:
     canary.assert_consistent(campus, *THREE)
     assert "etcd has 5 members and needs 3; server-4 is removed next" in text
     assert "etcd has 4 members and needs 3; server-5 is removed next" in text
-    assert api["gap"] < PAUSE
+    assert api["gap"] < api_gap.PAUSE
 
 
 def test_another_agent_token_reaches_servers_and_agents(campus: Project) -> None:
@@ -172,7 +162,7 @@ def test_another_agent_token_reaches_servers_and_agents(campus: Project) -> None
 
     canary.assert_consistent(campus, *THREE)
     assert campus.status()["tokens"] == "server token generation 2, agent token generation 3"
-    assert api["gap"] < PAUSE
+    assert api["gap"] < api_gap.PAUSE
     for name in ("server-1", "gpu-1"):
         unit = "k3s" if name.startswith("server") else "k3s-agent"
         campus.lyceum("lab", "ssh", name, "--", "sudo", "systemctl", "restart", unit)
@@ -190,40 +180,6 @@ def test_a_token_that_was_changed_by_hand_is_refused_before_k3s_sees_it(campus: 
     assert "the server-token is another one than K3s runs with here; nothing was changed" in text
     assert "./lyceum secrets rotate SITE server-token" in text
     assert "old snapshots need the old one" in text
-    canary.assert_consistent(campus, *THREE)
-
-
-def test_certificates_that_end_soon_are_reported_and_renewed_one_server_at_a_time(campus: Project) -> None:
-    for name in THREE:
-        campus.lyceum("lab", "faults", "age-certificates", name, "--days", "246")
-    # The first server's script shows the aged certificate of the administrator to the stack's state.
-    change_site(campus, {"k3s": {"kube-vip": "v1.2.4"}})
-    campus.lyceum("up", "dev", "--yes")
-    text = campus.lyceum("certificates", "dev", code=FAILED)
-    assert "6 certificate(s) expire within 120 days: ./lyceum certificates dev --renew" in text
-    with api_gap.watched(campus) as api:
-        campus.lyceum("certificates", "dev", "--renew")
-
-    campus.lyceum("certificates", "dev")
-    canary.assert_consistent(campus, *THREE)
-    assert api["gap"] < PAUSE
-
-
-def test_certificates_that_have_ended_are_reported_and_brought_back(campus: Project) -> None:
-    """A year in which nobody looked: no server trusts another, and nobody is let in."""
-    for name in THREE:
-        campus.lyceum("lab", "faults", "age-certificates", name, "--days", "366")
-    canary.wait_until(lambda: "does not answer" in campus.lyceum("status", "dev", code=FAILED), "the API is of no use")
-    text = campus.lyceum("certificates", "dev", code=FAILED)
-    assert "; expired: " in text
-    assert "./lyceum certificates dev --renew" in text
-
-    renew = ("certificates", "dev", "--renew")
-    campus.killed_at_each(("restart K3s on", "server-1-k3s"), *renew)
-    campus.lyceum(*renew)
-
-    campus.lyceum("certificates", "dev")
-    canary.wait_until(lambda: campus.status()["healthy"], "everything is well again")
     canary.assert_consistent(campus, *THREE)
 
 

@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 from tests.lab.life import canary
 from tests.support.project import Project
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("canary_survives")]
 
 NODES = ("server-1", "server-2", "server-3", "gpu-1", "gpu-2")
 KINDS = ("cpu-1", "store-1", "ops-1")
@@ -43,12 +43,6 @@ def _larger(campus: Project) -> Iterator[None]:
     yaml.dump(site, file)
     yield
     file.write_text(before)
-
-
-@pytest.fixture(autouse=True)
-def _canary_survives(campus: Project) -> Iterator[None]:
-    yield
-    canary.assert_running(campus)
 
 
 def on(campus: Project, machine: str, command: str, code: int = 0) -> str:

@@ -5,7 +5,6 @@ Fault matrix: N3, N4, N6, Q1, Q4, Q6, D2, U1, U2, O2.
 
 import json
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -13,7 +12,7 @@ from tests.lab.life import canary
 from tests.lab.life.conftest import change_site
 from tests.support.project import Project
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("canary_survives")]
 
 SERVERS = ("server-1", "server-2", "server-3")
 TWO, FOUR = (*SERVERS, "gpu-1", "gpu-2"), (*SERVERS, "gpu-1", "gpu-2", "gpu-3", "gpu-4")
@@ -23,12 +22,6 @@ KILLED_AFTER = (5.0, 12.0, 25.0)
 """Seconds: before, in the middle of and after the node's removal from the cluster."""
 RESTORE_CUT = ("server-1-vm deleting", "server-1-k3s creating", "server-2-k3s creating")
 """What a restore prints when it is killed: old machines go, the snapshot is put back, the others join."""
-
-
-@pytest.fixture(autouse=True)
-def _canary_survives(campus: Project) -> Iterator[None]:
-    yield
-    canary.assert_running(campus)
 
 
 def plug(campus: Project, *names: str) -> None:

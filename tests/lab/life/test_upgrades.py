@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from tests.lab.life.conftest import change_site
 from tests.support import api_gap
 from tests.support.project import MINUTES, Project, until_it_prints
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("canary_survives")]
 
 SERVERS = ("server-1", "server-2", "server-3")
 NODES = (*SERVERS, "gpu-1", "gpu-2")
@@ -52,12 +52,6 @@ FEW_K3S_STAGES = K3S_STAGES[1:3]
 """In the middle of a server, and between two."""
 LOST_FOR_GOOD = 120.0
 """Seconds; the goal is ten (docs/operations/upgrade.md has what was measured), and a busy machine is slower."""
-
-
-@pytest.fixture(autouse=True)
-def _canary_survives(campus: Project) -> Iterator[None]:
-    yield
-    canary.assert_running(campus)
 
 
 def vmid_of(campus: Project, node: str) -> int:

@@ -7,13 +7,16 @@ VENV := .venv/bin
 PROCESSES ?= 4
 SIDE_BY_SIDE = --numprocesses=$(PROCESSES) --dist=loadfile --durations=20
 
-.PHONY: help setup check units test test-all demo demo-down
+.PHONY: help setup lab-programs check units test test-all demo demo-down
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## virtual environment, pinned packages, toolchain, the lab's Debian packages
 	@$(PYTHON) -m toolchain.setup
+
+lab-programs: setup ## what pods of the lab run: containerd, kubelet, controllers, images; built once, then cached
+	@$(VENV)/python -m lab.images
 
 check: setup ## format, lint, types
 	@$(VENV)/ruff format --check .

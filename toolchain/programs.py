@@ -8,14 +8,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 HERE = Path(__file__).resolve().parent
 SDK = "github.com/pulumi/pulumi/sdk/v3"
 KUBERNETES_PROVIDER = "github.com/pulumi/pulumi-kubernetes/provider/v4"
+
+
+Part = Literal["core", "pods", "controllers"]
+"""What a program is for: `core` is what every command needs, `pods` what a real node of the lab runs, `controllers` the
+programs inside pods of the lab. `make setup` installs core only, `make lab-programs` and `make demo` all."""
+PARTS: tuple[Part, ...] = ("core", "pods", "controllers")
 
 
 class BuildWorkspace(Protocol):
@@ -24,17 +30,25 @@ class BuildWorkspace(Protocol):
     source: Path
     version: str
 
-    def compile(self, package: str, binary: Path | str, variables: dict[str, str] | None = None) -> None:
+    def compile(
+        self, package: str, binary: Path | str, variables: dict[str, str] | None = None, tags: Sequence[str] = ()
+    ) -> None:
         """Builds a Go package into a binary; a plain name puts it in the results directory."""
 
     def module(self, path: str) -> Path:
         """Downloads a Go module, verified against go.sum; returns its (read-only) directory."""
+
+    def copy_module(self, path: str, name: str) -> Path:
+        """Copies a Go module, writable, to `name` in the source directory, for a `replace` line of go.mod."""
 
     def run(self, *command: str | Path) -> None:
         """Runs a program in the source directory."""
 
     def keep(self, file: Path) -> None:
         """Copies a file to the results directory, executable."""
+
+    def keep_data(self, path: str, content: bytes) -> None:
+        """Writes a file that is not a program to the results; `path` as in Program.data."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +76,9 @@ class Program:
     cold_minutes: float
     """Duration of a first build on two cores, measured; shown to the person who waits."""
     release: Release | None = None
+    part: Part = "core"
+    data: tuple[str, ...] = ()
+    """Results that are not programs, by their path in the cache entry: `charts/kueue-0.19.2.tgz`."""
 
 
 def pinned_requirement(package: str) -> str:

@@ -10,6 +10,7 @@ import typer
 from config.errors import LyceumError
 from config.paths import PROJECT
 from config.resource_names import CLUSTER_TYPES, COMMAND_TYPE, VM_TYPE
+from lab.images import ensure_all
 from ops.console import console, format_duration
 from ops.engine.engine import Engine
 from ops.engine.pulumi_state import State
@@ -39,6 +40,7 @@ def demo(
         _run_command("lab", "down")
         Engine(Stack(STACK)).remove_stack()
         return
+    ensure_all()
     begun = datetime.now(UTC)
     console.rule("the campus")
     _run_command("lab", "up")

@@ -61,13 +61,13 @@ class Built:
 
     @property
     def manifests(self) -> dict[str, Descriptor]:
-        """Full name -> manifest."""
-        return {name: image.descriptor for image in self.images for name in image.names}
+        """Name under which containerd keeps the image -> manifest."""
+        return {stored_name(name): image.descriptor for image in self.images for name in image.names}
 
     @property
     def names(self) -> tuple[str, ...]:
         """Every form in which a pod may write the name of one of them, sorted."""
-        return tuple(sorted({form for name in self.manifests for form in spellings(name)}))
+        return tuple(sorted({form for image in self.images for name in image.names for form in spellings(name)}))
 
     @property
     def blobs(self) -> dict[str, Path | bytes]:
@@ -103,6 +103,15 @@ def full_name(reference: str) -> str:
     if slash and ("." in first or ":" in first or first == "localhost"):
         return f"docker.io/library/{rest}" if first == "docker.io" and "/" not in rest else reference
     return f"docker.io/{reference}" if slash else f"docker.io/library/{reference}"
+
+
+def stored_name(name: str) -> str:
+    """The name under which a kubelet looks for an image: with a digest, the tag does not count.
+
+    An image under a digest of upstream's can be found in containerd's store, but never be pulled.
+    """
+    repository, _, digest = name.partition("@")
+    return f"{repository.rpartition(':')[0]}@{digest}" if digest else name
 
 
 def layer_path(layer: Layer) -> Path:

@@ -26,7 +26,7 @@ class Image:
     """An image under one or more names."""
 
     names: Sequence[str]
-    """`registry/path:tag`; several names have the same content."""
+    """`registry/path:tag`, with `@sha256:…` where the chart has it; several names have the same content."""
     layers: Sequence[Layer]
     """Above the directories and accounts that every image has; lowest first."""
     entrypoint: Sequence[str] = ()

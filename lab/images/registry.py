@@ -22,11 +22,6 @@ VERSION = {"Docker-Distribution-Api-Version": "registry/2.0"}
 LOG = "registry-requests.jsonl"
 
 
-def hosts_toml(address: str) -> str:
-    """Content of containerd's `certs.d/_default/hosts.toml`: every registry's images come from here."""
-    return f'[host."http://{address}:{PORT}"]\n  capabilities = ["pull", "resolve"]\n'
-
-
 def create_app(built: Built, log: RequestLog | None = None) -> Starlette:
     """The registry as an ASGI application.
 
@@ -34,7 +29,8 @@ def create_app(built: Built, log: RequestLog | None = None) -> Starlette:
         built: What it serves.
         log: Gets a line for each manifest that was asked for, with the image's full name.
     """
-    manifests, blobs = built.manifests, built.blobs
+    manifests = {name: found for name, found in built.manifests.items() if "@" not in name}
+    blobs = built.blobs
     kinds = {found.digest: found.media for found in manifests.values()}
     repositories: dict[str, list[str]] = {}
     for name in manifests:
@@ -113,7 +109,7 @@ MESSAGES = {
 
 
 def build_server(app: Starlette, host: str) -> uvicorn.Server:
-    """A server for one address, without TLS: containerd is told so by `hosts_toml`."""
+    """A server for one address, without TLS: containerd's hosts.toml says so."""
     return uvicorn.Server(
         uvicorn.Config(app, host=host, port=PORT, log_level="warning", access_log=False, server_header=False)
     )

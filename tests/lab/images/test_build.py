@@ -7,7 +7,7 @@ import pytest
 
 from lab.images import build
 from lab.images.archive import Entry
-from lab.images.build import available, build_layers, full_name, layer_path, spellings
+from lab.images.build import available, build_layers, full_name, layer_path, spellings, stored_name
 from lab.images.layers import Layer, LayerError
 from lab.images.places import images_root
 from lab.images.recipes import Image
@@ -109,6 +109,11 @@ def test_the_digest_of_all_images_changes_with_any_of_them(monkeypatch: pytest.M
 def test_a_pod_may_leave_out_docker_hub_and_its_library(name: str, forms: set[str]) -> None:
     assert set(spellings(name)) == forms
     assert {full_name(form) for form in forms} == {name}
+
+
+def test_a_name_with_a_digest_is_kept_without_its_tag() -> None:
+    assert stored_name("quay.io/a/b:1@sha256:00") == "quay.io/a/b@sha256:00"
+    assert stored_name("registry:5000/a/b:1") == "registry:5000/a/b:1"
 
 
 @pytest.mark.parametrize("name", ["localhost/a:1", "registry:5000/a/b:1", "ghcr.io/a:1"])

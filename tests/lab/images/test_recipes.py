@@ -7,8 +7,10 @@ import pytest
 
 from config.versions import CPU_NOTEBOOK, NOTEBOOKS
 from lab.images.build import full_name
+from lab.images.layers import Binaries
 from lab.images.recipes import Image, images
 from lab.images.store import SANDBOX, containerd_config
+from toolchain.programs import programs
 
 ALL = images()
 
@@ -17,12 +19,20 @@ ALL = images()
 def test_names_are_full_and_have_a_tag(image: Image) -> None:
     for name in image.names:
         assert full_name(name) == name
-        assert re.search(r":[\w][\w.-]*$", name), "a pod's image without a tag would be `latest`"
+        assert re.search(r":[\w][\w.-]*(@sha256:[0-9a-f]{64})?$", name), "a pod's image without a tag would be `latest`"
 
 
 @pytest.mark.parametrize("image", ALL, ids=lambda image: image.names[0])
 def test_the_user_is_a_number_because_a_kubelet_cannot_check_a_name(image: Image) -> None:
     assert re.fullmatch(r"\d+(:\d+)?", image.user)
+
+
+@pytest.mark.parametrize("image", ALL, ids=lambda image: image.names[0])
+def test_programs_of_an_image_are_results_of_the_toolchain(image: Image) -> None:
+    known = {program.name: program.binaries for program in programs()}
+    for layer in image.layers:
+        if isinstance(layer, Binaries):
+            assert set(layer.binaries.values()) <= set(known[layer.program])
 
 
 def test_no_name_comes_twice() -> None:

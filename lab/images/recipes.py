@@ -63,7 +63,7 @@ def images() -> tuple[Image, ...]:
 def _cluster() -> tuple[Image, ...]:
     return (
         Image(
-            names=(SANDBOX, "registry.k8s.io/pause:3.10.2"),
+            names=(SANDBOX, "registry.k8s.io/pause:3.10.1"),
             layers=(Tools(),),
             entrypoint=("/bin/sleep", "2147483647"),
             user="65534",

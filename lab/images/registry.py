@@ -108,10 +108,10 @@ MESSAGES = {
 """Of the distribution specification's error codes."""
 
 
-def build_server(app: Starlette, host: str) -> uvicorn.Server:
+def build_server(app: Starlette, host: str, port: int = PORT) -> uvicorn.Server:
     """A server for one address, without TLS: containerd's hosts.toml says so."""
     return uvicorn.Server(
-        uvicorn.Config(app, host=host, port=PORT, log_level="warning", access_log=False, server_header=False)
+        uvicorn.Config(app, host=host, port=port, log_level="warning", access_log=False, server_header=False)
     )
 
 

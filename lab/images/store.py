@@ -5,7 +5,6 @@ megabytes. It works because containerd replaces files and never writes into one,
 """
 
 import contextlib
-import os
 import shutil
 import subprocess
 import tempfile
@@ -26,6 +25,8 @@ NAMESPACE = "k8s.io"
 """containerd's namespace of the kubelet's images."""
 SNAPSHOTTER = "overlayfs"
 START_S = 30.0
+MESSAGE_BYTES = 2000
+"""How much of a program's words an error repeats, from the end."""
 NOT_NEEDED = (
     "io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime",
     "io.containerd.nri.v1.nri", "io.containerd.podsandbox.controller.v1.podsandbox",
@@ -105,25 +106,17 @@ def populate(golden: Path, target: Path) -> None:
 
 
 def _import_images(built: Built, root: Path) -> None:
-    with tempfile.TemporaryDirectory(prefix="lyceum-containerd-") as runtime:
-        socket = Path(runtime) / "containerd.sock"  # in /tmp: a socket's path has at most 107 characters
-        config = Path(runtime) / "config.toml"
-        config.write_text(containerd_config(root, Path(runtime)))
-        with _running_containerd(config, socket, Path(runtime) / "log"):
-            ctr = [str(environment.binary("ctr")), "--address", str(socket), "--namespace", NAMESPACE]
-            words = ["images", "import", "--local", "--discard-unpacked-layers", "--snapshotter", SNAPSHOTTER, "-"]
-            with (
-                (Path(runtime) / "import.log").open("w+b") as output,
-                subprocess.Popen([*ctr, *words], stdin=subprocess.PIPE, stdout=output, stderr=output) as process,
-            ):
-                assert process.stdin is not None  # noqa: S101  # for the type checker; PIPE was asked for
-                with contextlib.suppress(BrokenPipeError), process.stdin:
-                    stream_layout(process.stdin, built.manifests, built.blobs)
-                if process.wait():
-                    output.seek(0)
-                    raise StoreError(f"ctr images import: {output.read().decode()[-2000:]}")
-            # Unpacked layers are not needed as archives; a node that starts would remove each of its links to them.
-            subprocess.run([*ctr, "content", "prune", "references"], check=True, capture_output=True)
+    with running_containerd(root) as ctr, tempfile.TemporaryFile() as output:
+        words = ["images", "import", "--local", "--discard-unpacked-layers", "--snapshotter", SNAPSHOTTER, "-"]
+        with subprocess.Popen([*ctr, *words], stdin=subprocess.PIPE, stdout=output, stderr=output) as process:
+            assert process.stdin is not None  # noqa: S101  # for the type checker; PIPE was asked for
+            with contextlib.suppress(BrokenPipeError), process.stdin:
+                stream_layout(process.stdin, built.manifests, built.blobs)
+        if process.returncode:
+            output.seek(0)
+            raise StoreError(f"ctr images import: {output.read().decode()[-MESSAGE_BYTES:]}")
+        # Unpacked layers are not needed as archives; a node that starts would remove each of its links to them.
+        subprocess.run([*ctr, "content", "prune", "references"], check=True, capture_output=True)
 
 
 def containerd_config(root: Path, runtime: Path) -> str:
@@ -143,24 +136,35 @@ disabled_plugins = [{", ".join(f'"{name}"' for name in NOT_NEEDED)}]
 
 
 @contextlib.contextmanager
-def _running_containerd(config: Path, socket: Path, log: Path) -> Iterator[None]:
-    """Containerd in mount and PID namespaces of its own, so that nothing of it stays on the machine."""
-    command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private"]
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [*command, str(environment.binary("containerd")), "--config", str(config)],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env=os.environ | {"PATH": f"{environment.BINARIES}{os.pathsep}{os.environ.get('PATH', os.defpath)}"},
-        )
-    try:
-        end = time.monotonic() + START_S
-        while not socket.exists():
-            if process.poll() is not None or time.monotonic() > end:
-                raise StoreError(f"containerd does not start: {log.read_text()[-2000:]}")
-            time.sleep(0.05)
-        yield
-    finally:
-        process.terminate()
-        process.wait()
+def running_containerd(root: Path) -> Iterator[list[str]]:
+    """A containerd over `root` that runs no pods, in a mount namespace of its own, which ends with it.
+
+    Yields:
+        The beginning of a command of `ctr`.
+
+    Raises:
+        StoreError: It does not start.
+    """
+    command = ["unshare", "--mount", "--propagation", "private"]
+    # In /tmp, because the path of a socket has at most 107 characters.
+    with tempfile.TemporaryDirectory(prefix="lyceum-containerd-") as directory:
+        runtime = Path(directory)
+        socket, log, config = (runtime / name for name in ("containerd.sock", "log", "config.toml"))
+        config.write_text(containerd_config(root, runtime))
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [*command, str(environment.binary("containerd")), "--config", str(config)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+        try:
+            end = time.monotonic() + START_S
+            while not socket.exists():
+                if process.poll() is not None or time.monotonic() > end:
+                    raise StoreError(f"containerd does not start: {log.read_text()[-MESSAGE_BYTES:]}")
+                time.sleep(0.05)
+            yield [str(environment.binary("ctr")), "--address", str(socket), "--namespace", NAMESPACE]
+        finally:
+            process.terminate()
+            process.wait()

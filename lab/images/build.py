@@ -125,7 +125,8 @@ def layer_path(layer: Layer) -> Path:
 
 def available() -> Built:
     """The images whose layers are in the cache; milliseconds."""
-    built, missing = [], []
+    built: list[BuiltImage] = []
+    missing: list[str] = []
     for image in images():
         found = [_locate_layer(layer) for layer in image.all_layers]
         layers = [part for part in found if part is not None]

@@ -25,19 +25,21 @@ def serve_sum(port: int, others: int, own: int) -> int:
 
 def ask_sum(address: str, port: int, own: int) -> int:
     """Another worker: sends its number and waits for the sum."""
+    with find_worker(address, port) as connection:
+        connection.sendall(f"{own}\n".encode())
+        return int(connection.makefile().readline())
+
+
+def find_worker(address: str, port: int) -> socket.socket:
+    """A connection to worker 0, as soon as its name is known and it listens."""
     end = time.monotonic() + PATIENCE_S
     while True:
         try:
-            connection = socket.create_connection((address, port), timeout=PATIENCE_S)
+            return socket.create_connection((address, port), timeout=PATIENCE_S)
         except OSError:
             if time.monotonic() > end:
                 raise
             time.sleep(0.2)
-        else:
-            break
-    with connection:
-        connection.sendall(f"{own}\n".encode())
-        return int(connection.makefile().readline())
 
 
 def main() -> int:

@@ -1,5 +1,7 @@
 """What every layer on Kubernetes is made of: namespaces, Helm releases, custom resources; and how a record becomes one."""
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -9,10 +11,14 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components.base import Component
+from components.cluster import ssh
+from components.cluster.webhooks import webhook_script
+from components.handles import Shell
 from config import layers
 from config.base import format_size
 from config.hosts import Node
 from config.layer_record import LayerRecord
+from config.resource_names import Part, resource_name
 from config.site import Site
 
 Values = dict[str, Any]
@@ -37,6 +43,7 @@ class LayerArgs:
         after: Resources that must exist first.
         secrets: The secrets that its record names, by name.
         files: Contents of the files that the site names, by setting.
+        shell: A server of the cluster.
     """
 
     record: LayerRecord
@@ -45,6 +52,7 @@ class LayerArgs:
     after: tuple[pulumi.Resource, ...]
     secrets: Mapping[str, pulumi.Input[str]]
     files: Mapping[str, str]
+    shell: Shell
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,6 +64,7 @@ class LayerGroupArgs:
         nodes: Nodes in service.
         secrets: Every secret that a layer of the site may need, by name.
         files: Contents of the files that the site names, by setting.
+        shell: A server of the cluster.
         ready: What the layers of earlier groups made.
     """
 
@@ -63,6 +72,7 @@ class LayerGroupArgs:
     nodes: tuple[Node, ...]
     secrets: Mapping[str, pulumi.Input[str]]
     files: Mapping[str, str]
+    shell: Shell
     ready: Ready
 
 
@@ -79,6 +89,12 @@ def chart_arguments(site: Site, name: str) -> dict[str, Any]:
 def quantity(mib: int) -> str:
     """A size as Kubernetes writes it: 65536 MiB -> `64Gi`."""
     return format_size(mib).replace(" ", "").removesuffix("B")
+
+
+def sample_object(kind: str, api_version: str, spec: Mapping[str, Any], namespace: str | None = None) -> Values:
+    """An object to offer to a webhook as a dry run; it is never stored."""
+    metadata = {"name": "webhook-check"} | ({"namespace": namespace} if namespace else {})
+    return {"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": dict(spec)}
 
 
 def ingress_values(site: Site, host: str, secret: str) -> Values:
@@ -105,6 +121,7 @@ class Layer(Component):
         self.nodes = args.nodes
         self.secrets = args.secrets
         self.files = args.files
+        self.shell = args.shell
         self._after = list(args.after)
         self._namespaces: dict[str, k8s.core.v1.Namespace] = {}
 
@@ -121,7 +138,7 @@ class Layer(Component):
         return k8s.helm.v3.Release(
             chart,
             name=chart,
-            namespace=self._namespace(self.record.release(chart).namespace),
+            namespace=self.add_namespace(self.record.release(chart).namespace),
             values=values,
             timeout=timeout,
             skip_await=False,
@@ -132,7 +149,31 @@ class Layer(Component):
             **chart_arguments(self.site, chart),
         )
 
-    def _namespace(self, name: str) -> pulumi.Input[str]:
+    def add_webhook_check(
+        self, chart: str, sample: Mapping[str, Any], values: Values, after: pulumi.Resource
+    ) -> pulumi.Resource:
+        """Waits until the admission webhook of a release answers.
+
+        A release is ready when its pods are, which may be before its webhook listens and every API server knows its
+        address. The API server then refuses what the webhook should check, and the engine does not repeat that.
+
+        Args:
+            chart: The chart of the release.
+            sample: An object that the webhook checks; it is offered as a dry run.
+            values: The chart's values: with others its pods are new, and are waited for again.
+            after: The release.
+        """
+        digest = hashlib.sha256(json.dumps([self.site.chart(chart).version, values], sort_keys=True).encode())
+        return ssh.command(
+            resource_name(chart, Part.WEBHOOK),
+            self.shell.machine,
+            self.shell.login,
+            webhook_script(chart, str(self.site.network.api_address), sample),
+            self.child(depends_on=[after]),
+            triggers=[digest.hexdigest()[:12]],
+        )
+
+    def add_namespace(self, name: str) -> pulumi.Input[str]:
         """A namespace by its name; one of the record's own is created with its Pod Security level at first use."""
         record = self.record.namespace(name)
         if record is None:
@@ -155,19 +196,23 @@ class Layer(Component):
         spec: Mapping[str, Any],
         *,
         after: Sequence[pulumi.Resource],
-        namespace: str | None = None,
+        namespace: pulumi.Input[str] | None = None,
         wait_for: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        resource: str | None = None,
     ) -> k8s.apiextensions.CustomResource:
         """Creates a custom resource after the release that brings its kind.
 
         Args:
-            name: Name of the object, and of the resource behind the kind.
+            name: Name of the object.
             kind: Its kind.
             api_version: Its group and version.
             spec: Its `spec`.
             after: What brings its definition and answers its webhook.
             namespace: Namespace, for namespaced kinds.
             wait_for: Condition that ends the wait, as `kubectl wait --for` takes it.
+            labels: Its labels.
+            resource: Name of the resource; absent means kind and name.
         """
         metadata: dict[str, Any] = {"name": name}
         # An empty map would be a permanent difference: the API server drops it.
@@ -175,8 +220,10 @@ class Layer(Component):
             metadata["annotations"] = {"pulumi.com/waitFor": wait_for}
         if namespace:
             metadata["namespace"] = namespace
+        if labels:
+            metadata["labels"] = dict(labels)
         return k8s.apiextensions.CustomResource(
-            f"{kind.lower()}-{name}",
+            resource or f"{kind.lower()}-{name}",
             api_version=api_version,
             kind=kind,
             metadata=metadata,
@@ -216,6 +263,7 @@ def install_layers(group: str, args: LayerGroupArgs, parent: Component) -> Ready
                     after=tuple(one for need in record.needs for one in ready.get(need.layer, ())),
                     secrets={name: args.secrets[name] for name in record.secrets},
                     files=args.files,
+                    shell=args.shell,
                 ),
                 pulumi.ResourceOptions(parent=parent),
             )

@@ -34,7 +34,7 @@ LAYERS: tuple[LayerRecord, ...] = (
                 namespace="monitoring",
                 switch=ALWAYS,
                 mirror_only=False,
-                queues_pods=True,  # it starts none; those of kube-prometheus-stack in the same namespace never queue
+                queues_pods=False,
             ),
         ),
         # node-exporter reads the host.
@@ -59,7 +59,11 @@ LAYERS: tuple[LayerRecord, ...] = (
         releases=(
             ReleaseRecord(chart="kueue", namespace="kueue-system", switch=ALWAYS, mirror_only=False, queues_pods=False),
         ),
-        namespaces=(NamespaceRecord(name="kueue-system", level=PodSecurity.RESTRICTED),),
+        namespaces=(
+            NamespaceRecord(name="kueue-system", level=PodSecurity.RESTRICTED),
+            # People's jobs, from images that run as root.
+            NamespaceRecord(name="batch", level=PodSecurity.BASELINE),
+        ),
         apis=(ApiGroup(group="kueue.x-k8s.io", definitions="kueue", operator="kueue"),),
         pages=(),
         given_secrets=(),
@@ -89,7 +93,7 @@ LAYERS: tuple[LayerRecord, ...] = (
                 namespace="nfs-csi",
                 switch="platform.storage.nfs",
                 mirror_only=False,
-                queues_pods=True,
+                queues_pods=False,
             ),
         ),
         namespaces=(
@@ -183,7 +187,7 @@ LAYERS: tuple[LayerRecord, ...] = (
         ),
         releases=(
             ReleaseRecord(
-                chart="ingress-nginx", namespace="ingress-nginx", switch=ALWAYS, mirror_only=False, queues_pods=True
+                chart="ingress-nginx", namespace="ingress-nginx", switch=ALWAYS, mirror_only=False, queues_pods=False
             ),
         ),
         namespaces=(NamespaceRecord(name="ingress-nginx", level=PodSecurity.BASELINE),),
@@ -244,7 +248,12 @@ LAYERS: tuple[LayerRecord, ...] = (
         needs=waits_for("load-balancers", "certificates", "ingress", "storage", "gpus", "queues"),
         releases=(
             ReleaseRecord(
-                chart="jupyterhub", namespace="jupyterhub", switch=ALWAYS, mirror_only=False, queues_pods=True
+                # Notebooks start there, and take their place in the queue like other work.
+                chart="jupyterhub",
+                namespace="jupyterhub",
+                switch=ALWAYS,
+                mirror_only=False,
+                queues_pods=True,
             ),
         ),
         # People's code runs there.
@@ -278,7 +287,7 @@ LAYERS: tuple[LayerRecord, ...] = (
                 namespace="kubeflow-system",
                 switch="workspaces.kubeflow.trainer",
                 mirror_only=False,
-                queues_pods=True,
+                queues_pods=False,
             ),
             *(
                 ReleaseRecord(
@@ -286,7 +295,7 @@ LAYERS: tuple[LayerRecord, ...] = (
                     namespace="kserve",
                     switch="workspaces.kubeflow.kserve",
                     mirror_only=False,
-                    queues_pods=True,
+                    queues_pods=False,
                 )
                 for chart in ("kserve-crd", "kserve-resources", "kserve-runtime-configs")
             ),
@@ -295,12 +304,14 @@ LAYERS: tuple[LayerRecord, ...] = (
                 namespace="kubeflow",
                 switch="workspaces.kubeflow.pipelines",
                 mirror_only=True,
-                queues_pods=True,
+                queues_pods=False,
             ),
         ),
         namespaces=(
             NamespaceRecord(name="kubeflow-system", level=PodSecurity.RESTRICTED),
             NamespaceRecord(name="kserve", level=PodSecurity.BASELINE),
+            # People's models: pods of KServe's runtimes do not meet `restricted`.
+            NamespaceRecord(name="inference", level=PodSecurity.BASELINE),
             NamespaceRecord(name="kubeflow", level=PodSecurity.BASELINE),
         ),
         apis=(

@@ -6,21 +6,24 @@ import pulumi
 import yaml
 
 from components import gpu_resources
-from components.layer import Layer, LayerArgs, Values, quantity
+from components.layer import Layer, LayerArgs, Values, quantity, sample_object
 from config.hosts import Node, Role
 from config.layers import unqueued_namespaces
 from config.site import Site
 
 QUEUE = "campus"
-"""Name of the ClusterQueue, and of the LocalQueue in `default`."""
+"""Name of the ClusterQueue, and of the LocalQueues."""
+BATCH = "batch"
+"""Namespace for jobs whose images run as root, which `default` refuses: its Pod Security level is `baseline`."""
 API = "kueue.x-k8s.io/v1beta2"
 
 
 class Queues(Layer):
     """Kueue with one queue over everything that is in service.
 
-    Creates: namespace, release, a ResourceFlavor per kind of node, a ClusterQueue, a LocalQueue.
-    Waits for: the controller, whose webhooks check the rest.
+    Creates: namespace, release, a ResourceFlavor per kind of node, a ClusterQueue, a LocalQueue in `default` and in a
+    namespace of its own.
+    Waits for: the controllers, then the webhook that checks the rest.
     """
 
     TOKEN: ClassVar[str] = "lyceum:platform:Queues"  # noqa: S105 - a type token
@@ -28,18 +31,30 @@ class Queues(Layer):
     def __init__(self, name: str, args: LayerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, args, opts)
         release = self.add_release("kueue", values(self.site))
+        answers = self.add_webhook_check(
+            "kueue", sample_object("ResourceFlavor", API, {}), values(self.site), after=release
+        )
         groups = nodes_by_flavor(self.nodes)
         flavors = [
             self.add_custom_resource(
-                flavor, "ResourceFlavor", API, {"nodeLabels": flavor_labels(flavor)}, after=[release]
+                flavor, "ResourceFlavor", API, {"nodeLabels": flavor_labels(flavor)}, after=[answers]
             )
             for flavor in groups
         ]
         queue = self.add_custom_resource(QUEUE, "ClusterQueue", API, cluster_queue_spec(groups), after=flavors)
-        local = self.add_custom_resource(
-            QUEUE, "LocalQueue", API, {"clusterQueue": QUEUE}, after=[queue], namespace="default"
+        spec = {"clusterQueue": QUEUE}
+        self.ready = (
+            self.add_custom_resource(QUEUE, "LocalQueue", API, spec, after=[queue], namespace="default"),
+            self.add_custom_resource(
+                QUEUE,
+                "LocalQueue",
+                API,
+                spec,
+                after=[queue],
+                namespace=self.add_namespace(BATCH),
+                resource=f"localqueue-{BATCH}",
+            ),
         )
-        self.ready = (local,)
         self.register_outputs({})
 
 
@@ -64,6 +79,19 @@ def values(site: Site) -> Values:
     }
     return {
         "enablePrometheus": site.platform.monitoring.enabled,
+        # While no replica answers, nobody may create a pod in a namespace with a queue: two, on two nodes where there are.
+        "controllerManager": {
+            "replicas": 2,
+            "podDisruptionBudget": {"enabled": True, "minAvailable": 1},
+            "topologySpreadConstraints": [
+                {
+                    "maxSkew": 1,
+                    "topologyKey": "kubernetes.io/hostname",
+                    "whenUnsatisfiable": "ScheduleAnyway",
+                    "labelSelector": {"matchLabels": {"app.kubernetes.io/name": "kueue"}},
+                }
+            ],
+        },
         "managerConfig": {"controllerManagerConfigYaml": yaml.safe_dump(configuration, sort_keys=False)},
     }
 

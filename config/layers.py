@@ -69,7 +69,7 @@ LAYERS: tuple[LayerRecord, ...] = (
         given_secrets=(),
         derived_secrets=(),
         health=(),
-        stand_ins=("kueue",),
+        stand_ins=(),
     ),
     LayerRecord(
         name="storage",
@@ -196,7 +196,7 @@ LAYERS: tuple[LayerRecord, ...] = (
         given_secrets=(),
         derived_secrets=(),
         health=(),
-        stand_ins=("ingress",),
+        stand_ins=(),
     ),
     LayerRecord(
         name="monitoring",

@@ -23,7 +23,7 @@ def webhook_script(chart: str, api: str, sample: Mapping[str, Any]) -> str:
 answered() {{
     answer=$(timeout 20 /usr/local/bin/k3s kubectl --server https://{api}:6443 create --validate=ignore --dry-run=server \
         --filename - <<<{shlex.quote(request)} 2>&1) && return
-    [[ $answer =~ AlreadyExists|"denied the request"|Invalid|Forbidden ]]
+    [[ $answer =~ AlreadyExists|"denied the request"|"is invalid"|Forbidden ]]
 }}
 until answered; do
     if ((SECONDS > {SECONDS})); then

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 
 from lab.controllers.changes import Change, Create, Delete, Patch, PostEvent, format_time
-from lab.controllers.kinds import KINDS, ResourceKind
+from lab.controllers.kinds import KINDS
 from lab.controllers.snapshot_cache import ClusterCache, Object, name, namespace, uid
 from lab.kubernetes import KubeClient, KubernetesError
 
@@ -15,14 +15,10 @@ WATCH_SECONDS = 300
 NOT_FOUND, CONFLICT = 404, 409
 
 
-def _selection(kind: ResourceKind) -> dict[str, str]:
-    return {"fieldSelector": kind.selector} if kind.selector else {}
-
-
 async def list_objects(kube: KubeClient, kind: str) -> tuple[list[Object], str]:
     """All objects of a kind, and the version to watch from."""
     place = KINDS[kind]
-    body = await kube.call("GET", place.path(), query=_selection(place))
+    body = await kube.call("GET", place.path())
     typed = {"apiVersion": place.api_version, "kind": kind}
     return [typed | item for item in body.get("items") or []], body["metadata"]["resourceVersion"]
 
@@ -35,7 +31,6 @@ async def watch_objects(kube: KubeClient, kind: str, version: str) -> AsyncItera
         resourceVersion=version,
         allowWatchBookmarks="true",
         timeoutSeconds=str(WATCH_SECONDS),
-        **_selection(place),
     )
     async for event in events:
         yield event["type"], event["object"]

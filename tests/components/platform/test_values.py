@@ -7,6 +7,8 @@ import yaml
 
 from components.platform import certificates, gpus, ingress, load_balancers, monitoring, queues, storage
 from config.hosts import Node
+from config.layers import LAYERS, unqueued_namespaces
+from config.resource_names import COMMAND_TYPE
 from config.site import Site
 from tests.support.layers import GRAFANA, HUB, RELEASE, layers_graph
 from tests.support.mocks import Graph
@@ -42,6 +44,45 @@ def test_metallb_speaks_layer_two_and_no_bgp() -> None:
 def test_the_pool_is_the_sites_and_is_announced(graph: Graph) -> None:
     assert custom(graph, "IPAddressPool", "campus")["spec"]["addresses"] == ["10.9.0.50-10.9.0.60"]
     assert custom(graph, "L2Advertisement", "campus")["spec"] == {"ipAddressPools": ["campus"]}
+
+
+@pytest.mark.parametrize(
+    ("release", "later"),
+    [("metallb", "ipaddresspool-campus"), ("kueue", "resourceflavor-a100-40gb"), ("ingress-nginx", "jupyterhub")],
+)
+def test_what_a_webhook_checks_comes_after_it_answers(graph: Graph, release: str, later: str) -> None:
+    """MetalLB's controller is ready before its webhook listens: one first `up` in four failed on the pool."""
+    [checked] = [one for one in graph.by_urn.values() if one.name == later and one.request.custom]
+
+    assert graph.one(COMMAND_TYPE, f"{release}-webhook").urn in graph.before(checked)
+
+
+# Kueue
+
+
+def test_kueue_answers_while_one_of_its_nodes_is_drained() -> None:
+    """While it is silent, nobody may create a pod in a namespace with a queue."""
+    manager = queues.values(site())["controllerManager"]
+
+    assert manager["replicas"] == 2
+    assert manager["podDisruptionBudget"] == {"enabled": True, "minAvailable": 1}
+    assert [one["whenUnsatisfiable"] for one in manager["topologySpreadConstraints"]] == ["ScheduleAnyway"]
+
+
+def test_kueue_leaves_the_platforms_namespaces_alone() -> None:
+    text = queues.values(site())["managerConfig"]["controllerManagerConfigYaml"]
+    [rule] = yaml.safe_load(text)["managedJobsNamespaceSelector"]["matchExpressions"]
+
+    assert (rule["key"], rule["operator"]) == ("kubernetes.io/metadata.name", "NotIn")
+    assert rule["values"] == list(unqueued_namespaces())
+
+
+def test_jobs_whose_images_run_as_root_have_a_queue_too(graph: Graph) -> None:
+    local = [one.inputs["metadata"] for one in graph.by_urn.values() if one.type.endswith(":LocalQueue")]
+    levels = {name.name: name.level for record in LAYERS for name in record.namespaces}
+
+    assert {one["namespace"] for one in local} == {"default", queues.BATCH}
+    assert levels[queues.BATCH] == "baseline"
 
 
 # cert-manager

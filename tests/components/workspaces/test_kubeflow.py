@@ -1,8 +1,11 @@
 """The parts of Kubeflow that stand on their own: their order and the values that make them stand."""
 
+from typing import Any
+
 import pytest
 
-from components.workspaces import kubeflow
+from components.workspaces import kubeflow, training
+from config.resource_names import COMMAND_TYPE
 from tests.support.layers import RELEASE, layers_graph
 from tests.support.mocks import Graph
 from tests.support.sites import site
@@ -37,12 +40,46 @@ def test_training_pipelines_and_serving_do_not_wait_for_each_other(graph: Graph)
     assert serving.urn not in graph.before(trainer)
 
 
-def test_training_brings_its_kinds_and_its_frameworks() -> None:
+def test_training_brings_its_kinds_and_jobset() -> None:
     values = kubeflow.trainer_values()
 
     assert values["crds"] == {"enabled": True}
     assert values["jobset"] == {"install": True}, "nobody else brings JobSet"
-    assert values["runtimes"]["torchDistributed"] == {"enabled": True}
+
+
+def test_the_runtimes_are_objects_of_the_program_and_no_hook_makes_them(graph: Graph) -> None:
+    """Trainer's hook Job runs as root and fetches kubectl from the internet: refused, and on a closed campus in vain."""
+    kind = "kubernetes:trainer.kubeflow.org/v1alpha1:ClusterTrainingRuntime"
+    made = {one.inputs["metadata"]["name"]: one.inputs for one in graph.of_type(kind)}
+
+    assert set(made) == {"torch-distributed", "deepspeed-distributed"}
+    assert made["torch-distributed"]["metadata"]["labels"] == {"trainer.kubeflow.org/framework": "torch"}
+    assert "runtimes" not in kubeflow.trainer_values()
+
+
+def pods(framework: str) -> list[dict[str, Any]]:
+    jobs = training.RUNTIMES[framework]["template"]["spec"]["replicatedJobs"]
+    return [job["template"]["spec"]["template"]["spec"] for job in jobs]
+
+
+@pytest.mark.parametrize("framework", list(training.RUNTIMES))
+def test_pods_of_a_training_may_start_where_people_may(framework: str) -> None:
+    """`default` is `restricted`; tests/lab/test_admission.py asks an API server."""
+    for pod in pods(framework):
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert [one["securityContext"]["capabilities"] for one in pod["containers"]] == [{"drop": ["ALL"]}]
+
+
+@pytest.mark.parametrize(
+    ("release", "later"),
+    [("kubeflow-trainer", "clustertrainingruntime-torch-distributed"), ("kserve-resources", "kserve-runtime-configs")],
+)
+def test_runtimes_come_after_the_webhook_that_checks_them_answers(graph: Graph, release: str, later: str) -> None:
+    [runtime] = [one for one in graph.by_urn.values() if one.name == later]
+    answers = graph.one(COMMAND_TYPE, f"{release}-webhook")
+
+    assert answers.urn in graph.before(runtime)
+    assert graph.one(RELEASE, release).urn in graph.before(answers)
 
 
 def test_pipelines_come_after_their_kinds(graph: Graph) -> None:

@@ -40,7 +40,7 @@ def test_kueues_chart_names_the_images_of_its_release(tmp_path: Path) -> None:
 def test_a_chart_whose_sources_have_changed_is_not_packed(tmp_path: Path) -> None:
     module = write(tmp_path / "kueue@v0.20.0", charts__kueue__values_yaml="tag: release-0.20\n")
 
-    with pytest.raises(ChartSourceError, match="values.yaml has no"):
+    with pytest.raises(ChartSourceError, match=r"values\.yaml has no"):
         charts.kueue_chart(module)
 
 

@@ -48,7 +48,7 @@ def test_the_pool_is_the_sites_and_is_announced(graph: Graph) -> None:
 
 @pytest.mark.parametrize(
     ("release", "later"),
-    [("metallb", "ipaddresspool-campus"), ("kueue", "resourceflavor-a100-40gb"), ("ingress-nginx", "jupyterhub")],
+    [("metallb", "ipaddresspool-campus"), ("kueue", "clusterqueue-campus"), ("ingress-nginx", "jupyterhub")],
 )
 def test_what_a_webhook_checks_comes_after_it_answers(graph: Graph, release: str, later: str) -> None:
     """MetalLB's controller is ready before its webhook listens: one first `up` in four failed on the pool."""

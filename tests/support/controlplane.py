@@ -54,11 +54,13 @@ class ControlPlane:
     Args:
         directory: Where its files and logs go.
         pods: Also run the scheduler and KWOK, so that pods of `node`s become ready.
+        admission: Admission configuration (YAML) of the API server, which then calls webhooks too; else none is called.
     """
 
-    def __init__(self, directory: Path, *, pods: bool = True) -> None:
+    def __init__(self, directory: Path, *, pods: bool = True, admission: str = "") -> None:
         self._dir = directory
         self._pods = pods
+        self._admission = admission
         self._processes: list[subprocess.Popen[bytes]] = []
         self._client: httpx.Client | None = None
         self.kubeconfig = directory / "kubeconfig"
@@ -191,8 +193,7 @@ class ControlPlane:
             f"--service-account-key-file={self._dir / 'sa.key'}",
             f"--service-account-signing-key-file={self._dir / 'sa.key'}",
             "--service-cluster-ip-range=10.43.0.0/16",
-            # As on the embedded campus: no webhook's server really runs.
-            "--disable-admission-plugins=MutatingAdmissionWebhook,ValidatingAdmissionWebhook",
+            *self._admission_flags(),
         ]
         self._run(self._apiserver)
         self._wait_ready()
@@ -211,6 +212,14 @@ class ControlPlane:
                 f"--service-account-private-key-file={self._dir / 'sa.key'}",
             ]
         )
+
+    def _admission_flags(self) -> list[str]:
+        if not self._admission:
+            # As in a lab without real pods: no webhook's server runs.
+            return ["--disable-admission-plugins=MutatingAdmissionWebhook,ValidatingAdmissionWebhook"]
+        file = self._dir / "admission.yaml"
+        file.write_text(self._admission)
+        return [f"--admission-control-config-file={file}", "--enable-admission-plugins=EventRateLimit"]
 
     def _run(self, command: Sequence[str], program: str = "kube") -> None:
         def die_with_parent() -> None:

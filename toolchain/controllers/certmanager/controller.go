@@ -45,7 +45,7 @@ func runController(ctx context.Context, arguments []string) error {
 	if err := set.Parse(arguments); err != nil {
 		return err
 	}
-	factory, err := controller.NewContextFactory(ctx, options(*kubeconfig, *home, *solver, *owned))
+	factory, err := controller.NewContextFactory(ctx, contextOptions(*kubeconfig, *home, *solver, *owned))
 	if err != nil {
 		return err
 	}
@@ -75,8 +75,8 @@ func runController(ctx context.Context, arguments []string) error {
 	return group.Wait()
 }
 
-// options are upstream's defaults, with what the chart's flags set.
-func options(kubeconfig, home, solver string, owned bool) controller.ContextOptions {
+// contextOptions are upstream's defaults, with what the chart's flags set.
+func contextOptions(kubeconfig, home, solver string, owned bool) controller.ContextOptions {
 	return controller.ContextOptions{
 		Kubeconfig: kubeconfig, KubernetesAPIQPS: 20, KubernetesAPIBurst: 50,
 		ACMEOptions: controller.ACMEOptions{

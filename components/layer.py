@@ -173,8 +173,13 @@ class Layer(Component):
             triggers=[digest.hexdigest()[:12]],
         )
 
-    def add_namespace(self, name: str) -> pulumi.Input[str]:
-        """A namespace by its name; one of the record's own is created with its Pod Security level at first use."""
+    def add_namespace(self, name: str, *, keep: bool = False) -> pulumi.Input[str]:
+        """A namespace by its name; one of the record's own is created with its Pod Security level at first use.
+
+        Args:
+            name: Its name.
+            keep: Whether it stays when the layer goes: with a namespace goes what people have in it, volumes too.
+        """
         record = self.record.namespace(name)
         if record is None:
             return name
@@ -184,7 +189,7 @@ class Layer(Component):
             self._namespaces[name] = k8s.core.v1.Namespace(
                 f"{name}-namespace",
                 metadata={"name": name, "labels": labels},
-                opts=self.child(depends_on=self._after),
+                opts=self.child(depends_on=self._after, retain_on_delete=keep or None),
             )
         return self._namespaces[name].metadata.name
 

@@ -51,7 +51,7 @@ class Queues(Layer):
                 API,
                 spec,
                 after=[queue],
-                namespace=self.add_namespace(BATCH),
+                namespace=self.add_namespace(BATCH, keep=True),
                 resource=f"localqueue-{BATCH}",
             ),
         )

@@ -55,7 +55,7 @@ class Kubeflow(Layer):
         ]
 
     def _add_kserve(self) -> pulumi.Resource:
-        self.add_namespace("inference")
+        self.add_namespace("inference", keep=True)
         kinds = self.add_release("kserve-crd", {})
         controller = self.add_release("kserve-resources", kserve_values(self.site), after=[kinds])
         sample = sample_object("ClusterServingRuntime", KSERVE_API, {"containers": [{"name": "main", "image": "none"}]})

@@ -99,6 +99,13 @@ def test_every_namespace_has_the_pod_security_level_of_its_record(graph: Graph) 
     assert levels["jupyterhub"] == "restricted", "people's code runs there"
 
 
+def test_a_namespace_of_peoples_work_stays_when_its_layer_goes(graph: Graph) -> None:
+    """With a namespace goes what is in it, volumes too."""
+    kept = {one.name for one in graph.of_type(NAMESPACE) if one.request.retainOnDelete}
+
+    assert kept == {"batch-namespace", "inference-namespace"}
+
+
 @pytest.mark.parametrize("chart", sorted(versions.CHARTS))
 def test_upstream_charts_are_pinned(chart: str) -> None:
     assert versions.CHARTS[chart].version.lstrip("v")[0].isdigit()

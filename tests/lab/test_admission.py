@@ -134,7 +134,7 @@ class Admits(BaseHTTPRequestHandler):
 def test_an_object_is_offered_until_the_webhook_that_checks_it_listens(server: ControlPlane, tmp_path: Path) -> None:
     """MetalLB 0.16.1 is ready before; the object itself would be refused, and the engine does not try again."""
     ensure_authority(tmp_path / "ca.pem", tmp_path / "ca.key", "campus")
-    issue((tmp_path / "ca.pem", tmp_path / "ca.key"), [], ["127.0.0.1"], tmp_path / "crt", tmp_path / "key")
+    issue((tmp_path / "ca.pem", tmp_path / "ca.key"), ["webhook"], ["127.0.0.1"], tmp_path / "crt", tmp_path / "key")
     [port] = free_ports(1)
     sample = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "webhook-check", "namespace": "default"}}
     webhook = {

@@ -150,7 +150,9 @@ def _plugin_release(name: str) -> Release:
 
 
 def programs() -> tuple[Program, ...]:
-    """All programs in build order: the engine first, the largest last."""
+    """All programs in build order: the engine first, the largest last; then the controllers of the lab."""
+    from toolchain.controller_programs import controller_programs  # noqa: PLC0415  # its records are of this module
+
     return (
         Program(
             name="pulumi",
@@ -219,4 +221,5 @@ def programs() -> tuple[Program, ...]:
             cold_minutes=8,
             release=_plugin_release("kubernetes"),
         ),
+        *controller_programs(),
     )

@@ -6,6 +6,7 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
             plane.create("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
         for name in ("default", *(metadata["name"] for metadata in made)):
             account = f"/api/v1/namespaces/{name}/serviceaccounts/default"
-            plane.eventually(f"{name} has an account", lambda account=account: plane.get(account))
+            plane.eventually(f"{name} has an account", partial(plane.get, account))
         yield plane
 
 

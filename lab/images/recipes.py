@@ -18,7 +18,15 @@ SANDBOX = "docker.io/rancher/mirrored-pause:3.6"
 TORCH = "docker.io/pytorch/pytorch:2.13.0-cuda13.0-cudnn9-runtime"
 """That of Kubeflow Trainer's runtime `torch-distributed`."""
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/"
-JOVYAN = {"HOME": "/home/jovyan", "SHELL": "/bin/bash", "LANG": "C.UTF-8", "NB_USER": "jovyan", "NB_UID": "1000"}
+CERTIFICATES = {"SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt"}
+"""OpenSSL of a package from PyPI looks where another distribution has them."""
+JOVYAN = {
+    "HOME": "/home/jovyan",
+    "SHELL": "/bin/bash",
+    "LANG": "C.UTF-8",
+    "NB_USER": "jovyan",
+    "NB_UID": "1000",
+} | CERTIFICATES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +125,7 @@ def _training() -> tuple[Image, ...]:
             layers=(Tools(), Interpreter(), Packages("torch", programs=("torchrun.py", "sum_ranks.py"))),
             command=("/bin/bash",),
             user="0",
-            env={"PATH": f"{VENV}/bin:{PATH}", "PYTHONUNBUFFERED": "1"},
+            env=CERTIFICATES | {"PATH": f"{VENV}/bin:{PATH}", "PYTHONUNBUFFERED": "1"},
             workdir="/workspace",
         ),
     )

@@ -1,8 +1,10 @@
 """Makes everything that a lab with real pods needs: programs, images, and containerd's root with all images."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 from lab.images.build import Built, available, build_layers
+from lab.images.layers import Binaries
 from lab.images.places import images_root
 from lab.images.recipes import images
 from lab.images.store import ensure_golden, golden_root
@@ -16,8 +18,14 @@ def ensure_all() -> Built:
     Raises:
         LyceumError: Something could not be built; what was built before is kept.
     """
-    parts.ensure("pods", "controllers")
-    build_layers(images())
+    wanted = images()
+    packages = tuple(image for image in wanted if not any(isinstance(layer, Binaries) for layer in image.layers))
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        # They wait for networks most of the time, so they cost the compilers nothing.
+        packed = beside.submit(build_layers, packages)
+        parts.ensure("pods", "controllers")
+        packed.result()
+    build_layers(wanted)
     built = available()
     images_root().mkdir(parents=True, exist_ok=True)
     # An ordinary user's lab imports them itself, at its first start: files must get the owners of its user namespace.

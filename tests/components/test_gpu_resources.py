@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from components import gpu_resources as gpus
 from config.gpus import CARDS, Gpu, Sharing
 from config.hosts import Node
+from config.mig import can_place
 from lab.controllers.gpu import mig
 from lab.controllers.gpu.cards import Card
 from tests.support.sites import site, with_cards
@@ -142,13 +143,10 @@ def shared_cards(draw: st.DrawFn) -> list[dict[str, Any]]:
 @st.composite
 def _mig_card(draw: st.DrawFn, model: str) -> dict[str, Any]:
     card = CARDS[model]
-    free = max(int(profile.split("g.")[0]) for profile in card.mig)
     layout: dict[str, int] = {}
     for profile in draw(st.lists(st.sampled_from(sorted(card.mig)), min_size=1, max_size=7)):
-        slices = int(profile.split("g.")[0])
-        if slices <= free and layout.get(profile, 0) < card.mig[profile]:
-            layout[profile] = layout.get(profile, 0) + 1
-            free -= slices
+        more = layout | {profile: layout.get(profile, 0) + 1}
+        layout = more if can_place(more, card.mig) else layout
     return {"model": model, "sharing": "mig", "layout": layout}
 
 

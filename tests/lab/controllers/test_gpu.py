@@ -161,7 +161,7 @@ def test_going_back_to_whole_cards_removes_the_labels_of_the_slices() -> None:
     ("name", "why"),
     [
         ("sven", "no MIG configuration 'sven'"),
-        ("too-much", "asks for 8 compute slices of NVIDIA-A100-PCIE-40GB, which has 7"),
+        ("too-much", "has no placement on NVIDIA-A100-PCIE-40GB"),
     ],
 )
 def test_a_layout_that_cannot_be_fails_and_says_why(name: str, why: str) -> None:

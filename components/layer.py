@@ -28,6 +28,8 @@ INGRESS_CLASS, ISSUER = "nginx", "campus"
 """What every page names: the ingress that serves it, and the ClusterIssuer that signs for it."""
 BLOCK, NFS, LOCAL = "ceph-block", "nfs-client", "local-path"
 """Storage classes: replicated on the site's own disks, the campus's NFS server, K3s's directory on the node."""
+ANY_TAINT: list[Values] = [{"operator": "Exists"}]
+"""Tolerations of a daemon that must stand on a node whatever the site taints it with; its chart tolerates one taint or none."""
 DEFAULT_TIMEOUT = 600
 """Seconds until a release must be ready."""
 
@@ -77,13 +79,19 @@ class LayerGroupArgs:
 
 
 def chart_arguments(site: Site, name: str) -> dict[str, Any]:
-    """Chart, version and repository arguments of a Release, from upstream or from the site's mirror."""
+    """Chart, version and repository arguments of a Release, from upstream or from the site's mirror.
+
+    Without Helm's `caFile`, which replaces the public roots: the engine trusts the campus's CA in addition (ops/engine/stack.py).
+    """
     pin = site.chart(name)
     source = pin.repo if site.charts == "upstream" else site.charts
     if source.startswith("oci://"):
         return {"chart": f"{source}/{name}", "version": pin.version}
-    repository = k8s.helm.v3.RepositoryOptsArgs(repo=source, ca_file=str(site.ca_file) if site.ca_file else None)
-    return {"chart": name, "version": pin.version, "repository_opts": repository}
+    return {
+        "chart": name,
+        "version": pin.version,
+        "repository_opts": k8s.helm.v3.RepositoryOptsArgs(repo=source),
+    }
 
 
 def quantity(mib: int) -> str:

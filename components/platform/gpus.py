@@ -6,7 +6,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components import gpu_resources
-from components.layer import Layer, LayerArgs, Values
+from components.layer import ANY_TAINT, Layer, LayerArgs, Values
 from config.hosts import Node
 from config.resource_names import Part, resource_name
 from config.site import Site
@@ -79,7 +79,8 @@ def values(site: Site, nodes: tuple[Node, ...]) -> Values:
         "cdi": {"enabled": True, "nriPluginEnabled": True},
         "driver": driver,
         "toolkit": {"enabled": True},
-        "mig": {"strategy": "mixed"},
+        "mig": {"strategy": gpu_resources.mig_strategy(nodes)},
+        "daemonsets": {"tolerations": ANY_TAINT},
         "migManager": {
             # A100 and A30 enter MIG mode only with a reboot when they are passed through (gpu-operator#1606).
             "env": [{"name": "WITH_REBOOT", "value": "true"}] if reboot else [],
@@ -100,4 +101,5 @@ def values(site: Site, nodes: tuple[Node, ...]) -> Values:
         },
         "dcgmExporter": {"enabled": True, "serviceMonitor": {"enabled": site.platform.monitoring.enabled}},
         "nfd": {"enabled": True},
+        "node-feature-discovery": {"worker": {"tolerations": ANY_TAINT}},
     }

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import pulumi
 
-from components.layer import Layer, LayerArgs, Values, sample_object
+from components.layer import ANY_TAINT, Layer, LayerArgs, Values, sample_object
 
 POOL = "campus"
 API = "metallb.io/v1beta1"
@@ -44,6 +44,7 @@ def values() -> Values:
     """Chart values. FRR serves BGP, which layer 2 does not need; the chart turns it on since 0.16."""
     return {
         "frrk8s": {"enabled": False},
-        "speaker": {"frr": {"enabled": False}, "tolerateMaster": True},
+        # A node without a speaker never announces the address of a Service whose pods it has.
+        "speaker": {"frr": {"enabled": False}, "tolerateMaster": True, "tolerations": ANY_TAINT},
         "crds": {"enabled": True, "validationFailurePolicy": "Fail"},
     }

@@ -107,6 +107,20 @@ def test_cards_that_differ_are_written_one_by_one() -> None:
     ]
 
 
+def test_a_node_with_mps_has_no_mig_strategy_and_the_others_keep_theirs() -> None:
+    """With `mixed` the device plugin ends: "using --mig-strategy=mixed is not supported with MPS" (k8s-device-plugin)."""
+    configs = gpus.plugin_configs([served := node(SERVED), sliced := node(SLICED)])
+    strategies = {name: yaml.safe_load(text)["flags"]["migStrategy"] for name, text in configs.items()}
+
+    assert strategies == {"default": "mixed", gpus.plugin_profile(served): "none", gpus.plugin_profile(sliced): "mixed"}
+
+
+def test_the_operator_leaves_the_strategy_to_each_node_where_one_uses_mps() -> None:
+    """Its variable would beat the node's file."""
+    assert gpus.mig_strategy([node(SERVED), node(MIG7)]) == ""
+    assert gpus.mig_strategy([node(SLICED), node(MIG7)]) == "mixed"
+
+
 def test_a_device_plugin_without_a_label_shares_nothing() -> None:
     default = yaml.safe_load(gpus.plugin_configs([node({})])["default"])
 

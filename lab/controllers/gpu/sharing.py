@@ -72,12 +72,21 @@ def _share_node(cache: ClusterCache, node: Object, spec: Object, home: str) -> I
         if changing:
             yield from _advertise(node, {})
             return
-    strategy = get_path(spec, "mig", "strategy", default="single")
-    offered = _count_devices(settled, strategy)
     try:
-        rule = _plugin_rule(cache, node, spec, home)
+        config = _plugin_config(cache, node, spec, home)
     except KeyError as error:
         yield post_event(node, "DevicePluginConfigMissing", f"specified config {error} does not exist", warning=True)
+        yield from _advertise(node, {WHOLE: 0})
+        return
+    # The operator's environment variable beats the file; without it the file decides for each node.
+    strategy = get_path(spec, "mig", "strategy") or get_path(config, "flags", "migStrategy", default="none")
+    rule: Object = dict(config.get("sharing") or {})
+    offered = _count_devices(settled, strategy)
+    if rule.get("mps") and strategy == "mixed":
+        # k8s-device-plugin, validateFlags: it ends, and the kubelet counts its devices as gone.
+        yield post_event(
+            node, "DevicePluginFailed", "using --mig-strategy=mixed is not supported with MPS", warning=True
+        )
         yield from _advertise(node, dict.fromkeys(offered, 0))
         return
     shared = _share_devices(offered, rule)
@@ -131,8 +140,8 @@ def _count_devices(settled: list[Slices], strategy: str) -> dict[str, int]:
     return {resource: count for resource, count in found.items() if count or resource == WHOLE}
 
 
-def _plugin_rule(cache: ClusterCache, node: Object, spec: Object, home: str) -> Object:
-    """The ``sharing`` section that holds for the node.
+def _plugin_config(cache: ClusterCache, node: Object, spec: Object, home: str) -> Object:
+    """The device plugin's configuration that holds for the node.
 
     Raises:
         KeyError: The node names a configuration that the release did not bring.
@@ -142,7 +151,7 @@ def _plugin_rule(cache: ClusterCache, node: Object, spec: Object, home: str) -> 
     if not config.get("name") or not called:
         return {}
     data = get_path(cache.get("ConfigMap", config["name"], home) or {}, "data", default={})
-    return dict(parse_configuration(data[called]).get("sharing") or {})
+    return parse_configuration(data[called])
 
 
 def _sharing_strategy(rule: Object) -> tuple[str, Object]:

@@ -35,6 +35,7 @@ RENAMED = {
     "sharing": {"timeSlicing": {"renameByDefault": True, "resources": [{"name": "nvidia.com/gpu", "replicas": 4}]}}
 }
 MPS = {"sharing": {"mps": {"resources": [{"name": "nvidia.com/gpu", "replicas": 3}]}}}
+MIXED = {"flags": {"migStrategy": "mixed"}}
 A100, T4 = "20f1", "1eb8"
 
 
@@ -69,7 +70,7 @@ def gpu_node(*devices: str, **marks: str) -> Object:
 
 
 def campus(node: Object, policy: Object | None = None, *more: Object) -> ClusterCache:
-    plugin = config_map("plugin", default={}, sliced=SLICED, renamed=RENAMED, mps=MPS)
+    plugin = config_map("plugin", default={}, sliced=SLICED, renamed=RENAMED, mps=MPS, mixed=MIXED)
     return cache(OPERATOR, NFD, policy or cluster_policy(), config_map("mig", config_yaml=MIG), plugin, node, *more)
 
 
@@ -197,12 +198,29 @@ def test_a_mig_capable_node_without_a_layout_gets_the_default() -> None:
 def test_a_shared_card_is_offered_once_for_each_replica(
     config: str, resources: dict[str, str], product: str, strategy: str
 ) -> None:
-    cluster = settled(gpu_node(T4, nvidia_com__device_plugin_config=config) | {})
+    cluster = settled(gpu_node(T4, nvidia_com__device_plugin_config=config) | {}, cluster_policy(""))
     node(cluster)["metadata"]["labels"]["nvidia.com/device-plugin.config"] = config
     reconcile(cluster)
     assert offered(cluster) == resources
     found = labels(node(cluster))
     assert (found["nvidia.com/gpu.product"], found["nvidia.com/gpu.sharing-strategy"]) == (product, strategy)
+
+
+def test_mps_beside_the_mixed_strategy_ends_the_device_plugin() -> None:
+    cluster = settled(gpu_node(T4))
+    node(cluster)["metadata"]["labels"]["nvidia.com/device-plugin.config"] = "mps"
+
+    assert ("DevicePluginFailed", "using --mig-strategy=mixed is not supported with MPS") in notes(reconcile(cluster))
+    assert offered(cluster) == {"nvidia.com/gpu": "0"}
+
+
+def test_without_a_strategy_of_the_operator_each_nodes_file_decides() -> None:
+    cluster = settled(gpu_node(A100, nvidia_com__mig_config="seven"), cluster_policy(""))
+    assert offered(cluster) == {"nvidia.com/gpu": "1"}, "the plugin's own default is none"
+
+    node(cluster)["metadata"]["labels"]["nvidia.com/device-plugin.config"] = "mixed"
+    reconcile(cluster)
+    assert offered(cluster) == {"nvidia.com/gpu": "0", "nvidia.com/mig-1g.5gb": "7"}
 
 
 def test_a_missing_device_plugin_configuration_offers_nothing() -> None:

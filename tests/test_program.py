@@ -29,7 +29,7 @@ GROWS = {
     "rook-ceph-cluster": "Ceph is told each node and its disk by name",
     "clusterqueue-campus": "the queue's quota is what the nodes have",
     "gpu-operator": "a node with another way of sharing brings its configuration",
-    "jupyterhub": "a node with another way of sharing brings its profiles",
+    "jupyterhub": "a node with another way of sharing brings its profiles, and with more nodes each has more left for people",
 }
 """Resources whose inputs may change when a stage adds nodes, and why; everything else must stay as it is."""
 
@@ -163,6 +163,21 @@ def test_a_later_stage_keeps_every_option_that_decides_over_replacement(site: st
         return request.protect, request.deleteBeforeReplace, list(request.ignoreChanges), list(request.replaceOnChanges)
 
     assert [urn for urn, one in before.items() if options(one) != options(after[urn])] == []
+
+
+@every
+def test_what_is_started_together_fits_on_its_host_and_shares_no_card(site: str, stage: str) -> None:
+    """Preflight counts by shift; so must the graph."""
+    campus = load_site(site)
+    machines = {node.name: node for node in campus.machines}
+    vms = program(site, stage).of_type(VM)
+    started = [machines[vm.inputs["name"]] for vm in vms if vm.inputs.get("started", True)]
+    for host in campus.hosts_by_name.values():
+        running = [node for node in started if node.host == host.name]
+        cards = [gpu.pci for node in running for gpu in node.gpus]
+
+        assert sum(node.shape.memory for node in running) <= host.memory - host.reserve
+        assert len(cards) == len(set(cards))
 
 
 def test_growing_changes_what_it_is_said_to_change() -> None:

@@ -78,7 +78,7 @@ def _authentication(site: Site, password: pulumi.Input[str]) -> Values:
 def values(site: Site, nodes: tuple[Node, ...], password: pulumi.Input[str]) -> Values:
     """Chart values."""
     offered = profiles.effective_profiles(site, nodes)
-    spawned = [profiles.spawner_profile(profile) for profile in offered]
+    spawned = [profiles.spawner_profile(profile, nodes) for profile in offered]
     hub: dict[str, Any] = {"config": _authentication(site, password)}
     singleuser: dict[str, Any] = {
         "storage": {

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
-from config.base import expand_range
-from config.capacity import SHARED, offered_gpus
+from config.allocatable import total
+from config.base import MIB_PER_GIB, expand_range
+from config.capacity import SHARED, left_for_people, offered_gpus
 from config.finding import Finding, suggest_name
 from config.hosts import Role
 from config.layers import reserved_namespaces
@@ -85,11 +86,13 @@ def check_quotas(site: Site) -> Iterator[Finding]:
 def _check_quota_sums(site: Site, index: int) -> Iterator[Finding]:
     quota = site.tenants[index].quota
     workers = [node for node in site.machines if node.role is Role.WORKER]
-    cores = sum(node.shape.cores for node in workers)
-    memory = sum(node.shape.memory for node in workers)
-    if quota.cores and quota.cores > cores:
+    left = total(left_for_people(site, node, site.machines) for node in workers)
+    if quota.cores and quota.cores * 1000 > left.cpu:
         path = ("tenants", index, "quota", "cores")
-        yield Finding(path, f"is more than the {cores} that all workers have", "use a smaller number")
-    if quota.memory and quota.memory > memory:
+        yield Finding(
+            path, f"is more than the {left.cpu // 1000} that all workers have left for people", "use a smaller number"
+        )
+    if quota.memory and quota.memory > left.memory:
         path = ("tenants", index, "quota", "memory")
-        yield Finding(path, f"is more than the {memory // 1024} GiB that all workers have", "use a smaller number")
+        rule = f"is more than the {left.memory // MIB_PER_GIB} GiB that all workers have left for people"
+        yield Finding(path, rule, "use a smaller number")

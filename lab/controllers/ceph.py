@@ -163,8 +163,7 @@ def _build_daemon(
     placed |= placement or {}
     marks = {"app": f"rook-ceph-{daemon}", f"ceph-{daemon}-instance": instance}
     pod: Object = {}
-    if placed.get("tolerations"):
-        pod["tolerations"] = placed["tolerations"]
+    pod |= {part: placed[part] for part in ("tolerations", "topologySpreadConstraints") if placed.get(part)}
     affinity = {part: placed[part] for part in ("nodeAffinity", "podAffinity", "podAntiAffinity") if part in placed}
     if spread:
         term = {"labelSelector": {"matchLabels": {"app": marks["app"]}}, "topologyKey": "kubernetes.io/hostname"}

@@ -6,8 +6,11 @@ import pytest
 import yaml
 
 from components.platform import certificates, gpus, ingress, load_balancers, monitoring, queues, storage
-from config.hosts import Node
+from config.allocatable import total
+from config.capacity import left_for_people
 from config.layers import LAYERS, unqueued_namespaces
+from config.node_labels import node_labels
+from config.requests import CEPH
 from config.resource_names import COMMAND_TYPE
 from config.site import Site
 from tests.support.layers import GRAFANA, HUB, RELEASE, layers_graph
@@ -37,7 +40,7 @@ def test_metallb_speaks_layer_two_and_no_bgp() -> None:
 
     assert (values["frrk8s"], values["speaker"]) == (
         {"enabled": False},
-        {"frr": {"enabled": False}, "tolerateMaster": True},
+        {"frr": {"enabled": False}, "tolerateMaster": True, "tolerations": [{"operator": "Exists"}]},
     )
 
 
@@ -180,8 +183,45 @@ def test_few_copies_are_said_to_be_meant(replicas: int, safe: bool) -> None:
     assert block["spec"]["replicated"] == {"size": replicas, "requireSafeReplicaSize": safe}
 
 
-def test_an_early_stage_keeps_as_many_copies_as_it_has_machines() -> None:
-    """Each copy wants a machine of its own: with two machines, three copies would never be complete."""
+@pytest.mark.parametrize("pool", ["block", "metadata", "data"])
+def test_two_copies_never_stand_on_one_proxmox_host(pool: str) -> None:
+    """`host` is CRUSH's word for a Kubernetes node, and two of them may be one machine."""
+    values = ceph(site())
+    filesystem = values["cephFileSystems"][0]["spec"]
+    specs = {
+        "block": values["cephBlockPools"][0]["spec"],
+        "metadata": filesystem["metadataPool"],
+        "data": filesystem["dataPools"][0],
+    }
+
+    assert specs[pool]["failureDomain"] == "chassis"
+    assert all(node_labels(node)["topology.rook.io/chassis"] == node.host for node in site().machines)
+
+
+def test_two_nodes_of_one_host_hold_one_copy() -> None:
+    both = SMALL["nodes"][1] | {"host": "pve1"}
+    [block] = ceph(site({"nodes": [SMALL["nodes"][0], both]}))["cephBlockPools"]
+
+    assert block["spec"]["replicated"]["size"] == 1
+
+
+def test_monitors_are_spread_over_proxmox_hosts() -> None:
+    """With two on one host, that host takes Ceph's quorum with it."""
+    [spread] = ceph(site())["cephClusterSpec"]["placement"]["mon"]["topologySpreadConstraints"]
+
+    assert (spread["topologyKey"], spread["maxSkew"]) == ("topology.rook.io/chassis", 1)
+    assert spread["labelSelector"] == {"matchLabels": {"app": "rook-ceph-mon"}}
+
+
+def test_ceph_asks_for_what_the_profiles_leave_to_it() -> None:
+    asked = ceph(site())["cephClusterSpec"]["resources"]
+
+    assert asked["osd"]["requests"] == {"cpu": "1000m", "memory": "4096Mi"}
+    assert asked.keys() == CEPH.keys()
+
+
+def test_an_early_stage_keeps_as_many_copies_as_it_has_hosts() -> None:
+    """Each copy wants a host of its own: with two hosts, three copies would never be complete."""
     [block] = ceph(site())["cephBlockPools"]
 
     assert site().platform.storage.ceph.pool.replicas == 3
@@ -324,6 +364,14 @@ def test_configurations_have_names_that_the_operator_finds() -> None:
     )
 
 
+def test_every_daemon_of_the_operator_stands_on_a_node_whatever_its_taint() -> None:
+    """Without the driver, or without the worker that finds the card, the node has no GPUs, and `up` ends well."""
+    values = operator({})
+
+    assert values["daemonsets"]["tolerations"] == [{"operator": "Exists"}]
+    assert values["node-feature-discovery"]["worker"]["tolerations"] == [{"operator": "Exists"}]
+
+
 def test_slices_have_their_own_names() -> None:
     """`single` would call them whole cards."""
     assert operator(MIG7)["mig"] == {"strategy": "mixed"}
@@ -354,29 +402,82 @@ def test_a_node_with_whole_cards_is_left_alone() -> None:
 # Kueue
 
 
-def quotas(nodes: tuple[Node, ...]) -> dict[str, dict[str, str]]:
-    [group] = queues.cluster_queue_spec(queues.nodes_by_flavor(nodes))["resourceGroups"]
+def quotas(campus: Site) -> dict[str, dict[str, str]]:
+    [group] = queues.cluster_queue_spec(campus, campus.machines)["resourceGroups"]
     return {
         flavor["name"]: {one["name"]: one["nominalQuota"] for one in flavor["resources"]} for flavor in group["flavors"]
     }
 
 
-def test_a_quota_is_what_the_nodes_offer() -> None:
-    """Less would leave cards idle while somebody waits; more would promise what is not there."""
-    nodes = with_cards(MIG7, {}).machines
+def test_a_quota_is_what_the_nodes_have_left_for_people() -> None:
+    """Less would leave cards idle while somebody waits; more would promise what daemons and the platform hold."""
+    campus = with_cards(MIG7, {})
+    left = total(left_for_people(campus, node, campus.machines) for node in campus.machines[3:])
 
-    assert quotas(nodes) == {
-        "a100": {"cpu": "36", "memory": "144Gi", "nvidia.com/gpu": "2", "nvidia.com/mig-1g.5gb": "14"}
+    assert quotas(campus) == {
+        "a100-40gb": {
+            "cpu": f"{left.cpu}m",
+            "memory": f"{left.memory}Mi",
+            "nvidia.com/gpu": "2",
+            "nvidia.com/mig-1g.5gb": "14",
+        }
     }
+
+
+def test_two_models_of_one_family_are_two_flavors_with_two_labels() -> None:
+    """A job for 80 GB must not start on a card with 40."""
+    cards = [SMALL["hosts"][0]["gpus"][0] | {"model": f"a100-{size}gb"} for size in (40, 80)]
+    hosts = [SMALL["hosts"][0] | {"name": f"pve{n}", "gpus": [card]} for n, card in enumerate(cards, start=1)]
+    hosts.append(SMALL["hosts"][0] | {"name": "pve3"})
+    groups = queues.nodes_by_flavor(site({"hosts": hosts}).machines)
+
+    assert {flavor: queues.flavor_spec(flavor, nodes)["nodeLabels"] for flavor, nodes in groups.items()} == {
+        "a100-40gb": {"lyceum.io/gpu-model": "a100-40gb"},
+        "a100-80gb": {"lyceum.io/gpu-model": "a100-80gb"},
+    }
+
+
+def tainted_flavors() -> dict[str, dict[str, Any]]:
+    """Flavors of a site with workers of three kinds: GPUs behind a taint, none, and none behind a taint."""
+    gpu = SMALL["nodes"][1] | {"taints": ["nvidia.com/gpu=true:NoSchedule", "slow=yes:PreferNoSchedule"]}
+    plain = {"role": "worker", "host": "pve3", "shape": "server", "gpus": []}
+    cpu = plain | {"name": "cpu-1", "address": "10.9.0.70"}
+    own = plain | {"name": "cpu-2", "address": "10.9.0.71", "taints": ["dedicated=vision:NoSchedule"]}
+    groups = queues.nodes_by_flavor(site({"nodes": [SMALL["nodes"][0], gpu, cpu, own]}).machines)
+    return {flavor: queues.flavor_spec(flavor, nodes) for flavor, nodes in groups.items()}
+
+
+def test_a_job_that_the_queue_admits_to_tainted_nodes_may_start_there() -> None:
+    """Admitted without a toleration it would pend for ever."""
+    assert tainted_flavors()["a100-40gb"] == {
+        "nodeLabels": {"lyceum.io/gpu-model": "a100-40gb"},
+        "nodeTaints": [{"key": "nvidia.com/gpu", "value": "true", "effect": "NoSchedule"}],
+        "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
+    }
+
+
+def test_a_job_without_a_gpu_is_sent_to_nodes_without_one() -> None:
+    assert tainted_flavors()["cpu"] == {"nodeLabels": {"lyceum.io/gpu-model": "none"}}
+
+
+def test_every_node_of_a_flavor_has_the_flavors_labels() -> None:
+    groups = queues.nodes_by_flavor(site({"nodes": [*SMALL["nodes"]]}).machines)
+    for flavor, nodes in groups.items():
+        wanted = queues.flavor_spec(flavor, nodes)["nodeLabels"].items()
+        assert all(wanted <= node_labels(node).items() for node in nodes)
+
+
+def test_a_worker_without_a_gpu_behind_a_taint_is_in_no_queue() -> None:
+    assert "dedicated" not in str(tainted_flavors())
 
 
 def test_machines_without_a_card_are_asked_first() -> None:
     """Jobs that need no card must not fill the machines that have one."""
     plain = {"name": "cpu-1", "role": "worker", "host": "pve3", "shape": "server", "address": "10.9.0.70", "gpus": []}
-    found = quotas(site({"nodes": [*SMALL["nodes"], plain]}).machines)
+    found = quotas(site({"nodes": [*SMALL["nodes"], plain]}))
 
-    assert list(found) == ["cpu", "a100"]
-    assert found["cpu"] == {"cpu": "4", "memory": "16Gi", "nvidia.com/gpu": "0"}
+    assert list(found) == ["cpu", "a100-40gb"]
+    assert found["cpu"]["nvidia.com/gpu"] == "0"
 
 
 def test_servers_are_no_place_for_jobs() -> None:
@@ -394,7 +495,8 @@ def test_every_flavor_covers_every_resource(graph: Graph) -> None:
 def test_each_flavor_of_the_queue_exists(graph: Graph) -> None:
     [group] = custom(graph, "ClusterQueue", "campus")["spec"]["resourceGroups"]
     for flavor in group["flavors"]:
-        assert custom(graph, "ResourceFlavor", flavor["name"])["spec"] == {"nodeLabels": {"gpu-model": flavor["name"]}}
+        labels = custom(graph, "ResourceFlavor", flavor["name"])["spec"]["nodeLabels"]
+        assert labels == {"lyceum.io/gpu-model": flavor["name"]}
 
 
 def test_a_flavor_outlives_the_queue_that_names_it(graph: Graph) -> None:

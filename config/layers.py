@@ -319,7 +319,7 @@ LAYERS: tuple[LayerRecord, ...] = (
             ApiGroup(group="jobset.x-k8s.io", definitions="kubeflow-trainer", operator="kubeflow-trainer"),
             ApiGroup(group="serving.kserve.io", definitions="kserve-crd", operator="kserve-resources"),
             ApiGroup(group="kubeflow.org", definitions="kubeflow-pipelines", operator="kubeflow-pipelines"),
-            ApiGroup(group="pipelines.kubeflow.org", definitions="kubeflow-pipelines", operator="kubeflow-pipelines"),
+            ApiGroup(group="app.k8s.io", definitions="kubeflow-pipelines", operator="kubeflow-pipelines"),
             ApiGroup(group="argoproj.io", definitions="kubeflow-pipelines", operator="kubeflow-pipelines"),
         ),
         pages=(),

@@ -77,8 +77,8 @@ description: A toy.
 crds:
   kinds:
     toys.example: {Toy: v1}
-workloads:
-  - {name: toy, component: toy, image: "lab/toy:1.2.3"}
+objects:
+  - {apiVersion: v1, kind: ServiceAccount, metadata: {name: toy}}
 """
 
 

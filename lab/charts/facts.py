@@ -27,8 +27,6 @@ NOT_CARRIED = {
     "MutatingWebhookConfiguration": "its server is a pod that does not run; a call to it would fail",
     "APIService": "its server is a pod that does not run; discovery would fail",
     "PrometheusRule": "the rules are upstream's text; only their names are facts",
-    "Certificate": "signs for a webhook's server, which does not run",
-    "Issuer": "signs for a webhook's server, which does not run",
     "NetworkPolicy": "nothing in the lab enforces it",
 }
 """Kind of the facts -> why a stand-in does not install it."""

@@ -31,6 +31,8 @@ SPECS: dict[str, tuple[str, ...]] = {
     "Ingress": ("ingressClassName", "tls", "rules"),
     "IngressClass": ("controller",),
     "NetworkPolicy": ("podSelector", "policyTypes"),
+    "Certificate": ("secretName", "commonName", "dnsNames", "isCA", "issuerRef", "duration", "revisionHistoryLimit"),
+    "Issuer": ("selfSigned", "ca"),
     "Driver": ("controllerPlugin", "nodePlugin", "kernelMountOptions"),
 }
 """Kind -> fields of its spec."""
@@ -39,6 +41,7 @@ TOP: dict[str, tuple[str, ...]] = {
     "PriorityClass": ("value", "globalDefault"),
 }  # fmt: skip
 """Kind -> fields beside its metadata."""
+MAY_BE_EMPTY = ("emptyDir", "podSelector", "selfSigned")
 ENDPOINT = ("port", "path", "scheme", "interval")
 WEBHOOK = ("name", "failurePolicy", "timeoutSeconds", "rules", "namespaceSelector", "objectSelector")
 HOOK = ("helm.sh/hook", "helm.sh/hook-weight", "helm.sh/hook-delete-policy")
@@ -143,13 +146,13 @@ def pick(node: Object, names: Iterable[str]) -> Object:
 
 
 def drop_empty(node: Any) -> Any:
-    """Leaves out what is null or empty, which the API takes for absent; an emptyDir and a pod selector may be empty.
+    """Leaves out what is null or empty, which the API takes for absent; some fields may be empty.
 
     Keys are sorted: the provider's answer has them in another order each time.
     """
     if isinstance(node, dict):
         kept = {key: drop_empty(node[key]) for key in sorted(node)}
-        return {key: item for key, item in kept.items() if item not in (None, {}, []) or key in ("emptyDir", "podSelector")}
+        return {key: item for key, item in kept.items() if item not in (None, {}, []) or key in MAY_BE_EMPTY}
     if isinstance(node, list):
         return [drop_empty(item) for item in node]
     return node

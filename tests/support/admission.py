@@ -29,7 +29,8 @@ class PodSecurity:
             )
         for level in LEVELS:
             server.eventually(
-                "a service account", lambda level=level: server.get(f"/api/v1/namespaces/{level}/serviceaccounts/default")
+                "a service account",
+                lambda level=level: server.get(f"/api/v1/namespaces/{level}/serviceaccounts/default"),
             )
 
     def refusal(self, pod: Object, level: str) -> str:

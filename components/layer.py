@@ -148,6 +148,8 @@ class Layer(Component):
             name=chart,
             namespace=self.add_namespace(self.record.release(chart).namespace),
             values=values,
+            # Without it the provider leaves out empty lists, and the chart's defaults come instead.
+            allow_null_values=True,
             timeout=timeout,
             skip_await=False,
             opts=self.child(

@@ -7,7 +7,7 @@ import pulumi_kubernetes as k8s
 
 from components.layer import Layer, LayerArgs, Values, ingress_values, quantity
 from components.platform import dashboards
-from components.platform.storage import default_class
+from components.platform.storage import metrics_class
 from config.hosts import Node, Role
 from config.layers import page_host
 from config.site import Site
@@ -73,7 +73,7 @@ def values(site: Site, nodes: tuple[Node, ...]) -> Values:
 
     def volume(size: str) -> dict[str, Any]:
         request = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}}
-        return {"volumeClaimTemplate": {"spec": {"storageClassName": default_class(site), **request}}}
+        return {"volumeClaimTemplate": {"spec": {"storageClassName": metrics_class(site), **request}}}
 
     return {
         "crds": {"enabled": False},

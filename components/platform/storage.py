@@ -62,10 +62,13 @@ _SPREAD_MONITORS: Values = {
 """Monitors stand on as many Proxmox hosts as there are: `allowMultiplePerNode` counts nodes, two of which may be one host."""
 
 
-def default_class(site: Site) -> str:
-    """Storage class of a volume that names none."""
-    storage = site.platform.storage
-    return BLOCK if storage.ceph.enabled else NFS if storage.nfs else LOCAL
+def metrics_class(site: Site) -> str:
+    """Storage class of Prometheus and Alertmanager: never the NFS export, which Prometheus does not support.
+
+    https://prometheus.io/docs/prometheus/latest/storage/: "NFS filesystems are not supported". Without Ceph the data
+    lie on the node of the pod, and end with it.
+    """
+    return BLOCK if site.platform.storage.ceph.enabled else LOCAL
 
 
 def operator_values(site: Site) -> Values:
@@ -79,25 +82,31 @@ def operator_values(site: Site) -> Values:
 
 
 def driver_values() -> Values:
-    """Values of the CSI drivers; their names carry the operator's namespace, as Rook expects them."""
+    """Values of the CSI drivers; their names carry the operator's namespace, as Rook expects them.
+
+    Tolerations stand at each driver: the chart writes its own empty list into every `Driver`, and the operator takes a
+    default only where there is none.
+    """
+    # A pod that tolerates its node's taint, as one with a GPU does, needs volumes there.
+    tolerations = {
+        "nodePlugin": {"tolerations": [{"operator": "Exists"}]},
+        "controllerPlugin": {"tolerations": _STORAGE},
+    }
     return {
         "operatorConfig": {
             "namespace": NAMESPACE,
             "driverSpecDefaults": {
                 "imageSet": {"name": "rook-csi-operator-image-set-configmap"},
-                "nodePlugin": {
-                    "kubeletDirPath": "/var/lib/kubelet",
-                    "priorityClassName": "system-node-critical",
-                    # A pod that tolerates its node's taint, as one with a GPU does, needs volumes there.
-                    "tolerations": [{"operator": "Exists"}],
-                },
-                "controllerPlugin": {"priorityClassName": "system-cluster-critical", "tolerations": _STORAGE},
+                "nodePlugin": {"kubeletDirPath": "/var/lib/kubelet", "priorityClassName": "system-node-critical"},
+                "controllerPlugin": {"priorityClassName": "system-cluster-critical"},
             },
         },
         "drivers": {
-            "rbd": {"name": f"{NAMESPACE}.rbd.csi.ceph.com", "enabled": True},
-            "cephfs": {"name": f"{NAMESPACE}.cephfs.csi.ceph.com", "enabled": True},
+            "rbd": {"name": f"{NAMESPACE}.rbd.csi.ceph.com", "enabled": True, **tolerations},
+            "cephfs": {"name": f"{NAMESPACE}.cephfs.csi.ceph.com", "enabled": True, **tolerations},
+            # Both are on by the chart's default: privileged pods on every node, whose accounts read every Secret.
             "nfs": {"enabled": False},
+            "nvmeof": {"enabled": False},
         },
     }
 
@@ -174,6 +183,8 @@ def cluster_values(site: Site, nodes: tuple[Node, ...]) -> Values:
             "mon": {"count": ceph.monitors, "allowMultiplePerNode": False},
             "mgr": {"count": MANAGERS},
             "network": {"connections": {"requireMsgr2": True}},
+            # Rook sets it for block devices; CephFS would try the first protocol and not mount (rook#16369).
+            "csi": {"cephfs": {"kernelMountOptions": "ms_mode=prefer-crc"}},
             "storage": {
                 "useAllNodes": False,
                 "useAllDevices": False,

@@ -249,16 +249,21 @@ def test_there_is_one_default_class() -> None:
     classes = [pool["storageClass"] for pool in [*values["cephBlockPools"], *values["cephFileSystems"]]]
 
     assert [one["name"] for one in classes if one["isDefault"]] == ["ceph-block"]
-    assert storage.default_class(site()) == "ceph-block"
 
 
-@pytest.mark.parametrize(
-    ("changes", "expected"), [(NFS, "nfs-client"), ({}, "local-path")], ids=["campus NFS", "nothing"]
-)
-def test_without_ceph_another_class_is_the_default(changes: Settings, expected: str) -> None:
-    merged = {"platform": {"storage": {**changes.get("platform", {}).get("storage", {}), "ceph": {"enabled": False}}}}
+@pytest.mark.parametrize("nfs", [NFS, {}], ids=["campus NFS", "nothing"])
+@pytest.mark.parametrize(("ceph_is_on", "expected"), [(True, "ceph-block"), (False, "local-path")])
+def test_metrics_are_never_stored_on_nfs(nfs: Settings, *, ceph_is_on: bool, expected: str) -> None:
+    """Prometheus does not support it: its files are mapped into memory and locked."""
+    shares = nfs.get("platform", {}).get("storage", {})
+    campus = site({"platform": {"storage": {**shares, "ceph": {"enabled": ceph_is_on}}}})
+    values = monitoring.values(campus, campus.machines)
+    volumes = (
+        values["prometheus"]["prometheusSpec"]["storageSpec"],
+        values["alertmanager"]["alertmanagerSpec"]["storage"],
+    )
 
-    assert storage.default_class(site(merged)) == expected
+    assert [one["volumeClaimTemplate"]["spec"]["storageClassName"] for one in volumes] == [expected, expected]
 
 
 def test_ceph_without_a_shared_file_system_has_none() -> None:
@@ -292,11 +297,11 @@ def test_osds_go_where_their_disks_are_whatever_else_is_kept_away() -> None:
     assert tolerated(site({"nodes": nodes}), "mon") == tolerated(site(), "mon"), "monitors keep off them"
 
 
-def test_a_pod_has_volumes_on_whatever_node_it_may_run() -> None:
-    """A notebook with a GPU runs on a node that is tainted for GPUs."""
-    plugin = storage.driver_values()["operatorConfig"]["driverSpecDefaults"]["nodePlugin"]
+def test_a_filesystem_mounts_where_ceph_speaks_only_its_second_protocol() -> None:
+    spec = ceph(site())["cephClusterSpec"]
 
-    assert plugin["tolerations"] == [{"operator": "Exists"}]
+    assert spec["network"]["connections"]["requireMsgr2"]
+    assert spec["csi"]["cephfs"]["kernelMountOptions"] == "ms_mode=prefer-crc"
 
 
 def test_rook_never_loses_its_definitions() -> None:

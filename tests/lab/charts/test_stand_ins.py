@@ -20,7 +20,9 @@ DEPLOYMENT = {
     "apiVersion": "apps/v1",
     "kind": "Deployment",
     "metadata": {"name": "server"},
-    "spec": {"template": {"spec": {"containers": [{"name": "proxy", "image": "p:1"}, {"name": "main", "image": "m:1"}]}}},
+    "spec": {
+        "template": {"spec": {"containers": [{"name": "proxy", "image": "p:1"}, {"name": "main", "image": "m:1"}]}}
+    },
 }
 CLASS = {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "fast"}}
 

@@ -20,10 +20,10 @@ from lab.charts.facts import FACTS, ChartFacts, Object, get_pod, identify, load_
 from tests.contracts.shapes import find_definitions, find_shape
 from tests.support.admission import PodSecurity, pod_security
 from tests.support.helm import Helm
+from tests.support.layers import RELEASE
 from tests.support.mocks import Registered
 from tests.support.program import ALL_SITES, program
 
-RELEASE = "kubernetes:helm.sh/v3:Release"
 LAST = list(STAGES)[-1]
 FIRST_SITES = ("lab",)
 """Sites whose values are taken for the facts where they install the chart; then the others in their order."""

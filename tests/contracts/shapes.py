@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from lab.charts.facts import WORKLOADS, Object, identify
+from lab.charts.facts import NOT_CARRIED, WORKLOADS, Object, identify, matches
+from lab.charts.stand_in import CatalogEntry
 
 LEFT_OUT = {"Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "ConfigMap", "Secret", "Namespace", "Endpoints"}
 """Kinds that are no facts, see `NOT_FACTS`; a namespace is the program's, and Endpoints follow the site's servers."""
@@ -156,3 +157,41 @@ def drop_empty(node: Any) -> Any:
     if isinstance(node, list):
         return [drop_empty(item) for item in node]
     return node
+
+
+IN_PLACE_OF_A_JOB = {"ClusterTrainingRuntime/torch-distributed", "ClusterTrainingRuntime/deepspeed-distributed"}
+"""What the real chart's hook Job would fetch and install, see the catalogue's `left_out` of kubeflow-trainer."""
+
+
+def compare_shapes(entry: CatalogEntry, real: Iterable[Object], ours: Iterable[Object]) -> list[str]:
+    """Where a stand-in differs from its real chart, by object and field."""
+    carried = [item for item in real if item["kind"] not in NOT_CARRIED and not matches(item, *entry.left_out)]
+    theirs = {identify(item): _comparable(entry, item) for item in carried}
+    made = {identify(item): _comparable(entry, item) for item in ours}
+    found = [f"{name}: only the real chart has it" for name in sorted(theirs.keys() - made.keys())]
+    found += [f"{name}: only the stand-in has it" for name in sorted(made.keys() - theirs.keys() - IN_PLACE_OF_A_JOB)]
+    for name in sorted(theirs.keys() & made.keys()):
+        found += [
+            f"{path}: the real chart has {one!r}, the stand-in {other!r}"
+            for path, one, other in find_differences(theirs[name], made[name], name)
+        ]
+    return found
+
+
+def _comparable(entry: CatalogEntry, item: Object) -> Object:
+    """Without the labels of an object that a template of the catalogue makes: nothing selects it by them."""
+    if not matches(item, *entry.templated):
+        return item
+    return {**item, "metadata": {key: value for key, value in item["metadata"].items() if key != "labels"}}
+
+
+def find_differences(one: Any, other: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
+    """Each field that two pieces of data do not have alike: where, and what each has."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in sorted({*one, *other}):
+            yield from find_differences(one.get(key), other.get(key), f"{path}.{key}")
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        for index, pair in enumerate(zip(one, other, strict=True)):
+            yield from find_differences(*pair, f"{path}[{index}]")
+    elif one != other:
+        yield path, one, other

@@ -8,10 +8,10 @@ import pytest
 
 from config.versions import CHARTS
 from lab.charts.archive import ChartArchive, build_stand_ins
-from lab.charts.facts import NOT_CARRIED, Object, identify, load_facts, matches
+from lab.charts.facts import Object, identify, load_facts
 from lab.charts.stand_in import CatalogEntry, load_catalog
 from tests.contracts.refresh import releases, render
-from tests.contracts.shapes import find_definitions, find_shape
+from tests.contracts.shapes import compare_shapes, find_definitions, find_shape
 from tests.support.helm import Helm
 
 pytestmark = pytest.mark.engine
@@ -48,41 +48,11 @@ class Rendered:
         return path
 
 
-def find_differences(real: Any, ours: Any, path: str) -> Iterator[str]:
-    """Each field that two pieces of data do not have alike."""
-    if isinstance(real, dict) and isinstance(ours, dict):
-        for key in sorted({*real, *ours}):
-            yield from find_differences(real.get(key), ours.get(key), f"{path}.{key}")
-    elif isinstance(real, list) and isinstance(ours, list) and len(real) == len(ours):
-        for index, pair in enumerate(zip(real, ours, strict=True)):
-            yield from find_differences(*pair, f"{path}[{index}]")
-    elif real != ours:
-        yield f"{path}: the real chart has {real!r}, the stand-in {ours!r}"
-
-
 def compare(entry: CatalogEntry, objects: list[Object]) -> list[str]:
-    """Where a stand-in differs from its facts, by object and field."""
+    """Where what a stand-in made differs from its facts."""
     facts = load_facts()[entry.name]
     namespace = releases(facts.site)[entry.name].inputs["namespace"]
-    carried = [item for item in facts.objects if item["kind"] not in NOT_CARRIED]
-    real = {identify(item): _comparable(entry, item) for item in carried if not matches(item, *entry.left_out)}
-    ours = {identify(item): _comparable(entry, item) for item in find_shape(objects, namespace)}
-    found = [f"{name}: only the real chart has it" for name in sorted(real.keys() - ours.keys())]
-    found += [f"{name}: only the stand-in has it" for name in sorted(ours.keys() - real.keys() - IN_PLACE_OF_A_JOB)]
-    for name in sorted(real.keys() & ours.keys()):
-        found += find_differences(real[name], ours[name], name)
-    return found
-
-
-IN_PLACE_OF_A_JOB = {"ClusterTrainingRuntime/torch-distributed", "ClusterTrainingRuntime/deepspeed-distributed"}
-"""What the real chart's hook Job would fetch and install, see the catalogue's `left_out` of kubeflow-trainer."""
-
-
-def _comparable(entry: CatalogEntry, item: Object) -> Object:
-    """Without the labels of an object that a template of the catalogue makes: nothing selects it by them."""
-    if not matches(item, *entry.templated):
-        return item
-    return {**item, "metadata": {key: value for key, value in item["metadata"].items() if key != "labels"}}
+    return compare_shapes(entry, facts.objects, find_shape(objects, namespace))
 
 
 @every

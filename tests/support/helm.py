@@ -6,6 +6,8 @@
 The provider answers `kubernetes:helm:template`; no other program that renders charts belongs to the toolchain.
 """
 
+import base64
+import gzip
 import json
 import os
 import subprocess
@@ -116,3 +118,10 @@ def _with_whole_numbers(node: Any) -> Any:
     if isinstance(node, dict):
         return {key: _with_whole_numbers(item) for key, item in node.items()}
     return [_with_whole_numbers(item) for item in node] if isinstance(node, list) else node
+
+
+def release_values(secret: Mapping[str, Any]) -> Object:
+    """The values that a release got, as its Secret in the cluster holds them."""
+    release = json.loads(gzip.decompress(base64.b64decode(base64.b64decode(secret["data"]["release"]))))
+    values: Object = release.get("config") or {}
+    return values

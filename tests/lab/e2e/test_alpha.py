@@ -13,7 +13,11 @@ from config.capacity import offered_gpus
 from config.hosts import Node
 from config.load import load_site
 from config.workspaces import Profile
+from tests.contracts.shapes import find_differences
 from tests.support import sentinels
+from tests.support.helm import release_values
+from tests.support.layers import RELEASE
+from tests.support.program import SENTINELS, program
 from tests.support.project import Project
 
 pytestmark = pytest.mark.lab
@@ -130,6 +134,21 @@ def test_every_gpu_can_have_its_notebook_at_once(campus: Project) -> None:
     finally:
         campus.kubectl("delete", "pod", "-l", "app=fits", "--now")
     assert len(pods) == 9, "seven slices and two whole cards"
+
+
+def test_every_release_got_the_values_that_the_program_gave(campus: Project) -> None:
+    """The provider leaves out empty lists unless told; an object store came that nobody had asked for."""
+    secrets = campus.objects("secrets", "--all-namespaces", "--selector", "owner=helm,status=deployed")
+    got = {secret["metadata"]["labels"]["name"]: release_values(secret) for secret in secrets}
+    given = {one.inputs["name"]: one.inputs.get("values") or {} for one in program("lab", "alpha").of_type(RELEASE)}
+
+    different = [
+        f"{path}: given {ours!r}, got {theirs!r}"
+        for path, ours, theirs in find_differences(given, got, "")
+        if not any(secret in str(ours) for secret in SENTINELS)
+    ]
+    assert different == []
+    assert given, "the control"
 
 
 def test_three_servers_vote(campus: Project) -> None:

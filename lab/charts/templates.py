@@ -110,4 +110,5 @@ def _follow_pod(pod: Object, follow: Follow, own: dict[str, Any]) -> None:
 def render_templates(entry: CatalogEntry) -> dict[str, str]:
     """File name below ``templates/`` -> text, for everything but the custom resource definitions."""
     objects = "---\n".join(render_object(entry, item) for item in entry.generated())
-    return ({"objects.yaml": objects} if objects else {}) | entry.templates
+    own = {name: text.replace("{fullname}", entry.name) for name, text in entry.templates.items()}
+    return ({"objects.yaml": objects} if objects else {}) | own

@@ -68,9 +68,14 @@ class Follow(_Strict):
     resources: str | None = None
     """Path of the requests and limits, if it is not ``resources`` below `at`."""
     container: str | None = None
-    """The container that takes them, if it is not the first."""
+    """The container that takes them, and what it `runs`, if it is not the first."""
     tolerations: tuple[Object, ...] = ()
     """Tolerations that the chart itself adds to those of the values."""
+    runs: Object = Field(default_factory=dict)
+    """Further fields of the container, for one whose program really runs: command, args, env, volumeMounts. A text may
+    hold template expressions; one that is nothing but an expression gives JSON."""
+    annotations: dict[str, str] = Field(default_factory=dict)
+    """Annotations of the pod, e.g. a checksum of the configuration with which it starts."""
 
 
 class CatalogEntry(_Strict):

@@ -83,6 +83,8 @@ def render_object(entry: CatalogEntry, fact: Object) -> str:
         item["metadata"].setdefault("namespace", TemplateExpression(".Release.Namespace | toJson"))
     if pod := get_pod(item):
         _follow_pod(pod, follow, own)
+        if follow.annotations:
+            item["spec"]["template"]["metadata"]["annotations"] = follow.annotations
         replicas = next((key for key in ("replicas", "replicaCount") if key in own), None)
         if replicas and item["kind"] in ("Deployment", "StatefulSet"):
             item["spec"]["replicas"] = TemplateExpression(f"toJson ({value_expression(f'{follow.at}.{replicas}')})")
@@ -100,11 +102,20 @@ def _follow_pod(pod: Object, follow: Follow, own: dict[str, Any]) -> None:
     if "tolerations" in own:
         given = f"default (list) ({value_expression(f'{follow.at}.tolerations')})"
         pod["tolerations"] = TemplateExpression(f"toJson (concat {literal(follow.tolerations)} ({given}))")
-    resources = follow.resources or (f"{follow.at}.resources" if "resources" in own else None)
-    if resources:
-        containers = pod["containers"]
-        container = next((one for one in containers if one["name"] == follow.container), containers[0])
+    container = next((one for one in pod["containers"] if one["name"] == follow.container), pod["containers"][0])
+    if resources := follow.resources or (f"{follow.at}.resources" if "resources" in own else None):
         container["resources"] = pass_value(resources, container.get("resources"))
+    container |= _find_expressions(follow.runs)
+
+
+def _find_expressions(node: Any) -> Any:
+    """Takes a text that is nothing but an expression out of its quotes."""
+    if isinstance(node, dict):
+        return {key: _find_expressions(item) for key, item in node.items()}
+    if isinstance(node, list):
+        return [_find_expressions(item) for item in node]
+    whole = isinstance(node, str) and node.startswith("{{") and node.endswith("}}") and node.count("{{") == 1
+    return TemplateExpression(node[2:-2].strip()) if whole else node
 
 
 def render_templates(entry: CatalogEntry) -> dict[str, str]:

@@ -45,6 +45,22 @@ TOP: dict[str, tuple[str, ...]] = {
 MAY_BE_EMPTY = ("emptyDir", "podSelector", "selfSigned")
 ENDPOINT = ("port", "path", "scheme", "interval")
 WEBHOOK = ("name", "failurePolicy", "timeoutSeconds", "rules", "namespaceSelector", "objectSelector")
+DEFAULTS: Object = {
+    "hostNetwork": False,
+    "hostPID": False,
+    "dnsPolicy": "ClusterFirst",
+    "terminationGracePeriodSeconds": 30,
+    "protocol": "TCP",
+    "scheme": "HTTP",
+    "initialDelaySeconds": 0,
+    "periodSeconds": 10,
+    "successThreshold": 1,
+    "failureThreshold": 3,
+    "strategy": {"type": "RollingUpdate"},
+    "updateStrategy": {"type": "RollingUpdate"},
+}
+"""Fields whose value is the API's own default: some charts write them, others do not."""
+_NOTHING = object()
 HOOK = ("helm.sh/hook", "helm.sh/hook-weight", "helm.sh/hook-delete-policy")
 DEFAULT_CLASS = ("storageclass.kubernetes.io/is-default-class", "ingressclass.kubernetes.io/is-default-class")
 
@@ -94,6 +110,8 @@ def reduce(item: Object, namespace: str) -> Object:
         body["spec"] = _workload(kind, spec)
     elif kind in SPECS:
         body["spec"] = pick(spec, SPECS[kind])
+        if body["spec"].get("type") == "ClusterIP":
+            del body["spec"]["type"]
         for name in ("endpoints", "podMetricsEndpoints"):
             if name in body["spec"]:
                 body["spec"][name] = [pick(one, ENDPOINT) for one in spec[name]]
@@ -147,12 +165,12 @@ def pick(node: Object, names: Iterable[str]) -> Object:
 
 
 def drop_empty(node: Any) -> Any:
-    """Leaves out what is null or empty, which the API takes for absent; some fields may be empty.
+    """Leaves out what is null or empty, which the API takes for absent, and its defaults; some fields may be empty.
 
     Keys are sorted: the provider's answer has them in another order each time.
     """
     if isinstance(node, dict):
-        kept = {key: drop_empty(node[key]) for key in sorted(node)}
+        kept = {key: drop_empty(node[key]) for key in sorted(node) if node[key] != DEFAULTS.get(key, _NOTHING)}
         return {key: item for key, item in kept.items() if item not in (None, {}, []) or key in MAY_BE_EMPTY}
     if isinstance(node, list):
         return [drop_empty(item) for item in node]

@@ -59,6 +59,14 @@ def test_the_container_that_is_named_takes_the_resources() -> None:
     assert '{"name": "proxy", "image": "p:1"}' in text
 
 
+def test_a_program_that_runs_gets_its_arguments_and_keeps_the_shape_of_the_facts() -> None:
+    runs = {"args": ["--host={{ .Values.host }}"], "volumeMounts": "{{ toJson .Values.mounts }}"}
+    text = rendered(follows={"Deployment/*": {"container": "main", "runs": runs, "annotations": {"sum": "{{ .x }}"}}})
+    assert '{"name": "main", "image": "m:1", "args": ["--host={{ .Values.host }}"]' in text
+    assert '"volumeMounts": {{ toJson .Values.mounts }}}' in text, "an expression alone gives JSON"
+    assert '"annotations": {"sum": "{{ .x }}"}' in text
+
+
 def test_a_path_that_the_values_do_not_hold_is_refused_when_the_entry_is_read() -> None:
     with pytest.raises(ValueError, match=r"values have no 'server\.enabled'; add it under values"):
         entry(values={"server": {}}, objects=[DEPLOYMENT], follows={"Deployment/*": {"when": ["server.enabled"]}})

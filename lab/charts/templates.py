@@ -84,7 +84,7 @@ def render_object(entry: CatalogEntry, fact: Object) -> str:
     if pod := get_pod(item):
         _follow_pod(pod, follow, own)
         if follow.annotations:
-            item["spec"]["template"]["metadata"]["annotations"] = follow.annotations
+            item["spec"]["template"].setdefault("metadata", {})["annotations"] = follow.annotations
         replicas = next((key for key in ("replicas", "replicaCount") if key in own), None)
         if replicas and item["kind"] in ("Deployment", "StatefulSet"):
             item["spec"]["replicas"] = TemplateExpression(f"toJson ({value_expression(f'{follow.at}.{replicas}')})")

@@ -27,7 +27,7 @@ SPECS: dict[str, tuple[str, ...]] = {
     "Service": ("type", "clusterIP", "ports", "selector", "externalTrafficPolicy", "loadBalancerClass"),
     "PersistentVolumeClaim": ("accessModes", "storageClassName", "resources"),
     "PodDisruptionBudget": ("minAvailable", "maxUnavailable", "selector"),
-    "ServiceMonitor": ("selector", "namespaceSelector", "endpoints"),
+    "ServiceMonitor": ("jobLabel", "selector", "namespaceSelector", "endpoints"),
     "PodMonitor": ("selector", "namespaceSelector", "podMetricsEndpoints"),
     "Ingress": ("ingressClassName", "tls", "rules"),
     "IngressClass": ("controller",),
@@ -43,7 +43,7 @@ TOP: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 """Kind -> fields beside its metadata."""
 MAY_BE_EMPTY = ("emptyDir", "podSelector", "selfSigned")
-ENDPOINT = ("port", "path", "scheme", "interval")
+ENDPOINT = ("port", "path", "scheme", "interval", "honorLabels", "bearerTokenFile", "tlsConfig")
 WEBHOOK = ("name", "failurePolicy", "timeoutSeconds", "rules", "namespaceSelector", "objectSelector")
 DEFAULTS: Object = {
     "hostNetwork": False,
@@ -183,7 +183,11 @@ IN_PLACE_OF_A_JOB = {"ClusterTrainingRuntime/torch-distributed", "ClusterTrainin
 
 def compare_shapes(entry: CatalogEntry, real: Iterable[Object], ours: Iterable[Object]) -> list[str]:
     """Where a stand-in differs from its real chart, by object and field."""
-    carried = [item for item in real if item["kind"] not in NOT_CARRIED and not matches(item, *entry.left_out)]
+    carried = [
+        item
+        for item in real
+        if matches(item, *entry.templated) or not (item["kind"] in NOT_CARRIED or matches(item, *entry.left_out))
+    ]
     theirs = {identify(item): _comparable(entry, item) for item in carried}
     made = {identify(item): _comparable(entry, item) for item in ours}
     found = [f"{name}: only the real chart has it" for name in sorted(theirs.keys() - made.keys())]

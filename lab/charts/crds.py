@@ -49,9 +49,11 @@ def build_definition(
     }
     if "short" in named:
         names["shortNames"] = named["short"].split(",")
-    metadata: Object = {"name": f"{names['plural']}.{group}"}
-    if keep:
-        metadata["annotations"] = {"helm.sh/resource-policy": "keep"}
+    annotations = {"helm.sh/resource-policy": "keep"} if keep else {}
+    if group.endswith((".k8s.io", ".kubernetes.io")):
+        # The API server takes a definition in Kubernetes' own groups only with a word about its approval.
+        annotations["api-approved.kubernetes.io"] = "unapproved, of a stand-in"
+    metadata: Object = {"name": f"{names['plural']}.{group}"} | ({"annotations": annotations} if annotations else {})
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -28,10 +29,8 @@ class PodSecurity:
                 {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": level, "labels": labels}},
             )
         for level in LEVELS:
-            server.eventually(
-                "a service account",
-                lambda level=level: server.get(f"/api/v1/namespaces/{level}/serviceaccounts/default"),
-            )
+            account = f"/api/v1/namespaces/{level}/serviceaccounts/default"
+            server.eventually("a service account", partial(server.get, account))
 
     def refusal(self, pod: Object, level: str) -> str:
         """Why a namespace of a level does not admit a pod; empty when it does. Nothing is stored."""

@@ -106,7 +106,7 @@ class Helm:
         try:
             answer = self._provider.Invoke(request)
         except grpc.RpcError as error:
-            raise HelmError(error.details()) from error  # type: ignore[attr-defined]
+            raise HelmError(error.details()) from error
         found = json_format.MessageToDict(getattr(answer, "return"))["result"]
         return [_with_whole_numbers(item) for item in found]
 

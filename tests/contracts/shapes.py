@@ -177,10 +177,6 @@ def drop_empty(node: Any) -> Any:
     return node
 
 
-IN_PLACE_OF_A_JOB = {"ClusterTrainingRuntime/torch-distributed", "ClusterTrainingRuntime/deepspeed-distributed"}
-"""What the real chart's hook Job would fetch and install, see the catalogue's `left_out` of kubeflow-trainer."""
-
-
 def compare_shapes(entry: CatalogEntry, real: Iterable[Object], ours: Iterable[Object]) -> list[str]:
     """Where a stand-in differs from its real chart, by object and field."""
     carried = [
@@ -191,7 +187,7 @@ def compare_shapes(entry: CatalogEntry, real: Iterable[Object], ours: Iterable[O
     theirs = {identify(item): _comparable(entry, item) for item in carried}
     made = {identify(item): _comparable(entry, item) for item in ours}
     found = [f"{name}: only the real chart has it" for name in sorted(theirs.keys() - made.keys())]
-    found += [f"{name}: only the stand-in has it" for name in sorted(made.keys() - theirs.keys() - IN_PLACE_OF_A_JOB)]
+    found += [f"{name}: only the stand-in has it" for name in sorted(made.keys() - theirs.keys())]
     for name in sorted(theirs.keys() & made.keys()):
         found += [
             f"{path}: the real chart has {one!r}, the stand-in {other!r}"

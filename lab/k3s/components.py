@@ -9,7 +9,7 @@ from lab.k3s.paths import Paths
 __all__ = ["apiserver", "controller_manager", "etcd", "scheduler"]
 
 LAB_DISABLED_ADMISSION = ("MutatingAdmissionWebhook", "ValidatingAdmissionWebhook")
-"""Off in the lab: a webhook whose server is a pod that KWOK only pretends to run would refuse every later request."""
+"""Off where no pod is real: a webhook whose server KWOK only pretends to run would refuse every later request."""
 
 
 def _command(component: str, flags: Mapping[str, str], extra: Sequence[str]) -> list[str]:
@@ -64,8 +64,8 @@ def etcd(paths: Paths, options: Options, name: str, node_ip: str, initial_cluste
     return _command("etcd", flags, options.many("etcd-arg"))
 
 
-def apiserver(paths: Paths, options: Options, node_ip: str) -> list[str]:
-    """Return kube-apiserver's command line."""
+def apiserver(paths: Paths, options: Options, node_ip: str, *, webhooks: bool = False) -> list[str]:
+    """Return kube-apiserver's command line; `webhooks` says whether admission webhooks have servers."""
     tls = paths.tls
     flags = {
         "advertise-address": options.text("advertise-address") or node_ip,
@@ -77,7 +77,7 @@ def apiserver(paths: Paths, options: Options, node_ip: str) -> list[str]:
         "cert-dir": str(tls / "temporary-certs"),
         "client-ca-file": str(tls / "client-ca.crt"),
         "enable-admission-plugins": "NodeRestriction",
-        "disable-admission-plugins": ",".join(LAB_DISABLED_ADMISSION),
+        **({} if webhooks else {"disable-admission-plugins": ",".join(LAB_DISABLED_ADMISSION)}),
         "enable-aggregator-routing": "true",
         "enable-bootstrap-token-auth": "true",
         "etcd-servers": "https://127.0.0.1:2379",
@@ -106,7 +106,9 @@ def apiserver(paths: Paths, options: Options, node_ip: str) -> list[str]:
     if (paths.cred / "encryption-config.json").exists():
         flags["encryption-provider-config"] = str(paths.cred / "encryption-config.json")
         flags["encryption-provider-config-automatic-reload"] = "true"
-    extra = [_with_webhooks_disabled(item) for item in options.many("kube-apiserver-arg")]
+    extra = options.many("kube-apiserver-arg")
+    if not webhooks:
+        extra = tuple(_with_webhooks_disabled(item) for item in extra)
     return _command("kube-apiserver", flags, extra)
 
 
@@ -155,7 +157,9 @@ def controller_manager(paths: Paths, options: Options) -> list[str]:
     return _command("kube-controller-manager", flags, extra)
 
 
-def scheduler(paths: Paths, options: Options) -> list[str]:
-    """Return kube-scheduler's command line."""
+def scheduler(paths: Paths, options: Options, config: Path | None = None) -> list[str]:
+    """Return kube-scheduler's command line; `config` is its configuration file, where it has one."""
     flags = {**_secure_port(paths, "kube-scheduler"), **_client(paths.cred / "scheduler.kubeconfig")}
+    if config is not None:
+        flags["config"] = str(config)
     return _command("kube-scheduler", flags, options.many("kube-scheduler-arg"))

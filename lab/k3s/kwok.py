@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+from lab.real_pods import LABEL, REAL
+
 __all__ = ["ACCESS_RULES", "build_configuration", "command"]
 
 LEASE_SECONDS = 40
@@ -128,8 +130,13 @@ def _expression(key: str, operator: str, *values: str) -> dict[str, Any]:
     return {"key": key, "operator": operator, **({"values": list(values)} if values else {})}
 
 
-def build_configuration(node_name: str) -> str:
-    """Return KWOK's configuration for one host: what happens to nodes and pods, and when."""
+def build_configuration(node_name: str, *, real: bool = False) -> str:
+    """Return KWOK's configuration for one host: what happens to nodes and pods, and when.
+
+    Args:
+        node_name: The host's Node.
+        real: Whether a kubelet keeps the Node, its Lease and the pods marked real, and KWOK the other pods only.
+    """
     deletion = ".metadata.deletionTimestamp"
     run_for = {"expressionFrom": f'.metadata.annotations["{RUN_FOR}"]'}
     documents = [
@@ -190,7 +197,19 @@ def build_configuration(node_name: str) -> str:
         ),
         _build_stage("pod-delete", "Pod", [_expression(deletion, "Exists")], {"delete": True}),
     ]
-    return yaml.safe_dump_all(documents, sort_keys=False)
+    return yaml.safe_dump_all(_beside_kubelet(documents) if real else documents, sort_keys=False)
+
+
+def _beside_kubelet(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    configuration, *stages = documents
+    configuration["options"] |= {
+        "nodeLeaseDurationSeconds": 0,
+        "disregardStatusWithLabelSelector": f"{LABEL}={REAL}",
+    }
+    # Without a Stage of Nodes KWOK 0.8 takes no node for its own, and leaves its pods pending.
+    never = _expression('.metadata.annotations["lab.lyceum/never"]', "Exists")
+    idle = _build_stage("node-never", "Node", [never], {"statusTemplate": ""})
+    return [configuration, idle, *(stage for stage in stages if stage["spec"]["resourceRef"]["kind"] == "Pod")]
 
 
 def command(kubeconfig: str, config: str, node_name: str, node_ip: str) -> list[str]:

@@ -6,7 +6,7 @@ import contextlib
 import datetime as dt
 import hmac
 import json
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import uvicorn
@@ -17,12 +17,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from lab.k3s import bootstrap, passwords, pki
+from lab.k3s import bootstrap, passwords, pki, placement
 from lab.k3s.client import SUPERVISOR_PORT
 from lab.k3s.etcd import Etcd, EtcdError
 from lab.k3s.paths import Paths
 from lab.k3s.tokens import parse_token
 from lab.kubernetes import KubeClient, KubernetesError
+from lab.real_pods import RealPods
 
 __all__ = ["Supervisor", "SupervisorState"]
 
@@ -42,6 +43,8 @@ class SupervisorState:
     """Whether the API server answers, so that nodes may register."""
     rotate: Callable[[str], Awaitable[None]] | None = None
     """Changes the server token of the cluster to the given password."""
+    pods: RealPods | None = None
+    """The campus's real pods, where it has some."""
 
 
 def _matches(left: str, right: str) -> bool:
@@ -72,6 +75,9 @@ class Supervisor:
                 Route("/v1-k3s/config", self._config),
                 Route("/v1-k3s/client-ca.crt", self._client_ca),
                 Route("/v1-k3s/client-kubelet.crt", self._kubelet_certificate, methods=["POST"]),
+                Route("/v1-k3s/serving-kubelet.crt", self._serving_certificate, methods=["POST"]),
+                Route("/v1-k3s/client-kube-proxy.crt", self._proxy_certificate, methods=["POST"]),
+                Route(f"{placement.EXTENDER_PATH}/filter", self._filter_nodes, methods=["POST"]),
                 Route("/v1-k3s/server-bootstrap", self._bootstrap),
                 Route("/v1-k3s/token", self._rotate_token, methods=["PUT"]),
                 Route("/db/info", self._members),
@@ -150,13 +156,35 @@ class Supervisor:
                 return PlainTextResponse(message, status_code=403)
         except KubernetesError as error:
             return PlainTextResponse(f"node password not set: {error}", status_code=503)
+        return await self._sign(request, "client-ca", f"system:node:{name}", ("system:nodes",))
+
+    async def _serving_certificate(self, request: Request) -> Response:
+        if not self._is_node(request):
+            return _unauthorized()
+        name, address = request.headers.get("k3s-Node-Name", ""), request.headers.get("k3s-Node-IP", "")
+        if not name or not address:
+            return PlainTextResponse("node name and address are not set", status_code=400)
+        return await self._sign(request, "server-ca", name, names=(name, "localhost", "127.0.0.1", address))
+
+    async def _proxy_certificate(self, request: Request) -> Response:
+        if not self._is_node(request):
+            return _unauthorized()
+        return await self._sign(request, "client-ca", "system:kube-proxy")
+
+    async def _sign(
+        self, request: Request, authority: str, user: str, groups: Sequence[str] = (), names: Sequence[str] = ()
+    ) -> Response:
         key = x509.load_pem_x509_csr(await request.body()).public_key()
         if not isinstance(key, ec.EllipticCurvePublicKey):
             return PlainTextResponse("only elliptic-curve keys are signed", status_code=400)
-        tls = self._state.paths.tls
-        authority = pki.read_authority(tls / "client-ca")
-        signed = pki.sign_leaf(authority, key, f"system:node:{name}", ("system:nodes",), now=dt.datetime.now(dt.UTC))
+        issuer = pki.read_authority(self._state.paths.tls / authority)
+        signed = pki.sign_leaf(issuer, key, user, groups, names=names, now=dt.datetime.now(dt.UTC))
         return Response(signed, media_type="text/plain")
+
+    async def _filter_nodes(self, request: Request) -> Response:
+        """Answer this server's scheduler, where pods are real (`lab.k3s.placement`); not of K3s."""
+        question = json.loads(await request.body())
+        return JSONResponse(placement.filter_nodes(question, self._state.pods) if self._state.pods else {})
 
     async def _rotate_token(self, request: Request) -> Response:
         if not self._is_server(request):

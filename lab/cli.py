@@ -44,18 +44,27 @@ def up(
     name: Name = "lab",
     site: Annotated[str, typer.Option(help="Which site of config/sites to simulate.")] = "lab",
     charts: Annotated[Path | None, typer.Option(help="Directory of real chart archives to serve.")] = None,
+    real: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NODES|none",
+            help="VMs in which pods really run, with commas; default: the first two GPU workers, if programs are there.",
+        ),
+    ] = None,
 ) -> None:
     """Bring the campus up; does nothing when it is."""
     with report_errors():
-        run, asked = RunDir.of(name), _describe_request(site, charts)
+        run, asked = RunDir.of(name), _describe_request(site, charts, real)
         if run.asked.exists() and run.asked.read_text() == asked and campus.is_up(name):
             state = "is up already"
         else:
             # Only now: the settings' modules take longer to load than everything else here.
             from config.validate import load_site  # noqa: PLC0415
-            from lab.spec import CampusRequest, dump_request, spec_from_site  # noqa: PLC0415
+            from lab.spec import CampusRequest, choose_real_nodes, dump_request, spec_from_site  # noqa: PLC0415
 
-            request = dump_request(CampusRequest(spec_from_site(load_site(site), name), charts and charts.resolve()))
+            settings = load_site(site)
+            spec = spec_from_site(settings, name, choose_real_nodes(settings, real))
+            request = dump_request(CampusRequest(spec, charts and charts.resolve()))
             seconds = campus.up(request, name, report=lambda line: console.print(f"  {line}"))
             run.asked.write_text(asked)
             state = f"is up after {seconds:.1f} s"
@@ -64,11 +73,11 @@ def up(
         console.print(f"The lab `{name}` {state}: Proxmox at {api}, mirror at {facts['mirror']}")
 
 
-def _describe_request(site: str, charts: Path | None) -> str:
-    """The request in a line: the site with its file's digest, and the charts."""
+def _describe_request(site: str, charts: Path | None, real: str | None) -> str:
+    """The request in a line: the site with its file's digest, the charts, and the real nodes."""
     file = PROJECT / "config/sites" / f"{site}.yaml"
     digest = hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else "missing"
-    return f"{site} {digest} {charts and charts.resolve()}\n"
+    return f"{site} {digest} {charts and charts.resolve()} {real}\n"
 
 
 @app.command()
@@ -106,11 +115,12 @@ def _parts_table(state: dict[str, Any]) -> Table:
 
 def _vms_table(machines: list[dict[str, Any]]) -> Table:
     total = sum(machine["memory_mib"] for machine in machines)
-    table = Table("VM", "vmid", "node", "address", "state", "GPUs", "processes", "MiB", title="VMs with the power on")
+    columns = ("VM", "vmid", "node", "address", "state", "GPUs", "processes", "real pods", "MiB")
+    table = Table(*columns, title="VMs with the power on")
     for machine in machines:
         table.add_row(
             machine["name"], str(machine["vmid"]), machine["node"], ", ".join(machine["addresses"]), machine["state"],
-            str(machine["gpus"] or ""), str(machine["processes"]), str(machine["memory_mib"]),
+            str(machine["gpus"] or ""), str(machine["processes"]), str(machine["pods"] or ""), str(machine["memory_mib"]),
         )  # fmt: skip
     table.caption = f"{len(machines)} VMs, {total:.0f} MiB" if machines else "none yet; `./lyceum up dev` makes some"
     return table

@@ -110,6 +110,8 @@ class LabSpec:
     """None for a Proxmox that no administrator has prepared: no pool, no token."""
     store: StoreSpec | None = None
     """The object store; None where the site keeps no backups in one."""
+    real_nodes: tuple[str, ...] = ()
+    """VMs whose kubelet is real, where this machine has the programs; all others have KWOK."""
 
 
 @dataclass(frozen=True)

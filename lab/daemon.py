@@ -16,9 +16,10 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp
 
@@ -31,9 +32,14 @@ from lab.host.image import build_image
 from lab.host.launch import LauncherClient
 from lab.host.vm_control import VmControl
 from lab.proxmox import Proxmox, create_app
+from lab.real_pods import RealPods, missing_programs
 from lab.report import Report, find_kubeconfig
+from lab.request_log import RequestLog
 from lab.rundir import PROJECT, RunDir
 from lab.spec import CampusRequest, load_request
+
+if TYPE_CHECKING:
+    from lab.images import Built
 
 log = logging.getLogger("lab.daemon")
 
@@ -57,21 +63,51 @@ class Campus:
         with timed_step("certificates"):
             self._certify()
         launch = LauncherClient()
-        hypervisor = NamespaceHypervisor(spec, run.hosts, image, launch, options=options)
+        images, lacking = find_images(spec)
+        pods = self._real_pods(images) if images else None
+        # Hard links need one file system.
+        populate = self._prepare_nodes(images) if images and disks == "disk" else Path.mkdir
+        hypervisor = NamespaceHypervisor(spec, run.hosts, image, launch, options=options, pods=pods, populate=populate)
         # Without the launcher no VM could start any more, and no end of one would be noticed.
         await launch.open(on_exit=hypervisor.ended, on_loss=lambda: os._exit(1))
         await dns.serve(spec.gateway, functools.partial(resolve_name, spec, hypervisor))
-        report = Report(run, spec, hypervisor, disks=disks)
+        report = Report(run, spec, hypervisor, disks=disks, pods=pods, lacking=lacking)
         run.status.write_text(json.dumps(report.facts(), indent=1))
         async with asyncio.TaskGroup() as group:
             with timed_step("Proxmox API, mirror, object store"):
                 proxmox = await self._serve(group, hypervisor)
+            if images:
+                await self._serve_images(group, images)
             controllers = importlib.import_module("lab.controllers")
             group.create_task(controllers.run(functools.partial(find_kubeconfig, hypervisor)))
             handlers = VmFaults(hypervisor).handlers() | VmControl(hypervisor).handlers() | report.handlers()
             await control.serve(run.control, handlers | proxmox.handlers())
             report_line(f"ready in {time.monotonic() - begun:.1f} s")
             detach_terminal()
+
+    def _real_pods(self, images: "Built") -> RealPods:
+        spec = self._request.spec
+        return RealPods(spec.real_nodes, images.names, f"http://{spec.mirror}:{network.REGISTRY_PORT}")
+
+    def _prepare_nodes(self, images: "Built") -> Callable[[Path], None]:
+        """Import the images unless that was done before; returns what gives a node its share."""
+        from lab.images import store  # noqa: PLC0415  # only labs with real pods load it
+
+        try:
+            with timed_step("images for real nodes"):
+                golden = store.ensure_golden(images, self._run.hosts, report_line)
+        except store.StoreError as error:
+            report_line(f"nodes pull their images one by one: {error}")
+            return Path.mkdir
+        return functools.partial(store.populate, golden)
+
+    async def _serve_images(self, group: asyncio.TaskGroup, images: "Built") -> None:
+        from lab.images import registry  # noqa: PLC0415
+
+        app = registry.create_app(images, RequestLog(self._run.logs / registry.LOG))
+        served = registry.build_server(app, str(self._request.spec.mirror))
+        group.create_task(served.serve())
+        await wait_until_listening(self._request.spec.mirror, network.REGISTRY_PORT)
 
     def _certify(self) -> None:
         run, spec = self._run, self._request.spec
@@ -133,6 +169,18 @@ class Campus:
         group.create_task(served.serve(sockets=sockets))
         while not served.started:  # noqa: ASYNC110  # uvicorn tells by an attribute only
             await asyncio.sleep(0.01)
+
+
+def find_images(spec: LabSpec) -> tuple["Built | None", list[str]]:
+    """The images of a campus with real pods, else None; and what this machine lacks for them."""
+    if not spec.real_nodes:
+        return None, []
+    if lacking := missing_programs(PROJECT / ".toolchain"):
+        report_line(f"no pod is real: this machine lacks {', '.join(lacking)}. Remedy: make lab-programs")
+        return None, lacking
+    from lab.images import available  # noqa: PLC0415
+
+    return available(), []
 
 
 async def wait_until_listening(address: IPv4Address, port: int) -> None:

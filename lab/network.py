@@ -12,6 +12,8 @@ from lab.contracts import LabSpec, Nic
 
 PVE_PORT = 8006
 MIRROR_PORT = 8443
+REGISTRY_PORT = 5000
+"""Images, on the mirror's address, without TLS."""
 
 
 class NetworkError(Exception):

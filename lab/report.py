@@ -5,7 +5,7 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,12 @@ from lab.host import syscalls
 from lab.host.faults import list_processes
 from lab.host.hypervisor import NamespaceHypervisor, RunningVm
 from lab.network import MIRROR_PORT, PVE_PORT
+from lab.real_pods import RealPods
 from lab.rundir import RunDir
 
 K3S_KUBECONFIG = "/etc/rancher/k3s/k3s.yaml"
+SHIM = "containerd-shim"
+"""Each real pod has one."""
 
 PARTS = (
     ("Pulumi engine, providers", "real", "they run in the campus's network, as you"),
@@ -50,15 +53,48 @@ PARTS = (
 )
 """Part, how real it is, what that means. `lab status` and the documentation say the same."""
 
+Part = tuple[str, str, str]
+
+
+def describe_parts(pods: RealPods | None, lacking: Sequence[str]) -> list[Part]:
+    """The parts of this campus.
+
+    Args:
+        pods: Its real pods, if there are any.
+        lacking: What this machine lacks for those that were asked for.
+    """
+    known: dict[str, tuple[str, str]] = {}
+    if lacking:
+        missing = f"KWOK: pods become Ready and do nothing; for real ones this machine lacks {', '.join(lacking)}"
+        known["kubelet, pods"] = ("simulated", missing)
+    elif pods:
+        rule = (
+            f"there run pods that need only the lab's {len(pods.images)} images (label lab.lyceum/pod=real), without "
+            "cgroups: no limit is enforced. All others are KWOK's: they become Ready and do nothing"
+        )
+        known["kubelet, pods"] = (f"real on {', '.join(pods.nodes)}", rule)
+        known["admission webhooks"] = ("real", "the API servers ask them; their servers are pods")
+    return [(part, *known.get(part, (how, means))) for part, how, means in PARTS]
+
 
 class Report:
     """Facts that stay, and the state that changes."""
 
-    def __init__(self, run: RunDir, spec: LabSpec, hypervisor: NamespaceHypervisor, *, disks: str) -> None:
+    def __init__(
+        self,
+        run: RunDir,
+        spec: LabSpec,
+        hypervisor: NamespaceHypervisor,
+        *,
+        disks: str,
+        pods: RealPods | None = None,
+        lacking: Sequence[str] = (),
+    ) -> None:
         self._run = run
         self._spec = spec
         self._hypervisor = hypervisor
         self._disks = disks
+        self._parts = describe_parts(pods, lacking)
         self._started = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
 
     def handlers(self) -> dict[str, Any]:
@@ -95,7 +131,7 @@ class Report:
     async def status(self) -> dict[str, Any]:
         """Everything `lab status` shows."""
         return self.facts() | {
-            "parts": [{"part": part, "is": how, "means": means} for part, how, means in PARTS],
+            "parts": [{"part": part, "is": how, "means": means} for part, how, means in self._parts],
             "machines": await self.machines(),
             "daemon_mib": _memory(os.getpid()) / 1024,
         }
@@ -121,6 +157,7 @@ class Report:
             "state": "running" if booted else "booting",
             "pid": machine.pid,
             "processes": len(pids),
+            "pods": sum(read_name(pid) == SHIM for pid in pids),
             "memory_mib": round(sum(_memory(pid) for pid in pids) / 1024, 1),
             "uptime": round(time.time() - machine.since),
         }
@@ -136,6 +173,14 @@ def find_kubeconfig(
         if text and address:
             return text.replace("127.0.0.1", address.split("/")[0])
     return None
+
+
+def read_name(pid: int) -> str:
+    """What the kernel calls a process (15 bytes of its program's name); empty for one that is gone."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
 
 
 def read_file(pid: int, path: str) -> str | None:

@@ -9,11 +9,16 @@ from pydantic import TypeAdapter
 
 from config.errors import LyceumError
 from config.gpus import Gpu
+from config.hosts import Role
 from config.proxmox_grants import calls_after_token, calls_before_token
 from config.site import Site
 from lab.contracts import AdminSetup, LabSpec, PciDevice, PveNode, Storage, StoreSpec
+from lab.real_pods import missing_programs
+from lab.rundir import PROJECT
 
 HTTPS = 443
+REAL_NODES = 2
+"""So many, so that pods of two nodes talk to each other; each costs about 170 MiB."""
 IMAGE_STORAGE_GIB = 200
 """Room for images and snippets on each node."""
 
@@ -44,8 +49,35 @@ def load_request(data: bytes) -> CampusRequest:
     return _REQUEST.validate_json(data)
 
 
-def spec_from_site(site: Site, name: str) -> LabSpec:
+def choose_real_nodes(site: Site, asked: str | None) -> tuple[str, ...]:
+    """The VMs in which pods really run.
+
+    Args:
+        site: Its settings.
+        asked: Names with commas, `none`, or None for the first GPU workers, on which people's work runs.
+
+    Raises:
+        SpecError: the site has no node of that name, or this machine lacks programs that were asked for by name.
+    """
+    nodes = {node.name: node for node in site.machines if node.role in {Role.SERVER, Role.WORKER, Role.STORAGE}}
+    if asked is None:
+        workers = [name for name, node in nodes.items() if node.role is Role.WORKER and node.gpus]
+        return tuple(workers[:REAL_NODES])
+    names = tuple(name for name in asked.split(",") if name and name != "none")
+    if unknown := [name for name in names if name not in nodes]:
+        raise SpecError(f"--real: {site.name} has no node {', '.join(unknown)}; it has: {', '.join(nodes)}")
+    if names and (lacking := missing_programs(PROJECT / ".toolchain")):
+        raise SpecError(f"--real: this machine lacks {', '.join(lacking)}. Remedy: make lab-programs")
+    return names
+
+
+def spec_from_site(site: Site, name: str, real_nodes: tuple[str, ...] = ()) -> LabSpec:
     """The campus of a site: its hosts with their cards, its network, and what its Proxmox administrator sets up once.
+
+    Args:
+        site: Its settings.
+        name: What the lab is called.
+        real_nodes: See `LabSpec`.
 
     Raises:
         SpecError: a host has no address for its Proxmox API.
@@ -76,6 +108,7 @@ def spec_from_site(site: Site, name: str) -> LabSpec:
         mirror=mirror_address(site),
         setup=AdminSetup(calls_before_token(site), calls_after_token(site)),
         store=store_spec(site),
+        real_nodes=real_nodes,
     )
 
 

@@ -9,7 +9,7 @@ import shutil
 import signal
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,12 @@ from lab import network
 from lab.contracts import AgentSilent, HostFailed, LabSpec, PciDevice, VmSpec
 from lab.host.agent import GuestAgent
 from lab.host.cloud_init import ip_batch
-from lab.host.disk import VmDisk, map_data_disks, prepare_disk
+from lab.host.disk import VmDisk, map_container_storage, map_data_disks, prepare_disk
 from lab.host.guest.manager import REBOOT
 from lab.host.image import Image, guest_environment
 from lab.host.launch import LauncherClient
 from lab.host.plan import BootPlan
+from lab.real_pods import RealPods
 
 PARALLEL_BOOTS = 4
 """VMs that may be between power-on and PID 1 at a time: more of them only wait for each other on two cores."""
@@ -43,13 +44,35 @@ class RunningVm:
 class NamespaceHypervisor:
     """`lab.contracts.Hypervisor` with namespaces for VMs."""
 
-    def __init__(self, spec: LabSpec, hosts: Path, image: Image, launch: LauncherClient, *, options: str) -> None:
-        """Prepare; `hosts` is the directory of VM disks, `options` are extra overlay mount options."""
+    def __init__(
+        self,
+        spec: LabSpec,
+        hosts: Path,
+        image: Image,
+        launch: LauncherClient,
+        *,
+        options: str,
+        pods: RealPods | None = None,
+        populate: Callable[[Path], None] = Path.mkdir,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            spec: The campus.
+            hosts: Directory of VM disks.
+            image: What they start from.
+            launch: Forks them.
+            options: Extra overlay mount options.
+            pods: The real pods, if there are any.
+            populate: Makes containerd's root directory, with images, for a VM in which pods run.
+        """
         self._spec = spec
         self._hosts = hosts
         self._image = image
         self._launch = launch
         self._options = options
+        self._pods = pods
+        self._populate = populate
         self._running: dict[int, RunningVm] = {}
         self._locks: dict[int, asyncio.Lock] = {}
         self._slots = asyncio.Semaphore(PARALLEL_BOOTS)
@@ -128,7 +151,7 @@ class NamespaceHypervisor:
         try:
             prepare_disk(disk, vm, Path(self._image.root))
             (disk.directory / "vm.json").write_text(json.dumps({"vmid": vm.vmid, "name": vm.name, "node": vm.node}))
-            pid = await self._launch.boot(self._plan(vm, disk))
+            pid = await self._launch.boot(await asyncio.to_thread(self._plan, vm, disk))
         except OSError as error:
             raise HostFailed(f"VM {vm.vmid} ({vm.name}): {error}") from error
         self._running[vm.vmid] = RunningVm(vm, pid, time.time(), asyncio.Event())
@@ -143,6 +166,9 @@ class NamespaceHypervisor:
 
     def _plan(self, vm: VmSpec, disk: VmDisk) -> BootPlan:
         disks, links = map_data_disks(disk, vm)
+        real = self._pods is not None and vm.name in self._pods.nodes
+        if real:
+            disks += map_container_storage(disk, self._hosts.parent / "volumes", self._populate)
         return BootPlan(
             vmid=vm.vmid,
             hostname=vm.name,
@@ -157,7 +183,9 @@ class NamespaceHypervisor:
                 "lab/env": guest_environment(),
                 "lab/machine.json": json.dumps(hardware_facts(vm), indent=1),
                 "cloud-init/result.json": '{"v1": {"datasource": "DataSourceNoCloud", "errors": []}}\n',
+                **({"lab/pods.json": self._pods.to_json()} if self._pods else {}),
             },
+            pods=real,
         )
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import yaml
 
+from lab.host.plan import CONTAINERD_ROOT
 from lab.k3s.config import Options
 from lab.k3s.node import NodeMachine
 
 __all__ = [
-    "CONTAINERD_ROOT",
     "SOCKET",
     "cni_settings",
     "containerd_settings",
@@ -26,10 +26,8 @@ __all__ = [
 
 SOCKET = "/run/k3s/containerd/containerd.sock"
 """K3s's."""
-CONTAINERD_ROOT = Path("/var/lib/containerd")
-"""Not K3s's place: it is a directory of the machine's own (`lab.host.disk`), and /var/lib/rancher must be removable."""
 REGISTRIES = "/var/lib/rancher/k3s/agent/etc/containerd/certs.d"
-SANDBOX_IMAGE = "rancher/mirrored-pause:3.6"
+SANDBOX_IMAGE = "docker.io/rancher/mirrored-pause:3.6"
 """K3s's `pause-image`."""
 BRIDGE = "cni0"
 

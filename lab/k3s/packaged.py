@@ -10,8 +10,6 @@ from typing import Any
 import yaml
 
 from lab.k3s.config import Options
-from lab.k3s.placement import build_policy
-from lab.real_pods import RealPods
 
 __all__ = ["not_simulated", "packaged_manifests"]
 
@@ -240,13 +238,10 @@ _COMPONENTS: Mapping[str, Callable[[Options], list[Object]]] = {
 }
 
 
-def packaged_manifests(options: Options, pods: RealPods | None = None) -> dict[str, str]:
-    """Return the packaged components that are not disabled: file name to YAML.
-
-    Where pods are real, what marks them is one more, the first by name: each pod is to be marked.
-    """
+def packaged_manifests(options: Options) -> dict[str, str]:
+    """Return the packaged components that are not disabled: file name to YAML."""
     disabled = options.many("disable")
-    return ({"0-lab-pods.yaml": build_policy(pods.images)} if pods else {}) | {
+    return {
         f"{name}.yaml": yaml.safe_dump_all(build(options), sort_keys=False)
         for name, build in _COMPONENTS.items()
         if name not in disabled

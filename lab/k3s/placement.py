@@ -4,32 +4,35 @@ A pod is marked by one label and not changed otherwise. The scheduler asks an ex
 nothing in the pod or on the nodes tells that some of them are simulated.
 """
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from lab.k3s import log
 from lab.k3s.client import SUPERVISOR_PORT
+from lab.kubernetes import KubeClient, KubernetesError
 from lab.real_pods import LABEL, REAL, SIMULATED, RealPods
 
-__all__ = ["EXTENDER_PATH", "build_policy", "filter_nodes", "scheduler_settings"]
+__all__ = ["EXTENDER_PATH", "build_policy", "filter_nodes", "mark_pods", "scheduler_settings"]
 
 Object = dict[str, Any]
 
 EXTENDER_PATH = "/lab/scheduler"
 _NAME = "lab.lyceum-real-pods"
+_REGISTRATION = "admissionregistration.k8s.io/v1"
 _IMAGES = (
     "object.spec.containers.map(c, c.image)"
     " + (has(object.spec.initContainers) ? object.spec.initContainers.map(c, c.image) : [])"
 )
 
 
-def build_policy(images: Sequence[str]) -> str:
-    """Manifest: the ConfigMap of the lab's images, and the admission policy that labels each new pod by it."""
+def build_policy(images: Sequence[str]) -> list[Object]:
+    """The ConfigMap of the lab's images, and the admission policy that labels each new pod by it."""
     mark = f'variables.images.all(image, image in variables.known) ? "{REAL}" : "{SIMULATED}"'
-    registration = "admissionregistration.k8s.io/v1"
-    documents: list[Object] = [
+    return [
         {
             "apiVersion": "v1",
             "kind": "ConfigMap",
@@ -37,7 +40,7 @@ def build_policy(images: Sequence[str]) -> str:
             "data": {"images": "\n".join(sorted(images))},
         },
         {
-            "apiVersion": registration,
+            "apiVersion": _REGISTRATION,
             "kind": "MutatingAdmissionPolicy",
             "metadata": {"name": _NAME},
             "spec": {
@@ -70,7 +73,7 @@ def build_policy(images: Sequence[str]) -> str:
             },
         },
         {
-            "apiVersion": registration,
+            "apiVersion": _REGISTRATION,
             "kind": "MutatingAdmissionPolicyBinding",
             "metadata": {"name": _NAME},
             "spec": {
@@ -79,7 +82,25 @@ def build_policy(images: Sequence[str]) -> str:
             },
         },
     ]
-    return yaml.safe_dump_all(documents, sort_keys=False)
+
+
+async def mark_pods(kube: KubeClient, images: Sequence[str]) -> None:
+    """Install the policy, and return once it marks: a pod of a moment before would be simulated for ever."""
+    known = await kube.get(f"/apis/{_REGISTRATION}/mutatingadmissionpolicies/{_NAME}")
+    for item in build_policy(images):
+        await kube.apply(item, "k3s")
+    if known:
+        return
+    container = {"name": "main", "image": "registry.invalid/none"}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "trial"}, "spec": {"containers": [container]}}
+    while True:
+        try:
+            made = await kube.call("POST", "/api/v1/namespaces/kube-system/pods", pod, query={"dryRun": "All"})
+            if LABEL in made["metadata"].get("labels", {}):
+                return
+        except KubernetesError as error:
+            log.info(f"Waiting for the policy that marks pods: {error}")
+        await asyncio.sleep(0.1)
 
 
 def scheduler_settings(kubeconfig: Path, authority: Path) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.certificates import client_context
+from lab.host.plan import LAB
 from lab.k3s import kwok, log, node_settings, pod_network
 from lab.k3s.config import Options
 from lab.k3s.host import Host, announce_ready
@@ -21,7 +22,7 @@ from lab.real_pods import LABEL, REAL, RealPods
 
 __all__ = ["RealNode", "is_real"]
 
-VOLUMES = BINARIES.parent / "volumes"
+VOLUMES = LAB / "volumes"
 """What CSI volumes are made of; all VMs of the campus see the same."""
 KUBELET = Path("/var/lib/kubelet")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -95,6 +95,8 @@ class Server:
             await self._save_bootstrap(etcd, credentials)
             for item in (*kwok.ACCESS_RULES, snapshotfiles.CRD):
                 await kube.apply(item, "k3s")
+            if self.pods:
+                await placement.mark_pods(kube, self.pods.images)
             state.ready = True
             routes = await self._start_node()
             await self._mark(kube)
@@ -228,7 +230,7 @@ class Server:
         ]
 
     def _write_packaged(self) -> None:
-        for name, text in packaged.packaged_manifests(self.options, self.pods).items():
+        for name, text in packaged.packaged_manifests(self.options).items():
             file = self.paths.manifests / name
             if not file.exists() or file.read_text() != text:
                 write_secret(file, text)

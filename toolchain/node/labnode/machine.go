@@ -19,7 +19,6 @@ import (
 // machine is the VM as the kubelet is to see it: it plays cadvisor, which would show the machine that lends its kernel.
 // Nothing is measured, so nothing is ever short: memory and disk of the VM are not enforced in the lab.
 type machine struct {
-	Name      string `json:"name"`
 	Cores     int    `json:"cores"`
 	MemoryMiB uint64 `json:"memory_mib"`
 	DiskGiB   uint64 `json:"disk_gib"`

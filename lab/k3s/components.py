@@ -87,6 +87,7 @@ def apiserver(paths: Paths, options: Options, node_ip: str, *, webhooks: bool = 
         "kubelet-certificate-authority": str(tls / "server-ca.crt"),
         "kubelet-client-certificate": str(tls / "client-kube-apiserver.crt"),
         "kubelet-client-key": str(tls / "client-kube-apiserver.key"),
+        "kubelet-preferred-address-types": "InternalIP,ExternalIP,Hostname",
         "profiling": "false",
         "proxy-client-cert-file": str(tls / "client-auth-proxy.crt"),
         "proxy-client-key-file": str(tls / "client-auth-proxy.key"),

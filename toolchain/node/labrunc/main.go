@@ -19,6 +19,8 @@ var capabilities = strings.Fields(`chown dac_override dac_read_search fowner fse
 	sys_admin sys_boot sys_nice sys_resource sys_time sys_tty_config mknod lease audit_write audit_control setfcap mac_override
 	mac_admin syslog wake_alarm block_suspend audit_read perfmon bpf checkpoint_restore`)
 
+const localStorage = "/var/lib/rancher/k3s/storage/pvc-"
+
 type object = map[string]any
 
 func main() {
@@ -78,6 +80,14 @@ func edit(file string, adapt func(object)) error {
 func adaptBundle(bundle object) {
 	if process, ok := bundle["process"].(object); ok {
 		adaptProcess(process)
+	}
+	mounts, _ := bundle["mounts"].([]any)
+	for _, mount := range mounts {
+		source, _ := mount.(object)["source"].(string)
+		if strings.HasPrefix(source, localStorage) {
+			// What K3s's provisioner does when it makes the directory; in the lab the kubelet makes it.
+			_ = os.Chmod(source, 0o777)
+		}
 	}
 	if linux, ok := bundle["linux"].(object); ok {
 		delete(linux, "cgroupsPath")

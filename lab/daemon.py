@@ -180,7 +180,8 @@ def find_images(spec: LabSpec) -> tuple["Built | None", list[str]]:
         return None, lacking
     from lab.images import available  # noqa: PLC0415
 
-    return available(), []
+    built = available()
+    return (built, []) if built.images else (None, ["images"])
 
 
 async def wait_until_listening(address: IPv4Address, port: int) -> None:

@@ -42,6 +42,7 @@ state = "{Path(SOCKET).parent}"
   address = "{SOCKET}"
 [plugins.'io.containerd.cri.v1.images']
   snapshotter = "overlayfs"
+  discard_unpacked_layers = true
   [plugins.'io.containerd.cri.v1.images'.pinned_images]
     sandbox = "{SANDBOX_IMAGE}"
   [plugins.'io.containerd.cri.v1.images'.registry]
@@ -137,6 +138,8 @@ def kubelet_settings(directory: Path, options: Options, address: str) -> str:
         "failSwapOn": False,
         "featureGates": {"KubeletInUserNamespace": True},
         "healthzBindAddress": "127.0.0.1",
+        # Images come with the node; one that was removed because the machine's disk is full would not come back.
+        "imageGCHighThresholdPercent": 100,
         "makeIPTablesUtilChains": False,
         "readOnlyPort": 0,
         "resolvConf": "/etc/resolv.conf",

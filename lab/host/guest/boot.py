@@ -58,7 +58,7 @@ def build_root(plan: BootPlan) -> None:
     # As a switch learns where a VM is when its card comes up: with a gratuitous ARP.
     (root / "proc/sys/net/ipv4/conf/all/arp_notify").write_text("1")
     for name, value in FORWARDING.items() if plan.pods else ():
-        with contextlib.suppress(FileNotFoundError):  # the kernel may have no bridge netfilter
+        with contextlib.suppress(OSError):  # the kernel may have no bridge netfilter, or keep it to itself
             (root / "proc/sys/net" / name).write_text(value)
     # Only the VM's own network lives under /proc/sys for it; the rest is the machine's and must stay out of reach.
     syscalls.bind(root / "proc/sys", root / "proc/sys", read_only=True)

@@ -19,7 +19,7 @@ from ops.engine.stack import Stack
 STACK = "dev"
 TRUTH = """[bold]What is real, what is not[/]
   Real: the Pulumi engine and its providers, SSH, etcd, the Kubernetes API, controllers and scheduler.
-  Simulated: Proxmox, virtual machines (namespaces), K3s's own binary, containers, GPUs. See docs/lab.md.
+  Simulated: Proxmox, virtual machines (namespaces), K3s's own binary, GPUs, pods whose images the lab lacks. See docs/lab.md.
 """
 NEXT = (
     ("./lyceum lab kubectl get nodes -L accelerator,gpu-model", "the cluster"),

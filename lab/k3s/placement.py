@@ -137,5 +137,5 @@ def filter_nodes(question: Object, pods: RealPods) -> Object:
     why = f"the lab runs real pods on {', '.join(pods.nodes)} only"
     return {
         "NodeNames": [name for name in names if name in pods.nodes],
-        "FailedNodes": {name: why for name in names if name not in pods.nodes},
+        "FailedAndUnresolvableNodes": {name: why for name in names if name not in pods.nodes},
     }

@@ -39,7 +39,7 @@ def test_a_pod_of_a_daemonset_stays_on_its_node() -> None:
 
 def test_the_scheduler_is_told_why_a_node_is_no_place_for_a_real_pod() -> None:
     answer = placement.filter_nodes({"Pod": pod(), "NodeNames": NODES}, PODS)
-    assert answer["FailedNodes"]["gpu-3"] == "the lab runs real pods on gpu-1, gpu-2 only"
+    assert answer["FailedAndUnresolvableNodes"]["gpu-3"] == "the lab runs real pods on gpu-1, gpu-2 only"
 
 
 def test_the_note_of_a_vm_is_read_as_it_was_written(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def up(
         str | None,
         typer.Option(
             metavar="NODES|none",
-            help="VMs in which pods really run, with commas; default: the first two GPU workers, if programs are there.",
+            help="VMs in which pods really run, with commas; default: the first GPU workers, if programs are there.",
         ),
     ] = None,
 ) -> None:

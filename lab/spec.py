@@ -17,8 +17,9 @@ from lab.real_pods import missing_programs
 from lab.rundir import PROJECT
 
 HTTPS = 443
-REAL_NODES = 2
-"""So many, so that pods of two nodes talk to each other; each costs about 170 MiB."""
+REAL_NODES = 4
+"""All workers of the lab's own site: a Service of a DaemonSet would send every second request to a simulated pod. Each costs
+about 170 MiB once it exists."""
 IMAGE_STORAGE_GIB = 200
 """Room for images and snippets on each node."""
 

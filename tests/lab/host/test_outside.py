@@ -99,7 +99,7 @@ def test_forty_workstations_can_be_simulated_too() -> None:
 
 
 def test_pods_are_real_on_the_first_gpu_workers() -> None:
-    assert choose_real_nodes(load_site("lab"), None) == ("gpu-1", "gpu-2")
+    assert choose_real_nodes(load_site("lab"), None) == ("gpu-1", "gpu-2", "gpu-3", "gpu-4")
 
 
 def test_pods_can_be_real_on_no_node() -> None:

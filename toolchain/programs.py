@@ -16,6 +16,7 @@ from typing import Literal, Protocol
 HERE = Path(__file__).resolve().parent
 SDK = "github.com/pulumi/pulumi/sdk/v3"
 KUBERNETES_PROVIDER = "github.com/pulumi/pulumi-kubernetes/provider/v4"
+CONTAINERD = "github.com/containerd/containerd/v2"
 
 
 Part = Literal["core", "pods", "controllers"]
@@ -110,12 +111,28 @@ def _build_command(workspace: BuildWorkspace) -> None:
     workspace.compile("./command", "pulumi-resource-command", {"main.version": workspace.version})
 
 
-def _build_kube(workspace: BuildWorkspace) -> None:
+def _kubernetes_version(version: str) -> dict[str, str]:
     # The source has v0.0.0-master; charts compare the API server's version with those that they support.
     base = "k8s.io/component-base/version"
-    major, minor, _ = workspace.version.split(".")
-    version = {"gitVersion": f"v{workspace.version}", "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
-    workspace.compile(".", "kube", {f"{base}.{name}": value for name, value in version.items()})
+    major, minor, _ = version.split(".")
+    known = {"gitVersion": f"v{version}", "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
+    return {f"{base}.{name}": value for name, value in known.items()}
+
+
+def _build_kube(workspace: BuildWorkspace) -> None:
+    workspace.compile(".", "kube", _kubernetes_version(workspace.version))
+
+
+def _build_node(workspace: BuildWorkspace) -> None:
+    workspace.compile("./labnode", "labnode", _kubernetes_version(workspace.version))
+    workspace.compile("./labrunc", "labrunc")
+
+
+def _build_containerd(workspace: BuildWorkspace) -> None:
+    version = {f"{CONTAINERD}/version.Version": f"v{workspace.version}"}
+    for name in ("containerd", "containerd-shim-runc-v2", "ctr"):
+        # Snapshotters that need devices, which a VM of the lab has not.
+        workspace.compile(f"{CONTAINERD}/cmd/{name}", name, version, ("no_btrfs", "no_devmapper", "no_zfs"))
 
 
 def _build_kubernetes(workspace: BuildWorkspace) -> None:
@@ -220,6 +237,36 @@ def programs() -> tuple[Program, ...]:
             build=_build_kubernetes,
             cold_minutes=8,
             release=_plugin_release("kubernetes"),
+        ),
+        Program(
+            name="node",
+            version=pinned_module("node", "k8s.io/kubernetes"),
+            module="node",
+            sources=("labnode", "labrunc"),
+            binaries=("labnode", "labrunc"),
+            build=_build_node,
+            cold_minutes=1,
+            part="pods",
+        ),
+        Program(
+            name="containerd",
+            version=pinned_module("containerd", CONTAINERD),
+            module="containerd",
+            sources=(),
+            binaries=("containerd", "containerd-shim-runc-v2", "ctr"),
+            build=_build_containerd,
+            cold_minutes=1,
+            part="pods",
+        ),
+        Program(
+            name="coredns",
+            version=pinned_module("coredns", "github.com/coredns/coredns"),
+            module="coredns",
+            sources=("main.go",),
+            binaries=("coredns",),
+            build=lambda workspace: workspace.compile(".", "coredns"),
+            cold_minutes=1.5,
+            part="pods",
         ),
         *controller_programs(),
     )

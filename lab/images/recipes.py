@@ -12,6 +12,7 @@ from lab.images.archive import Settings
 from lab.images.layers import Binaries, Layer, Root, Tools
 from lab.images.node import Node, NpmPackages
 from lab.images.python import VENV, Interpreter, Packages
+from lab.k3s.packaged import COREDNS_IMAGE
 
 SANDBOX = "docker.io/rancher/mirrored-pause:3.6"
 """The image of every pod's sandbox, as K3s sets it."""
@@ -81,6 +82,11 @@ def _cluster() -> tuple[Image, ...]:
             layers=(Tools(),),
             command=("sh",),
             user="0",
+        ),
+        Image(
+            names=(f"docker.io/{COREDNS_IMAGE}",),
+            layers=(Binaries("coredns", {"/coredns": "coredns"}),),
+            entrypoint=("/coredns",),
         ),
     )
 

@@ -11,9 +11,11 @@ import yaml
 
 from lab.k3s.config import Options
 
-__all__ = ["not_simulated", "packaged_manifests"]
+__all__ = ["COREDNS_IMAGE", "not_simulated", "packaged_manifests"]
 
 Object = dict[str, Any]
+
+COREDNS_IMAGE = "rancher/mirrored-coredns-coredns:1.14.1"
 
 _RUNTIMES = ("crun", "lunatic", "nvidia", "nvidia-cdi", "nvidia-experimental", "slight", "spin", "wasmedge", "wasmer",
              "wasmtime", "wws")  # fmt: skip
@@ -162,7 +164,7 @@ def _coredns(options: Options) -> list[Object]:
         _deployment(
             "coredns",
             app,
-            "rancher/mirrored-coredns-coredns:1.14.1",
+            COREDNS_IMAGE,
             "coredns",
             container_fields=_COREDNS_CONTAINER,
             pod_fields={"dnsPolicy": "Default", "volumes": _COREDNS_VOLUMES},

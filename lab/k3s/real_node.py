@@ -135,11 +135,11 @@ class RealNode:
 
     async def _make_network(self, kube: KubeClient) -> None:
         """Give the pods their network, as soon as the node has a range of addresses."""
-        pod_cidr = None
-        while pod_cidr is None:
-            node = await kube.get(f"/api/v1/nodes/{self.host.name}")
-            pod_cidr = node and node["spec"].get("podCIDR")
-            await asyncio.sleep(0 if pod_cidr else 0.2)
+        pod_cidr = ""
+        while not pod_cidr:
+            await asyncio.sleep(0.1)
+            node = await kube.get(f"/api/v1/nodes/{self.host.name}") or {"spec": {}}
+            pod_cidr = str(node["spec"].get("podCIDR", ""))
         host_ports = Path("/usr/sbin/iptables").exists() and Path("/usr/lib/cni/portmap").exists()
         settings = node_settings.cni_settings(pod_cidr, host_ports=host_ports)
         write_secret(Path("/etc/cni/net.d/10-flannel.conflist"), settings, 0o644)

@@ -200,8 +200,8 @@ def test_a_port_is_forwarded(cluster: Cluster, web: str) -> None:
     words = session.kubectl_command(cluster.campus.name, ["port-forward", f"pod/{web}", "18080:8080"])
     with subprocess.Popen(words, stdout=subprocess.DEVNULL) as forward:
         try:
-            page = lambda: cluster.campus.run("curl", "-s", "--max-time", "2", "http://127.0.0.1:18080/")  # noqa: E731
-            wait_for("the forwarded port", lambda: page() == "hello\n", 60)
+            ask = ("curl", "-s", "--max-time", "2", "http://127.0.0.1:18080/")
+            wait_for("the forwarded port", lambda: cluster.campus.run(*ask) == "hello\n", 60)
         finally:
             forward.terminate()
 

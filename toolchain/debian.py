@@ -14,7 +14,7 @@ from toolchain import cache
 from toolchain.console import print_line, step
 
 PACKAGES = {
-    "busybox-static": "busybox",
+    "busybox": "busybox",
     "ca-certificates": "/etc/ssl/certs/ca-certificates.crt",
     "containernetworking-plugins": "/usr/lib/cni/bridge",
     "curl": "curl",

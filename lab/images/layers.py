@@ -103,7 +103,10 @@ class _RootLink(Entry):
 
 @dataclass(frozen=True)
 class Tools(Layer):
-    """Busybox with all its commands, and bash: for images whose pods call a shell."""
+    """Busybox with all its commands, and bash: for images whose pods call a shell.
+
+    A static busybox would end with SIGSEGV at each look-up of a name: its C library loads the image's other one.
+    """
 
     name: str = "tools"
 

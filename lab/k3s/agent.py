@@ -105,6 +105,9 @@ async def _get_further_credentials(
 async def register_node(kube: KubeClient, host: Host, options: Options, role: str) -> None:
     """Create the Node, or bring the status of an existing one up to date; raises `RefusedError`."""
     wanted = node_object(host.machine, options, role, (host.name, host.address), running_version())
+    real = real_node.is_real(host) is not None
+    if real:
+        wanted["status"]["nodeInfo"]["bootID"] = real_node.boot_id()
     path = f"/api/v1/nodes/{host.name}"
     try:
         if await kube.get(path) is None:
@@ -112,7 +115,7 @@ async def register_node(kube: KubeClient, host: Host, options: Options, role: st
             log.info(f"Successfully registered node {host.name}")
         else:
             await kube.patch(path, {"metadata": {"annotations": wanted["metadata"]["annotations"]}})
-            if real_node.is_real(host) is None:
+            if not real:
                 await kube.patch(f"{path}/status", {"status": wanted["status"]})
         # The Lease of this host's previous life: KWOK would wait for it to expire before it takes the node up.
         await kube.delete(f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{host.name}")

@@ -20,7 +20,7 @@ from lab.k3s.release import running_version
 from lab.kubernetes import KubeClient
 from lab.real_pods import LABEL, REAL, RealPods
 
-__all__ = ["RealNode", "is_real"]
+__all__ = ["RealNode", "boot_id", "is_real"]
 
 VOLUMES = LAB / "volumes"
 """What CSI volumes are made of; all VMs of the campus see the same."""
@@ -32,6 +32,11 @@ def is_real(host: Host) -> RealPods | None:
     """The campus's real pods, if this host is one of their nodes."""
     pods = RealPods.read()
     return pods if pods and host.machine.name in pods.nodes else None
+
+
+def boot_id() -> str:
+    """Changes with each boot of the VM: its machine.json is written then."""
+    return f"boot-{MACHINE.stat().st_mtime_ns}"
 
 
 @dataclass(frozen=True)
@@ -116,14 +121,12 @@ class RealNode:
         host, options, agent, etc = self.host, self.options, self.paths.agent, self.paths.agent / "etc"
         machine = host.machine
         status = node_status(machine, options, host.name, host.address, running_version())
-        # A VM boots when its machine.json is written.
-        boot_id = f"{machine.name}-{MACHINE.stat().st_mtime_ns}" if MACHINE.exists() else machine.name
         bridged = Path("/proc/sys/net/bridge/bridge-nf-call-iptables").exists()
         files = {
             etc / "containerd.toml": node_settings.containerd_settings(BINARIES / "labrunc"),
             Path(node_settings.REGISTRIES, "_default/hosts.toml"): node_settings.registry_settings(self.pods.registry),
             etc / "kubelet.yaml": node_settings.kubelet_settings(agent, options, host.address),
-            etc / "machine.json": node_settings.machine_facts(machine, status["nodeInfo"], boot_id),
+            etc / "machine.json": node_settings.machine_facts(machine, status["nodeInfo"], boot_id()),
             etc / "kube-proxy.yaml": node_settings.proxy_settings(
                 agent / "kubeproxy.kubeconfig", options.text("cluster-cidr"), host.name, bridged=bridged
             ),

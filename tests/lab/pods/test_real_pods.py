@@ -170,8 +170,8 @@ def test_cluster_dns_runs_on_a_real_node_though_others_tolerate_it(cluster: Clus
 def test_a_node_offers_what_its_machine_has(cluster: Cluster) -> None:
     status = cluster.get("node", "gpu-1")["status"]
     assert status["capacity"]["cpu"] == "4"
-    assert status["capacity"]["memory"] == f"{8192 * 1024}Ki"
-    assert status["allocatable"]["memory"] == f"{(8192 - 100) * 1024}Ki"
+    assert status["capacity"]["memory"] == "8Gi"
+    assert status["allocatable"]["memory"] == "8092Mi"
 
 
 def test_a_node_reports_the_release_of_k3s(cluster: Cluster) -> None:

@@ -100,6 +100,9 @@ func (n noCgroups) GetCapacity(bool) v1.ResourceList {
 	return v1.ResourceList{v1.ResourceEphemeralStorage: *resource.NewQuantity(size, resource.BinarySI)}
 }
 
+// GetPodCgroupRoot names what the eviction manager takes for all pods together: the root, for which machine answers.
+func (n noCgroups) GetPodCgroupRoot() string { return "/" }
+
 func (n noCgroups) GetNodeAllocatableReservation() v1.ResourceList { return n.reserved }
 
 // reservation is what of a node is not for pods: kube-reserved, system-reserved, and what hard eviction keeps free.

@@ -43,7 +43,7 @@ class LayerArgs:
         site: The campus.
         nodes: Nodes in service.
         after: Resources that must exist first.
-        secrets: The secrets that its record names, by name.
+        secrets: The secrets that its record names and that the site needs, by name.
         files: Contents of the files that the site names, by setting.
         shell: A server of the cluster.
     """
@@ -276,7 +276,7 @@ def install_layers(group: str, args: LayerGroupArgs, parent: Component) -> Ready
                     site=args.site,
                     nodes=args.nodes,
                     after=tuple(one for need in record.needs for one in ready.get(need.layer, ())),
-                    secrets={name: args.secrets[name] for name in record.secrets},
+                    secrets={name: args.secrets[name] for name in record.secrets if name in args.secrets},
                     files=args.files,
                     shell=args.shell,
                 ),

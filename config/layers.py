@@ -263,7 +263,13 @@ LAYERS: tuple[LayerRecord, ...] = (
             Page(label="", setting="workspaces.jupyterhub.host", required=True),
             Page(label="", setting="workspaces.jupyterhub.test-host", required=False),
         ),
-        given_secrets=(),
+        given_secrets=(
+            GivenSecret(
+                name="oidc-client-secret",
+                what="secret of the client at the identity provider",
+                setting="identity.oidc",
+            ),
+        ),
         derived_secrets=("hub-password",),
         health=(),
         stand_ins=(),

@@ -11,7 +11,8 @@ from config.yaml_source import Document
 PLANNED: dict[str, str] = {
     "shapes.<name>.scratch": "R26",  # so far a raw disk and a label: no storage class offers it
     "desktops": "R8",
-    "identity": "R12, R15, R26",
+    "identity.authentik": "R12, R26",
+    "identity.roles": "R15",
     "tenants": "R2, R16, R44",
     "calendar": "R10, R11",
     "nodes[].shift": "R10, R11",

@@ -97,6 +97,8 @@ def status(name: Name = "lab", as_json: Annotated[bool, typer.Option("--json", h
         return
     console.print(_parts_table(state))
     console.print(_vms_table(state["machines"]))
+    if state["login_lacks"]:
+        console.print(f"Nobody can log in: {', '.join(state['login_lacks'])} missing. Remedy: make lab-programs")
     console.print(
         f"Lab `{state['name']}` since {state['started']}, network {state['network']}, no route out; "
         f"mirror {state['mirror']}, CA {state['ca']}\n"
@@ -184,6 +186,38 @@ def shell(name: Name = "lab") -> None:
     with report_errors():
         command, environment = shell_command(name)
     os.execvpe(command[0], command, environment)  # noqa: S606
+
+
+@app.command("open")
+def open_pages(
+    name: Name = "lab", port: Annotated[int | None, typer.Option(help="Local port of the door.")] = None
+) -> None:
+    """Open the campus's pages to a browser of this machine, until Ctrl-C."""
+    import shlex  # noqa: PLC0415
+
+    from lab import door  # noqa: PLC0415
+
+    with report_errors():
+        settings = door.prepare(name, port or door.PORT)
+        home = door.browser_home(name, settings)
+        listening = door.listen(settings.port)
+    console.print("The campus's pages:")
+    for host in sorted(settings.names):
+        console.print(f"  https://{host}/", soft_wrap=True)
+    console.print(settings.people, soft_wrap=True)
+    hub = next((host for host in settings.names if host.startswith("jupyter.")), next(iter(settings.names), ""))
+    if home:
+        command = shlex.join(door.browser_command(settings, home, f"https://{hub}/"))
+        console.print(
+            f"A browser that trusts the campus's CAs and reaches only the campus:\n  {command}", soft_wrap=True
+        )
+    console.print(
+        f"Any other browser: automatic proxy configuration http://127.0.0.1:{settings.port}/proxy.pac, and trust\n"
+        + "".join(f"  {file}\n" for file in settings.authorities)
+        + "Ctrl-C ends it.",
+        soft_wrap=True,
+    )
+    door.run(name, settings, listening)
 
 
 def _run_and_exit(command: list[str], after: Callable[[], None] = lambda: None) -> None:

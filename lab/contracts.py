@@ -18,8 +18,10 @@ __all__ = [
     "HostFailed",
     "Hypervisor",
     "LabSpec",
+    "LoginSpec",
     "Nic",
     "PciDevice",
+    "Person",
     "PveNode",
     "Storage",
     "StoreSpec",
@@ -98,6 +100,31 @@ class StoreSpec:
 
 
 @dataclass(frozen=True)
+class Person:
+    """Somebody who can log in."""
+
+    name: str
+    title: str
+    groups: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LoginSpec:
+    """An identity provider of the campus, with the directory behind it."""
+
+    address: IPv4Address
+    host: str
+    """Host of its issuer: `login.lab.lyceum.internal`."""
+    client: str
+    """Its only client's id."""
+    page: str
+    """URL of the page that sends people to it, without a slash at the end."""
+    domain: str
+    """Domain of mail addresses."""
+    people: tuple[Person, ...]
+
+
+@dataclass(frozen=True)
 class LabSpec:
     """A whole campus: its network, its Proxmox nodes, and what their administrator sets up once."""
 
@@ -112,6 +139,10 @@ class LabSpec:
     """The object store; None where the site keeps no backups in one."""
     real_nodes: tuple[str, ...] = ()
     """VMs whose kubelet is real, where this machine has the programs; all others have KWOK."""
+    login: LoginSpec | None = None
+    """The identity provider; None where the site's is not of the campus, or there is none."""
+    pages: tuple[tuple[str, IPv4Address], ...] = ()
+    """Host names of the pages, with the address of the ingress: what a campus's administrator writes into its DNS."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp
 
-from lab import certificates, control, dns, network, store
+from lab import certificates, control, dns, identity, network, store
 from lab.contracts import LabSpec, StoreSpec
 from lab.host import syscalls
 from lab.host.faults import VmFaults
@@ -116,15 +116,19 @@ class Campus:
             run.seed.touch(mode=0o600)
             run.seed.write_text(secrets.token_hex(32))
         store.ensure_keys(run)
+        identity.ensure_secret(run)
         served = [node.address for node in spec.nodes] + [str(spec.mirror)]
-        served += [str(spec.store.address)] if spec.store else []
-        names = [*(node.name for node in spec.nodes), "mirror", "s3"]
+        served += [str(one.address) for one in (spec.store, spec.login) if one]
+        names = [*(node.name for node in spec.nodes), "mirror", "s3", *([spec.login.host] if spec.login else [])]
         certificates.issue((run.ca, run.ca_key), names, served, run.path / "server.pem", run.path / "server.key")
 
     async def _serve(self, group: asyncio.TaskGroup, hypervisor: NamespaceHypervisor) -> Proxmox:
         """Serve the API of all nodes as one application, the mirror and the store; return once they answer."""
         spec, run = self._request.spec, self._run
         stored = [await self._start_store(group, spec.store)] if spec.store else []  # first: it loads while we do
+        if spec.login and not identity.missing_parts():
+            for process in await identity.start(run, spec.login):
+                group.create_task(self._watch(process, "the campus's login", "login.log"))
         proxmox = create_app(spec, hypervisor, run.path)
         charts = importlib.import_module("lab.charts").create_app(run.path, self._request.charts)
         nodes = [node.address for node in spec.nodes]
@@ -150,14 +154,13 @@ class Campus:
                 stderr=output,
             )
 
-        async def live() -> None:
-            code = await process.wait()
-            raise RuntimeError(
-                f"the object store ended with {code}; see {self._run.logs}/store.log. Remedy: make setup"
-            )
-
-        group.create_task(live())
+        group.create_task(self._watch(process, "the object store", "store.log"))
         return where
+
+    async def _watch(self, process: asyncio.subprocess.Process, what: str, log_file: str) -> None:
+        """The campus ends with a part of it."""
+        code = await process.wait()
+        raise RuntimeError(f"{what} ended with {code}; see {self._run.logs}/{log_file}. Remedy: make setup")
 
     async def _server(self, group: asyncio.TaskGroup, app: ASGIApp, addresses: list[str], port: int) -> None:
         from lab.proxmox.serve import build_server  # noqa: PLC0415  # with its room, on first use
@@ -197,10 +200,13 @@ async def wait_until_listening(address: IPv4Address, port: int) -> None:
 
 
 def resolve_name(spec: LabSpec, hypervisor: NamespaceHypervisor, name: str) -> IPv4Address | None:
-    """The campus's name service: VMs that are on, Proxmox nodes, mirror and store, by short or full name."""
+    """The campus's name service: VMs that are on, by short or full name, and everything that the campus serves."""
     fixed = {node.name: node.address for node in spec.nodes} | {"mirror": str(spec.mirror)}
+    fixed |= {host: str(address) for host, address in spec.pages}
     if spec.store:
         fixed["s3"] = str(spec.store.address)
+    if spec.login:
+        fixed[spec.login.host] = str(spec.login.address)
     for machine in hypervisor.machines():
         vm = machine.vm
         if name in {vm.name, f"{vm.name}.{vm.search}"} and vm.nics and vm.nics[0].address:

@@ -25,7 +25,7 @@ def campus_lines(spec: LabSpec) -> list[str]:
     bridges = list(dict.fromkeys(bridge for node in spec.nodes for bridge in node.bridges))
     prefix = spec.cidr.prefixlen
     served = [str(spec.gateway), *(node.address for node in spec.nodes), str(spec.mirror)]
-    served += [str(spec.store.address)] if spec.store else []
+    served += [str(one.address) for one in (spec.store, spec.login) if one]
     return [
         "link set lo up",
         # Without a forwarding delay a port passes traffic at once (the kernel's default is 15 s with STP only).

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from lab import identity
 from lab.contracts import LabSpec
 from lab.host import syscalls
 from lab.host.faults import list_processes
@@ -43,6 +44,11 @@ PARTS = (
         "object store (S3)",
         "stand-in",
         "moto: S3's requests, signatures and rights over the campus's TLS; objects end with the lab",
+    ),
+    (
+        "identity provider, directory",
+        "real",
+        "oidc-provider and OpenLDAP over the campus's TLS, where the site's issuer is below its domain; the people are the lab's",
     ),
     (
         "operators",
@@ -115,6 +121,8 @@ class Report:
             "proxmox": {node.name: f"https://{node.address}:{PVE_PORT}" for node in spec.nodes},
             "mirror": f"https://{spec.mirror}:{MIRROR_PORT}",
             "store": f"https://{spec.store.address}:{spec.store.port}/{spec.store.bucket}" if spec.store else None,
+            "login": f"https://{spec.login.host}" if spec.login else None,
+            "login_lacks": identity.missing_parts() if spec.login else [],
             "ca": str(self._run.ca),
             "disks": self._disks,
             "root": "this machine's" if syscalls.outer_uid() == 0 else "a user namespace's",

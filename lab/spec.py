@@ -10,9 +10,10 @@ from pydantic import TypeAdapter
 from config.errors import LyceumError
 from config.gpus import Gpu
 from config.hosts import Role
+from config.layers import page_host, page_hosts
 from config.proxmox_grants import calls_after_token, calls_before_token
 from config.site import Site
-from lab.contracts import AdminSetup, LabSpec, PciDevice, PveNode, Storage, StoreSpec
+from lab.contracts import AdminSetup, LabSpec, LoginSpec, PciDevice, Person, PveNode, Storage, StoreSpec
 from lab.real_pods import missing_programs
 from lab.rundir import PROJECT
 
@@ -20,6 +21,8 @@ HTTPS = 443
 REAL_NODES = 4
 """All workers of the lab's own site: a Service of a DaemonSet would send every second request to a simulated pod. Each costs
 about 170 MiB once it exists."""
+LOGIN_HOST_NUMBER = 4
+"""Place of the identity provider in the site's network, after gateway, mirror and store."""
 IMAGE_STORAGE_GIB = 200
 """Room for images and snippets on each node."""
 
@@ -110,6 +113,8 @@ def spec_from_site(site: Site, name: str, real_nodes: tuple[str, ...] = ()) -> L
         setup=AdminSetup(calls_before_token(site), calls_after_token(site)),
         store=store_spec(site),
         real_nodes=real_nodes,
+        login=login_spec(site),
+        pages=page_addresses(site),
     )
 
 
@@ -140,6 +145,44 @@ def store_spec(site: Site) -> StoreSpec | None:
     if s3 is None or where is None or address not in site.network.cidr:
         return None
     return StoreSpec(address, where.port or HTTPS, s3.bucket, s3.region)
+
+
+def login_spec(site: Site) -> LoginSpec | None:
+    """The site's identity provider, where its issuer is `https://<name below the site's domain>`; else None."""
+    provider = site.identity.oidc
+    where = urlsplit(str(provider.issuer)) if provider else None
+    if provider is None or where is None or where.hostname is None or where.path.strip("/"):
+        return None
+    if not site.workspaces.jupyterhub.enabled:
+        return None  # nobody would be sent there
+    if not where.hostname.endswith(f".{site.domain}"):
+        return None
+    return LoginSpec(
+        address=site.network.cidr.network_address + LOGIN_HOST_NUMBER,
+        host=where.hostname,
+        client=provider.client_id,
+        page=f"https://{page_host(site, 'jupyterhub')}",
+        domain=site.domain,
+        people=people_of(site),
+    )
+
+
+def people_of(site: Site) -> tuple[Person, ...]:
+    """One person for each way of being known to the hub, named after it."""
+    hub = site.workspaces.jupyterhub
+    allowed = hub.allowed_groups[:1]
+    return (
+        Person("student", "A student", allowed),
+        Person("researcher", "A researcher with GPUs", (*allowed, *hub.gpu_groups[:1])),
+        Person("admin", "An administrator", hub.admin_groups[:1]),
+        Person("guest", "A guest without groups", ()),
+    )
+
+
+def page_addresses(site: Site) -> tuple[tuple[str, IPv4Address], ...]:
+    """Every page's host name, with the address of the ingress."""
+    ingress = site.network.ingress_address or site.network.load_balancers.first
+    return tuple((f"{label}.{site.domain}", ingress) for _, _, label in page_hosts(site))
 
 
 def mirror_address(site: Site) -> IPv4Address:

@@ -24,6 +24,7 @@ TRUTH = """[bold]What is real, what is not[/]
 NEXT = (
     ("./lyceum lab kubectl get nodes -L accelerator,gpu-model", "the cluster"),
     ("./lyceum lab ssh gpu-1", "a machine"),
+    ("./lyceum lab open", "the notebooks and dashboards in a browser of this machine; it says who can log in"),
     (f"./lyceum up {STACK} --stage alpha2", "two more GPU nodes"),
     ("./lyceum show forty-workstations --stage all", "what a site of forty workstations becomes"),
     ("./lyceum lab status", "what runs, what is simulated"),

@@ -102,7 +102,7 @@ def tolerations(kind: str, nodes: Iterable[Node]) -> list[dict[str, str]]:
 
 
 def spawner_profile(profile: Profile, nodes: Iterable[Node]) -> dict[str, Any]:
-    """One entry of the chart's `singleuser.profileList`; groups are filtered by the hub (see jupyterhub.py).
+    """One entry of the chart's `singleuser.profileList`; groups and queue are added in jupyterhub.py.
 
     Args:
         profile: The profile.
@@ -121,8 +121,6 @@ def spawner_profile(profile: Profile, nodes: Iterable[Node]) -> dict[str, Any]:
         if selector := node_selector(profile.gpu):
             override["node_selector"] = selector
         override["tolerations"] = tolerations(profile.gpu, nodes)
-        # A pod may wait for a GPU that is in use, longer than the default of five minutes.
-        override["start_timeout"] = 1200
     description = f"{profile.cores} vCPU, {format_size(profile.memory)}"
     return {
         "display_name": profile.title,

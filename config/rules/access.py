@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator
 
+from pydantic import HttpUrl
+
 from config.allocatable import total
 from config.base import MIB_PER_GIB, expand_range
 from config.capacity import SHARED, left_for_people, offered_gpus
 from config.finding import Finding, suggest_name
 from config.hosts import Role
+from config.identity import Oidc
 from config.layers import reserved_namespaces
 from config.site import Site
 
@@ -19,6 +22,8 @@ def check_login(site: Site) -> Iterator[Finding]:
     if hub.enabled and hub.authenticator == "oauth" and not site.identity.has_provider:
         remedy = "add `identity.oidc`, or switch `identity.authentik` on"
         yield Finding((*HUB, "authenticator"), "needs an identity provider", remedy, value=hub.authenticator)
+    if provider := site.identity.oidc:
+        yield from _check_provider(provider)
     if hub.enabled and hub.authenticator == "dummy" and not site.simulated:
         rule = "admits everybody with one password; only the simulated campus may use it"
         yield Finding((*HUB, "authenticator"), rule, "use `oauth`")
@@ -33,6 +38,20 @@ def check_login(site: Site) -> Iterator[Finding]:
     if platform.tunnel.enabled and not site.identity.has_provider:
         remedy = "add `identity.oidc`, or switch `identity.authentik` on"
         yield Finding(("platform", "tunnel"), "opens pages to the internet without single sign-on", remedy, value=None)
+
+
+def _check_provider(provider: Oidc) -> Iterator[Finding]:
+    """Passwords and tokens are sent over TLS only, and the request is one of OpenID Connect."""
+    path = ("identity", "oidc")
+    addresses: dict[tuple[str, ...], HttpUrl] = {("issuer",): provider.issuer}
+    if provider.endpoints:
+        given = provider.endpoints.model_dump(by_alias=True, exclude_none=True)
+        addresses |= {("endpoints", name): url for name, url in given.items()}
+    for place, url in addresses.items():
+        if url.scheme != "https":
+            yield Finding((*path, *place), "is not encrypted", "use an address with https://")
+    if "openid" not in provider.scopes:
+        yield Finding((*path, "scopes"), "lack `openid`", "add it: without it the provider speaks only OAuth")
 
 
 def check_tenants(site: Site) -> Iterator[Finding]:

@@ -20,6 +20,9 @@ SOURCE = "lab.lyceum/source"
 """Annotation of a chart in the index: ``stand-in``; ``module`` for one that was packed from the Go module of its
 controller; ``archive`` for one that was given as a file."""
 
+FILES = Path(__file__).parent / "files"
+"""Chart -> files that its templates read (`.Files.Get "files/<name>"`)."""
+
 _EPOCH = "2026-01-01T00:00:00Z"
 """Helm wants a time of creation; a fixed one keeps the index the same from start to start."""
 
@@ -58,6 +61,7 @@ def build_chart_files(entry: CatalogEntry) -> dict[str, str]:
     }
     files = {"Chart.yaml": _dump_yaml(chart), "values.yaml": _dump_yaml(entry.values)}
     files |= {f"templates/{name}": text for name, text in render_templates(entry).items()}
+    files |= {f"files/{path.name}": path.read_text() for path in sorted((FILES / entry.name).glob("*"))}
     if entry.crds:
         text = "---\n".join(_dump_yaml(item) for item in build_definitions(entry.crds))
         if entry.crds.place == "crds":

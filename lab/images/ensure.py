@@ -18,6 +18,8 @@ def ensure_all() -> Built:
     Raises:
         LyceumError: Something could not be built; what was built before is kept.
     """
+    from lab import identity  # noqa: PLC0415  # it uses this package
+
     wanted = images()
     packages = tuple(image for image in wanted if not any(isinstance(layer, Binaries) for layer in image.layers))
     with ThreadPoolExecutor(max_workers=1) as beside:
@@ -25,6 +27,7 @@ def ensure_all() -> Built:
         packed = beside.submit(build_layers, packages)
         parts.ensure("pods", "controllers")
         packed.result()
+    identity.ensure()
     build_layers(wanted)
     built = available()
     images_root().mkdir(parents=True, exist_ok=True)

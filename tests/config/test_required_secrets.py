@@ -47,7 +47,7 @@ def test_a_place_below_a_planned_setting_is_planned() -> None:
 
 def test_a_site_needs_the_secrets_of_what_it_sets() -> None:
     lab = [need.name for need in required_secrets(load_site("lab"))]
-    assert lab == ["seed", "proxmox-token", "s3-access-key", "s3-secret-key"]
+    assert lab == ["seed", "proxmox-token", "s3-access-key", "s3-secret-key", "oidc-client-secret"]
     assert {need.name for need in required_secrets(load_site("a100-host"))} == {
         "seed",
         "proxmox-token",
@@ -59,4 +59,4 @@ def test_a_site_needs_the_secrets_of_what_it_sets() -> None:
 
 def test_a_secret_that_nothing_uses_yet_is_not_demanded() -> None:
     demanded = {need.name for need in required_secrets(load_site("a100-host")) if need.required_now}
-    assert demanded == {"seed", "proxmox-token"}
+    assert demanded == {"seed", "proxmox-token", "oidc-client-secret"}

@@ -163,13 +163,6 @@ def test_a_card_is_requested_and_limited_alike() -> None:
     assert asked["extra_resource_limits"] == asked["extra_resource_guarantees"] == {"nvidia.com/gpu": "2"}
 
 
-def test_a_card_is_waited_for_longer_than_a_cpu() -> None:
-    found = derived(with_cards({}))
-
-    assert override(found["a100-40gb-1-pytorch"])["start_timeout"] == 1200
-    assert "start_timeout" not in override(found["cpu"])
-
-
 def test_a_gpu_profile_tolerates_the_taint_of_gpu_nodes() -> None:
     """R41 taints them."""
     [toleration] = override(derived(with_cards({}))["a100-40gb-1-pytorch"])["tolerations"]

@@ -1,0 +1,160 @@
+"""A person in a real browser: Debian's Chromium, driven by Playwright, through the door that `lab open` makes.
+
+with open_door(project) as door, Person(door, "researcher", shots) as person:
+    person.log_in()
+"""
+
+import contextlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
+
+from lab.identity.directory import PASSWORD
+from tests.support.ports import free_ports
+from tests.support.project import Project
+
+HUB = "https://jupyter.lab.lyceum.internal"
+LOGIN = "https://login.lab.lyceum.internal"
+WAIT_MS = 240_000
+"""Patience of every step: this machine does much else."""
+
+
+@contextlib.contextmanager
+def open_door(project: Project) -> Iterator[int]:
+    """`./lyceum lab open` in the background; yields its port."""
+    [port] = free_ports(1)
+    process = project.start("lab", "open", "--port", str(port))
+    assert process.stdout is not None
+    try:
+        for line in process.stdout:
+            if "Ctrl-C" in line:
+                break
+        yield port
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+class Person:
+    """Somebody with a browser of their own, which trusts the campus's CAs and nobody's refusal of them.
+
+    Args:
+        project: The project whose campus it is.
+        port: The door's.
+        name: Login name.
+        shots: Where screenshots go.
+    """
+
+    def __init__(self, project: Project, port: int, name: str, shots: Path) -> None:
+        self.name, self._shots, self._port = name, shots, port
+        self._home = project.run / "browser"
+        self._playwright: Playwright | None = None
+        self._browser: Browser | None = None
+        self._page: Page | None = None
+
+    def __enter__(self) -> Self:
+        """Starts the browser."""
+        self._playwright = sync_playwright().start()
+        self._browser = self._playwright.chromium.launch(
+            executable_path="/usr/bin/chromium",
+            args=["--no-sandbox"],
+            proxy={"server": f"http://127.0.0.1:{self._port}"},
+            env={"HOME": str(self._home), "PATH": "/usr/bin:/bin"},
+        )
+        self._page = self._browser.new_context(viewport={"width": 1200, "height": 800}).new_page()
+        self._page.set_default_timeout(WAIT_MS)
+        expect.set_options(timeout=WAIT_MS)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Keeps a picture of what went wrong, and ends the browser."""
+        if error is not None:
+            with contextlib.suppress(Exception):
+                self.shoot("failed")
+        if self._browser:
+            self._browser.close()
+        if self._playwright:
+            self._playwright.stop()
+
+    @property
+    def page(self) -> Page:
+        """The open tab."""
+        assert self._page is not None, "a person is there only inside its `with`"
+        return self._page
+
+    def shoot(self, what: str) -> None:
+        """Takes a picture of the page."""
+        self._shots.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=self._shots / f"{self.name}-{what}.png")
+
+    def log_in(self) -> None:
+        """From the hub's front page through the provider's form back to the hub."""
+        self.page.goto(f"{HUB}/")
+        self.shoot("hub-front")
+        self.page.get_by_role("link", name=re.compile("Sign in|Log in", re.IGNORECASE)).first.click()
+        self.page.wait_for_url(f"{LOGIN}/**")
+        self.shoot("login-form")
+        self.page.get_by_label("Name").fill(self.name)
+        self.page.get_by_label("Password").fill(PASSWORD)
+        self.page.get_by_role("button", name="Log in").click()
+        self.page.wait_for_url(f"{HUB}/**")
+        self.page.wait_for_load_state()
+
+    def offered_profiles(self) -> list[str]:
+        """Names of the profiles on the page."""
+        self.page.goto(f"{HUB}/hub/spawn")
+        self.page.wait_for_load_state()
+        self.shoot("profiles")
+        return [str(one.get_attribute("value")) for one in self.page.locator("input[name=profile]").all()]
+
+    def start_notebook(self, profile: str) -> None:
+        """Chooses a profile, and waits until JupyterLab is there."""
+        self.page.locator(f"input[name=profile][value='{profile}']").check(force=True)
+        self.page.get_by_role("button", name="Start", exact=True).click()
+        self.page.wait_for_load_state()
+        self.shoot("starting")
+        self.page.wait_for_url(f"{HUB}/user/**/lab**")
+        self.page.wait_for_selector(".jp-Launcher")
+        self.shoot("launcher")
+
+    def run_cell(self, code: str, answer: str) -> str:
+        """Runs a cell in a new notebook; returns the line of its output that holds `answer`."""
+        self.page.goto(f"{HUB}/user/{self.name}/lab?reset")
+        self.page.locator(".jp-LauncherCard[data-category=Notebook]").first.click()
+        self.page.wait_for_selector(".jp-Notebook .jp-CodeCell")
+        # A cell that is run before its kernel is there is lost.
+        self.page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]")
+        self.page.locator(".jp-CodeCell .cm-content").first.click()
+        self.page.keyboard.type(code)
+        self.page.keyboard.press("Shift+Enter")
+        output = self.page.locator(".jp-OutputArea-output", has_text=answer).first
+        expect(output).to_be_visible()
+        self.shoot("cell")
+        return output.inner_text().strip()
+
+    def ask_for_server(self, profile: str) -> int:
+        """Asks the hub's API for a server, past the page; returns the status of the answer."""
+        script = """async ([name, profile]) => {
+            const token = document.cookie.split('; ').find((one) => one.startsWith('_xsrf=')).slice(6);
+            const answer = await fetch(`/hub/api/users/${name}/server`, {
+                method: 'POST', headers: {'X-XSRFToken': token, 'Content-Type': 'application/json'},
+                body: JSON.stringify({profile}),
+            });
+            return answer.status;
+        }"""
+        self.page.goto(f"{HUB}/hub/home")
+        return int(self.page.evaluate(script, [self.name, profile]))
+
+    def log_out(self) -> None:
+        """At the hub and at the provider."""
+        self.page.goto(f"{HUB}/hub/logout")
+        self.page.get_by_role("button", name="Log out").click()
+        self.page.wait_for_url(f"{HUB}/**")
+        self.page.wait_for_load_state()
+        self.shoot("logged-out")

@@ -126,7 +126,8 @@ class Campus:
         """Serve the API of all nodes as one application, the mirror and the store; return once they answer."""
         spec, run = self._request.spec, self._run
         stored = [await self._start_store(group, spec.store)] if spec.store else []  # first: it loads while we do
-        if spec.login and not identity.missing_parts():
+        # Without real pods there is no hub that would send anybody there.
+        if spec.login and spec.real_nodes and not identity.missing_parts():
             for process in await identity.start(run, spec.login):
                 group.create_task(self._watch(process, "the campus's login", "login.log"))
         proxmox = create_app(spec, hypervisor, run.path)

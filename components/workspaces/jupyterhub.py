@@ -146,7 +146,9 @@ def _hub_files(site: Site, files: Mapping[str, str]) -> Values:
     """`hub.extraFiles`: the hub's own module, and the CA of the identity provider."""
     mounted = {"lyceum_hub.py": {"mountPath": f"{MOUNTED_AT}/lyceum_hub.py", "stringData": HUB_MODULE.read_text()}}
     if site.identity.oidc and site.identity.oidc.ca_file:
-        mounted["login-ca.crt"] = {"mountPath": LOGIN_CA, "stringData": files.get(OIDC_CA_FILE, "")}
+        # The chart refuses an empty file. A preview runs where the CA is not.
+        ca = files.get(OIDC_CA_FILE) or f"# {OIDC_CA_FILE} was not there\n"
+        mounted["login-ca.crt"] = {"mountPath": LOGIN_CA, "stringData": ca}
     return mounted
 
 

@@ -26,6 +26,8 @@ Ready = Mapping[str, tuple[pulumi.Resource, ...]]
 """Name of a layer -> what exists once it can be used."""
 INGRESS_CLASS, ISSUER = "nginx", "campus"
 """What every page names: the ingress that serves it, and the ClusterIssuer that signs for it."""
+QUEUE, QUEUE_API, QUEUE_LABEL = "campus", "kueue.x-k8s.io/v1beta2", "kueue.x-k8s.io/queue-name"
+"""The ClusterQueue of everything in service, the API of queues, and the label of a workload that names its LocalQueue."""
 BLOCK, NFS, LOCAL = "ceph-block", "nfs-client", "local-path"
 """Storage classes: replicated on the site's own disks, the campus's NFS server, K3s's directory on the node."""
 ANY_TAINT: list[Values] = [{"operator": "Exists"}]

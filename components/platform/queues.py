@@ -6,7 +6,7 @@ import pulumi
 import yaml
 
 from components import gpu_resources
-from components.layer import Layer, LayerArgs, Values, sample_object
+from components.layer import QUEUE, QUEUE_API, Layer, LayerArgs, Values, sample_object
 from config.allocatable import total
 from config.capacity import left_for_people
 from config.hosts import Node, Role, split_taint
@@ -15,13 +15,8 @@ from config.node_labels import GPU_MODEL, NO_GPU
 from config.requests import hard_taints
 from config.site import Site
 
-QUEUE = "campus"
-"""Name of the ClusterQueue, and of the LocalQueues."""
 BATCH = "batch"
 """Namespace for jobs whose images run as root, which `default` refuses: its Pod Security level is `baseline`."""
-QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
-"""Label of a workload that names its LocalQueue."""
-API = "kueue.x-k8s.io/v1beta2"
 CPU = "cpu"
 """Flavor of workers without a GPU."""
 
@@ -40,23 +35,23 @@ class Queues(Layer):
         super().__init__(name, args, opts)
         release = self.add_release("kueue", values(self.site))
         answers = self.add_webhook_check(
-            "kueue", sample_object("ResourceFlavor", API, {}), values(self.site), after=release
+            "kueue", sample_object("ResourceFlavor", QUEUE_API, {}), values(self.site), after=release
         )
         groups = nodes_by_flavor(self.nodes)
         flavors = [
-            self.add_custom_resource(flavor, "ResourceFlavor", API, flavor_spec(flavor, nodes), after=[answers])
+            self.add_custom_resource(flavor, "ResourceFlavor", QUEUE_API, flavor_spec(flavor, nodes), after=[answers])
             for flavor, nodes in groups.items()
         ]
         queue = self.add_custom_resource(
-            QUEUE, "ClusterQueue", API, cluster_queue_spec(self.site, self.nodes), after=flavors
+            QUEUE, "ClusterQueue", QUEUE_API, cluster_queue_spec(self.site, self.nodes), after=flavors
         )
         spec = {"clusterQueue": QUEUE}
         self.ready = (
-            self.add_custom_resource(QUEUE, "LocalQueue", API, spec, after=[queue], namespace="default"),
+            self.add_custom_resource(QUEUE, "LocalQueue", QUEUE_API, spec, after=[queue], namespace="default"),
             self.add_custom_resource(
                 QUEUE,
                 "LocalQueue",
-                API,
+                QUEUE_API,
                 spec,
                 after=[queue],
                 namespace=self.add_namespace(BATCH, keep=True),

@@ -6,8 +6,7 @@ from typing import ClassVar
 
 import pulumi
 
-from components.layer import BLOCK, LOCAL, NFS, Layer, LayerArgs, Values, ingress_values
-from components.platform import queues
+from components.layer import BLOCK, LOCAL, NFS, QUEUE, QUEUE_API, QUEUE_LABEL, Layer, LayerArgs, Values, ingress_values
 from components.workspaces import profiles
 from config.hosts import Node
 from config.identity import Oidc
@@ -15,7 +14,7 @@ from config.layers import page_host
 from config.site import OIDC_CA_FILE, Site
 from config.workspaces import Profile
 
-HUB_MODULE = Path(__file__).parent / "hub" / "lyceum_hub.py"
+HUB_MODULE = (Path(__file__).parent / "hub" / "lyceum_hub.py").read_text()
 """What the hub decides itself; the chart mounts it beside its own configuration, from where it can be imported."""
 MOUNTED_AT = "/usr/local/etc/jupyterhub"
 LOGIN_CA = f"{MOUNTED_AT}/login-ca.crt"
@@ -61,9 +60,9 @@ class JupyterHub(Layer):
         self.ready = (release,)
         if self.site.platform.queues.enabled:
             namespace = self.record.release("jupyterhub").namespace
-            spec = {"clusterQueue": queues.QUEUE}
+            spec = {"clusterQueue": QUEUE}
             local = self.add_custom_resource(
-                NOTEBOOK_QUEUE, "LocalQueue", queues.API, spec, after=[release], namespace=namespace
+                NOTEBOOK_QUEUE, "LocalQueue", QUEUE_API, spec, after=[release], namespace=namespace
             )
             self.ready = (release, local)
         self.register_outputs({})
@@ -138,13 +137,13 @@ def hub_profile(profile: Profile, nodes: tuple[Node, ...], *, queued: bool) -> V
     """A profile as `lyceum_hub` takes it: the chart's form, the groups that may start it, the queue of its GPUs."""
     made = profiles.spawner_profile(profile, nodes) | {"groups": list(profile.groups)}
     if profile.gpu and queued:
-        made["kubespawner_override"]["extra_labels"] = {queues.QUEUE_LABEL: NOTEBOOK_QUEUE}
+        made["kubespawner_override"]["extra_labels"] = {QUEUE_LABEL: NOTEBOOK_QUEUE}
     return made
 
 
 def _hub_files(site: Site, files: Mapping[str, str]) -> Values:
     """`hub.extraFiles`: the hub's own module, and the CA of the identity provider."""
-    mounted = {"lyceum_hub.py": {"mountPath": f"{MOUNTED_AT}/lyceum_hub.py", "stringData": HUB_MODULE.read_text()}}
+    mounted = {"lyceum_hub.py": {"mountPath": f"{MOUNTED_AT}/lyceum_hub.py", "stringData": HUB_MODULE}}
     if site.identity.oidc and site.identity.oidc.ca_file:
         # The chart refuses an empty file. A preview runs where the CA is not.
         ca = files.get(OIDC_CA_FILE) or f"# {OIDC_CA_FILE} was not there\n"

@@ -42,7 +42,7 @@ def provider_settings(run: RunDir, spec: LoginSpec) -> dict[str, str | int]:
 
 
 async def start(run: RunDir, spec: LoginSpec) -> list[asyncio.subprocess.Process]:
-    """Starts both; the directory begins anew with the site's people.
+    """Starts both; at each start the directory has the site's people.
 
     Raises:
         RuntimeError: the directory cannot be filled.

@@ -84,7 +84,7 @@ def test_jobs_whose_images_run_as_root_have_a_queue_too(graph: Graph) -> None:
     local = [one.inputs["metadata"] for one in graph.by_urn.values() if one.type.endswith(":LocalQueue")]
     levels = {name.name: name.level for record in LAYERS for name in record.namespaces}
 
-    assert {one["namespace"] for one in local} == {"default", queues.BATCH}
+    assert {one["namespace"] for one in local} == {"default", queues.BATCH, "jupyterhub"}
     assert levels[queues.BATCH] == "baseline"
 
 

@@ -31,7 +31,11 @@ PACKAGES = {
     "util-linux": "nsenter",
 }
 """Each package the lab uses, and the program or file that shows it is installed, whoever installed it."""
-BROWSER = {"chromium": "chromium"}
+BROWSER = {
+    "chromium": "chromium",
+    "fonts-dejavu-core": "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf",
+    "libnss3-tools": "certutil",
+}
 """What the tests in a browser use; 300 MB, so only the first of them installs it."""
 SERVICES = {"openssh-server": ("ssh.service", "ssh.socket"), "slapd": ("slapd.service",)}
 """Services that the lab starts itself, inside the campus; the installation must not start them on this machine."""

@@ -5,7 +5,6 @@ with open_door(project) as door, Person(door, "researcher", shots) as person:
 """
 
 import contextlib
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +15,7 @@ from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwrig
 from lab.identity.directory import PASSWORD
 from tests.support.ports import free_ports
 from tests.support.project import Project
+from toolchain import debian
 
 HUB = "https://jupyter.lab.lyceum.internal"
 LOGIN = "https://login.lab.lyceum.internal"
@@ -25,7 +25,8 @@ WAIT_MS = 240_000
 
 @contextlib.contextmanager
 def open_door(project: Project) -> Iterator[int]:
-    """`./lyceum lab open` in the background; yields its port."""
+    """`./lyceum lab open` in the background; yields its port. The browser is installed if it is not there."""
+    debian.install_missing(debian.BROWSER)
     [port] = free_ports(1)
     process = project.start("lab", "open", "--port", str(port))
     assert process.stdout is not None
@@ -97,7 +98,7 @@ class Person:
         """From the hub's front page through the provider's form back to the hub."""
         self.page.goto(f"{HUB}/")
         self.shoot("hub-front")
-        self.page.get_by_role("link", name=re.compile("Sign in|Log in", re.IGNORECASE)).first.click()
+        self.page.locator("a[href*=oauth_login]").first.click()
         self.page.wait_for_url(f"{LOGIN}/**")
         self.shoot("login-form")
         self.page.get_by_label("Name").fill(self.name)
@@ -129,7 +130,9 @@ class Person:
         self.page.locator(".jp-LauncherCard[data-category=Notebook]").first.click()
         self.page.wait_for_selector(".jp-Notebook .jp-CodeCell")
         # A cell that is run before its kernel is there is lost.
-        self.page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]")
+        self.page.wait_for_selector(
+            ".jp-Toolbar-kernelStatus [data-status=idle], .jp-Notebook-ExecutionIndicator[data-status=idle]"
+        )
         self.page.locator(".jp-CodeCell .cm-content").first.click()
         self.page.keyboard.type(code)
         self.page.keyboard.press("Shift+Enter")
@@ -141,7 +144,7 @@ class Person:
     def ask_for_server(self, profile: str) -> int:
         """Asks the hub's API for a server, past the page; returns the status of the answer."""
         script = """async ([name, profile]) => {
-            const token = document.cookie.split('; ').find((one) => one.startsWith('_xsrf=')).slice(6);
+            const token = window.jhdata.xsrf_token;
             const answer = await fetch(`/hub/api/users/${name}/server`, {
                 method: 'POST', headers: {'X-XSRFToken': token, 'Content-Type': 'application/json'},
                 body: JSON.stringify({profile}),

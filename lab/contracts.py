@@ -28,6 +28,8 @@ __all__ = [
     "VmSpec",
 ]
 
+HTTPS = 443
+
 
 class AgentSilent(Exception):  # noqa: N818  # a state, read as one
     """The guest agent does not answer: the VM is off, still booting, or runs no agent."""
@@ -122,6 +124,14 @@ class LoginSpec:
     domain: str
     """Domain of mail addresses."""
     people: tuple[Person, ...]
+    port: int = HTTPS
+    directory_port: int = 389
+    """Of the directory, on loopback: only the identity provider asks it."""
+
+    @property
+    def issuer(self) -> str:
+        """Its issuer, as the site names it."""
+        return f"https://{self.host}" + (f":{self.port}" if self.port != HTTPS else "")
 
 
 @dataclass(frozen=True)

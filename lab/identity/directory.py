@@ -6,13 +6,16 @@ from pathlib import Path
 from lab.contracts import Person
 
 BASE = "dc=campus"
-URL = "ldap://127.0.0.1:389/"
-"""Only the identity provider asks it, and that runs beside it."""
 ADMIN, ADMIN_PASSWORD = f"cn=admin,{BASE}", "lyceum"  # nothing to protect: the directory ends with the lab
 PASSWORD = "lyceum"  # noqa: S105
 """Everybody's."""
 SCHEMAS = Path("/etc/ldap/schema")
 MODULES = Path("/usr/lib/ldap")
+
+
+def url(port: int) -> str:
+    """Where it answers."""
+    return f"ldap://127.0.0.1:{port}/"
 
 
 def person_dn(name: str) -> str:

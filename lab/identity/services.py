@@ -9,7 +9,6 @@ from lab.contracts import LoginSpec
 from lab.identity import directory, packages
 from lab.rundir import RunDir
 
-PORT = 443
 HERE = Path(__file__).parent
 
 
@@ -28,12 +27,12 @@ def describe_people(spec: LoginSpec) -> str:
 def provider_settings(run: RunDir, spec: LoginSpec) -> dict[str, str | int]:
     """What provider.mjs reads."""
     return {
-        "issuer": f"https://{spec.host}",
+        "issuer": spec.issuer,
         "address": str(spec.address),
-        "port": PORT,
+        "port": spec.port,
         "certificate": str(run.path / "server.pem"),
         "key": str(run.path / "server.key"),
-        "directory": directory.URL,
+        "directory": directory.url(spec.directory_port),
         "base": directory.BASE,
         "client": spec.client,
         "secretFile": str(run.path / packages.SECRET),
@@ -59,7 +58,7 @@ async def start(run: RunDir, spec: LoginSpec) -> list[asyncio.subprocess.Process
     # Node finds packages beside the module that imports them.
     (place / "node_modules").symlink_to(packages.place() / "node_modules")
     shutil.copyfile(HERE / "provider.mjs", place / "provider.mjs")
-    slapd = ["slapd", "-f", str(configuration), "-h", directory.URL, "-d", "0"]
+    slapd = ["slapd", "-f", str(configuration), "-h", directory.url(spec.directory_port), "-d", "0"]
     node = [str(packages.node()), str(place / "provider.mjs"), str(settings)]
     return [await _spawn(run, "directory", slapd), await _spawn(run, "login", node)]
 

@@ -69,7 +69,10 @@ def prepare(lab: str, port: int) -> DoorSettings:
         pages_ca = run.path / "pages-ca.pem"
         pages_ca.write_bytes(base64.b64decode(done.stdout))
         authorities.append(str(pages_ca))
-    people = identity.describe_people(spec.login) if spec.login else "Nobody can log in: the campus has no provider."
+    if not spec.real_nodes:
+        people = "None of them answers: no pod of this campus really runs."
+    else:
+        people = identity.describe_people(spec.login) if spec.login else "Nobody can log in: there is no provider."
     return DoorSettings(port, names, tuple(authorities), people)
 
 

@@ -11,7 +11,7 @@ from lab.images import ensure_all
 from tests.support.browser import Person, open_door
 from tests.support.project import Project
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.strict]  # it builds every program of the lab where they are not there yet
 
 SHOTS = Path(__file__).parents[3] / ".lyceum" / "screenshots"
 SLICE = "a100-40gb-1g-5gb-pytorch"

@@ -76,13 +76,17 @@ def test_nodes_carry_the_labels_taint_and_networks_that_were_asked_for(campus: P
 
 def test_nodes_offer_what_profiles_and_quotas_count_on(campus: Project) -> None:
     """A machine of the lab has all of its memory; a real one less what Linux keeps."""
+
+    def parse_memory(quantity: str) -> int:
+        return int(quantity[:-2]) // {"Ki": 1024, "Mi": 1}[quantity[-2:]]
+
     offered = {node["metadata"]["name"]: node["status"]["allocatable"] for node in campus.objects("nodes")}
     wanted = {
-        node.name: (f"{allocatable(node).cpu}m", f"{(allocatable(node).memory + kernel_share(node)) * 1024}Ki")
+        node.name: (f"{allocatable(node).cpu}m", allocatable(node).memory + kernel_share(node))
         for node in load_site("lab").in_service("alpha")
     }
 
-    assert {name: (one["cpu"], one["memory"]) for name, one in offered.items()} == wanted
+    assert {name: (one["cpu"], parse_memory(one["memory"])) for name, one in offered.items()} == wanted
 
 
 def test_labels_of_the_site_file_are_kept_after_a_node_has_registered(campus: Project) -> None:

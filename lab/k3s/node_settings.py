@@ -132,7 +132,6 @@ def kubelet_settings(directory: Path, options: Options, address: str) -> str:
         "clusterDomain": options.text("cluster-domain"),
         "containerRuntimeEndpoint": f"unix://{SOCKET}",
         "enforceNodeAllocatable": [],
-        # The stand-in's own (lab.k3s.node): both kinds of nodes offer the same.
         "evictionHard": {"memory.available": "100Mi"},
         "failCgroupV1": False,
         "failSwapOn": False,
@@ -142,7 +141,7 @@ def kubelet_settings(directory: Path, options: Options, address: str) -> str:
         "imageGCHighThresholdPercent": 100,
         "makeIPTablesUtilChains": False,
         "readOnlyPort": 0,
-        "resolvConf": "/etc/resolv.conf",
+        "resolvConf": options.text("resolv-conf") or "/etc/resolv.conf",
         "serializeImagePulls": False,
         "tlsCertFile": str(directory / "serving-kubelet.crt"),
         "tlsPrivateKeyFile": str(directory / "serving-kubelet.key"),
@@ -152,8 +151,18 @@ def kubelet_settings(directory: Path, options: Options, address: str) -> str:
 
 
 def kubelet_flags(options: Options) -> list[str]:
-    """The settings' own kubelet arguments, which win over the file."""
-    return [f"--{item.lstrip('-')}" for item in options.many("kubelet-arg")]
+    """The settings' own kubelet arguments, which win over the file.
+
+    Without thresholds for disks: all nodes of the lab have the machine's one disk, and none must lose its pods to it.
+    """
+    return [f"--{_without_disks(item.lstrip('-'))}" for item in options.many("kubelet-arg")]
+
+
+def _without_disks(argument: str) -> str:
+    name, _, value = argument.partition("=")
+    if name != "eviction-hard":
+        return argument
+    return f"{name}={','.join(one for one in value.split(',') if one.startswith('memory.'))}"
 
 
 def machine_facts(machine: NodeMachine, node_info: Mapping[str, str], boot_id: str) -> str:

@@ -78,6 +78,17 @@ def test_the_kubelet_gets_the_settings_of_k3s() -> None:
     assert node_settings.kubelet_flags(options) == ["--pod-max-pids=4096"]
 
 
+def test_the_kubelet_keeps_memory_but_no_disk_for_the_machine() -> None:
+    options = Options({"kubelet-arg": ("eviction-hard=memory.available<100Mi,nodefs.available<5%",)})
+    assert node_settings.kubelet_flags(options) == ["--eviction-hard=memory.available<100Mi"]
+
+
+def test_pods_get_the_name_servers_that_the_settings_name() -> None:
+    options = Options({"resolv-conf": ("/etc/rancher/k3s/resolv.conf",)})
+    settings = yaml.safe_load(node_settings.kubelet_settings(Path("/agent"), options, "10.21.0.41"))
+    assert settings["resolvConf"] == "/etc/rancher/k3s/resolv.conf"
+
+
 def node(name: str, address: str = "10.21.0.41", **spec: str) -> dict[str, Any]:
     status = {"addresses": [{"type": "InternalIP", "address": address}]}
     return {"metadata": {"name": name}, "spec": spec, "status": status}

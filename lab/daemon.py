@@ -75,7 +75,7 @@ class Campus:
         run.status.write_text(json.dumps(report.facts(), indent=1))
         async with asyncio.TaskGroup() as group:
             with timed_step("Proxmox API, mirror, object store"):
-                proxmox = await self._serve(group, hypervisor)
+                proxmox = await self._serve(group, hypervisor, real_pods=pods is not None)
             if images:
                 await self._serve_images(group, images)
             controllers = importlib.import_module("lab.controllers")
@@ -122,7 +122,7 @@ class Campus:
         names = [*(node.name for node in spec.nodes), "mirror", "s3", *([spec.login.host] if spec.login else [])]
         certificates.issue((run.ca, run.ca_key), names, served, run.path / "server.pem", run.path / "server.key")
 
-    async def _serve(self, group: asyncio.TaskGroup, hypervisor: NamespaceHypervisor) -> Proxmox:
+    async def _serve(self, group: asyncio.TaskGroup, hypervisor: NamespaceHypervisor, *, real_pods: bool) -> Proxmox:
         """Serve the API of all nodes as one application, the mirror and the store; return once they answer."""
         spec, run = self._request.spec, self._run
         stored = [await self._start_store(group, spec.store)] if spec.store else []  # first: it loads while we do
@@ -131,7 +131,7 @@ class Campus:
             for process in await identity.start(run, spec.login):
                 group.create_task(self._watch(process, "the campus's login", "login.log"))
         proxmox = create_app(spec, hypervisor, run.path)
-        charts = importlib.import_module("lab.charts").create_app(run.path, self._request.charts)
+        charts = importlib.import_module("lab.charts").create_app(run.path, self._request.charts, real_pods=real_pods)
         nodes = [node.address for node in spec.nodes]
         started = [
             self._server(group, proxmox, nodes, network.PVE_PORT),

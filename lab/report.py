@@ -80,7 +80,36 @@ def describe_parts(pods: RealPods | None, lacking: Sequence[str]) -> list[Part]:
         )
         known["kubelet, pods"] = (f"real on {', '.join(pods.nodes)}", rule)
         known["admission webhooks"] = ("real", "the API servers ask them; their servers are pods")
+        known |= _describe_controllers(pods)
     return [(part, *known.get(part, (how, means))) for part, how, means in PARTS]
+
+
+CONTROLLERS = {
+    "registry.k8s.io/kueue/kueue": "Kueue",
+    "quay.io/jetstack/cert-manager-controller": "cert-manager",
+    "quay.io/metallb/controller": "MetalLB",
+    "registry.k8s.io/jobset/jobset": "JobSet",
+    "ghcr.io/kubeflow/trainer/trainer-controller-manager": "Trainer",
+    "registry.k8s.io/ingress-nginx/controller": "ingress-nginx (by Traefik, with its provider for ingress-nginx)",
+}
+"""Image, without its tag -> the controller that it is."""
+
+
+def _describe_controllers(pods: RealPods) -> dict[str, tuple[str, str]]:
+    repositories = {image.partition("@")[0].rpartition(":")[0] for image in pods.images}
+    real = [name for repository, name in CONTROLLERS.items() if repository in repositories]
+    if not real:
+        return {}
+    return {
+        "charts, images": (
+            "some real",
+            "charts of Kueue, cert-manager, MetalLB and Trainer from their Go modules; else stand-ins, or --charts DIR",
+        ),
+        "operators": (
+            "some real",
+            f"{', '.join(real)}; stand-ins for Ceph, the GPU Operator and provisioners of volumes",
+        ),
+    }
 
 
 class Report:

@@ -124,7 +124,7 @@ def test_two_pods_of_a_training_talk_to_each_other(campus: Project) -> None:
 
 def test_the_ingress_answers_at_the_address_of_the_pool_with_a_certificate_of_the_campus(campus: Project) -> None:
     """MetalLB's speaker answers ARP, Traefik routes, cert-manager has signed."""
-    secret = campus.object("secret", "campus-ca", "--namespace", "cert-manager")
+    [secret] = campus.objects("secrets", "--namespace=cert-manager", "--field-selector=metadata.name=campus-ca")
     authority = campus.run / "issuer.pem"
     authority.write_bytes(base64.b64decode(secret["data"]["ca.crt"]))
     host = f"jupyter.{load_site('lab').domain}"

@@ -169,6 +169,7 @@ def _plugin_release(name: str) -> Release:
 def programs() -> tuple[Program, ...]:
     """All programs in build order: the engine first, the largest last; then the controllers of the lab."""
     from toolchain.controller_programs import controller_programs  # noqa: PLC0415  # its records are of this module
+    from toolchain.monitoring_programs import monitoring_programs  # noqa: PLC0415  # here too
 
     return (
         Program(
@@ -269,4 +270,5 @@ def programs() -> tuple[Program, ...]:
             part="pods",
         ),
         *controller_programs(),
+        *monitoring_programs(),
     )

@@ -220,7 +220,7 @@ LAYERS: tuple[LayerRecord, ...] = (
         given_secrets=(),
         derived_secrets=("grafana-admin",),
         health=(),
-        stand_ins=("prometheus",),
+        stand_ins=(),
     ),
     LayerRecord(
         name="backup",
@@ -245,7 +245,7 @@ LAYERS: tuple[LayerRecord, ...] = (
         component="components.workspaces.jupyterhub:JupyterHub",
         summary="JupyterHub, with profiles that follow from the GPUs.",
         switch="workspaces.jupyterhub",
-        needs=waits_for("load-balancers", "certificates", "ingress", "storage", "gpus", "queues"),
+        needs=waits_for("monitoring-types", "load-balancers", "certificates", "ingress", "storage", "gpus", "queues"),
         releases=(
             ReleaseRecord(
                 # Notebooks start there, and take their place in the queue like other work.

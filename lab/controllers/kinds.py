@@ -70,7 +70,5 @@ KINDS: dict[str, ResourceKind] = {
     "CephObjectStore": _custom_kind(_CEPH, "v1", "cephobjectstores"),
     "Driver": _custom_kind("csi.ceph.io", "v1", "drivers"),
     "OperatorConfig": _custom_kind("csi.ceph.io", "v1", "operatorconfigs"),
-    "Prometheus": _custom_kind(_MONITORING, "v1", "prometheuses"),
-    "Alertmanager": _custom_kind(_MONITORING, "v1", "alertmanagers"),
     "ServiceMonitor": _custom_kind(_MONITORING, "v1", "servicemonitors"),
 }

@@ -19,6 +19,7 @@ def build_workload(
     replicas: int | None = 1,
     resources: Object | None = None,
     pod: Object | None = None,
+    container: Object | None = None,
     spec: Object | None = None,
     security: Level = "privileged",
 ) -> Object:
@@ -33,19 +34,21 @@ def build_workload(
         replicas: None for a DaemonSet.
         resources: Requests and limits of the container.
         pod: Further fields of the pod, e.g. nodeSelector.
+        container: Further fields of the container.
         spec: Further fields of the workload's spec.
         security: The strictest Pod Security Standard that the real pod meets.
     """
     within, called = at
-    container: dict[str, Any] = {
+    main: dict[str, Any] = {
         "name": "main",
         "image": image,
         "resources": resources or {},
         "securityContext": CONTEXT[security],
+        **(container or {}),
     }
     body: Object = {
         "selector": {"matchLabels": pod_labels},
-        "template": {"metadata": {"labels": pod_labels}, "spec": {"containers": [container], **(pod or {})}},
+        "template": {"metadata": {"labels": pod_labels}, "spec": {"containers": [main], **(pod or {})}},
         **({} if replicas is None else {"replicas": replicas}),
         **(spec or {}),
     }

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from components.platform.gpus import FIELDS, exported_fields
 from lab.controllers.changes import Change, PostEvent
 from lab.controllers.gpu import drivers, features, operator, sharing
 from lab.controllers.snapshot_cache import ClusterCache, Object, get_path, labels
@@ -36,7 +37,7 @@ RENAMED = {
 }
 MPS = {"sharing": {"mps": {"resources": [{"name": "nvidia.com/gpu", "replicas": 3}]}}}
 MIXED = {"flags": {"migStrategy": "mixed"}}
-A100, T4 = "20f1", "1eb8"
+A100, T4, RTX_4090 = "20f1", "1eb8", "2684"
 
 
 def config_map(name: str, **data: Object) -> Object:
@@ -340,3 +341,28 @@ def test_a_node_that_somebody_keeps_from_the_upgrade_stays_behind() -> None:
     found = drivers_of(decided(upgrading("gpu-01"), 12))
 
     assert found == {"gpu-01": ("580.95.05", "upgrade-required"), "gpu-02": ("595.91.07", "upgrade-done")}
+
+
+def exported(product: str) -> dict[str, str]:
+    """Series of the exporter's stand-in on a node with one card of a kind -> value, for the product's own list of fields."""
+    fields = config_map("dcgm") | {"data": {"dcgm-metrics.csv": exported_fields()}}
+    policy = cluster_policy(dcgmExporter={"enabled": True, "config": {"name": "dcgm"}})
+    cluster = campus(gpu_node(product), policy, fields)
+    reconcile(cluster)
+    text = get_path(cluster.get("ConfigMap", "lab-dcgm", "gpu-operator") or {}, "data", "gpu-01")
+    lines = [line.rpartition(" ") for line in text.splitlines() if not line.startswith("#")]
+    return {series.partition("{")[0]: value for series, _, value in lines}
+
+
+def test_the_exporter_of_a_real_node_gives_the_fields_that_the_release_lists() -> None:
+    asked = {name for name, kind, _ in FIELDS if kind != "label"}
+
+    assert exported(A100).keys() == asked
+
+
+def test_a_geforce_card_has_no_profiling_metrics() -> None:
+    """NVIDIA offers them on data centre cards only."""
+    given = exported(RTX_4090)
+
+    assert "DCGM_FI_DEV_GPU_UTIL" in given
+    assert [name for name in given if "_PROF_" in name] == []

@@ -32,6 +32,8 @@ BLOCK, NFS, LOCAL = "ceph-block", "nfs-client", "local-path"
 """Storage classes: replicated on the site's own disks, the campus's NFS server, K3s's directory on the node."""
 ANY_TAINT: list[Values] = [{"operator": "Exists"}]
 """Tolerations of a daemon that must stand on a node whatever the site taints it with; its chart tolerates one taint or none."""
+MONITORING, MONITORING_API = "monitoring", "monitoring.coreos.com/v1"
+"""Namespace of Prometheus, and API of what it is to read and to alert on."""
 DEFAULT_TIMEOUT = 600
 """Seconds until a release must be ready."""
 

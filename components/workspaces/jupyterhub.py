@@ -6,7 +6,20 @@ from typing import ClassVar
 
 import pulumi
 
-from components.layer import BLOCK, LOCAL, NFS, QUEUE, QUEUE_API, QUEUE_LABEL, Layer, LayerArgs, Values, ingress_values
+from components.layer import (
+    BLOCK,
+    LOCAL,
+    MONITORING,
+    MONITORING_API,
+    NFS,
+    QUEUE,
+    QUEUE_API,
+    QUEUE_LABEL,
+    Layer,
+    LayerArgs,
+    Values,
+    ingress_values,
+)
 from components.workspaces import profiles
 from config.hosts import Node
 from config.identity import Oidc
@@ -43,11 +56,24 @@ SECURITY_CONTEXTS: Values = {
 Not `singleuser.extraPodConfig`: that replaces KubeSpawner's own context, and the home is then not writable.
 """
 
+MONITOR: Values = {
+    "selector": {"matchLabels": {"app": "jupyterhub", "component": "hub"}},
+    "endpoints": [
+        {
+            "port": "hub",
+            "path": "/hub/metrics",
+            # The chart makes a token for each service that is named in its values.
+            "authorization": {"credentials": {"name": "hub", "key": "hub.services.prometheus.apiToken"}},
+        }
+    ],
+}
+"""How Prometheus reads the hub's metrics; the chart has no monitor of its own."""
+
 
 class JupyterHub(Layer):
     """JupyterHub with profiles made from the GPUs.
 
-    Creates: namespace, release; where jobs wait in queues, a LocalQueue for the notebooks with GPUs.
+    Creates: namespace, release, a monitor of the hub; where jobs wait in queues, a LocalQueue for the notebooks with GPUs.
     Waits for: hub and proxy.
     Secret: the client's secret at the identity provider, or the password of the `dummy` authenticator.
     """
@@ -65,6 +91,11 @@ class JupyterHub(Layer):
                 NOTEBOOK_QUEUE, "LocalQueue", QUEUE_API, spec, after=[release], namespace=namespace
             )
             self.ready = (release, local)
+        if self.site.platform.monitoring.enabled:
+            namespace = self.record.release("jupyterhub").namespace
+            self.add_custom_resource(
+                "hub", "ServiceMonitor", MONITORING_API, MONITOR, after=[release], namespace=namespace
+            )
         self.register_outputs({})
 
 
@@ -141,6 +172,21 @@ def hub_profile(profile: Profile, nodes: tuple[Node, ...], *, queued: bool) -> V
     return made
 
 
+def _metrics_access(site: Site) -> Values:
+    """The hub's values that let Prometheus, and no other pod of its namespace, read /hub/metrics."""
+    if not site.platform.monitoring.enabled:
+        return {}
+    source = {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": MONITORING}},
+        "podSelector": {"matchLabels": {"app.kubernetes.io/name": "prometheus"}},
+    }
+    return {
+        "services": {"prometheus": {"display": False}},
+        "loadRoles": {"prometheus": {"scopes": ["read:metrics"], "services": ["prometheus"]}},
+        "networkPolicy": {"ingress": [{"from": [source], "ports": [{"port": 8081}]}]},
+    }
+
+
 def _hub_files(site: Site, files: Mapping[str, str]) -> Values:
     """`hub.extraFiles`: the hub's own module, and the CA of the identity provider."""
     mounted = {"lyceum_hub.py": {"mountPath": f"{MOUNTED_AT}/lyceum_hub.py", "stringData": HUB_MODULE}}
@@ -183,6 +229,7 @@ def values(
             "consecutiveFailureLimit": 0,
             # Who waits in a queue counts as well: the chart's 64 would keep everybody else from starting.
             "concurrentSpawnLimit": 0,
+            **_metrics_access(site),
         },
         "singleuser": {
             "storage": {

@@ -65,6 +65,8 @@ class ControlPlane:
         self._client: httpx.Client | None = None
         self.kubeconfig = directory / "kubeconfig"
         """Of a cluster administrator."""
+        self.etcd = ""
+        """Address of etcd, which also serves its metrics."""
 
     def __enter__(self) -> Self:
         """Starts it and waits until the API server is ready."""
@@ -160,6 +162,7 @@ class ControlPlane:
 
     def _start(self) -> None:
         etcd, peer, self._port = free_ports(3)
+        self.etcd = f"http://127.0.0.1:{etcd}"
         self._dir.mkdir(parents=True, exist_ok=True)
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         pem = key.private_bytes(
@@ -171,8 +174,8 @@ class ControlPlane:
             [
                 "etcd",
                 f"--data-dir={self._dir / 'etcd'}",
-                f"--listen-client-urls=http://127.0.0.1:{etcd}",
-                f"--advertise-client-urls=http://127.0.0.1:{etcd}",
+                f"--listen-client-urls={self.etcd}",
+                f"--advertise-client-urls={self.etcd}",
                 f"--listen-peer-urls=http://127.0.0.1:{peer}",
                 f"--initial-advertise-peer-urls=http://127.0.0.1:{peer}",
                 f"--initial-cluster=default=http://127.0.0.1:{peer}",
@@ -181,7 +184,7 @@ class ControlPlane:
         )
         self._apiserver = [
             "kube-apiserver",
-            f"--etcd-servers=http://127.0.0.1:{etcd}",
+            f"--etcd-servers={self.etcd}",
             "--bind-address=127.0.0.1",
             "--advertise-address=127.0.0.1",
             f"--secure-port={self._port}",

@@ -55,9 +55,15 @@ PARTS = (
         "stand-ins",
         "addresses, certificates, volumes, GPU capacity: small controllers make the same decisions",
     ),
+    ("monitoring", "stand-in", "workloads of the same names; nothing is measured"),
     ("GPUs", "simulated", "PCI devices in the API and in the VM; they compute nothing"),
 )
 """Part, how real it is, what that means. `lab status` and the documentation say the same."""
+
+MEASURED = (
+    "Prometheus, its operator, Alertmanager and kube-state-metrics; Grafana and node-exporter stand in, and the DCGM "
+    "exporter says the same of every card"
+)
 
 Part = tuple[str, str, str]
 
@@ -81,6 +87,7 @@ def describe_parts(pods: RealPods | None, lacking: Sequence[str]) -> list[Part]:
         known["kubelet, pods"] = (f"real on {', '.join(pods.nodes)}", rule)
         known["admission webhooks"] = ("real", "the API servers ask them; their servers are pods")
         known |= _describe_controllers(pods)
+        known["monitoring"] = ("real", MEASURED)
     return [(part, *known.get(part, (how, means))) for part, how, means in PARTS]
 
 

@@ -104,7 +104,7 @@ def state_metrics(plane: ControlPlane) -> Iterator[list[str]]:
             headers={"Content-Type": "application/merge-patch+json"},
         ).raise_for_status()
     port, telemetry = free_ports(2)
-    command = [environment.binary("kube-state-metrics"), "--kubeconfig", plane.kubeconfig, "--host=127.0.0.1"]
+    command = [str(environment.binary("kube-state-metrics")), f"--kubeconfig={plane.kubeconfig}", "--host=127.0.0.1"]
     command += [f"--port={port}", "--telemetry-host=127.0.0.1", f"--telemetry-port={telemetry}"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:

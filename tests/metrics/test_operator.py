@@ -25,7 +25,7 @@ from toolchain.programs import programs
 pytestmark = pytest.mark.lab
 
 TOKEN = "a-token-of-the-hub"
-CLUSTER_WIDE = {
+CLUSTER_WIDE: dict[str, dict[str, Any]] = {
     f"{kind}{selector}": {} for kind in ("serviceMonitor", "rule") for selector in ("Selector", "NamespaceSelector")
 }
 
@@ -63,7 +63,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
             plane.create(
                 f"/apis/{MONITORING_API}/namespaces/{namespace}/{plural}", thing(kind, name, namespace, spec=spec)
             )
-        command = [operator, f"--web.listen-address=127.0.0.1:{free_port()}"]
+        command = [str(operator), f"--web.listen-address=127.0.0.1:{free_port()}"]
         environment = os.environ | {"KUBECONFIG": str(plane.kubeconfig)}
         with subprocess.Popen(
             command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

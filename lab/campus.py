@@ -21,8 +21,8 @@ from lab.rundir import PROJECT, RunDir
 
 __all__ = ["CampusError", "ControlError", "NotRunning", "ask", "default_name", "down", "enter_command", "is_up", "up"]
 
-READY_SECONDS = 60.0
-"""A campus is up in two to three seconds; this is for machines that do much else."""
+READY_SECONDS = 240.0
+"""A campus is up in two to three seconds; this is for machines that do much else, and for one that imports images first."""
 
 
 class CampusError(LyceumError):

@@ -93,6 +93,8 @@ class Campus:
         """Import the images unless that was done before; returns what gives a node its share."""
         from lab.images import store  # noqa: PLC0415  # only labs with real pods load it
 
+        if store.golden_root(images, self._run.hosts) is None:
+            report_line("importing images for real nodes, once: half a minute")
         try:
             with timed_step("images for real nodes"):
                 golden = store.ensure_golden(images, self._run.hosts, report_line)

@@ -65,5 +65,6 @@ def age_machine(root: Path, authorities: Path, days: int) -> int:
 def _leaves(paths: Paths) -> Iterator[tuple[Path, str]]:
     """Certificates that are there, with their issuers."""
     known = [*((paths.tls / f"{leaf.file}.crt", leaf.issuer) for leaf in LEAVES)]
-    known.append((paths.agent / "client-kubelet.crt", "client-ca"))
+    own = {"client-kubelet": "client-ca", "client-kube-proxy": "client-ca", "serving-kubelet": "server-ca"}
+    known += [(paths.agent / f"{name}.crt", issuer) for name, issuer in own.items()]
     return ((file, issuer) for file, issuer in known if file.exists())

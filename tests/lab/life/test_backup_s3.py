@@ -1,5 +1,7 @@
 """Backups in the campus's object store, and what is left when everything else is lost. Told in order.
 
+With one server: how others join a restored one is told in test_life.
+
 Fault matrix: Q6, X1.
 """
 
@@ -21,7 +23,7 @@ from tests.support.project import Project
 
 pytestmark = pytest.mark.lab
 
-TWO = ("server-1", "server-2", "server-3", "gpu-1", "gpu-2")
+NODES = ("server-1", "gpu-1", "gpu-2")
 FAILED, REFUSED = 1, 3
 PASSPHRASE = "correct horse battery"
 BURN = """
@@ -40,6 +42,15 @@ gone = lambda: 'gone' if not pve.call('GET', 'cluster/resources', type='vm') els
 wait_for_value('the machines to be gone', 60, gone)
 """
 """Deletes every machine, as a fire does."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_server(campus: Project) -> None:
+    file = campus.path / "config" / "sites" / "lab.yaml"
+    yaml = YAML()
+    site = yaml.load(file)
+    site["nodes"][:2] = [{**site["nodes"][1], "name": "server-1", "address": "10.21.0.31"}]
+    yaml.dump(site, file)
 
 
 @pytest.fixture(name="passphrase")
@@ -199,7 +210,7 @@ def test_all_machines_and_all_that_lay_here_are_lost_and_come_back_from_the_stor
         campus.lyceum("restore", "dev", "--yes-restore", "lab")
 
     assert not seen
-    canary.assert_consistent(campus, *TWO)
+    canary.assert_consistent(campus, *NODES)
     canary.assert_running(campus)
     names = [item["metadata"]["name"] for item in campus.objects("configmaps", "--namespace", "canary")]
     assert "late" not in names

@@ -130,7 +130,7 @@ def test_every_server_starts_with_the_new_token(campus: Project) -> None:
     """What a forgotten file or copy would show at the next power failure."""
     for name in ("server-1", "server-3", "server-5"):
         campus.lyceum("lab", "ssh", name, "--", "sudo", "systemctl", "restart", "k3s")
-        canary.wait_until(lambda: campus.status()["healthy"], f"{name} is back")
+        canary.wait_until_healthy(campus, f"{name} is back")
 
     canary.assert_consistent(campus, *FIVE)
 
@@ -166,7 +166,7 @@ def test_another_agent_token_reaches_servers_and_agents(campus: Project) -> None
     for name in ("server-1", "gpu-1"):
         unit = "k3s" if name.startswith("server") else "k3s-agent"
         campus.lyceum("lab", "ssh", name, "--", "sudo", "systemctl", "restart", unit)
-    canary.wait_until(lambda: campus.status()["healthy"], "a second start is not refused (rke2#5785)")
+    canary.wait_until_healthy(campus, "a second start is not refused (rke2#5785)")
 
 
 def test_a_token_that_was_changed_by_hand_is_refused_before_k3s_sees_it(campus: Project) -> None:
@@ -193,7 +193,7 @@ def test_a_backup_from_before_the_rotations_is_opened_by_the_token_of_its_time(c
     assert campus.status()["tokens"] == "server token generation 1, agent token generation 3"
     for name, unit in (("server-1", "k3s"), ("gpu-1", "k3s-agent")):
         campus.lyceum("lab", "ssh", name, "--", "sudo", "systemctl", "restart", unit)
-        canary.wait_until(lambda: campus.status()["healthy"], f"{name} is back")
+        canary.wait_until_healthy(campus, f"{name} is back")
 
 
 def test_the_rotation_after_that_goes_to_a_generation_that_never_was(campus: Project) -> None:

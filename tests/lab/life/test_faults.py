@@ -2,8 +2,8 @@
 
 A killed command is given again: nothing is lost or left over. The moment is what a command says that it does, so it is
 the same on slow machines and fast ones. Others are killed elsewhere: `up` in lab/e2e/test_kill, `destroy` in
-lab/e2e/test_alpha, `node replace` and `restore` in test_life, `upgrade apply` in test_upgrades, `certificates --renew` in
-test_certificates, `proxmox prepare` after every one of its calls in ops/test_prepare.
+lab/e2e/test_alpha, `node replace` and `restore` in test_life, `upgrade apply` and `certificates --renew` in
+test_upgrades, `proxmox prepare` after every one of its calls in ops/test_prepare.
 
 Fault matrix: E2, E5, P9, S4, Q1, Q5, V2.
 """
@@ -261,5 +261,5 @@ def test_without_two_of_three_servers_nothing_is_touched_and_the_way_out_is_repo
         assert "2 of 3 servers are down (server-2: switched off, server-3: switched off)" in text
         assert "./lyceum restore dev --dry-run" in text
     assert (file.read_bytes(), campus.machines().keys()) == before, "neither the state nor a machine may have changed"
-    canary.wait_until(lambda: campus.status()["healthy"], "the cluster is back")
+    canary.wait_until_healthy(campus, "the cluster is back")
     canary.assert_consistent(campus, *NODES)

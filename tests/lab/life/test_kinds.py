@@ -195,7 +195,7 @@ def test_copies_that_fail_make_the_campus_unhealthy_until_they_work(campus: Proj
 
     on(campus, "ops-1", "sudo mv /etc/lyceum/backup/kept /etc/lyceum/backup/key")
     assert run_the_backup(campus)["ok"] is True
-    canary.wait_until(lambda: campus.status()["healthy"], "everything is well again")
+    canary.wait_until_healthy(campus, "everything is well again")
 
 
 def test_the_operators_machine_is_replaced_without_a_word_to_the_cluster(campus: Project) -> None:

@@ -16,7 +16,7 @@ LOST = "lost"
 """The row of tests whose process died: their reports name no ring."""
 MINUTE = 60.0
 SECONDS = {
-    "tests/lab/life/test_control_plane.py": 700,
+    "tests/lab/life/test_control_plane.py": 500,
     "tests/lab/life/test_faults.py": 650,
     "tests/lab/life/test_scale.py": 600,
     "tests/lab/life/test_life.py": 540,

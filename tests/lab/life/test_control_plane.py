@@ -183,6 +183,7 @@ def test_a_token_that_was_changed_by_hand_is_refused_before_k3s_sees_it(campus: 
     canary.assert_consistent(campus, *THREE)
 
 
+@pytest.mark.strict  # ops/backup/test_metadata finds the generation of a backup; test_life restores one
 def test_a_backup_from_before_the_rotations_is_opened_by_the_token_of_its_time(campus: Project) -> None:
     (old,) = (campus.path / "old").glob("*.db")
     restore = ["restore", "dev", "--from", str(old)]
@@ -196,6 +197,7 @@ def test_a_backup_from_before_the_rotations_is_opened_by_the_token_of_its_time(c
         canary.wait_until_healthy(campus, f"{name} is back")
 
 
+@pytest.mark.strict  # config/test_tokens counts generations; rotations are told above
 def test_the_rotation_after_that_goes_to_a_generation_that_never_was(campus: Project) -> None:
     campus.lyceum("secrets", "rotate", "lab", "server-token")
 

@@ -79,7 +79,7 @@ def wait_until(check: Any, what: str, seconds: float = SETTLE_SECONDS) -> None:
 
 
 def wait_until_healthy(campus: Project, what: str) -> None:
-    """Waits until `status` says that all is well; the nodes are asked first, as one `status` costs ten questions to the API."""
+    """Waits until `status` says that all is well; the nodes are asked first, as each `status` starts a command and the engine."""
     wait_until(lambda: not _unhealthy_nodes(campus), what)
     wait_until(lambda: campus.status()["healthy"], what)
 

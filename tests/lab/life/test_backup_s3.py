@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
 
 from ops.backup.inventory import SNAPSHOT_FILES_PATH
 from tests.lab.life import canary
+from tests.lab.life.conftest import edit_site
 from tests.support import sentinels
 from tests.support.project import Project
 
@@ -46,11 +46,9 @@ wait_for_value('the machines to be gone', 60, gone)
 
 @pytest.fixture(scope="module", autouse=True)
 def _one_server(campus: Project) -> None:
-    file = campus.path / "config" / "sites" / "lab.yaml"
-    yaml = YAML()
-    site = yaml.load(file)
-    site["nodes"][:2] = [{**site["nodes"][1], "name": "server-1", "address": "10.21.0.31"}]
-    yaml.dump(site, file)
+    server = {"name": "server-1", "role": "server", "host": "pve1", "shape": "server", "address": "10.21.0.31"}
+    with edit_site(campus) as site:
+        site["nodes"] = [server, *(group for group in site["nodes"] if group["role"] != "server")]
 
 
 @pytest.fixture(name="passphrase")
@@ -65,10 +63,8 @@ def _s3(campus: Project) -> Iterator[Any]:
     before = file.read_text()
 
     def change(**changes: str) -> None:
-        yaml = YAML()
-        site = yaml.load(before)
-        site["platform"]["backup"]["s3"] |= {name.replace("_", "-"): value for name, value in changes.items()}
-        yaml.dump(site, file)
+        with edit_site(campus) as site:
+            site["platform"]["backup"]["s3"] |= {name.replace("_", "-"): value for name, value in changes.items()}
 
     yield change
     file.write_text(before)

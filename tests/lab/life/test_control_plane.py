@@ -5,13 +5,12 @@ Told in order; a canary must outlive all of it.
 
 import json
 import re
-from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
 
 from config.tokens import TokenKind, derive_token
 from tests.lab.life import canary
+from tests.lab.life.conftest import edit_site
 from tests.support import api_gap, sentinels
 from tests.support.project import Project
 
@@ -24,14 +23,11 @@ FAILED, REFUSED = 1, 3
 
 def with_servers(campus: Project, count: int) -> None:
     """Writes a site's file with three servers and so many more."""
-    file = campus.path / "config" / "sites" / "lab.yaml"
-    yaml = YAML()
-    site: Any = yaml.load(file)
-    site["nodes"] = [group for group in site["nodes"] if group["name"] not in {"server-4", "server-5"}]
-    for number in range(4, count + 1):
-        place = {"host": f"pve{number % 2 + 1}", "address": f"10.21.0.3{number}"}
-        site["nodes"].append({"name": f"server-{number}", "role": "server", "shape": "server", **place})
-    yaml.dump(site, file)
+    with edit_site(campus) as site:
+        site["nodes"] = [group for group in site["nodes"] if group["name"] not in {"server-4", "server-5"}]
+        for number in range(4, count + 1):
+            place = {"host": f"pve{number % 2 + 1}", "address": f"10.21.0.3{number}"}
+            site["nodes"].append({"name": f"server-{number}", "role": "server", "shape": "server", **place})
 
 
 def starts(campus: Project) -> dict[str, int]:
@@ -55,11 +51,18 @@ def seed(campus: Project) -> str:
 def test_an_even_number_of_servers_is_refused(campus: Project) -> None:
     campus.lyceum("up", "dev", "--yes")
     canary.deploy(campus)
-    campus.lyceum("backup", "now", "dev", "--to", str(campus.path / "old"))
     with_servers(campus, 4)
 
     assert "has 4 servers; etcd needs 1, 3 or 5" in campus.lyceum("up", "dev", "--yes", code=FAILED)
     canary.assert_consistent(campus, *THREE)
+
+
+@pytest.mark.strict  # only the restore at the end, which is strict as well, needs it
+def test_a_backup_is_taken_before_the_rotations(campus: Project) -> None:
+    with_servers(campus, 3)
+    campus.lyceum("backup", "now", "dev", "--to", str(campus.path / "old"))
+
+    assert len(list((campus.path / "old").glob("*.db"))) == 1
 
 
 def test_three_servers_become_five_and_nothing_that_exists_is_touched(campus: Project) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
 
 from tests.lab.life import canary
+from tests.lab.life.conftest import edit_site
 from tests.support.project import Project
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("canary_survives")]
@@ -36,11 +36,9 @@ def _larger(campus: Project) -> Iterator[None]:
     before = file.read_text()
     campus.lyceum("up", "dev", "--yes")
     canary.deploy(campus)
-    yaml = YAML()
-    site: Any = yaml.load(file)
-    site["nodes"] += GROUPS
-    site["shapes"].update(SHAPES)
-    yaml.dump(site, file)
+    with edit_site(campus) as site:
+        site["nodes"] += GROUPS
+        site["shapes"].update(SHAPES)
     yield
     file.write_text(before)
 

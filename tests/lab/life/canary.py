@@ -78,6 +78,12 @@ def wait_until(check: Any, what: str, seconds: float = SETTLE_SECONDS) -> None:
     raise AssertionError(f"not within {seconds:.0f} s: {what}")
 
 
+def wait_until_healthy(campus: Project, what: str) -> None:
+    """Waits until `status` says that all is well; the nodes are asked first, as each `status` starts a command and the engine."""
+    wait_until(lambda: not _unhealthy_nodes(campus), what)
+    wait_until(lambda: campus.status()["healthy"], what)
+
+
 def _unhealthy_nodes(campus: Project) -> list[str]:
     found = []
     for node in campus.objects("nodes"):

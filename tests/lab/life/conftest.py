@@ -1,6 +1,8 @@
 """A campus for each story of the life of nodes, small above Kubernetes: storage only, so that minutes go into nodes."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
@@ -36,11 +38,18 @@ def canary_survives(campus: Project) -> Iterator[None]:
 WORKSPACES = {"jupyterhub": OFF, "kubeflow": {"trainer": OFF, "pipelines": OFF, "kserve": OFF}}
 
 
-def change_site(project: Project, changes: dict[str, dict[str, object]]) -> None:
-    """Merges settings into sections of the project's lab site."""
+@contextmanager
+def edit_site(project: Project) -> Iterator[Any]:
+    """Gives the project's lab site as its file has it, and writes what was made of it."""
     file = project.path / "config" / "sites" / "lab.yaml"
     yaml = YAML()
     site = yaml.load(file)
-    for section, values in changes.items():
-        site[section] = {**site.get(section, {}), **values}
+    yield site
     yaml.dump(site, file)
+
+
+def change_site(project: Project, changes: dict[str, dict[str, object]]) -> None:
+    """Merges settings into sections of the project's lab site."""
+    with edit_site(project) as site:
+        for section, values in changes.items():
+            site[section] = {**site.get(section, {}), **values}

@@ -1,5 +1,7 @@
 """Backups in the campus's object store, and what is left when everything else is lost. Told in order.
 
+With one server: how others join a restored one is told in test_life.
+
 Fault matrix: Q6, X1.
 """
 
@@ -12,16 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
 
 from ops.backup.inventory import SNAPSHOT_FILES_PATH
 from tests.lab.life import canary
+from tests.lab.life.conftest import edit_site
 from tests.support import sentinels
 from tests.support.project import Project
 
 pytestmark = pytest.mark.lab
 
-TWO = ("server-1", "server-2", "server-3", "gpu-1", "gpu-2")
+NODES = ("server-1", "gpu-1", "gpu-2")
 FAILED, REFUSED = 1, 3
 PASSPHRASE = "correct horse battery"
 BURN = """
@@ -42,6 +44,13 @@ wait_for_value('the machines to be gone', 60, gone)
 """Deletes every machine, as a fire does."""
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _one_server(campus: Project) -> None:
+    server = {"name": "server-1", "role": "server", "host": "pve1", "shape": "server", "address": "10.21.0.31"}
+    with edit_site(campus) as site:
+        site["nodes"] = [server, *(group for group in site["nodes"] if group["role"] != "server")]
+
+
 @pytest.fixture(name="passphrase")
 def _passphrase(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LYCEUM_RECOVERY_PASSPHRASE", PASSPHRASE)
@@ -54,10 +63,8 @@ def _s3(campus: Project) -> Iterator[Any]:
     before = file.read_text()
 
     def change(**changes: str) -> None:
-        yaml = YAML()
-        site = yaml.load(before)
-        site["platform"]["backup"]["s3"] |= {name.replace("_", "-"): value for name, value in changes.items()}
-        yaml.dump(site, file)
+        with edit_site(campus) as site:
+            site["platform"]["backup"]["s3"] |= {name.replace("_", "-"): value for name, value in changes.items()}
 
     yield change
     file.write_text(before)
@@ -199,7 +206,7 @@ def test_all_machines_and_all_that_lay_here_are_lost_and_come_back_from_the_stor
         campus.lyceum("restore", "dev", "--yes-restore", "lab")
 
     assert not seen
-    canary.assert_consistent(campus, *TWO)
+    canary.assert_consistent(campus, *NODES)
     canary.assert_running(campus)
     names = [item["metadata"]["name"] for item in campus.objects("configmaps", "--namespace", "canary")]
     assert "late" not in names

@@ -5,13 +5,12 @@ Told in order; a canary must outlive all of it.
 
 import json
 import re
-from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
 
 from config.tokens import TokenKind, derive_token
 from tests.lab.life import canary
+from tests.lab.life.conftest import edit_site
 from tests.support import api_gap, sentinels
 from tests.support.project import Project
 
@@ -24,14 +23,11 @@ FAILED, REFUSED = 1, 3
 
 def with_servers(campus: Project, count: int) -> None:
     """Writes a site's file with three servers and so many more."""
-    file = campus.path / "config" / "sites" / "lab.yaml"
-    yaml = YAML()
-    site: Any = yaml.load(file)
-    site["nodes"] = [group for group in site["nodes"] if group["name"] not in {"server-4", "server-5"}]
-    for number in range(4, count + 1):
-        place = {"host": f"pve{number % 2 + 1}", "address": f"10.21.0.3{number}"}
-        site["nodes"].append({"name": f"server-{number}", "role": "server", "shape": "server", **place})
-    yaml.dump(site, file)
+    with edit_site(campus) as site:
+        site["nodes"] = [group for group in site["nodes"] if group["name"] not in {"server-4", "server-5"}]
+        for number in range(4, count + 1):
+            place = {"host": f"pve{number % 2 + 1}", "address": f"10.21.0.3{number}"}
+            site["nodes"].append({"name": f"server-{number}", "role": "server", "shape": "server", **place})
 
 
 def starts(campus: Project) -> dict[str, int]:
@@ -55,11 +51,18 @@ def seed(campus: Project) -> str:
 def test_an_even_number_of_servers_is_refused(campus: Project) -> None:
     campus.lyceum("up", "dev", "--yes")
     canary.deploy(campus)
-    campus.lyceum("backup", "now", "dev", "--to", str(campus.path / "old"))
     with_servers(campus, 4)
 
     assert "has 4 servers; etcd needs 1, 3 or 5" in campus.lyceum("up", "dev", "--yes", code=FAILED)
     canary.assert_consistent(campus, *THREE)
+
+
+@pytest.mark.strict  # only the restore at the end, which is strict as well, needs it
+def test_a_backup_is_taken_before_the_rotations(campus: Project) -> None:
+    with_servers(campus, 3)
+    campus.lyceum("backup", "now", "dev", "--to", str(campus.path / "old"))
+
+    assert len(list((campus.path / "old").glob("*.db"))) == 1
 
 
 def test_three_servers_become_five_and_nothing_that_exists_is_touched(campus: Project) -> None:
@@ -130,7 +133,7 @@ def test_every_server_starts_with_the_new_token(campus: Project) -> None:
     """What a forgotten file or copy would show at the next power failure."""
     for name in ("server-1", "server-3", "server-5"):
         campus.lyceum("lab", "ssh", name, "--", "sudo", "systemctl", "restart", "k3s")
-        canary.wait_until(lambda: campus.status()["healthy"], f"{name} is back")
+        canary.wait_until_healthy(campus, f"{name} is back")
 
     canary.assert_consistent(campus, *FIVE)
 
@@ -166,7 +169,7 @@ def test_another_agent_token_reaches_servers_and_agents(campus: Project) -> None
     for name in ("server-1", "gpu-1"):
         unit = "k3s" if name.startswith("server") else "k3s-agent"
         campus.lyceum("lab", "ssh", name, "--", "sudo", "systemctl", "restart", unit)
-    canary.wait_until(lambda: campus.status()["healthy"], "a second start is not refused (rke2#5785)")
+    canary.wait_until_healthy(campus, "a second start is not refused (rke2#5785)")
 
 
 def test_a_token_that_was_changed_by_hand_is_refused_before_k3s_sees_it(campus: Project) -> None:
@@ -183,6 +186,7 @@ def test_a_token_that_was_changed_by_hand_is_refused_before_k3s_sees_it(campus: 
     canary.assert_consistent(campus, *THREE)
 
 
+@pytest.mark.strict  # ops/backup/test_metadata finds the generation of a backup; test_life restores one
 def test_a_backup_from_before_the_rotations_is_opened_by_the_token_of_its_time(campus: Project) -> None:
     (old,) = (campus.path / "old").glob("*.db")
     restore = ["restore", "dev", "--from", str(old)]
@@ -193,9 +197,10 @@ def test_a_backup_from_before_the_rotations_is_opened_by_the_token_of_its_time(c
     assert campus.status()["tokens"] == "server token generation 1, agent token generation 3"
     for name, unit in (("server-1", "k3s"), ("gpu-1", "k3s-agent")):
         campus.lyceum("lab", "ssh", name, "--", "sudo", "systemctl", "restart", unit)
-        canary.wait_until(lambda: campus.status()["healthy"], f"{name} is back")
+        canary.wait_until_healthy(campus, f"{name} is back")
 
 
+@pytest.mark.strict  # config/test_tokens counts generations; rotations are told above
 def test_the_rotation_after_that_goes_to_a_generation_that_never_was(campus: Project) -> None:
     campus.lyceum("secrets", "rotate", "lab", "server-token")
 

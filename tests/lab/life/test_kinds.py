@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
 
 from tests.lab.life import canary
+from tests.lab.life.conftest import edit_site
 from tests.support.project import Project
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("canary_survives")]
@@ -36,11 +36,9 @@ def _larger(campus: Project) -> Iterator[None]:
     before = file.read_text()
     campus.lyceum("up", "dev", "--yes")
     canary.deploy(campus)
-    yaml = YAML()
-    site: Any = yaml.load(file)
-    site["nodes"] += GROUPS
-    site["shapes"].update(SHAPES)
-    yaml.dump(site, file)
+    with edit_site(campus) as site:
+        site["nodes"] += GROUPS
+        site["shapes"].update(SHAPES)
     yield
     file.write_text(before)
 
@@ -197,7 +195,7 @@ def test_copies_that_fail_make_the_campus_unhealthy_until_they_work(campus: Proj
 
     on(campus, "ops-1", "sudo mv /etc/lyceum/backup/kept /etc/lyceum/backup/key")
     assert run_the_backup(campus)["ok"] is True
-    canary.wait_until(lambda: campus.status()["healthy"], "everything is well again")
+    canary.wait_until_healthy(campus, "everything is well again")
 
 
 def test_the_operators_machine_is_replaced_without_a_word_to_the_cluster(campus: Project) -> None:

@@ -146,7 +146,7 @@ def test_after_a_power_failure_of_everything_the_cluster_comes_back(campus: Proj
     plug(campus, *TWO)
     power(campus, *TWO)
 
-    canary.wait_until(lambda: campus.status()["healthy"], "everything is ready again")
+    canary.wait_until_healthy(campus, "everything is ready again")
     canary.assert_consistent(campus, *TWO)
 
 

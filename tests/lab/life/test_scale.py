@@ -1,11 +1,9 @@
 """From two workers to four to eight to forty and back to four. A release's proof: it takes minutes and four gigabytes."""
 
-from typing import Any
-
 import pytest
-from ruamel.yaml import YAML
 
 from tests.lab.life import canary
+from tests.lab.life.conftest import edit_site
 from tests.support.project import Project
 
 pytestmark = [pytest.mark.lab, pytest.mark.strict]
@@ -18,28 +16,25 @@ KILLED_AT = ("cpu-7-vm creating", "cpu-30-vm created", "cpu-20-k3s created")
 
 def with_cpu_workers(campus: Project, count: int) -> tuple[str, ...]:
     """Writes so many further workers without GPUs into the site's file; returns all node names."""
-    file = campus.path / "config" / "sites" / "lab.yaml"
-    yaml = YAML()
-    site: Any = yaml.load(file)
-    site["shapes"].pop("cpu", None)
-    if count:
-        site["shapes"]["cpu"] = {"cores": 2, "memory": "4 GiB", "disk": "10 GiB"}
-    site["nodes"] = [
-        group for group in site["nodes"] if group["name"] != "cpu" and not group["name"].startswith("cpu-")
-    ]
     names = [f"cpu-{number}" for number in range(1, count + 1)]
-    site["nodes"] += [
-        {
-            "name": name,
-            "role": "worker",
-            "host": f"pve{number % 2 + 1}",
-            "shape": "cpu",
-            "gpus": [],
-            "address": f"10.21.2.{number}",
-        }
-        for number, name in enumerate(names, start=1)
-    ]
-    yaml.dump(site, file)
+    with edit_site(campus) as site:
+        site["shapes"].pop("cpu", None)
+        if count:
+            site["shapes"]["cpu"] = {"cores": 2, "memory": "4 GiB", "disk": "10 GiB"}
+        site["nodes"] = [
+            group for group in site["nodes"] if group["name"] != "cpu" and not group["name"].startswith("cpu-")
+        ]
+        site["nodes"] += [
+            {
+                "name": name,
+                "role": "worker",
+                "host": f"pve{number % 2 + 1}",
+                "shape": "cpu",
+                "gpus": [],
+                "address": f"10.21.2.{number}",
+            }
+            for number, name in enumerate(names, start=1)
+        ]
     return (*FOUR, *names)
 
 

@@ -30,7 +30,14 @@ MAY = {
     "config": {"config"},
     "components/base.py": set[str](),
     "components/handles.py": {"config"},
-    "components/layer.py": {"components.base", "config"},
+    # A layer stands on the cluster: it asks a server whether a webhook answers.
+    "components/layer.py": {
+        "components.base",
+        "components.handles",
+        "components.cluster.ssh",
+        "components.cluster.webhooks",
+        "config",
+    },
     "components/gpu_resources.py": {"config"},
     "components/proxmox": {"components.proxmox", "config.errors"},
     "components/hosts": {"components.hosts", "components.proxmox", "components.base", "components.handles", "config"},

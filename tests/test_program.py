@@ -112,8 +112,8 @@ def test_no_secret_stands_outside_its_envelope(site: str, stage: str) -> None:
 
 
 def test_the_sentinels_are_in_the_graph_so_that_their_absence_means_something() -> None:
-    # Two sites that use all of them together.
-    graphs = program("lab", "alpha"), program("a100-host", "all")
+    # Sites that use all of them together; one of them has a password of the hub's own.
+    graphs = program("lab", "alpha"), program("a100-host", "all"), program("esports-night", "all")
     text = json.dumps([one.inputs for graph in graphs for one in graph.by_urn.values()])
     used = [PROXMOX_TOKEN, ADMIN_KEY, *SENTINELS[SENTINELS.index(ADMIN_KEY) :]]
 

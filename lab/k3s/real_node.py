@@ -66,20 +66,19 @@ class RealNode:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, work.cancel)
         try:
-            await work
+            log.fatal(f"{await work} ended")
         except asyncio.CancelledError:
             log.info("Shutdown request received")
-        else:
-            raise SystemExit(1)
 
-    async def _serve(self) -> None:
+    async def _serve(self) -> str:
+        """Run what a node consists of until a part of it ends; returns the name of that part."""
         children = ChildProcesses()
         try:
             routes = asyncio.create_task(await self.start(children))
             announce_ready()
             name = await children.ended
             routes.cancel()
-            log.error(f"{name} ended")
+            return name
         finally:
             await children.stop_all()
 

@@ -34,6 +34,9 @@ def entry_key(program: Program) -> str:
     """Hash of the program's version, sources and platform: twelve hexadecimal digits."""
     directory = HERE / program.module
     digest = hashlib.sha256(f"{RECIPE} {program.name} {program.version} {platform.machine()}".encode())
+    if program.data:
+        # Binaries are made by the compiler, charts by our own code.
+        digest.update((HERE / "charts.py").read_bytes())
     for file in source_files(program):
         digest.update(f"\0{file.relative_to(directory)}\0".encode() + file.read_bytes())
     return digest.hexdigest()[:12]

@@ -15,6 +15,10 @@ from pathlib import Path
 IGNORED = ("tests", "README.md.gotmpl", "README.template.md", ".helmignore")
 """Files and directories of the sources that a released chart does not have."""
 
+_ALL_DEFINITIONS = (
+    '{{- range $path, $_ := .Files.Glob "definitions/*.yaml" }}\n---\n{{ $.Files.Get $path }}\n{{- end }}\n'
+)
+
 
 class ChartSourceError(Exception):
     """The chart's sources are not as expected; the text names file and text."""
@@ -89,3 +93,21 @@ def trainer_chart(trainer: Path, jobset: Path) -> bytes:
     files["Chart.yaml"] = (text[:start] + text[end:]).encode()
     files |= {f"charts/jobset/{path}": content for path, content in inner.items()}
     return pack_chart("kubeflow-trainer", files)
+
+
+def operator_definitions_chart(module: Path, version: str) -> bytes:
+    """The chart of the Prometheus Operator's custom resource definitions, `version` of it.
+
+    They are in a chart inside the chart, as upstream's are: Helm does not store that with a release, whose Secret may
+    have 1 MiB.
+    """
+    source = module / "example" / "prometheus-operator-crd"
+    chart = f"apiVersion: v2\nname: prometheus-operator-crds\nversion: {version}\nappVersion: {module.name.partition('@')[2]}\n"
+    inner = chart.replace("name: prometheus-operator-crds", "name: crds")
+    files = {
+        "Chart.yaml": chart.encode(),
+        "charts/crds/Chart.yaml": inner.encode(),
+        "charts/crds/templates/crds.yaml": _ALL_DEFINITIONS.encode(),
+    }
+    found = {f"charts/crds/definitions/{one.name}": one.read_bytes() for one in source.glob("*_*.yaml")}
+    return pack_chart("prometheus-operator-crds", files | found)

@@ -5,8 +5,6 @@ Each is compiled from the Go module of its project; `toolchain/controllers/<name
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from toolchain import charts
 from toolchain.programs import BuildWorkspace, Program, pinned_module
 
@@ -20,9 +18,6 @@ CRDS_CHART = "31.0.1"
 
 _TAGS = ("remove_all_sd", "enable_kubernetes_sd")
 """Prometheus without the client libraries of every cloud."""
-_CRDS_TEMPLATE = (
-    '{{- range $path, $_ := .Files.Glob "definitions/*.yaml" }}\n---\n{{ $.Files.Get $path }}\n{{- end }}\n'
-)
 _PAGE = "<!doctype html>\n<title>Alertmanager</title>\n<p>This build has no page; its API is below /api/v2.\n"
 
 
@@ -30,15 +25,6 @@ def product_version(module: str) -> str:
     """Prometheus's own version from its module's: 0.314.0 is 3.14.0."""
     _, number, patch = module.split(".")
     return f"{int(number) // 100}.{int(number) % 100}.{patch}"
-
-
-def crds_chart(module: Path) -> bytes:
-    """The chart of the operator's custom resource definitions, from its module."""
-    source = module / "example" / "prometheus-operator-crd"
-    chart = f"apiVersion: v2\nname: prometheus-operator-crds\nversion: {CRDS_CHART}\nappVersion: {module.name.partition('@')[2]}\n"
-    files = {"Chart.yaml": chart.encode(), "templates/crds.yaml": _CRDS_TEMPLATE.encode()}
-    found = {f"definitions/{one.name}": one.read_bytes() for one in source.glob("monitoring.coreos.com_*.yaml")}
-    return charts.pack_chart("prometheus-operator-crds", files | found)
 
 
 def _build_prometheus(workspace: BuildWorkspace) -> None:
@@ -60,7 +46,7 @@ def _build_operator(workspace: BuildWorkspace) -> None:
     version = {VERSION: workspace.version}
     workspace.compile(f"{OPERATOR}/cmd/operator", "prometheus-operator", version)
     workspace.compile(f"{OPERATOR}/cmd/prometheus-config-reloader", "prometheus-config-reloader", version)
-    archive = crds_chart(workspace.module(OPERATOR))
+    archive = charts.operator_definitions_chart(workspace.module(OPERATOR), CRDS_CHART)
     workspace.keep_data(f"charts/prometheus-operator-crds-{CRDS_CHART}.tgz", archive)
 
 

@@ -57,3 +57,15 @@ def test_trainers_chart_has_jobset_inside_and_depends_on_nothing_that_is_not(tmp
     values = yaml.safe_load(found["kubeflow-trainer/charts/jobset/values.yaml"])
     assert values == {"image": {"repository": "registry.k8s.io/jobset/jobset", "tag": "v0.12.0"}}
     assert not [name for name in found if "/tests/" in name]
+
+
+def test_the_operators_definitions_are_in_a_chart_inside_so_that_helm_can_store_the_release(tmp_path: Path) -> None:
+    """Helm stores the outer chart with every release, in a Secret of at most 1 MiB; the definitions are 5 MiB."""
+    file = {"example__prometheus-operator-crd__monitoring.coreos.com_probes_yaml": "kind: CustomResourceDefinition\n"}
+    module = write(tmp_path / "prometheus-operator@v0.93.1", **file)
+
+    found = unpack(charts.operator_definitions_chart(module, "31.0.1"))
+    assert yaml.safe_load(found["prometheus-operator-crds/Chart.yaml"])["appVersion"] == "v0.93.1"
+    outer = [name for name in found if not name.startswith("prometheus-operator-crds/charts/crds/")]
+    assert outer == ["prometheus-operator-crds/Chart.yaml"]
+    assert "prometheus-operator-crds/charts/crds/definitions/monitoring.coreos.com_probes.yaml" in found

@@ -9,7 +9,7 @@ import typer
 
 from config.errors import LyceumError
 from config.paths import PROJECT
-from config.resource_names import CLUSTER_TYPES, COMMAND_TYPE, VM_TYPE
+from config.resource_names import CLUSTER_TYPES, COMMAND_TYPE, VM_TYPE, Part, resource_owner
 from lab.images import ensure_all
 from ops.console import console, format_duration
 from ops.engine.engine import Engine
@@ -62,15 +62,19 @@ def demo(
 
 def phase_ends(state: State, since: datetime) -> dict[str, datetime]:
     """When the last machine, the last node and the last layer of this run were created; pure."""
-    kinds = {"machines": VM_TYPE, "Kubernetes": COMMAND_TYPE, "layers": CLUSTER_TYPES}
     ends: dict[str, datetime] = {}
-    for title, kind in kinds.items():
-        made = [
-            datetime.fromisoformat(one.created) for one in state.resources if one.type.startswith(kind) and one.created
-        ]
-        if made and max(made) > since:
-            ends[title] = max(made)
-    return ends
+    for one in state.resources:
+        if one.type == VM_TYPE:
+            title = "machines"
+        elif one.type == COMMAND_TYPE and resource_owner(one.name, Part.WEBHOOK) is None:
+            title = "Kubernetes"
+        elif one.type.startswith((CLUSTER_TYPES, COMMAND_TYPE)):
+            title = "layers"
+        else:
+            continue
+        if one.created and (made := datetime.fromisoformat(one.created)) > since:
+            ends[title] = max(made, ends.get(title, made))
+    return {title: ends[title] for title in ("machines", "Kubernetes", "layers") if title in ends}
 
 
 def format_phases(begun: datetime, ends: dict[str, datetime]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 SECONDS = 180
 """How long a webhook may stay silent after its release is ready. The kubelet shows a pod a certificate that was written
-after its start up to 90 seconds later (its sync period and the age of its cache)."""
+after its start up to 90 seconds later where its sync period is the default; a pod may also be moved meanwhile."""
 
 
 def webhook_script(chart: str, api: str, sample: Mapping[str, Any]) -> str:

@@ -113,8 +113,7 @@ table ip lab-pods {{
 def kubelet_settings(directory: Path, options: Options, address: str) -> str:
     """KubeletConfiguration as K3s writes it, as far as the lab can keep to it.
 
-    No cgroups: limits are not enforced, and memory is never short. `syncFrequency` stays at the kubelet's minute: a
-    Secret reaches a mounted volume as late as on a campus.
+    No cgroups: limits are not enforced, and memory is never short.
     """
     settings: dict[str, Any] = {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",

@@ -122,6 +122,11 @@ def test_a_node_offers_what_the_settings_count_on(node: Node) -> None:
     assert offered["memory"] == f"{(allocatable(node).memory + kernel_share(node)) * 1024}Ki"
 
 
+def test_a_new_certificate_reaches_the_pods_that_wait_for_it_in_seconds() -> None:
+    """The kubelet's default is a minute, and nobody may start a pod until Kueue has its own."""
+    assert kubelet(WORKER)["sync-frequency"] == kubelet(SERVERS[0])["sync-frequency"] == "10s"
+
+
 def test_pods_have_no_search_domain() -> None:
     """With a wildcard record of the site's domain, github.com would be our ingress."""
     for script in (SCRIPTS["founder"], SCRIPTS["joiner"], SCRIPTS["agent"]):

@@ -61,7 +61,9 @@ def build_chart_files(entry: CatalogEntry) -> dict[str, str]:
     }
     files = {"Chart.yaml": _dump_yaml(chart), "values.yaml": _dump_yaml(entry.values)}
     files |= {f"templates/{name}": text for name, text in render_templates(entry).items()}
-    files |= {f"files/{path.name}": path.read_text() for path in sorted((FILES / entry.name).glob("*"))}
+    # Beside a Python file may be a directory of compiled ones.
+    found = sorted(path for path in (FILES / entry.name).glob("*") if path.is_file())
+    files |= {f"files/{path.name}": path.read_text() for path in found}
     if entry.crds:
         text = "---\n".join(_dump_yaml(item) for item in build_definitions(entry.crds))
         if entry.crds.place == "crds":

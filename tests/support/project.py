@@ -20,7 +20,7 @@ from toolchain.environment import binary
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("config", "components", "ops", "lab", "toolchain")
-FILES = ("__main__.py", "Pulumi.yaml", "Pulumi.dev.yaml", "Pulumi.prod.yaml", "lyceum")
+FILES = ("__main__.py", "Pulumi.yaml", "Pulumi.dev.yaml", "Pulumi.prod.yaml", "lyceum", "requirements.txt")
 LINKED = (".venv", ".toolchain")
 MINUTES = 60
 

@@ -11,23 +11,6 @@ from typing import Any, Protocol
 
 from config.proxmox_grants import ApiCall
 
-__all__ = [
-    "AdminSetup",
-    "AgentSilent",
-    "Disk",
-    "HostFailed",
-    "Hypervisor",
-    "LabSpec",
-    "LoginSpec",
-    "Nic",
-    "PciDevice",
-    "Person",
-    "PveNode",
-    "Storage",
-    "StoreSpec",
-    "VmSpec",
-]
-
 HTTPS = 443
 
 

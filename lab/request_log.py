@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["RequestLog", "redact"]
-
 _SECRET = re.compile(r"pass|secret|token$|^keys$|private", re.IGNORECASE)
 _URL_LOGIN = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 _URL_QUERY = re.compile(r"(?<=://)([^?\s]+)\?\S+")

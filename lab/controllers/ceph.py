@@ -7,8 +7,6 @@ from lab.controllers.changes import Change, decide_each, ensure_fields, ensure_o
 from lab.controllers.pods import build_workload, is_available
 from lab.controllers.snapshot_cache import ClusterCache, Object, get_path, labels, name, namespace
 
-__all__ = ["decide"]
-
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 CSI_IMAGE = "quay.io/cephcsi/cephcsi:v3.17.0"
 

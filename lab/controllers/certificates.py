@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from lab.controllers.changes import Change, decide_each, ensure_fields, set_condition
 from lab.controllers.snapshot_cache import ClusterCache, Object
 
-__all__ = ["decide"]
-
 KINDS = ("Issuer", "ClusterIssuer", "Certificate")
 
 

@@ -12,23 +12,6 @@ from typing import Any, Literal
 
 from lab.controllers.snapshot_cache import ClusterCache, Object, annotations, get_path, name, namespace, uid
 
-__all__ = [
-    "Change",
-    "ConditionState",
-    "Create",
-    "Delete",
-    "Patch",
-    "PostEvent",
-    "decide_each",
-    "ensure_fields",
-    "ensure_object",
-    "format_time",
-    "merge_patch",
-    "owner_references",
-    "post_event",
-    "set_condition",
-]
-
 MADE_FROM = "lab.lyceum/made-from"
 """Annotation: digest of what an object was made from; when it differs, the object is brought up to date."""
 

@@ -7,8 +7,6 @@ from lab.controllers.kinds import KINDS
 from lab.controllers.snapshot_cache import ClusterCache, Object, name, namespace, uid
 from lab.kubernetes import KubeClient, KubernetesError
 
-__all__ = ["apply_change", "list_objects", "watch_objects"]
-
 WATCH_SECONDS = 300
 """How long one watch lasts; then the API server ends it and a new one begins where it stopped."""
 

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-__all__ = ["KINDS", "ResourceKind", "crd_name"]
-
 
 @dataclass(frozen=True)
 class ResourceKind:

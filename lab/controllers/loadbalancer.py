@@ -6,8 +6,6 @@ from ipaddress import IPv4Address, IPv4Network
 from lab.controllers.changes import Change, decide_each, ensure_fields
 from lab.controllers.snapshot_cache import ClusterCache, Object, annotations, get_path
 
-__all__ = ["decide"]
-
 ASKED = "metallb.io/loadBalancerIPs"
 """Annotation of a Service: the address that it wants."""
 

@@ -6,8 +6,6 @@ from lab.controllers.changes import owner_references
 from lab.controllers.snapshot_cache import Object, get_path, namespace
 from lab.pod_security import CONTEXT, Level
 
-__all__ = ["build_service", "build_workload", "is_available"]
-
 
 def build_workload(
     kind: str,

@@ -12,8 +12,6 @@ from lab.controllers.kinds import KINDS, crd_name
 from lab.controllers.snapshot_cache import ClusterCache, Object, get_path, key, uid
 from lab.kubernetes import KubeClient, KubernetesError
 
-__all__ = ["Decide", "run_stand_ins"]
-
 log = logging.getLogger("lab.controllers")
 
 Decide = Callable[[ClusterCache], Iterable[Change]]

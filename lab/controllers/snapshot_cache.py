@@ -5,19 +5,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-__all__ = [
-    "ClusterCache",
-    "Object",
-    "annotations",
-    "build_cache",
-    "get_path",
-    "key",
-    "labels",
-    "name",
-    "namespace",
-    "uid",
-]
-
 Object = dict[str, Any]
 IMAGES = "lab-images"
 """ConfigMap of a campus with real pods: the names of the images that it has, one a line."""

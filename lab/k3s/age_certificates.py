@@ -12,8 +12,6 @@ from lab.certificates import Authority
 from lab.k3s.paths import Paths, write_secret
 from lab.k3s.pki import LEAVES, read_authority
 
-__all__ = ["age_certificate", "age_machine"]
-
 
 def age_certificate(certificate: bytes, authority: Authority, days: int) -> bytes:
     """Return PEM of a certificate with dates that lie so many days earlier, followed by its issuer's."""

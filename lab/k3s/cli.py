@@ -13,8 +13,6 @@ from lab.k3s.config import ConfigError, FlagError, load
 from lab.k3s.flags import AGENT, SERVER
 from lab.k3s.release import kube_environment, running_version
 
-__all__ = ["main"]
-
 _USAGE = """\
 NAME:
    k3s - Kubernetes, but small and simple (the lab's stand-in)

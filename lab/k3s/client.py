@@ -8,8 +8,6 @@ import httpx
 
 from lab.k3s import log, tokens
 
-__all__ = ["SUPERVISOR_PORT", "RefusedError", "SupervisorClient", "supervisor_url"]
-
 SUPERVISOR_PORT = 9345
 """K3s has API server and supervisor on one port; here the supervisor has its own, derived from the server's URL."""
 

@@ -6,8 +6,6 @@ from pathlib import Path
 from lab.k3s.config import Options
 from lab.k3s.paths import Paths
 
-__all__ = ["apiserver", "controller_manager", "etcd", "scheduler"]
-
 LAB_DISABLED_ADMISSION = ("MutatingAdmissionWebhook", "ValidatingAdmissionWebhook")
 """Off where no pod is real: a webhook whose server KWOK only pretends to run would refuse every later request."""
 

@@ -15,8 +15,6 @@ import yaml
 
 from lab.k3s.flags import CRITICAL, DISABLE_ITEMS, Flag, FlagType
 
-__all__ = ["ConfigError", "Options", "check_server", "critical_settings", "load", "merge_files", "parse_arguments"]
-
 Values = dict[str, tuple[str, ...]]
 """Flag name to the values given for it, in order; booleans are `true` or `false`."""
 

@@ -12,9 +12,6 @@ import httpx
 from lab.certificates import client_context
 from lab.k3s.paths import Paths
 
-__all__ = ["Etcd", "EtcdError", "EtcdMember"]
-
-
 METRICS = "http://127.0.0.1:2381/metrics"
 """Where K3s has etcd show its metrics to the own host."""
 

@@ -7,8 +7,6 @@ agent as well and takes the agent's flags, except the few that only `k3s agent` 
 from dataclasses import dataclass
 from enum import Enum, auto
 
-__all__ = ["AGENT", "CRITICAL", "DISABLE_ITEMS", "SERVER", "SNAPSHOT", "Flag", "FlagType"]
-
 
 class FlagType(Enum):
     """How a flag's value is written."""

@@ -15,8 +15,6 @@ from lab.k3s.config import ConfigError, Options
 from lab.k3s.node import KernelDefaults, NodeMachine
 from lab.k3s.paths import MACHINE, READY, write_secret
 
-__all__ = ["Host", "announce_ready", "kernel_settings"]
-
 _NODE_ID = Path("/etc/rancher/node/id")
 
 

@@ -10,8 +10,6 @@ import yaml
 
 from lab.real_pods import LABEL, REAL
 
-__all__ = ["ACCESS_RULES", "build_configuration", "command"]
-
 LEASE_SECONDS = 40
 """The kubelet's nodeLeaseDurationSeconds; renewed every quarter of it."""
 

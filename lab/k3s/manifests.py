@@ -15,8 +15,6 @@ import yaml
 from lab.k3s import log
 from lab.kubernetes import KubeClient, KubernetesError
 
-__all__ = ["ADDON_CRD", "ManifestDeployer", "read_documents"]
-
 _INTERVAL = 1.0
 _RETRY = 0.2
 _ADDONS = "/apis/k3s.cattle.io/v1/namespaces/kube-system/addons"

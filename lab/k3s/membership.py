@@ -13,8 +13,6 @@ from lab.k3s import log
 from lab.k3s.etcd import Etcd, EtcdError, EtcdMember
 from lab.k3s.paths import Paths
 
-__all__ = ["MembershipError", "add_learner", "initial_cluster", "is_member", "member_name", "promote"]
-
 
 class MembershipError(Exception):
     """This server may not join; the text is K3s's, and says what to do."""

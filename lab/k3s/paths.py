@@ -4,8 +4,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Paths", "write_secret"]
-
 NODE_PASSWORD = Path("/etc/rancher/node/password")
 MACHINE = Path("/run/lab/machine.json")
 READY = Path("/run/lab/k3s.ready")

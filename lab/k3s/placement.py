@@ -16,8 +16,6 @@ from lab.k3s.client import SUPERVISOR_PORT
 from lab.kubernetes import KubeClient, KubernetesError
 from lab.real_pods import LABEL, REAL, SIMULATED, RealPods
 
-__all__ = ["EXTENDER_PATH", "build_policy", "filter_nodes", "mark_pods", "scheduler_settings"]
-
 Object = dict[str, Any]
 
 EXTENDER_PATH = "/lab/scheduler"

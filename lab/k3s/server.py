@@ -44,8 +44,6 @@ from lab.k3s.supervisor import Supervisor, SupervisorState
 from lab.kubernetes import KubeClient, KubernetesError
 from lab.real_pods import RealPods
 
-__all__ = ["run"]
-
 _LOCAL_API = "https://127.0.0.1:6443"
 _API_DEADLINE = 180.0
 """Seconds; three API servers may be starting on two cores."""

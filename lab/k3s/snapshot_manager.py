@@ -16,8 +16,6 @@ from lab.k3s.paths import Paths
 from lab.k3s.snapshotfiles import S3_NODE, SnapshotRecord, sync_objects
 from lab.kubernetes import KubeClient, KubernetesError
 
-__all__ = ["SnapshotManager"]
-
 
 @dataclass
 class SnapshotManager:

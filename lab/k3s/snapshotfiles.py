@@ -13,8 +13,6 @@ from typing import Any
 
 from lab.kubernetes import KubeClient, KubernetesError
 
-__all__ = ["CRD", "S3_NODE", "SnapshotRecord", "sync_objects"]
-
 S3_NODE = "s3"
 """Stands for a node's name where a snapshot lies in S3."""
 _PATH = "/apis/k3s.cattle.io/v1/etcdsnapshotfiles"

@@ -14,18 +14,6 @@ from lab.k3s.config import Options
 from lab.k3s.etcd import Etcd
 from lab.k3s.paths import BINARIES, Paths
 
-__all__ = [
-    "SnapshotError",
-    "SnapshotFile",
-    "list_snapshots",
-    "next_run",
-    "prune_snapshots",
-    "remove_partial_files",
-    "restore_snapshot",
-    "save_snapshot",
-    "snapshot_directory",
-]
-
 
 class SnapshotError(Exception):
     """A snapshot cannot be taken or restored; the text says why."""

@@ -18,8 +18,6 @@ from lab.k3s.s3 import S3Error
 from lab.k3s.snapshot_manager import SnapshotManager
 from lab.kubernetes import KubeClient, KubernetesError
 
-__all__ = ["run"]
-
 _LOCAL_API = "https://127.0.0.1:6443"
 
 _TOKEN = (

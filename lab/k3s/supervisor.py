@@ -25,8 +25,6 @@ from lab.k3s.tokens import parse_token
 from lab.kubernetes import KubeClient, KubernetesError
 from lab.real_pods import RealPods
 
-__all__ = ["Supervisor", "SupervisorState"]
-
 
 @dataclass
 class SupervisorState:

@@ -13,8 +13,6 @@ from lab.proxmox.errors import ApiError
 from lab.proxmox.state import ClusterState
 from lab.proxmox.wire import read_ticket, read_token
 
-__all__ = ["Auth", "hash_secret"]
-
 _TICKET_LIFETIME = 2 * 3600
 """Seconds, as on a real node."""
 

@@ -5,8 +5,6 @@ from collections.abc import Iterable
 from lab.contracts import PveNode
 from lab.proxmox import vmspec
 
-__all__ = ["HOST_RESERVE_MIB", "start_refusal"]
-
 HOST_RESERVE_MIB = 1024
 """Memory that the node itself needs; Proxmox VE asks for 1 GiB beside the guests."""
 

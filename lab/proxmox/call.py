@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from lab.proxmox.errors import bad_parameter
 from lab.proxmox.propstring import split_list
 
-__all__ = ["ROOT", "Call", "Identity", "TaskFault"]
-
 
 @dataclass(frozen=True)
 class Identity:

@@ -16,8 +16,6 @@ from lab.proxmox.state import ClusterState, Config, Vm, save_state
 from lab.proxmox.tasks import TaskBoard
 from lab.proxmox.volumes import Volumes
 
-__all__ = ["Cluster"]
-
 
 @dataclass
 class Cluster:

@@ -5,8 +5,6 @@ from typing import Any
 
 from lab.contracts import AgentSilent, HostFailed, VmSpec
 
-__all__ = ["FakeHypervisor"]
-
 
 class FakeHypervisor:
     """Records the calls and answers as a booted guest would.

@@ -7,8 +7,6 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-__all__ = ["ApiFaults", "Conditions", "Fault"]
-
 
 class Fault(BaseModel):
     """One rule: calls that match it, from the `nth` on, `count` times, go wrong in one way."""

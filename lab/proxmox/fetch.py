@@ -11,8 +11,6 @@ import httpx
 
 from lab.proxmox.errors import ApiError
 
-__all__ = ["FetchedFile", "Fetcher", "HttpFetcher"]
-
 
 @dataclass(frozen=True)
 class FetchedFile:

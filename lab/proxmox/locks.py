@@ -8,8 +8,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from lab.proxmox.errors import ApiError
 from lab.proxmox.timing import Timing
 
-__all__ = ["Locks"]
-
 
 class Locks:
     """Mutual exclusion by lock file name.

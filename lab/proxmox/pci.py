@@ -6,8 +6,6 @@ from lab.contracts import PciDevice, PveNode
 from lab.proxmox import propstring
 from lab.proxmox.errors import ApiError
 
-__all__ = ["assign_devices", "check_mapping", "find_devices", "group_conflict", "list_devices"]
-
 _DEFAULT_BLACKLIST = "05;06;0b"
 """Classes that `hardware/pci` leaves out unless asked: memory controllers, bridges, processors."""
 

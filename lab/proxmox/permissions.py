@@ -12,8 +12,6 @@ from lab.proxmox.call import Call
 from lab.proxmox.errors import ApiError, permission_denied
 from lab.proxmox.privileges import Access
 
-__all__ = ["ANYONE", "RULES", "WORLD", "AllOf", "AnyOf", "Granting", "Own", "Perm", "Rule", "check_rule"]
-
 
 @dataclass(frozen=True)
 class Everybody:

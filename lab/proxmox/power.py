@@ -8,8 +8,6 @@ from lab.proxmox.cluster import Cluster
 from lab.proxmox.errors import ApiError, not_found
 from lab.proxmox.state import Vm
 
-__all__ = ["destroy", "shutdown", "start", "stop"]
-
 
 async def start(cluster: Cluster, vmid: int) -> None:
     """Check what QEMU would check, give the VM its devices, and boot it.

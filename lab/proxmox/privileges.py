@@ -10,8 +10,6 @@ from lab.proxmox.call import Identity
 from lab.proxmox.errors import permission_denied
 from lab.proxmox.state import ClusterState
 
-__all__ = ["BUILTIN_ROLES", "PRIVILEGES", "Access"]
-
 # Per area: root, admin, user and audit privileges. Built-in roles are cut from these classes.
 _GROUPS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     "VM": (

@@ -3,8 +3,6 @@
 import re
 from collections.abc import Mapping
 
-__all__ = ["GIB", "MIB", "join", "parse", "parse_size", "render_size", "split_list"]
-
 MIB = 1 << 20
 GIB = 1 << 30
 _UNITS = {"": 1, "K": 1 << 10, "M": MIB, "G": GIB, "T": 1 << 40}

@@ -36,8 +36,6 @@ from lab.proxmox.timing import Timing
 from lab.proxmox.volumes import Volumes
 from lab.request_log import RequestLog, redact
 
-__all__ = ["Proxmox", "create_app"]
-
 _NOBODY = Identity("")
 
 

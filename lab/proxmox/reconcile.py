@@ -3,8 +3,6 @@
 from lab.contracts import LabSpec, PveNode
 from lab.proxmox.state import ClusterState, NodeState, User
 
-__all__ = ["reconcile_state"]
-
 
 def reconcile_state(state: ClusterState, spec: LabSpec) -> None:
     """Adapt a loaded state to a campus that starts: its nodes exist, nothing runs, no creation is half done."""

@@ -10,8 +10,6 @@ from lab.proxmox.call import Call
 from lab.proxmox.cluster import Cluster
 from lab.proxmox.errors import ApiError
 
-__all__ = ["Route", "RouteHandler", "RouteTable", "Router"]
-
 RouteHandler = Callable[[Cluster, Call], Awaitable[Any]]
 
 

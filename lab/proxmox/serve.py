@@ -11,8 +11,6 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from lab.proxmox.wire import DROP
 
-__all__ = ["PORT", "build_server"]
-
 PORT = 8006
 """Of the API, on every node."""
 

@@ -10,22 +10,6 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field
 
-__all__ = [
-    "AclEntry",
-    "ApiToken",
-    "ClusterState",
-    "Config",
-    "NodeState",
-    "PciMapping",
-    "Pool",
-    "TaskRecord",
-    "User",
-    "Vm",
-    "Volume",
-    "load_state",
-    "save_state",
-]
-
 Config = dict[str, str | int]
 """Options of a VM as they are stored: numbers where the API answers with numbers."""
 

@@ -12,8 +12,6 @@ from lab.proxmox.errors import ApiError, bad_parameter
 from lab.proxmox.state import ClusterState, TaskRecord
 from lab.proxmox.timing import Timing
 
-__all__ = ["TaskBoard", "Work"]
-
 Work = Callable[[TaskRecord], Awaitable[None]]
 """What a task does; it may append to the record's log and raises `ApiError` or `HostFailed` to fail."""
 

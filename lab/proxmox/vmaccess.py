@@ -14,8 +14,6 @@ from lab.proxmox.privileges import Access
 from lab.proxmox.vmconfig import Existing, NewDisk, NoMedia
 from lab.proxmox.volumes import split_volume
 
-__all__ = ["NOT_OPTIONS", "VmAccess", "check_volume_access", "privilege_of"]
-
 NOT_OPTIONS = frozenset(
     {"archive", "background_delay", "bwlimit", "delete", "digest", "force", "ha-managed", "import-working-storage"}
     | {"live-restore", "node", "pool", "revert", "skiplock", "start", "storage", "unique", "vmid"}

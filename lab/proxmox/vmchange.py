@@ -9,8 +9,6 @@ from lab.proxmox.errors import ApiError
 from lab.proxmox.state import Config, Vm
 from lab.proxmox.vmconfig import CloudInit, Existing, NewDisk
 
-__all__ = ["apply_options", "storages_for"]
-
 
 def _fresh_mac() -> str:
     """An address under Proxmox's own prefix, BC:24:11."""

@@ -11,26 +11,6 @@ from lab.proxmox import propstring
 from lab.proxmox.errors import bad_parameter
 from lab.proxmox.propstring import GIB, MIB
 
-__all__ = [
-    "CLOUDINIT_SIZE",
-    "CloudInit",
-    "DriveRequest",
-    "Existing",
-    "NewDisk",
-    "NoMedia",
-    "is_cdrom",
-    "is_drive",
-    "is_live",
-    "list_drives",
-    "normalise_option",
-    "normalise_tags",
-    "numbered_options",
-    "parse_drive",
-    "render_drive",
-    "render_network_card",
-    "volume_of",
-]
-
 CLOUDINIT_SIZE = 4 * MIB
 """Size of a cloud-init drive."""
 

@@ -8,8 +8,6 @@ from lab.contracts import Disk, Nic, PciDevice, VmSpec
 from lab.proxmox import propstring, vmconfig
 from lab.proxmox.propstring import GIB, split_list
 
-__all__ = ["agent_enabled", "build_vm_spec", "memory_mib"]
-
 _DEFAULT_MEMORY = 512
 """MiB that Proxmox VE gives a VM that names no memory."""
 

@@ -11,8 +11,6 @@ from lab.proxmox.propstring import GIB
 from lab.proxmox.state import ClusterState, Volume
 from lab.proxmox.vmconfig import CLOUDINIT_SIZE, CloudInit, DriveRequest, Existing, NewDisk, NoMedia
 
-__all__ = ["IMAGE_SIZE", "Volumes", "split_volume"]
-
 IMAGE_SIZE = 3 * GIB
 """What a simulated cloud image presents as a disk; Debian's and Ubuntu's generic images are 2 to 3.5 GiB."""
 

@@ -10,18 +10,6 @@ from starlette.types import Receive, Scope, Send
 
 from lab.proxmox.errors import ApiError
 
-__all__ = [
-    "BASE",
-    "DROP",
-    "DroppedResponse",
-    "api_path",
-    "error_response",
-    "read_parameters",
-    "read_ticket",
-    "read_token",
-    "success_response",
-]
-
 BASE = "/api2/json"
 
 DROP = "lyceum.drop"

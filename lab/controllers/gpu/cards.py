@@ -8,8 +8,6 @@ from config.gpus import CARDS
 from config.mig import Profiles
 from lab.controllers.snapshot_cache import Object, annotations
 
-__all__ = ["NVIDIA", "Card", "list_cards"]
-
 GPUS = "lab.lyceum/gpus"
 """Node annotation: JSON list of the VM's passthrough devices, ``{address, vendor, device, name}``."""
 

@@ -9,8 +9,6 @@ import yaml
 from config.mig import can_place
 from lab.controllers.gpu.cards import Card
 
-__all__ = ["LayoutError", "Slices", "parse_configuration", "plan_layout"]
-
 Slices = dict[str, int]
 """MIG profile -> number of devices on one card; empty for a card that stays whole."""
 

@@ -9,8 +9,6 @@ from lab.controllers.gpu.cards import NVIDIA, list_cards
 from lab.controllers.pods import build_service, build_workload, is_available
 from lab.controllers.snapshot_cache import ClusterCache, Object, get_path, labels, name, namespace
 
-__all__ = ["DEVICE_PLUGIN", "DRIVER", "decide", "gpu_nodes"]
-
 PRESENT = f"feature.node.kubernetes.io/pci-{NVIDIA}.present"
 
 

@@ -22,8 +22,6 @@ from lab.controllers.snapshot_cache import (
     namespace,
 )
 
-__all__ = ["decide"]
-
 WHOLE = "nvidia.com/gpu"
 
 MIG_CONFIG = "nvidia.com/mig.config"

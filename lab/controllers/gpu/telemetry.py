@@ -6,8 +6,6 @@ Where a real node has the stand-in's image, a web server gives Prometheus this t
 from lab.controllers.gpu.cards import Card, list_cards
 from lab.controllers.snapshot_cache import Object, name
 
-__all__ = ["SERIES", "container_fields", "describe_cards", "pod_fields"]
-
 SERIES = "lab-dcgm"
 """ConfigMap: name of a node -> its text; and the configuration of the web server."""
 WEB_SERVER = "I:index.txt\n"  # Prometheus wants text/plain, which the server gives to .txt

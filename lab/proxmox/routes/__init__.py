@@ -15,8 +15,6 @@ from lab.proxmox.routes import (
     tasks,
 )
 
-__all__ = ["TABLES"]
-
 _AREAS = (
     access,
     cluster,

@@ -41,12 +41,7 @@ def build_definition(
     if unknown or not versions or set(named) - {"short"}:
         raise ValueError(f"{kind}.{group}: traits '{traits}' hold {sorted(unknown | set(named)) or 'no version'}")
     shown = [{"name": name, "jsonPath": path, "type": "string"} for name, path in (columns or {}).items()]
-    names: Object = {
-        "kind": kind,
-        "listKind": f"{kind}List",
-        "plural": pluralize(kind),
-        "singular": kind.lower(),
-    }
+    names: Object = {"kind": kind, "listKind": f"{kind}List", "plural": pluralize(kind), "singular": kind.lower()}
     if "short" in named:
         names["shortNames"] = named["short"].split(",")
     annotations = {"helm.sh/resource-policy": "keep"} if keep else {}

@@ -25,10 +25,7 @@ async def watch_objects(kube: KubeClient, kind: str, version: str) -> AsyncItera
     """Yields ``ADDED``, ``MODIFIED`` or ``DELETED`` and the object, or ``BOOKMARK``, until the server ends it."""
     place = KINDS[kind]
     events = kube.watch(
-        place.path(),
-        resourceVersion=version,
-        allowWatchBookmarks="true",
-        timeoutSeconds=str(WATCH_SECONDS),
+        place.path(), resourceVersion=version, allowWatchBookmarks="true", timeoutSeconds=str(WATCH_SECONDS)
     )
     async for event in events:
         yield event["type"], event["object"]

@@ -200,10 +200,7 @@ def build_configuration(node_name: str, *, real: bool = False) -> str:
 
 def _beside_kubelet(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
     configuration, *stages = documents
-    configuration["options"] |= {
-        "nodeLeaseDurationSeconds": 0,
-        "disregardStatusWithLabelSelector": f"{LABEL}={REAL}",
-    }
+    configuration["options"] |= {"nodeLeaseDurationSeconds": 0, "disregardStatusWithLabelSelector": f"{LABEL}={REAL}"}
     # Without a Stage of Nodes KWOK 0.8 takes no node for its own, and leaves its pods pending.
     never = _expression('.metadata.annotations["lab.lyceum/never"]', "Exists")
     idle = _build_stage("node-never", "Node", [never], {"statusTemplate": ""})

@@ -65,11 +65,7 @@ class SnapshotManager:
 
     async def _metadata(self) -> dict[str, str]:
         system = await self.kube.call("GET", "/api/v1/namespaces/kube-system")
-        return {
-            "cluster-id": system["metadata"]["uid"],
-            "node-name": self.node,
-            "token-hash": self._token_hash(),
-        }
+        return {"cluster-id": system["metadata"]["uid"], "node-name": self.node, "token-hash": self._token_hash()}
 
     async def prune(self, base: str, retention: int) -> list[str]:
         """Delete all but the newest on disk, and in S3 as its own retention says."""

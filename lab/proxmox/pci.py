@@ -85,10 +85,7 @@ def check_mapping(node: PveNode, entry: str) -> str | None:
 
 
 def assign_devices(
-    node: PveNode,
-    wanted: Mapping[int, str],
-    mappings: Mapping[str, Iterable[str]],
-    held: Mapping[str, int],
+    node: PveNode, wanted: Mapping[int, str], mappings: Mapping[str, Iterable[str]], held: Mapping[str, int]
 ) -> list[PciDevice]:
     """Choose the devices of a VM that starts.
 

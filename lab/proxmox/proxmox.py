@@ -237,12 +237,7 @@ class Proxmox:
 
 
 def create_app(
-    spec: LabSpec,
-    hypervisor: Hypervisor,
-    run: Path,
-    *,
-    timing: Timing | None = None,
-    fetcher: Fetcher | None = None,
+    spec: LabSpec, hypervisor: Hypervisor, run: Path, *, timing: Timing | None = None, fetcher: Fetcher | None = None
 ) -> Proxmox:
     """Build the Proxmox VE API of a campus; arguments as of `Proxmox`."""
     return Proxmox(spec, hypervisor, run, timing=timing, fetcher=fetcher)

@@ -45,13 +45,7 @@ class TaskBoard:
                 record.exitstatus, record.endtime = "unexpected status", int(time.time())
 
     def start(  # noqa: PLR0917  # a task has six parts
-        self,
-        node: str,
-        kind: str,
-        subject: str,
-        call: Call,
-        work: Work,
-        give_up: Callable[[], None] | None = None,
+        self, node: str, kind: str, subject: str, call: Call, work: Work, give_up: Callable[[], None] | None = None
     ) -> str:
         """Start a task and return its UPID.
 

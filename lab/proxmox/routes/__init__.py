@@ -15,20 +15,7 @@ from lab.proxmox.routes import (
     tasks,
 )
 
-_AREAS = (
-    access,
-    cluster,
-    mapping,
-    pools,
-    nodes,
-    network,
-    tasks,
-    storage,
-    qemu,
-    power,
-    disks,
-    agent,
-)
+_AREAS = (access, cluster, mapping, pools, nodes, network, tasks, storage, qemu, power, disks, agent)
 
 TABLES = tuple(area.table for area in _AREAS)
 """Every route of the API."""

@@ -28,11 +28,7 @@ async def read_node_status(cluster: Cluster, call: Call) -> dict[str, Any]:
         "cpu": 0.02,
         "cpuinfo": {"cpus": node.cpus, "cores": max(1, node.cpus // 2), "sockets": 1, "model": "Simulated CPU"},
         "loadavg": ["0.10", "0.12", "0.09"],
-        "memory": {
-            "total": node.memory_mib * MIB,
-            "used": used * MIB,
-            "free": max(0, node.memory_mib - used) * MIB,
-        },
+        "memory": {"total": node.memory_mib * MIB, "used": used * MIB, "free": max(0, node.memory_mib - used) * MIB},
         "swap": {"total": 0, "used": 0, "free": 0},
         "rootfs": {"total": node.disk_gib * GIB, "used": 8 * GIB, "avail": max(0, node.disk_gib - 8) * GIB},
         "kversion": "Linux 6.14.11-2-pve #1 SMP PREEMPT_DYNAMIC",

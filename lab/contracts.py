@@ -201,7 +201,7 @@ class Hypervisor(Protocol):
         ...
 
     async def agent(self, vmid: int, command: str, arguments: Mapping[str, str]) -> Any:
-        """Answer a guest-agent command (`ping`, `file-read`, `network-get-interfaces`).
+        """Answer a guest-agent command (`ping`, `file-read`).
 
         Returns what Proxmox puts in `data.result` (`data` itself for `file-read`).
         Raises `AgentSilent` when the agent does not answer, `KeyError` for an unknown command and

@@ -16,7 +16,7 @@ from typing import Any
 
 from lab import network
 from lab.contracts import AgentSilent, HostFailed, LabSpec, PciDevice, VmSpec
-from lab.host.agent import GuestAgent
+from lab.host.agent import answer_agent
 from lab.host.cloud_init import ip_batch
 from lab.host.disk import VmDisk, map_container_storage, map_data_disks, prepare_disk
 from lab.host.guest.manager import REBOOT
@@ -126,7 +126,7 @@ class NamespaceHypervisor:
         machine = self._running.get(vmid)
         if machine is None or not machine.vm.agent:
             raise AgentSilent("QEMU guest agent is not running")
-        return await GuestAgent(machine.pid).answer(command, arguments)
+        return answer_agent(machine.pid, command, arguments)
 
     def ended(self, vmid: int, status: int) -> None:
         """Record a VM's end, as the launcher reports it; a guest that asked for a reboot is started again."""

@@ -1,6 +1,5 @@
 """The simulated Proxmox VE cluster as an ASGI application."""
 
-import asyncio
 import os
 import secrets
 import time
@@ -19,18 +18,17 @@ from config import proxmox_grants
 from lab.contracts import Hypervisor, LabSpec
 from lab.proxmox import power, wire
 from lab.proxmox.auth import Auth
-from lab.proxmox.call import ROOT, Call, Identity, TaskFault
+from lab.proxmox.call import ROOT, Call, Identity
 from lab.proxmox.cluster import Cluster
 from lab.proxmox.errors import ApiError
 from lab.proxmox.faults import ApiFaults
 from lab.proxmox.fetch import Fetcher, HttpFetcher
 from lab.proxmox.locks import Locks
-from lab.proxmox.permissions import RULES, WORLD, check_rule
+from lab.proxmox.permissions import RULES
 from lab.proxmox.privileges import Access
-from lab.proxmox.reconcile import reconcile_state
 from lab.proxmox.router import Router
 from lab.proxmox.routes import TABLES
-from lab.proxmox.state import ClusterState, TaskRecord, load_state
+from lab.proxmox.state import ClusterState, TaskRecord, load_state, reconcile_state
 from lab.proxmox.tasks import TaskBoard
 from lab.proxmox.timing import Timing
 from lab.proxmox.volumes import Volumes
@@ -66,7 +64,7 @@ class Proxmox:
         directory = run / "pve"
         directory.mkdir(parents=True, exist_ok=True)
         state = load_state(directory / "state.json") or ClusterState()
-        reconcile_state(state, spec)
+        reconcile_state(state)
         self.faults = ApiFaults()
         """Injected faults and conditions."""
         self.root_password = _ensure_secret_file(run / "root-password", lambda: secrets.token_urlsafe(18))
@@ -126,8 +124,8 @@ class Proxmox:
         self._log.close()
 
     def handlers(self) -> dict[str, Callable[..., Awaitable[Any]]]:
-        """For the campus's control socket: faults, and calls as the administrator."""
-        return {**self.faults.handlers(), "proxmox_call": self.call}
+        """For the campus's control socket: faults."""
+        return dict(self.faults.handlers())
 
     async def call(self, method: str, path: str, params: Mapping[str, str | tuple[str, ...]] | None = None) -> Any:
         """Call the API as root@pam, past HTTP, log and faults; raises `ApiError`.
@@ -186,7 +184,7 @@ class Proxmox:
         outcome, status, drop = "", 500, False
         try:
             call.params = await wire.read_parameters(request)
-            drop = await self._apply_faults(call)
+            drop = self._apply_faults(call)
             if (call.method, call.path) == ("POST", "access/ticket"):
                 data: Any = self._auth.sign_in(call.required("username"), call.required("password"))
             else:
@@ -203,31 +201,25 @@ class Proxmox:
             self._log.write(call.method, call.path, status, began, user=user, params=params, outcome=outcome)
         return wire.DroppedResponse() if drop else response
 
-    async def _apply_faults(self, call: Call) -> bool:
+    def _apply_faults(self, call: Call) -> bool:
         """Apply the faults that hit this call; returns whether its answer is to be lost."""
         drop = False
         for fault in self.faults.hits(f"{call.method} {call.path}"):
             match fault.kind:
                 case "status":
                     raise ApiError(fault.status, fault.message)
-                case "agent":
-                    if "/agent/" in call.path:
-                        raise ApiError(500, "QEMU guest agent is not running")
-                case "delay":
-                    await asyncio.sleep(fault.seconds)
                 case "task":
-                    call.task_fault = TaskFault(fault.message, fault.done)
+                    call.task_fault = fault
                 case "drop":
                     drop = True
         return drop
 
     async def _invoke(self, call: Call) -> Any:
         route, call.names = self._router.find(call.method, call.path)
-        rule = RULES[route.method, route.pattern]
-        check_rule(rule, call, self.cluster.access)
+        RULES[route.method, route.pattern](call, self.cluster.access)
         if "node" in call.names:
             self.cluster.node(call.node)
-        changes = call.method != "GET" and rule is not WORLD
+        changes = call.method != "GET"
         if changes and not self.faults.conditions.quorate:
             raise ApiError(500, "cluster not ready - no quorum?")
         data = await route.handler(self.cluster, call)

@@ -1,8 +1,9 @@
-"""`nodes`: hardware, status, time, DNS."""
+"""`nodes`: hardware, status, time, DNS, and the network as the installer leaves it."""
 
 import time
 from typing import Any
 
+from lab.contracts import LabSpec, PveNode
 from lab.proxmox import pci
 from lab.proxmox.call import Call
 from lab.proxmox.cluster import Cluster
@@ -52,6 +53,38 @@ async def read_time(_cluster: Cluster, _call: Call) -> dict[str, Any]:
 
 
 @table.get("nodes/{node}/dns")
-async def read_dns(cluster: Cluster, call: Call) -> dict[str, str]:
+async def read_dns(cluster: Cluster, _call: Call) -> dict[str, str]:
     """Search domain and up to three servers."""
-    return cluster.state.nodes[call.node].dns
+    return {"search": "lab", "dns1": str(cluster.spec.gateway)}
+
+
+@table.get("nodes/{node}/network")
+async def list_interfaces(cluster: Cluster, call: Call) -> list[dict[str, Any]]:
+    """All interfaces; bridges only to those who may use or audit them."""
+    wanted = call.text("type")
+    shown = []
+    for interface in _installed_interfaces(cluster.node(call.node), cluster.spec):
+        interface.update(cluster.faults.conditions.interfaces.get(f"{call.node}/{interface['iface']}", {}))
+        is_bridge = interface["type"] == "bridge"
+        if wanted in ("bridge", "any_bridge", "any_local_bridge"):
+            path = f"/sdn/zones/localnetwork/{interface['iface']}"
+            if not is_bridge or not cluster.access.has(call.identity, path, "SDN.Use", "SDN.Audit", any_of=True):
+                continue
+        elif wanted and interface["type"] != wanted:
+            continue
+        shown.append(interface)
+    return shown
+
+
+def _installed_interfaces(node: PveNode, spec: LabSpec) -> list[dict[str, Any]]:
+    """A network card and the bridges; the first bridge has the card and the node's address."""
+    manual = {"method": "manual", "method6": "manual", "families": ["inet"]}
+    found = [{"iface": "eno1", "type": "eth", "active": 1, "exists": 1, **manual}]
+    for bridge in node.bridges:
+        shown = {"iface": bridge, "type": "bridge", "active": 1, "autostart": 1, "bridge_vlan_aware": 1, **manual}
+        if bridge == node.bridges[0]:
+            prefix = spec.cidr.prefixlen
+            shown |= {"bridge_ports": "eno1", "method": "static", "gateway": str(spec.gateway)}
+            shown |= {"address": node.address, "netmask": str(prefix), "cidr": f"{node.address}/{prefix}"}
+        found.append(shown)
+    return [interface | {"priority": priority} for priority, interface in enumerate(found, start=2)]

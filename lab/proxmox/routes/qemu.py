@@ -1,10 +1,10 @@
-"""`nodes/N/qemu`: VMs created, changed, removed."""
+"""`nodes/N/qemu`: VMs created, changed, removed; disks grown."""
 
 import time
 import uuid
 from typing import Any
 
-from lab.proxmox import power, vmchange, vmconfig
+from lab.proxmox import power, propstring, vmchange, vmconfig
 from lab.proxmox.call import Call
 from lab.proxmox.cluster import Cluster
 from lab.proxmox.errors import ApiError, bad_parameter, not_found, permission_denied
@@ -124,6 +124,45 @@ async def regenerate_cloudinit(cluster: Cluster, call: Call) -> None:
     vm = cluster.unlocked_vm(call.node, call.vmid)
     if not any("cloudinit" in text for text in vmconfig.list_drives(vm.config).values()):
         raise ApiError(500, "no cloudinit drive is configured")
+
+
+@table.put(_VM + "/resize")
+async def resize_disk(cluster: Cluster, call: Call) -> str:
+    """Grow a disk; shrinking is refused. Works while the machine runs."""
+    disk, size_text = call.required("disk"), call.required("size")
+    cluster.vm(call.node, call.vmid)
+
+    async def work(_record: TaskRecord) -> None:
+        async with cluster.locks.vm(call.vmid):
+            vm = cluster.unlocked_vm(call.node, call.vmid)
+            volume, options, size = _read_disk(vm, disk)
+            storage = volume.partition(":")[0]
+            cluster.access.require(call.identity, f"/storage/{storage}", "Datastore.AllocateSpace")
+            grown = propstring.parse_size(size_text.removeprefix("+")) + (size if size_text.startswith("+") else 0)
+            if grown < size:
+                raise ApiError(500, "shrinking disks is not supported")
+            cluster.volumes.resize(vm.node, volume, grown)
+            vm.config[disk] = vmconfig.render_drive(volume, options, grown)
+            if vm.active is not None:
+                vm.active[disk] = vm.config[disk]
+
+    try:
+        propstring.parse_size(size_text.removeprefix("+"))
+    except ValueError as error:
+        raise bad_parameter("size", str(error)) from None
+    return cluster.tasks.start(call.node, "resize", str(call.vmid), call, work)
+
+
+def _read_disk(vm: Vm, key: str) -> tuple[str, dict[str, str], int]:
+    """Volume, options and size of a disk."""
+    text = str(vm.config.get(key, ""))
+    volume = vmconfig.volume_of(text)
+    if not vmconfig.is_drive(key) or volume is None:
+        raise not_found(f"disk '{key}'")
+    if vmconfig.is_cdrom(text):
+        raise ApiError(500, "you can't resize a cdrom")
+    _volume, options = propstring.parse(text)
+    return volume, options, propstring.parse_size(options.pop("size", "0"))
 
 
 @table.delete(_VM)

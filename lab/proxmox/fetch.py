@@ -4,7 +4,6 @@ import hashlib
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 from urllib.parse import urlsplit
 
 import httpx
@@ -23,19 +22,7 @@ class FetchedFile:
     """Hex digest by the algorithm asked for; empty when none was."""
 
 
-class Fetcher(Protocol):
-    """The node's way to the outside."""
-
-    async def metadata(self, url: str, *, verify: bool) -> FetchedFile:
-        """Size and type without the content; raises `ApiError`."""
-        ...
-
-    async def download(self, url: str, *, verify: bool, algorithm: str | None) -> FetchedFile:
-        """Read the content, keep its measure and digest; raises `ApiError`."""
-        ...
-
-
-class HttpFetcher:
+class Fetcher:
     """Fetches over HTTP inside the campus, where only the mirror can be reached.
 
     Args:
@@ -46,7 +33,7 @@ class HttpFetcher:
         self._authority = authority
 
     async def metadata(self, url: str, *, verify: bool) -> FetchedFile:
-        """See `Fetcher`."""
+        """Size and type without the content; raises `ApiError`."""
         async with self._client(verify=verify) as client:
             try:
                 answer = await client.head(url)
@@ -56,7 +43,7 @@ class HttpFetcher:
             return FetchedFile(int(answer.headers.get("content-length", 0)), _media_type(answer))
 
     async def download(self, url: str, *, verify: bool, algorithm: str | None) -> FetchedFile:
-        """See `Fetcher`."""
+        """Read the content, keep its measure and digest; raises `ApiError`."""
         digest = hashlib.new(algorithm) if algorithm else None
         size = 0
         async with self._client(verify=verify) as client:

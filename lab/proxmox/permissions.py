@@ -93,7 +93,7 @@ _STORE = "nodes/{node}/storage"
 _TOKENS = "access/users/{userid}/token"
 
 RULES: Mapping[tuple[str, str], Rule] = {
-    ("GET", "access/permissions"): _anyone,  # own permissions; others' with Sys.Audit on /access
+    ("GET", "access/permissions"): _anyone,  # own permissions
     ("POST", "access/users"): _all_of(_REALM, _USERS),
     ("GET", _TOKENS): _either(_check_own, _USERS),
     ("POST", _TOKENS + "/{tokenid}"): _either(_check_own, _USERS),

@@ -22,7 +22,7 @@ from lab.proxmox.call import ROOT, Call, Identity
 from lab.proxmox.cluster import Cluster
 from lab.proxmox.errors import ApiError
 from lab.proxmox.faults import ApiFaults
-from lab.proxmox.fetch import Fetcher, HttpFetcher
+from lab.proxmox.fetch import Fetcher
 from lab.proxmox.locks import Locks
 from lab.proxmox.permissions import RULES
 from lab.proxmox.privileges import Access
@@ -78,7 +78,7 @@ class Proxmox:
             tasks=TaskBoard(state, timing, self._save),
             locks=Locks(timing),
             faults=self.faults,
-            fetcher=fetcher or HttpFetcher(run / "ca.pem"),
+            fetcher=fetcher or Fetcher(run / "ca.pem"),
             started=time.time(),
         )
         self._run = run

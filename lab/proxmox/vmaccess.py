@@ -34,7 +34,7 @@ _CLASSES: tuple[tuple[str, str], ...] = (
         r"cicustom|cipassword|citype|ciuser|ciupgrade|nameserver|searchdomain|sshkeys|ipconfig\d+",
     ),
 )
-_BY_VALUE = re.compile(r"(?:serial|usb|hostpci|virtiofs)\d+")
+_BY_VALUE = re.compile(r"(?:serial|hostpci)\d+")
 
 
 def privilege_of(option: str) -> str | None:
@@ -114,17 +114,6 @@ class VmAccess:
             if value != "socket":
                 raise ApiError(500, f"only root can set '{option}' config for real devices")
             self._need("VM.Config.HWType")
-        elif re.fullmatch(r"usb\d+", option):
-            self._need("VM.Config.HWType")
-            host, options = propstring.parse(value, default_key="host")
-            if host and host.lower() != "spice":
-                raise ApiError(500, f"only root can set '{option}' config for real devices")
-            if "mapping" in options:
-                self._access.require(self._who, f"/mapping/usb/{options['mapping']}", "Mapping.Use")
-        elif re.fullmatch(r"virtiofs\d+", option):
-            self._need("VM.Config.Disk")
-            directory, _options = propstring.parse(value, default_key="dirid")
-            self._access.require(self._who, f"/mapping/dir/{directory}", "Mapping.Use")
         elif re.fullmatch(r"net\d+", option):
             self._check_bridge(value)
         elif option == "cicustom":

@@ -41,8 +41,7 @@ async def read_node_status(cluster: Cluster, call: Call) -> dict[str, Any]:
 @table.get("nodes/{node}/hardware/pci")
 async def list_hardware(cluster: Cluster, call: Call) -> list[dict[str, str | int]]:
     """PCI devices with their IOMMU groups."""
-    blacklist = call.text("pci-class-blacklist") if call.has("pci-class-blacklist") else None
-    return pci.list_devices(cluster.node(call.node), blacklist, verbose=call.flag("verbose", default=True))
+    return pci.list_devices(cluster.node(call.node))
 
 
 @table.get("nodes/{node}/time")

@@ -114,7 +114,7 @@ def _check_current_value(access: VmAccess, vm: Vm, key: str, value: str | None) 
     present = vm.config.get(key)
     if vmconfig.is_drive(key):
         access.check_drive_change(value if value is not None else str(present or ""))
-    elif present is not None and key.startswith(("hostpci", "serial", "usb")):
+    elif present is not None and key.startswith(("hostpci", "serial")):
         access.check_value(key, str(present))
 
 

@@ -25,12 +25,7 @@ class _Ticket:
 
 
 class Auth:
-    """Signs callers in.
-
-    Args:
-        state: Holds users and tokens.
-        root_password: Password of root@pam, which a real node takes from its operating system.
-    """
+    """Signs callers in; root@pam has a password of its own, as a real node takes it from its operating system."""
 
     def __init__(self, state: ClusterState, root_password: str) -> None:
         self._state = state

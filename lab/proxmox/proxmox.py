@@ -76,7 +76,7 @@ class Proxmox:
             access=Access(state),
             volumes=Volumes(spec, state, self.faults.conditions, directory / "storage"),
             tasks=TaskBoard(state, timing, self._save),
-            locks=Locks(timing),
+            locks=Locks(timing.lock_timeout),
             faults=self.faults,
             fetcher=fetcher or Fetcher(run / "ca.pem"),
             started=time.time(),

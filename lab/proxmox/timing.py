@@ -11,8 +11,6 @@ class Timing:
     durations: Mapping[str, float] = field(default_factory=dict)
     """By task type (`qmcreate`, `qmstart`, `resize`, `download`, ...); a type not named takes no time of its own."""
     lock_timeout: float = 10
-    """Wait for a VM's or a storage's lock, then refuse. Proxmox VE waits ten seconds."""
-    allocation: float = 0
-    """How long a storage is locked while a VM's volumes are made on it; creations wait for each other then."""
+    """Wait for a VM's lock, then refuse. Proxmox VE waits ten seconds."""
     linger: float = 0.3
     """A status call waits this long for a running task. Clients poll each second; this spares them most of one."""

@@ -45,15 +45,9 @@ def privilege_of(option: str) -> str | None:
 def check_volume_access(  # noqa: PLR0917  # the question has six parts
     access: Access, who: Identity, volume: str, owner: int | None, vmid: int | None, content: str
 ) -> None:
-    """Raise `ApiError` unless `who` may use a volume.
+    """Raise `ApiError` unless `who` may use a volume that belongs to VM `owner` for VM `vmid`.
 
-    Args:
-        access: Who may do what.
-        who: The caller.
-        volume: Its identifier.
-        owner: The VM it belongs to.
-        vmid: The VM it is wanted for.
-        content: What it is: `images`, `import`, `iso`, ...
+    `content` says what it is: `images`, `import`, `iso`, ...
     """
     storage = f"/storage/{split_volume(volume)[0]}"
     if access.has(who, storage, "Datastore.Allocate"):
@@ -71,14 +65,7 @@ def check_volume_access(  # noqa: PLR0917  # the question has six parts
 
 
 class VmAccess:
-    """Checks one call that creates or changes a VM.
-
-    Args:
-        access: Who may do what.
-        call: The call.
-        vmid: The VM.
-        pool: The pool that it is created in, which then counts like the VM itself.
-    """
+    """Checks one call that creates or changes a VM; the pool that it is created in counts like the VM itself."""
 
     def __init__(self, access: Access, call: Call, vmid: int, pool: str | None = None) -> None:
         self._access = access

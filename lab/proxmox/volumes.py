@@ -24,14 +24,7 @@ def split_volume(volume: str) -> tuple[str, str]:
 
 
 class Volumes:
-    """The storages of the campus, as the API sees them.
-
-    Args:
-        spec: Says which storages each node has.
-        state: Holds the volumes.
-        conditions: Tells what else occupies a storage, to provoke a full one.
-        directory: Where files of directory storages would be; shown as their paths.
-    """
+    """The storages of the campus, as the API sees them; files of directory storages have paths below `directory`."""
 
     def __init__(self, spec: LabSpec, state: ClusterState, conditions: Conditions, directory: Path) -> None:
         self._spec = spec

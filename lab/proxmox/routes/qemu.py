@@ -48,7 +48,7 @@ async def create_vm(cluster: Cluster, call: Call) -> str:
 
     async def work(record: TaskRecord) -> None:
         try:
-            async with cluster.locks.vm(vmid), cluster.locks.storages(vmchange.storages_for(options)):
+            async with cluster.locks.vm(vmid):
                 vmchange.apply_options(cluster, vmid, vm, options)
         except ApiError as refusal:
             give_up()
@@ -100,7 +100,7 @@ async def update_config(cluster: Cluster, call: Call) -> None:
     access = VmAccess(cluster.access, call, call.vmid)
     access.check_options(delete)
     _check_access(access, options)
-    async with cluster.locks.vm(call.vmid), cluster.locks.storages(vmchange.storages_for(options)):
+    async with cluster.locks.vm(call.vmid):
         vm = cluster.unlocked_vm(call.node, call.vmid)
         if call.has("digest") and call.text("digest") != cluster.digest(vm):
             raise ApiError(500, "checksum mismatch (file change by other user?)")

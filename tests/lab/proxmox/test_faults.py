@@ -116,13 +116,6 @@ async def test_a_task_that_is_interrupted_takes_back_what_it_reserved(tmp_path: 
         assert campus.px.cluster.state.vms == {}
 
 
-async def test_a_slow_storage_serves_one_creation_at_a_time(tmp_path: Path) -> None:
-    timing = Timing(allocation=0.01, lock_timeout=0.05, linger=0)
-    async with running(tmp_path, timing=timing) as campus, campus.px.cluster.locks.storage("local-lvm"):
-        refusal = await campus.token.task("POST", QEMU, vmid=100, pool="lyceum", scsi0="local-lvm:1")
-    assert "can't lock file '/var/lock/pve-manager/pve-storage-local-lvm' - got timeout" in refusal
-
-
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[ServedCampus]:
     campus = ServedCampus(tmp_path, make_spec())

@@ -13,9 +13,6 @@ from lab.real_pods import LABEL, REAL
 LEASE_SECONDS = 40
 """The kubelet's nodeLeaseDurationSeconds; renewed every quarter of it."""
 
-RUN_FOR = "lab.lyceum/run-for"
-"""Annotation of a Job's pod: how long its containers are said to work, e.g. `30s`; a second when it is missing."""
-
 EXIT_CODE = "lab.lyceum/exit-code"
 """Annotation of a Job's pod: the exit code of its containers; zero when it is missing."""
 
@@ -136,7 +133,6 @@ def build_configuration(node_name: str, *, real: bool = False) -> str:
         real: Whether a kubelet keeps the Node, its Lease and the pods marked real, and KWOK the other pods only.
     """
     deletion = ".metadata.deletionTimestamp"
-    run_for = {"expressionFrom": f'.metadata.annotations["{RUN_FOR}"]'}
     documents = [
         {
             "apiVersion": "config.kwok.x-k8s.io/v1alpha1",
@@ -191,7 +187,7 @@ def build_configuration(node_name: str, *, real: bool = False) -> str:
                 _expression(".metadata.ownerReferences.[].kind", "In", "Job"),
             ],
             {"statusTemplate": _FINISHED % EXIT_CODE},
-            {"durationMilliseconds": 1000, "durationFrom": run_for},
+            {"durationMilliseconds": 1000},
         ),
         _build_stage("pod-delete", "Pod", [_expression(deletion, "Exists")], {"delete": True}),
     ]

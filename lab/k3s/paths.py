@@ -12,6 +12,12 @@ BINARIES = Path(os.environ.get("LYCEUM_BIN", "/opt/lyceum-lab/bin"))
 """Where the lab's toolchain lies in a VM; `/run/lab/env` says so."""
 
 
+def kube_program() -> str:
+    """The program that is every Kubernetes component and kubectl: the toolchain's, or the one on PATH."""
+    program = BINARIES / "kube"
+    return str(program) if program.exists() else "kube"
+
+
 @dataclass(frozen=True)
 class Paths:
     """The files below K3s's data directory."""

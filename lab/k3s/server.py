@@ -68,16 +68,8 @@ class Server:
         tls = self.paths.tls
         admin = client_context(tls / "server-ca.crt", tls / "client-supervisor.crt")
         kube = KubeClient(_LOCAL_API, admin)
-        state = SupervisorState(
-            self.paths,
-            etcd,
-            kube,
-            critical_settings(self.options),
-            running_version(),
-            credentials.server,
-            credentials.agent,
-            pods=self.pods,
-        )
+        critical = critical_settings(self.options)
+        state = SupervisorState(self.paths, etcd, kube, critical, credentials.server, credentials.agent, pods=self.pods)
 
         async def rotate(password: str) -> None:
             await self._rotate(etcd, state, credentials, password)
@@ -124,8 +116,6 @@ class Server:
 
     async def _start_controllers(self) -> None:
         await self.children.start("kube-controller-manager", components.controller_manager(self.paths, self.options))
-        if self.options.on("disable-scheduler"):
-            return
         config = None
         if self.pods:
             config = self.paths.server / "etc" / "kube-scheduler.yaml"
@@ -173,8 +163,6 @@ class Server:
         Returns:
             Work that goes on: the routes to real pods, where there are some.
         """
-        if self.options.on("disable-agent"):
-            return None
         token = (self.paths.server / "token").read_text().strip()
         while True:
             try:
@@ -206,8 +194,6 @@ class Server:
         await pod_network.follow_nodes(kube, self.pods.nodes, self.host.name)
 
     async def _mark(self, kube: KubeClient) -> None:
-        if self.options.on("disable-agent"):
-            return
         encryption = self.paths.cred / "encryption-config.json"
         digest = f"start-{hashlib.sha256(encryption.read_bytes()).hexdigest()}" if encryption.exists() else ""
         name = membership.member_name(self.paths, self.host.name)

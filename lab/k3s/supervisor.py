@@ -34,7 +34,6 @@ class SupervisorState:
     etcd: Etcd
     kube: KubeClient
     critical: dict[str, str]
-    version: str
     server_password: str
     agent_password: str
     ready: bool = False
@@ -67,9 +66,7 @@ class Supervisor:
         self._state = state
         self._app = Starlette(
             routes=[
-                Route("/ping", self._ping),
                 Route("/cacerts", self._cacerts),
-                Route("/v1-k3s/readyz", self._readyz),
                 Route("/v1-k3s/config", self._config),
                 Route("/v1-k3s/client-ca.crt", self._client_ca),
                 Route("/v1-k3s/client-kubelet.crt", self._kubelet_certificate, methods=["POST"]),
@@ -105,21 +102,13 @@ class Supervisor:
         _, password = _basic_credentials(request)
         return _matches(password, self._state.server_password) or _matches(password, self._state.agent_password)
 
-    async def _ping(self, _: Request) -> Response:
-        return PlainTextResponse("pong")
-
     async def _cacerts(self, _: Request) -> Response:
         return Response((self._state.paths.tls / "server-ca.crt").read_bytes(), media_type="text/plain")
-
-    async def _readyz(self, request: Request) -> Response:
-        if not self._is_node(request):
-            return _unauthorized()
-        return PlainTextResponse("ok") if self._state.ready else _not_ready()
 
     async def _config(self, request: Request) -> Response:
         if not self._is_node(request):
             return _unauthorized()
-        return JSONResponse({"critical": self._state.critical, "version": self._state.version})
+        return JSONResponse({"critical": self._state.critical})
 
     async def _client_ca(self, request: Request) -> Response:
         if not self._is_node(request):

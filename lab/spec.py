@@ -56,9 +56,7 @@ def load_request(data: bytes) -> CampusRequest:
 def choose_real_nodes(site: Site, asked: str | None) -> tuple[str, ...]:
     """The VMs in which pods really run.
 
-    Args:
-        site: Its settings.
-        asked: Names with commas, `none`, or None for the first GPU workers, on which people's work runs.
+    Asked for are names with commas, `none`, or None for the first GPU workers, on which people's work runs.
 
     Raises:
         SpecError: the site has no node of that name, or this machine lacks programs that were asked for by name.
@@ -77,11 +75,6 @@ def choose_real_nodes(site: Site, asked: str | None) -> tuple[str, ...]:
 
 def spec_from_site(site: Site, name: str, real_nodes: tuple[str, ...] = ()) -> LabSpec:
     """The campus of a site: its hosts with their cards, its network, and what its Proxmox administrator sets up once.
-
-    Args:
-        site: Its settings.
-        name: What the lab is called.
-        real_nodes: See `LabSpec`.
 
     Raises:
         SpecError: a host has no address for its Proxmox API.

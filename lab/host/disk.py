@@ -185,10 +185,8 @@ def map_container_storage(
 ) -> tuple[tuple[str, str, bool], ...]:
     """What a VM in which containers run needs beside its disk: binds (directory, target, read-only).
 
-    Args:
-        disk: The VM's. Layers of images cannot lie on it: it is an overlay itself.
-        volumes: Shared by all VMs, as a campus's storage is.
-        populate: Makes containerd's root directory at a path, for a VM that has none yet.
+    Layers of images cannot lie on its disk, which is an overlay itself; `populate` makes containerd's root directory
+    for a VM that has none yet. All VMs share the volumes, as a campus's storage.
     """
     containers = disk.directory / "containers"
     if not containers.exists():

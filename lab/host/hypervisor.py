@@ -57,14 +57,8 @@ class NamespaceHypervisor:
     ) -> None:
         """Prepare.
 
-        Args:
-            spec: The campus.
-            hosts: Directory of VM disks.
-            image: What they start from.
-            launch: Forks them.
-            options: Extra overlay mount options.
-            pods: The real pods, if there are any.
-            populate: Makes containerd's root directory, with images, for a VM in which pods run.
+        `options` are extra mount options of overlays; `populate` makes containerd's root directory, with images, for a
+        VM in which pods run.
         """
         self._spec = spec
         self._hosts = hosts

@@ -30,15 +30,9 @@ def age_certificate(certificate: bytes, authority: Authority, days: int) -> byte
 
 
 def age_machine(root: Path, authorities: Path, days: int) -> int:
-    """Make every certificate of a machine older, in kubeconfigs too, without restarting K3s.
+    """Make every certificate of a machine older, in kubeconfigs too, without restarting K3s; returns how many it has.
 
-    Args:
-        root: The machine's `/`.
-        authorities: `server/tls` of a server: an agent has no CA.
-        days: How much older.
-
-    Returns:
-        How many certificates the machine has.
+    `root` is the machine's `/`, `authorities` the `server/tls` of a server, because an agent has no CA.
     """
     paths = Paths(root / "var/lib/rancher/k3s")
     changed = {}

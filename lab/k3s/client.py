@@ -46,14 +46,9 @@ class SupervisorClient:
 
     @classmethod
     async def connect(cls, server: str, token: str, user: str) -> "SupervisorClient":
-        """Fetch and check the CA bundle.
+        """Fetch and check the CA bundle of what `server:` names; raises `RefusedError` or `tokens.TokenError`.
 
-        Args:
-            server: The `server:` setting.
-            token: The join token, in any form.
-            user: `server` or `node`, for tokens in the short form.
-
-        Raises `RefusedError` or `tokens.TokenError`.
+        A token in the short form is used as `server` or `node`.
         """
         parsed, url = tokens.parse_token(token), supervisor_url(server)
         try:

@@ -21,13 +21,8 @@ def _command(component: str, flags: Mapping[str, str], extra: Sequence[str]) -> 
 def etcd(paths: Paths, options: Options, name: str, node_ip: str, initial_cluster: str, *, new: bool) -> list[str]:
     """Return etcd's command line.
 
-    Args:
-        paths: The server's files.
-        options: The server's settings.
-        name: Member name.
-        node_ip: Address that clients and peers use.
-        initial_cluster: `name=peer-url` pairs, this server's among them; only read by a member without data.
-        new: Whether the cluster is founded by this start.
+    `initial_cluster` has `name=peer-url` pairs, this server's among them, and is only read by a member without data;
+    `new` says whether this start founds the cluster.
     """
     tls = paths.tls / "etcd"
     metrics = f"http://127.0.0.1:2381{f',http://{node_ip}:2381' if options.on('etcd-expose-metrics') else ''}"

@@ -128,9 +128,7 @@ def _expression(key: str, operator: str, *values: str) -> dict[str, Any]:
 def build_configuration(node_name: str, *, real: bool = False) -> str:
     """Return KWOK's configuration for one host: what happens to nodes and pods, and when.
 
-    Args:
-        node_name: The host's Node.
-        real: Whether a kubelet keeps the Node, its Lease and the pods marked real, and KWOK the other pods only.
+    On a real node a kubelet keeps the Node, its Lease and the pods marked real, and KWOK the other pods only.
     """
     deletion = ".metadata.deletionTimestamp"
     documents = [

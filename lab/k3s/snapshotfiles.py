@@ -74,12 +74,9 @@ class SnapshotRecord:
 
 
 async def sync_objects(kube: KubeClient, places: set[str], found: Iterable[SnapshotRecord]) -> None:
-    """Create, update and delete the objects to match the snapshots.
+    """Create, update and delete the objects to match the snapshots and new failures that were found.
 
-    Args:
-        kube: The cluster.
-        places: The nodes (and `s3`) that were looked at; objects of other servers stay.
-        found: Snapshots in these places, and new failures.
+    Places are the nodes (and `s3`) that were looked at; objects of other servers stay.
     """
     wanted = {entry.object_name: entry for entry in found}
     known = {item["metadata"]["name"]: item for item in (await kube.call("GET", _PATH)).get("items", [])}

@@ -68,12 +68,8 @@ def prune_snapshots(folder: Path, base: str, node_name: str, retention: int) -> 
 def restore_snapshot(paths: Paths, options: Options, snapshot: str, name: str, node_ip: str) -> None:
     """Put a snapshot's data in place of this server's etcd data, which is kept beside it as `etcd-old-<time>`.
 
-    Args:
-        paths: The server's files.
-        options: The settings, for the snapshot directory.
-        snapshot: Path of a file, or the name of one in the snapshot directory.
-        name: The member's name in the new cluster of one.
-        node_ip: The member's address.
+    The snapshot is a path, or a name in the snapshot directory. The new cluster has one member, of this name and
+    address.
     """
     file = Path(snapshot)
     if not file.is_absolute():

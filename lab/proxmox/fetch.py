@@ -23,11 +23,7 @@ class FetchedFile:
 
 
 class Fetcher:
-    """Fetches over HTTP inside the campus, where only the mirror can be reached.
-
-    Args:
-        authority: CA certificate (PEM file) trusted beside none other.
-    """
+    """Fetches over HTTP inside the campus, where only the mirror can be reached; trusts one CA certificate (PEM)."""
 
     def __init__(self, authority: Path) -> None:
         self._authority = authority

@@ -64,16 +64,9 @@ def check_mapping(node: PveNode, entry: str) -> str | None:
 def assign_devices(
     node: PveNode, wanted: Mapping[int, str], mappings: Mapping[str, Iterable[str]], held: Mapping[str, int]
 ) -> list[PciDevice]:
-    """Choose the devices of a VM that starts.
+    """Choose the devices of a VM that starts, in the order of its `hostpciN` options.
 
-    Args:
-        node: Where it starts.
-        wanted: Number of the `hostpciN` option to its text.
-        mappings: Mapping name to entries.
-        held: Address to number of the running VM that has it.
-
-    Returns:
-        Devices in the order of the options.
+    `wanted` has their texts by number, `mappings` the entries by name, `held` the VM that has a device by its address.
 
     Raises:
         ApiError: No mapping, hardware that changed, or no free device; the message names the holder.

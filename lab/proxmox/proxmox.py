@@ -128,13 +128,7 @@ class Proxmox:
         return dict(self.faults.handlers())
 
     async def call(self, method: str, path: str, params: Mapping[str, str | tuple[str, ...]] | None = None) -> Any:
-        """Call the API as root@pam, past HTTP, log and faults; raises `ApiError`.
-
-        Args:
-            method: `GET`, `POST`, `PUT`, `DELETE`.
-            path: Below `/api2/json/`.
-            params: Parameters; tuples are repeated ones.
-        """
+        """Call the API as root@pam, past HTTP, log and faults; tuples are repeated parameters. Raises `ApiError`."""
         sent = {name: [value] if isinstance(value, str) else list(value) for name, value in (params or {}).items()}
         return await self._invoke(Call(ROOT, method, path, sent))
 

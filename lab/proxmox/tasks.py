@@ -28,10 +28,7 @@ class _NotBegun(Exception):  # noqa: N818  # a state
 class TaskBoard:
     """Starts tasks and answers for them.
 
-    Args:
-        state: Where records are kept, so that a client can still ask after the campus was restarted.
-        timing: Durations.
-        changed: Called when a task has ended, to save the state.
+    Records are kept in the state, which `changed` saves, so that a client can still ask after the campus was restarted.
     """
 
     def __init__(self, state: ClusterState, timing: Timing, changed: Callable[[], None]) -> None:

@@ -26,12 +26,7 @@ VALUES = {
 
 
 def describe_cards(node: Object, fields: str) -> str:
-    """The exporter's text for a node.
-
-    Args:
-        node: The node.
-        fields: The exporter's list: lines of name, type, help.
-    """
+    """The exporter's text for a node; `fields` is the exporter's list: lines of name, type, help."""
     rows = [[part.strip() for part in line.split(",", 2)] for line in fields.splitlines() if line[:1] not in ("", "#")]
     lines = []
     for field, kind, text in rows:

@@ -1,6 +1,5 @@
 """What the stand-ins know: a snapshot of the cluster's objects, and questions that several of them ask."""
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -107,11 +106,3 @@ def is_ready(workload: Object) -> bool:
         get_path(workload, "status", "readyReplicas", default=0)
         or get_path(workload, "status", "numberReady", default=0)
     )
-
-
-def build_cache(objects: Iterable[Mapping[str, Any]], now: datetime | None = None) -> ClusterCache:
-    """A cache of given objects, for tests."""
-    cache = ClusterCache(now=now) if now else ClusterCache()
-    for item in objects:
-        cache.objects.setdefault(str(item["kind"]), {})[key(dict(item))] = dict(item)
-    return cache

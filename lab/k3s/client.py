@@ -48,7 +48,7 @@ class SupervisorClient:
     async def connect(cls, server: str, token: str, user: str) -> "SupervisorClient":
         """Fetch and check the CA bundle of what `server:` names; raises `RefusedError` or `tokens.TokenError`.
 
-        A token in the short form is used as `server` or `node`.
+        `user` is `server` or `node`, for tokens in the short form.
         """
         parsed, url = tokens.parse_token(token), supervisor_url(server)
         try:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Generator, Iterator
 from datetime import datetime, timedelta
 
-from lab.controllers.changes import Change, decide_each, ensure_fields, format_time, post_event
+from lab.controllers.changes import Change, PostEvent, decide_each, ensure_fields, format_time
 from lab.controllers.gpu.cards import Card, list_cards
 from lab.controllers.gpu.mig import LayoutError, Slices, parse_configuration, plan_layout
 from lab.controllers.gpu.operator import DEVICE_PLUGIN, gpu_nodes
@@ -63,7 +63,7 @@ def _share_node(cache: ClusterCache, node: Object, spec: Object, home: str) -> I
         try:
             settled = plan_layout(labels(node).get(MIG_CONFIG, "all-disabled"), _mig_text(cache, spec, home), present)
         except LayoutError as error:
-            yield post_event(node, "MIGConfigFailed", str(error), warning=True)
+            yield PostEvent(node, "MIGConfigFailed", str(error), warning=True)
             yield from ensure_fields(node, {"metadata": {"labels": {MIG_STATE: "failed"}}})
             return
         changing = yield from _change_layout(cache, node, settled)
@@ -73,7 +73,7 @@ def _share_node(cache: ClusterCache, node: Object, spec: Object, home: str) -> I
     try:
         config = _plugin_config(cache, node, spec, home)
     except KeyError as error:
-        yield post_event(node, "DevicePluginConfigMissing", f"specified config {error} does not exist", warning=True)
+        yield PostEvent(node, "DevicePluginConfigMissing", f"specified config {error} does not exist", warning=True)
         yield from _advertise(node, {WHOLE: 0})
         return
     # The operator's environment variable beats the file; without it the file decides for each node.
@@ -82,7 +82,7 @@ def _share_node(cache: ClusterCache, node: Object, spec: Object, home: str) -> I
     offered = _count_devices(settled, strategy)
     if rule.get("mps") and strategy == "mixed":
         # k8s-device-plugin, validateFlags: it ends, and the kubelet counts its devices as gone.
-        yield post_event(
+        yield PostEvent(
             node, "DevicePluginFailed", "using --mig-strategy=mixed is not supported with MPS", warning=True
         )
         yield from _advertise(node, dict.fromkeys(offered, 0))

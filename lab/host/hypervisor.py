@@ -16,7 +16,7 @@ from typing import Any
 
 from lab import network
 from lab.contracts import AgentSilent, HostFailed, LabSpec, PciDevice, VmSpec
-from lab.host.agent import answer_agent
+from lab.host import syscalls
 from lab.host.cloud_init import ip_batch
 from lab.host.disk import VmDisk, map_container_storage, map_data_disks, prepare_disk
 from lab.host.guest.manager import REBOOT
@@ -27,6 +27,9 @@ from lab.real_pods import RealPods
 
 PARALLEL_BOOTS = 4
 """VMs that may be between power-on and PID 1 at a time: more of them only wait for each other on two cores."""
+
+READ_LIMIT = 16 << 20
+"""What Proxmox reads of a file, bytes (`agent/file-read`)."""
 
 log = logging.getLogger("lab.host")
 
@@ -181,6 +184,23 @@ class NamespaceHypervisor:
             },
             pods=real,
         )
+
+
+def answer_agent(pid: int, command: str, arguments: Mapping[str, str]) -> dict[str, Any]:
+    """Do what the guest agent of the VM whose PID 1 is `pid` would do; see `Hypervisor.agent` for results and errors."""
+    root = Path(f"/proc/{pid}/root")
+    if not (root / "run/lab/agent").exists():
+        raise AgentSilent("QEMU guest agent is not running")
+    match command:
+        case "ping":
+            return {}
+        case "file-read":
+            with os.fdopen(syscalls.open_in_root(root, arguments["file"]), "rb") as file:
+                data = file.read(READ_LIMIT + 1)
+            content = {"content": data[:READ_LIMIT].decode("utf-8", errors="replace")}
+            return content | ({"truncated": 1} if len(data) > READ_LIMIT else {})
+        case _:
+            raise KeyError(command)
 
 
 def hardware_facts(vm: VmSpec) -> dict[str, Any]:

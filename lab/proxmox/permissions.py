@@ -77,17 +77,8 @@ _USERS = _perm("/access/groups", "User.Modify")
 _REALM = _perm("/access/realm/{realm}", "Realm.AllocateUser")
 _ROLES = _perm("/access", "Sys.Modify")
 _POOL = _perm("/pool/{poolid}", "Pool.Allocate")
-_CONFIG = _vm(
-    "VM.Config.Disk",
-    "VM.Config.CDROM",
-    "VM.Config.CPU",
-    "VM.Config.Memory",
-    "VM.Config.Network",
-    "VM.Config.HWType",
-    "VM.Config.Options",
-    "VM.Config.Cloudinit",
-    any_of=True,
-)
+_OPTIONS = ("Disk", "CDROM", "CPU", "Memory", "Network", "HWType", "Options", "Cloudinit")
+_CONFIG = _vm(*(f"VM.Config.{kind}" for kind in _OPTIONS), any_of=True)
 _QEMU = "nodes/{node}/qemu"
 _STORE = "nodes/{node}/storage"
 _TOKENS = "access/users/{userid}/token"

@@ -1,6 +1,5 @@
 """The simulated Proxmox VE cluster as an ASGI application."""
 
-import os
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -19,20 +18,19 @@ from lab.contracts import Hypervisor, LabSpec
 from lab.proxmox import power, wire
 from lab.proxmox.auth import Auth
 from lab.proxmox.call import ROOT, Call, Identity
-from lab.proxmox.cluster import Cluster
+from lab.proxmox.cluster import Cluster, Locks
 from lab.proxmox.errors import ApiError
 from lab.proxmox.faults import ApiFaults
 from lab.proxmox.fetch import Fetcher
-from lab.proxmox.locks import Locks
 from lab.proxmox.permissions import RULES
 from lab.proxmox.privileges import Access
 from lab.proxmox.router import Router
 from lab.proxmox.routes import TABLES
 from lab.proxmox.state import ClusterState, TaskRecord, load_state, reconcile_state
-from lab.proxmox.tasks import TaskBoard
-from lab.proxmox.timing import Timing
+from lab.proxmox.tasks import TaskBoard, Timing
 from lab.proxmox.volumes import Volumes
 from lab.request_log import RequestLog, redact
+from lab.rundir import ensure_secret
 
 _NOBODY = Identity("")
 
@@ -67,7 +65,7 @@ class Proxmox:
         reconcile_state(state)
         self.faults = ApiFaults()
         """Injected faults and conditions."""
-        self.root_password = _ensure_secret_file(run / "root-password", lambda: secrets.token_urlsafe(18))
+        self.root_password = ensure_secret(run / "root-password", lambda: secrets.token_urlsafe(18))
         self.cluster = Cluster(
             spec=spec,
             hypervisor=hypervisor,
@@ -160,7 +158,7 @@ class Proxmox:
             await self.call("DELETE", creation.path)
         answer = await self.call(creation.method, creation.path, creation.params)
         file.unlink(missing_ok=True)
-        _ensure_secret_file(file, lambda: f"{answer['full-tokenid']}={answer['value']}")
+        ensure_secret(file, lambda: f"{answer['full-tokenid']}={answer['value']}")
 
     def _boot(self, vmid: int, node: str) -> None:
         async def work(_record: TaskRecord) -> None:
@@ -231,12 +229,3 @@ def create_app(
 
 def _error_text(refusal: ApiError) -> str:
     return "; ".join([refusal.message, *(f"{name}: {text}" for name, text in refusal.errors.items())])
-
-
-def _ensure_secret_file(path: Path, make: Callable[[], str]) -> str:
-    """Content of a file that only its owner reads; written first when it is missing."""
-    if not path.exists():
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(make())
-    return path.read_text()

@@ -4,13 +4,13 @@ import asyncio
 import functools
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 
 from lab.contracts import HostFailed
 from lab.proxmox.call import Call, Identity
 from lab.proxmox.errors import ApiError, bad_parameter
 from lab.proxmox.state import ClusterState, TaskRecord
-from lab.proxmox.timing import Timing
 
 Work = Callable[[TaskRecord], Awaitable[None]]
 """What a task does; it may append to the record's log and raises `ApiError` or `HostFailed` to fail."""
@@ -19,6 +19,18 @@ log = logging.getLogger("lab.proxmox")
 
 _KEPT = 500
 """Finished tasks remembered; more than a whole demonstration makes."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long things take, in seconds; all zero in unit tests."""
+
+    durations: Mapping[str, float] = field(default_factory=dict)
+    """By task type (`qmcreate`, `qmstart`, `resize`, `download`, ...); a type not named takes no time of its own."""
+    lock_timeout: float = 10
+    """Wait for a VM's lock, then refuse. Proxmox VE waits ten seconds."""
+    linger: float = 0.3
+    """A status call waits this long for a running task. Clients poll each second; this spares them most of one."""
 
 
 class _NotBegun(Exception):  # noqa: N818  # a state

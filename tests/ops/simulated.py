@@ -17,7 +17,7 @@ from lab.proxmox import Proxmox, create_app
 from lab.proxmox.errors import ApiError
 from lab.proxmox.fake import FakeHypervisor
 from lab.proxmox.fetch import FetchedFile, Fetcher
-from lab.proxmox.timing import Timing
+from lab.proxmox.tasks import Timing
 from lab.spec import spec_from_site
 from ops.clients.proxmox import ProxmoxApi
 

@@ -19,7 +19,7 @@ from lab.proxmox import Proxmox, create_app
 from lab.proxmox.errors import ApiError
 from lab.proxmox.fake import FakeHypervisor
 from lab.proxmox.fetch import FetchedFile, Fetcher
-from lab.proxmox.timing import Timing
+from lab.proxmox.tasks import Timing
 
 IMAGE_URL = "https://10.21.0.2:8443/images/debian-13.qcow2"
 IMAGE = b"a cloud image, as far as the lab is concerned"

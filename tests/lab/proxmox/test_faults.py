@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from lab.proxmox.faults import Fault
-from lab.proxmox.timing import Timing
+from lab.proxmox.tasks import Timing
 from tests.lab.proxmox.campus import Campus, Refused, make_spec, running
 from tests.lab.proxmox.served import ServedCampus
 

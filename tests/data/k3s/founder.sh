@@ -72,6 +72,7 @@ kubelet-arg:
 - kube-reserved=cpu=330m,memory=3065Mi
 - system-reserved=cpu=100m,memory=256Mi
 - eviction-hard=memory.available<100Mi,nodefs.available<5%,imagefs.available<5%
+- sync-frequency=10s
 - streaming-connection-idle-timeout=5m
 - read-only-port=0
 - pod-max-pids=4096

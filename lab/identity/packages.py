@@ -4,11 +4,11 @@ import secrets
 import shutil
 from pathlib import Path
 
-from lab.images.node import fetch_node, install_npm_packages, node_directory
-from lab.images.places import images_root
 from lab.rundir import RunDir
 from toolchain import cache
 from toolchain.console import step
+from toolchain.images.node import fetch_node, install_npm_packages, node_directory
+from toolchain.images.places import images_root
 
 HERE = Path(__file__).parent
 SECRET = "oidc-client-secret"  # noqa: S105  # a file's name

@@ -14,7 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.images.archive import (
+from lab.images.recipes import Image, images
+from toolchain import cache
+from toolchain.console import Times, step
+from toolchain.images.archive import (
     CONFIG,
     LAYER,
     MANIFEST,
@@ -24,11 +27,8 @@ from lab.images.archive import (
     manifest_document,
     write_layer,
 )
-from lab.images.layers import Layer, LayerError
-from lab.images.places import images_root
-from lab.images.recipes import Image, images
-from toolchain import cache
-from toolchain.console import Times, step
+from toolchain.images.layers import Layer, LayerError
+from toolchain.images.places import images_root
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 KEPT_S = 7 * 24 * 3600.0

@@ -4,12 +4,12 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 
 from lab.images.build import Built, available, build_layers
-from lab.images.layers import Binaries
-from lab.images.places import images_root
 from lab.images.recipes import images
 from lab.images.store import ensure_golden, golden_root
 from toolchain import parts
 from toolchain.console import print_line
+from toolchain.images.layers import Binaries
+from toolchain.images.places import images_root
 
 
 def ensure_all() -> Built:

@@ -6,14 +6,16 @@ toolchain, of this machine, and of PyPI and npm; nothing comes from a registry o
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from config.versions import CHARTS, CPU_NOTEBOOK, NOTEBOOKS
-from lab.images.archive import Settings
-from lab.images.layers import Binaries, Layer, Root, Tools
-from lab.images.node import Node, NpmPackages
-from lab.images.python import VENV, Interpreter, Packages
 from lab.k3s.packaged import COREDNS_IMAGE
+from toolchain.images.archive import Settings
+from toolchain.images.layers import Binaries, Layer, Root, Tools
+from toolchain.images.node import Node, NpmPackages
+from toolchain.images.python import VENV, Interpreter, Packages
 
+HERE = Path(__file__).parent
 SANDBOX = "docker.io/rancher/mirrored-pause:3.6"
 """The image of every pod's sandbox, as K3s sets it."""
 TORCH = "docker.io/pytorch/pytorch:2.13.0-cuda13.0-cudnn9-runtime"
@@ -128,7 +130,7 @@ def _training() -> tuple[Image, ...]:
     return (
         Image(
             names=(TORCH,),
-            layers=(Tools(), Interpreter(), Packages("torch", programs=("torchrun.py", "sum_ranks.py"))),
+            layers=(Tools(), Interpreter(), Packages("torch", programs=(HERE / "torchrun.py", HERE / "sum_ranks.py"))),
             command=("/bin/bash",),
             user="0",
             env=CERTIFICATES | {"PATH": f"{VENV}/bin:{PATH}", "PYTHONUNBUFFERED": "1"},

@@ -12,9 +12,9 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from lab.images.archive import MANIFEST
 from lab.images.build import Built, full_name
 from lab.request_log import RequestLog
+from toolchain.images.archive import MANIFEST
 
 PORT = 5000
 DEFAULT_HOST = "docker.io"

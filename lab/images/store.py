@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from config.errors import LyceumError
-from lab.images.archive import stream_layout
 from lab.images.build import KEPT_S, Built
-from lab.images.places import images_root
 from lab.images.recipes import SANDBOX
 from toolchain import cache, environment
+from toolchain.images.archive import stream_layout
+from toolchain.images.places import images_root
 
 __all__ = ["SANDBOX", "StoreError", "ensure_golden", "golden_root", "populate"]
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from lab.images import build
-from lab.images.archive import Entry
 from lab.images.build import available, build_layers, full_name, layer_path, spellings, stored_name
-from lab.images.layers import Layer, LayerError
-from lab.images.places import images_root
 from lab.images.recipes import Image
+from toolchain.images.archive import Entry
+from toolchain.images.layers import Layer, LayerError
+from toolchain.images.places import images_root
 
 
 class Text(Layer):

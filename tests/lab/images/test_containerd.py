@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from lab.images import build, store
-from lab.images.archive import Entry
 from lab.images.build import Built, available, build_layers
-from lab.images.layers import Layer
 from lab.images.recipes import Image
 from lab.images.registry import build_server, create_app
 from toolchain import parts
+from toolchain.images.archive import Entry
+from toolchain.images.layers import Layer
 
 pytestmark = pytest.mark.lab
 HELLO, OTHER = "quay.io/campus/hello:3", "docker.io/library/other:1"

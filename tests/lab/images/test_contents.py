@@ -9,9 +9,9 @@ import pytest
 
 from config.versions import CHARTS, CPU_NOTEBOOK
 from lab.images.build import BuiltImage, available, build_layers
-from lab.images.layers import Binaries
-from lab.images.python import PINS
 from lab.images.recipes import TORCH, images
+from toolchain.images.layers import Binaries
+from toolchain.images.python import PINS
 
 pytestmark = pytest.mark.lab
 HUB = f"quay.io/jupyterhub/k8s-hub:{CHARTS['jupyterhub'].version}"

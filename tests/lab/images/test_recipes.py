@@ -7,9 +7,9 @@ import pytest
 
 from config.versions import CPU_NOTEBOOK, NOTEBOOKS
 from lab.images.build import full_name
-from lab.images.layers import Binaries
 from lab.images.recipes import Image, images
 from lab.images.store import SANDBOX, containerd_config
+from toolchain.images.layers import Binaries
 from toolchain.programs import programs
 
 ALL = images()

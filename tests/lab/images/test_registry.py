@@ -9,7 +9,10 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
-from lab.images.archive import (
+from lab.images.build import Built, BuiltImage
+from lab.images.registry import create_app
+from lab.request_log import RequestLog
+from toolchain.images.archive import (
     CONFIG,
     LAYER,
     MANIFEST,
@@ -19,9 +22,6 @@ from lab.images.archive import (
     describe,
     manifest_document,
 )
-from lab.images.build import Built, BuiltImage
-from lab.images.registry import create_app
-from lab.request_log import RequestLog
 
 LAYER_BYTES = b"0123456789" * 100
 UPSTREAM = f"sha256:{'a' * 64}"

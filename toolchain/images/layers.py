@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from config.errors import LyceumError
-from lab.images.archive import Entry
 from toolchain import cache
+from toolchain.images.archive import Entry
 from toolchain.programs import Program, programs
 
 RECIPE = "1"

@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.images.archive import Entry
-from lab.images.layers import Layer, LayerError, shared_libraries, tree_entries
-from lab.images.places import images_root
-from lab.images.python import PINS
 from toolchain import cache
 from toolchain.console import step
+from toolchain.images.archive import Entry
+from toolchain.images.layers import Layer, LayerError, shared_libraries, tree_entries
+from toolchain.images.places import images_root
+from toolchain.images.python import PINS
 
 PIN = PINS / "node.txt"
 PLACE = "/opt/node/bin/node"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.images.archive import (
+from toolchain.images.archive import (
     CONFIG,
     MANIFEST,
     NAME,

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.images.archive import Entry
-from lab.images.layers import Layer, LayerError, identify_file, shared_libraries, tree_entries
+from toolchain.images.archive import Entry
+from toolchain.images.layers import Layer, LayerError, identify_file, shared_libraries, tree_entries
 
 PINS = Path(__file__).parent / "pins"
 VERSION = f"python{sys.version_info.major}.{sys.version_info.minor}"
@@ -65,16 +65,16 @@ class Packages(Layer):
     """A virtual environment with the packages that `pins/<name>.txt` lists."""
 
     name: str
-    programs: tuple[str, ...] = ()
-    """Files of this directory that are commands in the image: `torchrun.py` becomes /opt/venv/bin/torchrun."""
+    programs: tuple[Path, ...] = ()
+    """Files that are commands in the image: `torchrun.py` becomes /opt/venv/bin/torchrun."""
 
     def ingredients(self) -> Iterable[str | bytes]:
         """The interpreter's version, the list of packages and the commands."""
         yield sys.version
         yield (PINS / f"{self.name}.txt").read_bytes()
         for program in self.programs:
-            yield program
-            yield (Path(__file__).parent / program).read_bytes()
+            yield program.name
+            yield program.read_bytes()
 
     def entries(self, scratch: Path) -> Iterable[Entry]:
         """/opt/venv."""
@@ -84,8 +84,8 @@ class Packages(Layer):
             (scratch / "bin" / name).symlink_to(f"{HOME}/bin/{VERSION}")
         (scratch / "pyvenv.cfg").write_text(f"home = {HOME}/bin\ninclude-system-site-packages = false\n")
         for program in self.programs:
-            target = scratch / "bin" / Path(program).stem
-            target.write_text(f"#!{VENV}/bin/python\n{(Path(__file__).parent / program).read_text()}")
+            target = scratch / "bin" / program.stem
+            target.write_text(f"#!{VENV}/bin/python\n{program.read_text()}")
             target.chmod(0o755)
         compile_files(scratch, VENV)
         yield from tree_entries(scratch, VENV)

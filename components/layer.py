@@ -138,11 +138,24 @@ class Layer(Component):
         self._namespaces: dict[str, k8s.core.v1.Namespace] = {}
 
     def add_release(
-        self, chart: str, values: Values, after: Sequence[pulumi.Resource] = (), timeout: int = DEFAULT_TIMEOUT
+        self,
+        chart: str,
+        values: Values,
+        after: Sequence[pulumi.Resource] = (),
+        timeout: int = DEFAULT_TIMEOUT,
+        *,
+        skip_await: bool = False,
     ) -> k8s.helm.v3.Release:
         """Installs a chart of the record under its own name, so that the names of its objects never change.
 
         A Release, not a Chart: most of these charts have hooks, which Chart leaves out (pulumi-kubernetes#3284).
+
+        Args:
+            chart: Name of the chart.
+            values: Its values.
+            after: What it needs beside what every release of the layer does.
+            timeout: Seconds until it must be ready.
+            skip_await: It is there as soon as its objects are, ready or not; something else must wait for its pods.
 
         Raises:
             LookupError: the record does not name the chart.
@@ -155,7 +168,7 @@ class Layer(Component):
             # Without it the provider leaves out empty lists, and the chart's defaults come instead.
             allow_null_values=True,
             timeout=timeout,
-            skip_await=False,
+            skip_await=skip_await,
             opts=self.child(
                 depends_on=[*self._after, *after],
                 custom_timeouts=pulumi.CustomTimeouts(create=f"{timeout}s", update=f"{timeout}s", delete=f"{timeout}s"),

@@ -51,11 +51,39 @@ LAYERS: tuple[LayerRecord, ...] = (
         stand_ins=(),
     ),
     LayerRecord(
+        name="training",
+        component="components.platform.training:Training",
+        summary="Kubeflow Trainer with JobSet: training on one or many nodes.",
+        switch="workspaces.kubeflow.trainer",
+        needs=(),
+        releases=(
+            ReleaseRecord(
+                chart="kubeflow-trainer",
+                namespace="kubeflow-system",
+                switch=ALWAYS,
+                mirror_only=False,
+                queues_pods=False,
+            ),
+        ),
+        namespaces=(NamespaceRecord(name="kubeflow-system", level=PodSecurity.RESTRICTED),),
+        apis=(
+            ApiGroup(group="trainer.kubeflow.org", definitions="kubeflow-trainer", operator="kubeflow-trainer"),
+            ApiGroup(group="jobset.x-k8s.io", definitions="kubeflow-trainer", operator="kubeflow-trainer"),
+        ),
+        pages=(),
+        given_secrets=(),
+        derived_secrets=(),
+        health=(),
+        stand_ins=(),
+    ),
+    LayerRecord(
         name="queues",
         component="components.platform.queues:Queues",
         summary="Kueue: who gets which GPU when.",
         switch="platform.queues",
-        needs=waits_for("monitoring-types"),
+        # Kueue looks for the kinds of Trainer once, at its start. Those that come while it runs may find it halfway: it
+        # then never admits a TrainJob (its log: `Failed to setup controller for job framework`).
+        needs=waits_for("monitoring-types", "training"),
         releases=(
             ReleaseRecord(chart="kueue", namespace="kueue-system", switch=ALWAYS, mirror_only=False, queues_pods=False),
         ),
@@ -277,7 +305,7 @@ LAYERS: tuple[LayerRecord, ...] = (
     LayerRecord(
         name="kubeflow",
         component="components.workspaces.kubeflow:Kubeflow",
-        summary="The parts of Kubeflow that install independently: Trainer, KServe, Pipelines.",
+        summary="The parts of Kubeflow that install independently: KServe, Pipelines.",
         switch=ALWAYS,
         needs=(
             *waits_for("load-balancers", "ingress", "storage", "gpus", "queues"),
@@ -288,13 +316,6 @@ LAYERS: tuple[LayerRecord, ...] = (
             ),
         ),
         releases=(
-            ReleaseRecord(
-                chart="kubeflow-trainer",
-                namespace="kubeflow-system",
-                switch="workspaces.kubeflow.trainer",
-                mirror_only=False,
-                queues_pods=False,
-            ),
             *(
                 ReleaseRecord(
                     chart=chart,
@@ -314,15 +335,12 @@ LAYERS: tuple[LayerRecord, ...] = (
             ),
         ),
         namespaces=(
-            NamespaceRecord(name="kubeflow-system", level=PodSecurity.RESTRICTED),
             NamespaceRecord(name="kserve", level=PodSecurity.BASELINE),
             # People's models: pods of KServe's runtimes do not meet `restricted`.
             NamespaceRecord(name="inference", level=PodSecurity.BASELINE),
             NamespaceRecord(name="kubeflow", level=PodSecurity.BASELINE),
         ),
         apis=(
-            ApiGroup(group="trainer.kubeflow.org", definitions="kubeflow-trainer", operator="kubeflow-trainer"),
-            ApiGroup(group="jobset.x-k8s.io", definitions="kubeflow-trainer", operator="kubeflow-trainer"),
             ApiGroup(group="serving.kserve.io", definitions="kserve-crd", operator="kserve-resources"),
             ApiGroup(group="kubeflow.org", definitions="kubeflow-pipelines", operator="kubeflow-pipelines"),
             ApiGroup(group="app.k8s.io", definitions="kubeflow-pipelines", operator="kubeflow-pipelines"),

@@ -63,6 +63,10 @@ class Queues(Layer):
 
 def values(site: Site) -> Values:
     """Chart values; the controller's configuration is a single YAML text in this chart."""
+    frameworks = ["batch/job", "pod"]
+    if site.workspaces.kubeflow.trainer.enabled:
+        # With them Kueue starts anew where Trainer is switched on later: see the need of the layer's record.
+        frameworks += ["jobset.x-k8s.io/jobset", "trainer.kubeflow.org/trainjob"]
     configuration = {
         "apiVersion": "config.kueue.x-k8s.io/v1beta2",
         "kind": "Configuration",
@@ -75,7 +79,7 @@ def values(site: Site) -> Values:
                 {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": list(unqueued_namespaces())}
             ]
         },
-        "integrations": {"frameworks": ["batch/job", "jobset.x-k8s.io/jobset", "trainer.kubeflow.org/trainjob", "pod"]},
+        "integrations": {"frameworks": frameworks},
         # A job whose pods do not all start gives its GPUs back, and so does one whose worker died and whose pods cannot be
         # scheduled again: it goes back into its queue (fault N2).
         "waitForPodsReady": {"timeout": "30m", "recoveryTimeout": "10m"},

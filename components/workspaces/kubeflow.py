@@ -1,4 +1,4 @@
-"""The parts of Kubeflow that install independently: Trainer, Pipelines, KServe (R14, R38)."""
+"""The parts of Kubeflow that install independently: Pipelines and KServe (R14, R38); Trainer comes before the queues."""
 
 from typing import ClassVar
 
@@ -6,20 +6,17 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components.layer import Layer, LayerArgs, Values, chart_arguments, sample_object
-from components.workspaces import training
 from config.site import Site
 
-TRAINER_API = "trainer.kubeflow.org/v1alpha1"
 KSERVE_API = "serving.kserve.io/v1alpha1"
 PIPELINES_MANIFESTS = "https://github.com/kubeflow/pipelines/manifests/kustomize"
 
 
 class Kubeflow(Layer):
-    """Training, pipelines and serving, each switchable.
+    """Pipelines and serving, each switchable.
 
-    Creates: for Trainer a namespace, a release and the runtimes; for KServe two namespaces, one of them for people's
-    models, and three releases (kinds, controller, runtimes); for Pipelines a namespace and a release from a mirror, or
-    upstream's kustomization.
+    Creates: for KServe two namespaces, one of them for people's models, and three releases (kinds, controller,
+    runtimes); for Pipelines a namespace and a release from a mirror, or upstream's kustomization.
     Waits for: the controllers, then the webhooks that check the runtimes.
     """
 
@@ -29,30 +26,12 @@ class Kubeflow(Layer):
         super().__init__(name, args, opts)
         wanted = self.site.workspaces.kubeflow
         ready: list[pulumi.Resource] = []
-        if wanted.trainer.enabled:
-            ready += self._add_trainer()
         if wanted.kserve.enabled:
             ready.append(self._add_kserve())
         if wanted.pipelines.enabled:
             ready.append(self._add_pipelines())
         self.ready = tuple(ready)
         self.register_outputs({})
-
-    def _add_trainer(self) -> list[pulumi.Resource]:
-        release = self.add_release("kubeflow-trainer", trainer_values())
-        sample = sample_object("ClusterTrainingRuntime", TRAINER_API, training.torch_runtime())
-        answers = self.add_webhook_check("kubeflow-trainer", sample, trainer_values(), release)
-        return [
-            self.add_custom_resource(
-                f"{framework}-distributed",
-                "ClusterTrainingRuntime",
-                TRAINER_API,
-                spec,
-                after=[answers],
-                labels={"trainer.kubeflow.org/framework": framework},
-            )
-            for framework, spec in training.RUNTIMES.items()
-        ]
 
     def _add_kserve(self) -> pulumi.Resource:
         self.add_namespace("inference", keep=True)
@@ -77,11 +56,6 @@ class Kubeflow(Layer):
             directory=f"{PIPELINES_MANIFESTS}/env/platform-agnostic?ref={version}",
             opts=self.child(depends_on=[cluster_scoped]),
         )
-
-
-def trainer_values() -> Values:
-    """Values of Kubeflow Trainer; JobSet comes with it, and no runtime: see `training`."""
-    return {"crds": {"enabled": True}, "jobset": {"install": True}}
 
 
 def kserve_values(site: Site) -> Values:

@@ -18,7 +18,7 @@ import yaml
 from components.cluster.k3s_config import admission_configuration
 from components.cluster.webhooks import webhook_script
 from components.platform import queues
-from components.workspaces import training
+from components.platform import training_runtimes as training
 from config import layers
 from lab.certificates import ensure_authority, issue
 from tests.support.controlplane import ControlPlane

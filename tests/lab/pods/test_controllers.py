@@ -93,7 +93,12 @@ def test_a_controllers_webhook_refuses_what_is_wrong(campus: Project, webhook: s
 
 def test_a_job_beyond_the_quota_waits_until_the_first_has_ended(campus: Project) -> None:
     quota = campus.object("clusterqueue", "campus")["spec"]["resourceGroups"][0]["flavors"]
-    amounts = [int(one["nominalQuota"]) for flavor in quota for one in flavor["resources"] if one["name"] == "cpu"]
+    amounts = [
+        int(float(one["nominalQuota"].removesuffix("m")) / (1000 if one["nominalQuota"].endswith("m") else 1))
+        for flavor in quota
+        for one in flavor["resources"]
+        if one["name"] == "cpu"
+    ]
     canary.apply(campus, *(job(name, max(amounts) // 2 + 1, "sleep 2") for name in ("first", "second", "third")))
 
     def admitted() -> set[str]:

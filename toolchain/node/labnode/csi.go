@@ -51,7 +51,7 @@ func runDrivers(arguments []string) error {
 		for _, item := range listed.Items {
 			wanted[item.Name] = true
 			if running[item.Name] == nil {
-				started := &driver{name: item.Name, volumes: volumes, node: node, kubelet: kubelet}
+				started := &driver{name: item.Name, volumes: volumes, node: node, kubelet: kubelet, client: client}
 				if err := started.start(); err != nil {
 					return err
 				}
@@ -72,6 +72,7 @@ type driver struct {
 	csi.UnimplementedNodeServer
 	registration.UnimplementedRegistrationServer
 	name, volumes, node, kubelet string
+	client                       clientset.Interface
 	servers                      []*grpc.Server
 }
 
@@ -148,9 +149,41 @@ func (d *driver) NodeGetInfo(context.Context, *csi.NodeGetInfoRequest) (*csi.Nod
 }
 
 func (d *driver) NodeGetCapabilities(context.Context, *csi.NodeGetCapabilitiesRequest) (*csi.NodeGetCapabilitiesResponse, error) {
-	stage := csi.NodeServiceCapability_RPC{Type: csi.NodeServiceCapability_RPC_STAGE_UNSTAGE_VOLUME}
-	return &csi.NodeGetCapabilitiesResponse{Capabilities: []*csi.NodeServiceCapability{
-		{Type: &csi.NodeServiceCapability_Rpc{Rpc: &stage}},
+	found := &csi.NodeGetCapabilitiesResponse{}
+	for _, can := range []csi.NodeServiceCapability_RPC_Type{
+		csi.NodeServiceCapability_RPC_STAGE_UNSTAGE_VOLUME, csi.NodeServiceCapability_RPC_GET_VOLUME_STATS,
+	} {
+		rpc := &csi.NodeServiceCapability_Rpc{Rpc: &csi.NodeServiceCapability_RPC{Type: can}}
+		found.Capabilities = append(found.Capabilities, &csi.NodeServiceCapability{Type: rpc})
+	}
+	return found, nil
+}
+
+// NodeGetVolumeStats says what the files of a volume take, of the size that its PersistentVolume has.
+func (d *driver) NodeGetVolumeStats(ctx context.Context, r *csi.NodeGetVolumeStatsRequest) (*csi.NodeGetVolumeStatsResponse, error) {
+	// The lab's provisioner gives a volume its PersistentVolume's name as handle.
+	volume, err := d.client.CoreV1().PersistentVolumes().Get(ctx, r.GetVolumeId(), metav1.GetOptions{})
+	if err != nil {
+		return nil, status.Error(codes.Unavailable, err.Error())
+	}
+	var used, files int64
+	err = filepath.WalkDir(r.GetVolumePath(), func(_ string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return nil // it went while we looked
+		}
+		if info, err := entry.Info(); err == nil {
+			used += info.Size()
+			files++
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, status.Error(codes.Internal, err.Error())
+	}
+	size := volume.Spec.Capacity.Storage().Value()
+	return &csi.NodeGetVolumeStatsResponse{Usage: []*csi.VolumeUsage{
+		{Unit: csi.VolumeUsage_BYTES, Total: size, Used: used, Available: max(0, size-used)},
+		{Unit: csi.VolumeUsage_INODES, Used: files},
 	}}, nil
 }
 

@@ -18,8 +18,9 @@ from ops.engine.stack import Stack
 
 STACK = "dev"
 TRUTH = """[bold]What is real, what is not[/]
-  Real: the Pulumi engine and its providers, SSH, etcd, the Kubernetes API, controllers and scheduler.
-  Simulated: Proxmox, virtual machines (namespaces), K3s's own binary, GPUs, pods whose images the lab lacks. See docs/lab.md.
+  Real: the Pulumi engine and its providers, SSH, etcd, the Kubernetes API, controllers and scheduler; on the GPU workers kubelet,
+  containerd, and the pods of Kueue, cert-manager, MetalLB, Trainer, JupyterHub and Prometheus; the login that JupyterHub asks.
+  Simulated: Proxmox, virtual machines (namespaces), K3s's own binary, GPUs, Ceph, pods whose images the lab lacks. See docs/lab.md.
 """
 NEXT = (
     ("./lyceum lab kubectl get nodes -L accelerator,gpu-model", "the cluster"),

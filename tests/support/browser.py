@@ -5,6 +5,7 @@ with open_door(project) as door, Person(door, "researcher", shots) as person:
 """
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -42,6 +43,12 @@ def open_door(project: Project) -> Iterator[int]:
         process.wait(30)
 
 
+@functools.cache
+def _start_playwright() -> Playwright:
+    """One for the process, which may not start it twice; it ends with the process."""
+    return sync_playwright().start()
+
+
 class Person:
     """Somebody with a browser of their own, which trusts the campus's CAs and nobody's refusal of them.
 
@@ -61,7 +68,7 @@ class Person:
 
     def __enter__(self) -> Self:
         """Starts the browser."""
-        self._playwright = sync_playwright().start()
+        self._playwright = _start_playwright()
         self._browser = self._playwright.chromium.launch(
             executable_path="/usr/bin/chromium",
             args=["--no-sandbox"],
@@ -82,8 +89,6 @@ class Person:
                 self.shoot("failed")
         if self._browser:
             self._browser.close()
-        if self._playwright:
-            self._playwright.stop()
 
     @property
     def page(self) -> Page:

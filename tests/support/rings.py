@@ -27,6 +27,7 @@ SECONDS = {
     "tests/lab/e2e/test_kill.py": 240,
     "tests/lab/k3s/test_cluster.py": 340,
     "tests/lab/pods/test_real_pods.py": 140,
+    "tests/lab/pods/test_platform.py": 330,
     "tests/engine/test_command_plugin.py": 120,
     "tests/engine/test_proxmox_contract.py": 120,
     "tests/engine/test_language_host.py": 80,

@@ -184,12 +184,12 @@ def test_a_node_reports_the_release_of_k3s(cluster: Cluster) -> None:
 
 
 def test_a_service_is_found_by_name_from_another_node(cluster: Cluster, web: str, client: str) -> None:
-    ask = f"wget -qO- -T 2 http://{web}.default.svc.cluster.local"
+    ask = f"timeout 2 wget -qO- http://{web}.default.svc.cluster.local"
     wait_for("the Service", lambda: cluster.execute(client, ask, check=False) == "hello", 60)
 
 
 def test_a_pod_reaches_the_campus_outside_the_cluster(cluster: Cluster, client: str) -> None:
-    assert cluster.execute(client, "wget -qO- -T 5 http://10.21.0.2:5000/v2/") == "{}"
+    assert cluster.execute(client, "timeout 5 wget -qO- http://10.21.0.2:5000/v2/") == "{}"
 
 
 def test_the_api_server_reaches_a_service(cluster: Cluster, web: str) -> None:

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -33,6 +34,10 @@ func main() {
 		if file != "" {
 			err = edit(file, adaptProcess)
 		}
+	case "ps":
+		if err = printProcesses(os.Args[1:]); err == nil {
+			return
+		}
 	}
 	runc := ""
 	if err == nil {
@@ -49,7 +54,7 @@ func main() {
 // request finds runc's command, and the bundle or the process file that it is given.
 func request(arguments []string) (verb, file string) {
 	for i, word := range arguments {
-		if verb == "" && (word == "create" || word == "run" || word == "exec") {
+		if verb == "" && (word == "create" || word == "run" || word == "exec" || word == "ps") {
 			verb = word
 		}
 		if (word == "--bundle" || word == "-b" || word == "--process" || word == "-p") && i+1 < len(arguments) {
@@ -57,6 +62,22 @@ func request(arguments []string) (verb, file string) {
 		}
 	}
 	return verb, file
+}
+
+// printProcesses answers `ps --format json ID`. runc would ask the container's cgroup, finds none, and containerd takes the
+// container for dead when it starts again. The first process is enough for it.
+func printProcesses(arguments []string) error {
+	asked := slices.Index(arguments, "ps")
+	state := append(slices.Clone(arguments[:asked]), "state", arguments[len(arguments)-1])
+	said, err := exec.Command("runc", append([]string{"--rootless=true"}, state...)...).Output()
+	if err != nil {
+		return err
+	}
+	var found struct{ Pid int }
+	if err := json.Unmarshal(said, &found); err != nil {
+		return err
+	}
+	return json.NewEncoder(os.Stdout).Encode([]int{found.Pid})
 }
 
 func edit(file string, adapt func(object)) error {

@@ -296,7 +296,6 @@ def test_a_log_out_ends_the_session_at_the_provider_too(researcher: Person) -> N
     assert "/hub/login" in researcher.page.url or "login." in researcher.page.url
 
 
-@pytest.mark.strict
 def test_kueue_names_what_it_runs_and_ends_it_when_asked(campus: Project) -> None:
     """The last: afterwards the campus has no queue."""
     canary.apply(campus, job("runs", 1, "sleep 1000"))

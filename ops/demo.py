@@ -9,7 +9,7 @@ import typer
 
 from config.errors import LyceumError
 from config.paths import PROJECT
-from config.resource_names import CLUSTER_TYPES, COMMAND_TYPE, VM_TYPE, Part, resource_owner
+from config.resource_names import COMMAND_TYPE, VM_TYPE
 from lab.images import ensure_all
 from ops.console import console, format_duration
 from ops.engine.engine import Engine
@@ -17,6 +17,8 @@ from ops.engine.pulumi_state import State
 from ops.engine.stack import Stack
 
 STACK = "dev"
+READY_SECONDS = 300
+"""How long Prometheus and Alertmanager, which their operator makes after its release, may take."""
 TRUTH = """[bold]What is real, what is not[/]
   Real: the Pulumi engine and its providers, SSH, etcd, the Kubernetes API, controllers and scheduler; on the GPU workers kubelet,
   containerd, and the pods of Kueue, cert-manager, MetalLB, Trainer, JupyterHub and Prometheus; the login that JupyterHub asks.
@@ -49,9 +51,9 @@ def demo(
     campus_up = datetime.now(UTC)
     console.rule("the cluster and its layers")
     _run_command("up", STACK, "--yes")
-    done = datetime.now(UTC)
     console.rule("ready")
-    _run_command("status", STACK)
+    _run_command("status", STACK, "--wait", str(READY_SECONDS))
+    done = datetime.now(UTC)
     ends = {"campus": campus_up} | phase_ends(Engine(Stack(STACK)).export(), campus_up) | {"checks and summary": done}
     console.print(f"\nTook {format_duration((done - begun).total_seconds())}: {format_phases(begun, ends)}.\n")
     console.print(TRUTH)
@@ -67,10 +69,10 @@ def phase_ends(state: State, since: datetime) -> dict[str, datetime]:
     for one in state.resources:
         if one.type == VM_TYPE:
             title = "machines"
-        elif one.type == COMMAND_TYPE and resource_owner(one.name, Part.WEBHOOK) is None:
-            title = "Kubernetes"
-        elif one.type.startswith((CLUSTER_TYPES, COMMAND_TYPE)):
+        elif one.in_cluster:
             title = "layers"
+        elif one.type == COMMAND_TYPE:
+            title = "Kubernetes"
         else:
             continue
         if one.created and (made := datetime.fromisoformat(one.created)) > since:

@@ -66,7 +66,7 @@ def drain_queues(engine: Engine, force: Collection[Override]) -> Kube | None:
 def _is_drained(kube: Kube) -> bool:
     """Whether no workload is left; those that have given up their place are taken from Kueue.
 
-    Their finalizer would keep Kueue's kinds, and Kueue would make them anew while their owner names a queue.
+    Their finalizer would keep Kueue's kinds, and Kueue would make them again while their owner names a queue.
     """
     for one in kube.items(f"{API}/workloads"):
         if not has_condition(one, "Finished") and not has_condition(one, "QuotaReserved"):

@@ -65,7 +65,7 @@ def values(site: Site) -> Values:
     """Chart values; the controller's configuration is a single YAML text in this chart."""
     frameworks = ["batch/job", "pod"]
     if site.workspaces.kubeflow.trainer.enabled:
-        # With them Kueue starts anew where Trainer is switched on later: see the need of the layer's record.
+        # Named only then, so that Kueue restarts where Trainer is switched on later: see the need of the layer's record.
         frameworks += ["jobset.x-k8s.io/jobset", "trainer.kubeflow.org/trainjob"]
     configuration = {
         "apiVersion": "config.kueue.x-k8s.io/v1beta2",

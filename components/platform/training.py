@@ -1,6 +1,6 @@
 """Kubeflow Trainer with JobSet: training on one or many nodes (R38, R43)."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pulumi
 
@@ -8,6 +8,7 @@ from components.layer import Layer, LayerArgs, Values, sample_object
 from components.platform import training_runtimes
 
 TRAINER_API, JOBSET_API = "trainer.kubeflow.org/v1alpha1", "jobset.x-k8s.io/v1alpha2"
+FORMER_PARENT = "lyceum:workspaces:Workspaces$lyceum:workspaces:Kubeflow::kubeflow"
 VALUES: Values = {"crds": {"enabled": True}, "jobset": {"install": True}}
 """Values of Trainer's chart; JobSet comes with it, and no runtime: see `training_runtimes`."""
 
@@ -38,3 +39,8 @@ class Training(Layer):
             )
         self.ready = (release,)
         self.register_outputs({})
+
+    def child(self, **options: Any) -> pulumi.ResourceOptions:
+        """With the parent that it had as a part of Kubeflow: what is installed stays as it is."""
+        former = f"urn:pulumi:{pulumi.get_stack()}::{pulumi.get_project()}::{FORMER_PARENT}"
+        return super().child(aliases=[pulumi.Alias(parent=former)], **options)

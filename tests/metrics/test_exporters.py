@@ -109,7 +109,9 @@ def state_metrics(plane: ControlPlane) -> Iterator[list[str]]:
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             url = f"http://127.0.0.1:{port}/metrics"
-            plane.eventually("pods are listed", lambda: [one for one in read_metrics(url) if 'pod="job"' in one])
+            # Each kind is listed by itself.
+            signs = ('pod="job"', "kube_node_status_condition{")
+            plane.eventually("pods and nodes are listed", lambda: all(sign in str(read_metrics(url)) for sign in signs))
             yield read_metrics(url)
         finally:
             process.terminate()

@@ -1,12 +1,12 @@
 """A person in a real browser: Debian's Chromium, driven by Playwright, through the door that `lab open` makes.
 
-with open_door(project) as door, Person(door, "researcher", shots) as person:
+with open_door(project) as door, Person(project, door, "researcher", shots) as person:
     person.log_in()
 """
 
 import contextlib
-import functools
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -23,12 +23,20 @@ HUB = "https://jupyter.lab.lyceum.internal"
 LOGIN = "https://login.lab.lyceum.internal"
 WAIT_MS = 240_000
 """Patience of every step: this machine does much else."""
-TRIES = 20
+TRIES, TRIES_PER_KERNEL = 20, 5
+
+
+@dataclass(frozen=True)
+class Door:
+    """The way to a campus's pages: the port of `lab open`, and what drives browsers, once in a process."""
+
+    port: int
+    playwright: Playwright
 
 
 @contextlib.contextmanager
-def open_door(project: Project) -> Iterator[int]:
-    """`./lyceum lab open` in the background; yields its port. The browser is installed if it is not there."""
+def open_door(project: Project) -> Iterator[Door]:
+    """`./lyceum lab open` in the background. The browser is installed if it is not there."""
     debian.install_missing(debian.BROWSER)
     [port] = free_ports(1)
     process = project.start("lab", "open", "--port", str(port))
@@ -37,16 +45,11 @@ def open_door(project: Project) -> Iterator[int]:
         for line in process.stdout:
             if "Ctrl-C" in line:
                 break
-        yield port
+        with sync_playwright() as playwright:
+            yield Door(port, playwright)
     finally:
         process.terminate()
         process.wait(30)
-
-
-@functools.cache
-def _start_playwright() -> Playwright:
-    """One for the process, which may not start it twice; it ends with the process."""
-    return sync_playwright().start()
 
 
 class Person:
@@ -54,25 +57,23 @@ class Person:
 
     Args:
         project: The project whose campus it is.
-        port: The door's.
+        door: From `open_door`.
         name: Login name.
         shots: Where screenshots go.
     """
 
-    def __init__(self, project: Project, port: int, name: str, shots: Path) -> None:
-        self.name, self._shots, self._port = name, shots, port
+    def __init__(self, project: Project, door: Door, name: str, shots: Path) -> None:
+        self.name, self._shots, self._door = name, shots, door
         self._home = project.run / "browser"
-        self._playwright: Playwright | None = None
         self._browser: Browser | None = None
         self._page: Page | None = None
 
     def __enter__(self) -> Self:
         """Starts the browser."""
-        self._playwright = _start_playwright()
-        self._browser = self._playwright.chromium.launch(
+        self._browser = self._door.playwright.chromium.launch(
             executable_path="/usr/bin/chromium",
             args=["--no-sandbox"],
-            proxy={"server": f"http://127.0.0.1:{self._port}"},
+            proxy={"server": f"http://127.0.0.1:{self._door.port}"},
             env={"HOME": str(self._home), "PATH": "/usr/bin:/bin"},
         )
         self._page = self._browser.new_context(viewport={"width": 1200, "height": 800}).new_page()
@@ -132,22 +133,25 @@ class Person:
         self.shoot("launcher")
 
     def run_cell(self, code: str, answer: str) -> str:
-        """Runs a cell in a new notebook; returns the line of its output that holds `answer`."""
-        self.page.goto(f"{HUB}/user/{self.name}/lab?reset")
-        self.page.locator(".jp-LauncherCard[data-category=Notebook]").first.click()
-        self.page.wait_for_selector(".jp-Notebook .jp-CodeCell")
-        cell = self.page.locator(".jp-CodeCell .cm-content").first
-        cell.fill(code)
-        # What is typed before the editor has the focus is read as shortcuts.
-        expect(cell).to_contain_text(code)
+        """Runs a cell in a new notebook; returns the line of its output that holds `answer`.
+
+        A cell that is run before its kernel is there is lost, though the page calls the kernel idle: it is run again, and
+        after a while in another notebook.
+        """
         output = self.page.locator(".jp-OutputArea-output", has_text=answer).first
-        for _ in range(TRIES):
-            # A cell that is run before its kernel is there is lost, though the page calls the kernel idle.
+        for attempt in range(TRIES):
+            cell = self.page.locator(".jp-Notebook .jp-CodeCell .cm-content").first
+            if attempt % TRIES_PER_KERNEL == 0:
+                self.page.goto(f"{HUB}/user/{self.name}/lab?reset")
+                self.page.locator(".jp-LauncherCard[data-category=Notebook]").first.click()
+                cell.fill(code)
+                # What is typed before the editor has the focus is read as shortcuts.
+                expect(cell).to_contain_text(code)
             cell.press("Control+Enter")
             with contextlib.suppress(PlaywrightTimeout):
                 output.wait_for(timeout=WAIT_MS // TRIES)
                 break
-        expect(output).to_be_visible()
+        expect(output).to_be_visible(timeout=1000)
         self.shoot("cell")
         return output.inner_text().strip()
 

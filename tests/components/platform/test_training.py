@@ -24,6 +24,13 @@ def test_training_brings_its_kinds_and_jobset() -> None:
     assert training.VALUES["jobset"] == {"install": True}, "nobody else brings JobSet"
 
 
+def test_a_trainer_that_is_installed_is_not_installed_a_second_time(graph: Graph) -> None:
+    """It was a part of Kubeflow's component."""
+    [alias] = graph.one(RELEASE, "kubeflow-trainer").request.aliases
+
+    assert alias.spec.parentUrn.endswith("::lyceum:workspaces:Workspaces$lyceum:workspaces:Kubeflow::kubeflow")
+
+
 def test_kueue_starts_when_the_kinds_of_training_are_there(graph: Graph) -> None:
     """It looks for them at its start. Those that came meanwhile it found halfway, and no TrainJob was ever admitted."""
     assert graph.one(RELEASE, "kubeflow-trainer").urn in graph.before(graph.one(RELEASE, "kueue"))

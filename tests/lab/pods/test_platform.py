@@ -19,7 +19,7 @@ from lab.images.build import Built
 from tests.lab.life import canary
 from tests.lab.life.canary import wait_until
 from tests.lab.life.conftest import change_site
-from tests.support.browser import Person, open_door
+from tests.support.browser import Door, Person, open_door
 from tests.support.monitoring import alerts, ask_prometheus, query
 from tests.support.project import Project
 
@@ -36,7 +36,7 @@ SIMULATED = {
     "Disk used": "node-exporter stands in",
 }
 """Panels that have no data in the lab, and why."""
-WATCHED = {"apiserver", "kube-etcd", "kubelet", "kube-state-metrics", "nvidia-dcgm-exporter"}
+WATCHED = {"apiserver", "hub", "kube-etcd", "kubelet", "kube-state-metrics", "nvidia-dcgm-exporter"}
 """Jobs with an address that answers."""
 QUEUED = {"kueue.x-k8s.io/queue-name": "campus"}
 USER = {"runAsNonRoot": True, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}}
@@ -105,13 +105,13 @@ def campus(real_programs: Built, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 @pytest.fixture(scope="module")
-def door(campus: Project) -> Iterator[int]:
-    with open_door(campus) as port:
-        yield port
+def door(campus: Project) -> Iterator[Door]:
+    with open_door(campus) as door:
+        yield door
 
 
 @pytest.fixture(scope="module")
-def researcher(campus: Project, door: int) -> Iterator[Person]:
+def researcher(campus: Project, door: Door) -> Iterator[Person]:
     """Somebody in a group with GPUs, logged in."""
     with Person(campus, door, "researcher", SHOTS) as person:
         person.log_in()
@@ -232,13 +232,13 @@ def test_the_notebook_passed_the_queue(campus: Project, researcher: Person) -> N
     assert {one["type"]: one["status"] for one in workload["status"]["conditions"]}["Admitted"] == "True"
 
 
-def test_a_student_is_not_offered_what_his_groups_may_not_start(campus: Project, door: int) -> None:
+def test_a_student_is_not_offered_what_his_groups_may_not_start(campus: Project, door: Door) -> None:
     with Person(campus, door, "student", SHOTS) as student:
         student.log_in()
         assert student.offered_profiles() == ["cpu"]
 
 
-def test_a_hidden_profile_is_refused_and_the_hub_goes_on(campus: Project, door: int) -> None:
+def test_a_hidden_profile_is_refused_and_the_hub_goes_on(campus: Project, door: Door) -> None:
     """P1, P2: five such requests ended the hub for everybody."""
     with Person(campus, door, "student", SHOTS) as student:
         student.log_in()
@@ -248,7 +248,7 @@ def test_a_hidden_profile_is_refused_and_the_hub_goes_on(campus: Project, door: 
         assert student.offered_profiles() == ["cpu"], "the hub answers"
 
 
-def test_a_guest_without_groups_is_not_admitted(campus: Project, door: int) -> None:
+def test_a_guest_without_groups_is_not_admitted(campus: Project, door: Door) -> None:
     with Person(campus, door, "guest", SHOTS) as guest:
         guest.log_in()
         guest.shoot("refused")

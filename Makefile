@@ -26,10 +26,11 @@ check: setup ## format, lint, types
 units: setup ## the tests that need no engine and no lab
 	@$(VENV)/pytest -m "not engine and not lab and not strict" --numprocesses=2 --dist=loadfile
 
-test: check ## checks, then the tests: units, engine, lab (25 minutes at most, two cores)
+# Programs first: a compiler beside the tests would take the cores that they wait for.
+test: check lab-programs ## checks, then the tests: units, engine, lab (25 minutes at most, two cores)
 	@$(VENV)/pytest -m "not strict" $(SIDE_BY_SIDE)
 
-test-all: check ## the same with the slow proofs, every seed and stage of them: before a release
+test-all: check lab-programs ## the same with the slow proofs, every seed and stage of them: before a release
 	@$(VENV)/pytest $(SIDE_BY_SIDE)
 
 demo: setup ## a two-node GPU cluster with every layer, on the embedded campus

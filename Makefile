@@ -7,13 +7,16 @@ VENV := .venv/bin
 PROCESSES ?= 4
 SIDE_BY_SIDE = --numprocesses=$(PROCESSES) --dist=loadfile --durations=20
 
-.PHONY: help setup check units test test-all demo demo-down
+.PHONY: help setup lab-programs check units test test-all demo demo-down
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## virtual environment, pinned packages, toolchain, the lab's Debian packages
 	@$(PYTHON) -m toolchain.setup
+
+lab-programs: setup ## what pods of the lab run: containerd, kubelet, controllers, images; built once, then cached
+	@$(VENV)/python -m lab.images
 
 check: setup ## format, lint, types
 	@$(VENV)/ruff format --check .
@@ -23,10 +26,11 @@ check: setup ## format, lint, types
 units: setup ## the tests that need no engine and no lab
 	@$(VENV)/pytest -m "not engine and not lab and not strict" --numprocesses=2 --dist=loadfile
 
-test: check ## checks, then the tests: units, engine, lab (25 minutes at most, two cores)
+# Programs first: a compiler beside the tests would take the cores that they wait for.
+test: check lab-programs ## checks, then the tests: units, engine, lab (25 minutes at most, two cores)
 	@$(VENV)/pytest -m "not strict" $(SIDE_BY_SIDE)
 
-test-all: check ## the same with the slow proofs, every seed and stage of them: before a release
+test-all: check lab-programs ## the same with the slow proofs, every seed and stage of them: before a release
 	@$(VENV)/pytest $(SIDE_BY_SIDE)
 
 demo: setup ## a two-node GPU cluster with every layer, on the embedded campus

@@ -8,7 +8,7 @@ import pulumi_proxmoxve as proxmoxve
 
 from components.cluster.k3s import K3s, K3sArgs
 from components.cluster.snapshot_access import SnapshotAccess
-from components.handles import Login
+from components.handles import Login, Shell
 from components.hosts.fleet import Fleet, FleetArgs
 from components.layer import LayerGroupArgs
 from components.platform.ingress import ingress_address
@@ -31,12 +31,13 @@ fleet = Fleet(
     FleetArgs(site=site, nodes=nodes, ssh_key=secrets.ssh_public_key, proxmox_token=secrets.proxmox_token),
     pulumi.ResourceOptions(providers=[proxmox]),
 )
+login = Login(user=USER, private_key=secrets.ssh_private_key)
 k3s = K3s(
     "k3s",
     K3sArgs(
         site=site,
         machines=fleet.machines,
-        login=Login(user=USER, private_key=secrets.ssh_private_key),
+        login=login,
         token=secrets.derive(token_purpose(TokenKind.SERVER, settings.generations.server_token)),
         agent_token=secrets.derive(token_purpose(TokenKind.AGENT, settings.generations.agent_token)),
         ca=settings.files.get(CA_FILE, ""),
@@ -52,7 +53,14 @@ cluster = pulumi.ResourceOptions(
         kubernetes.Provider("kubernetes", kubeconfig=k3s.access.kubeconfig, cluster_identifier=f"lyceum-{site.name}")
     ]
 )
-platform_args = LayerGroupArgs(site=site, nodes=members, secrets=secrets.of_layers, files=settings.files, ready={})
+platform_args = LayerGroupArgs(
+    site=site,
+    nodes=members,
+    secrets=secrets.of_layers,
+    files=settings.files,
+    shell=Shell(machine=k3s.first_server, login=login),
+    ready={},
+)
 platform = Platform("platform", platform_args, cluster)
 Workspaces("workspaces", replace(platform_args, ready=platform.ready), cluster)
 

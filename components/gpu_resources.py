@@ -86,7 +86,7 @@ def plugin_configs(nodes: Iterable[Node]) -> dict[str, str]:
     Sharing shows in the resource name (`renameByDefault`), and a request for more than one share is refused: two shares
     give no more than one (k8s-device-plugin, `failRequestsGreaterThanOne`).
     """
-    configs = {"default": {"version": "v1", "flags": {"migStrategy": "mixed"}}}
+    configs: dict[str, Any] = {"default": {"version": "v1", "flags": {"migStrategy": "mixed"}}}
     for node in gpu_nodes(nodes):
         for gpu in node.gpus:
             if gpu.replicas:
@@ -96,8 +96,22 @@ def plugin_configs(nodes: Iterable[Node]) -> dict[str, str]:
                     "failRequestsGreaterThanOne": True,
                     "resources": [{"name": WHOLE, "replicas": gpu.replicas}],
                 }
-                configs[f"{gpu.sharing.value}-{gpu.replicas}"] = configs["default"] | {"sharing": {way: shared}}
+                # With MPS and `mixed` the device plugin ends with an error; a card that is shared has no slices anyway.
+                strategy = "none" if way == "mps" else "mixed"
+                configs[f"{gpu.sharing.value}-{gpu.replicas}"] = {
+                    "version": "v1",
+                    "flags": {"migStrategy": strategy},
+                    "sharing": {way: shared},
+                }
     return {name: yaml.safe_dump(config, sort_keys=False) for name, config in configs.items()}
+
+
+def mig_strategy(nodes: Iterable[Node]) -> str:
+    """The operator's MIG strategy: `mixed`, or empty, so that each node's configuration of the device plugin decides.
+
+    The operator hands it to every device plugin as a variable, which beats the file (gpu-operator, applyMIGConfiguration).
+    """
+    return "" if any(gpu.sharing is Sharing.MPS for node in gpu_nodes(nodes) for gpu in node.gpus) else "mixed"
 
 
 def node_gpu_labels(node: Node) -> dict[str, str]:

@@ -34,6 +34,19 @@ class Login:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Shell:
+    """A server of the cluster, to run commands on; passed from hosts to the layers.
+
+    Attributes:
+        machine: The server.
+        login: How to log in to it.
+    """
+
+    machine: NodeHandle
+    login: Login
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ClusterAccess:
     """A running cluster; passed from cluster to the layers.
 

@@ -1,5 +1,7 @@
 """What every layer on Kubernetes is made of: namespaces, Helm releases, custom resources; and how a record becomes one."""
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -9,10 +11,14 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components.base import Component
+from components.cluster import ssh
+from components.cluster.webhooks import webhook_script
+from components.handles import Shell
 from config import layers
 from config.base import format_size
 from config.hosts import Node
 from config.layer_record import LayerRecord
+from config.resource_names import Part, resource_name
 from config.site import Site
 
 Values = dict[str, Any]
@@ -20,8 +26,14 @@ Ready = Mapping[str, tuple[pulumi.Resource, ...]]
 """Name of a layer -> what exists once it can be used."""
 INGRESS_CLASS, ISSUER = "nginx", "campus"
 """What every page names: the ingress that serves it, and the ClusterIssuer that signs for it."""
+QUEUE, QUEUE_API, QUEUE_LABEL = "campus", "kueue.x-k8s.io/v1beta2", "kueue.x-k8s.io/queue-name"
+"""The ClusterQueue of everything in service, the API of queues, and the label of a workload that names its LocalQueue."""
 BLOCK, NFS, LOCAL = "ceph-block", "nfs-client", "local-path"
 """Storage classes: replicated on the site's own disks, the campus's NFS server, K3s's directory on the node."""
+ANY_TAINT: list[Values] = [{"operator": "Exists"}]
+"""Tolerations of a daemon that must stand on a node whatever the site taints it with; its chart tolerates one taint or none."""
+MONITORING, MONITORING_API = "monitoring", "monitoring.coreos.com/v1"
+"""Namespace of Prometheus, and API of what it is to read and to alert on."""
 DEFAULT_TIMEOUT = 600
 """Seconds until a release must be ready."""
 
@@ -35,8 +47,9 @@ class LayerArgs:
         site: The campus.
         nodes: Nodes in service.
         after: Resources that must exist first.
-        secrets: The secrets that its record names, by name.
+        secrets: The secrets that its record names and that the site needs, by name.
         files: Contents of the files that the site names, by setting.
+        shell: A server of the cluster.
     """
 
     record: LayerRecord
@@ -45,6 +58,7 @@ class LayerArgs:
     after: tuple[pulumi.Resource, ...]
     secrets: Mapping[str, pulumi.Input[str]]
     files: Mapping[str, str]
+    shell: Shell
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,6 +70,7 @@ class LayerGroupArgs:
         nodes: Nodes in service.
         secrets: Every secret that a layer of the site may need, by name.
         files: Contents of the files that the site names, by setting.
+        shell: A server of the cluster.
         ready: What the layers of earlier groups made.
     """
 
@@ -63,22 +78,35 @@ class LayerGroupArgs:
     nodes: tuple[Node, ...]
     secrets: Mapping[str, pulumi.Input[str]]
     files: Mapping[str, str]
+    shell: Shell
     ready: Ready
 
 
 def chart_arguments(site: Site, name: str) -> dict[str, Any]:
-    """Chart, version and repository arguments of a Release, from upstream or from the site's mirror."""
+    """Chart, version and repository arguments of a Release, from upstream or from the site's mirror.
+
+    Without Helm's `caFile`, which replaces the public roots: the engine trusts the campus's CA in addition (ops/engine/stack.py).
+    """
     pin = site.chart(name)
     source = pin.repo if site.charts == "upstream" else site.charts
     if source.startswith("oci://"):
         return {"chart": f"{source}/{name}", "version": pin.version}
-    repository = k8s.helm.v3.RepositoryOptsArgs(repo=source, ca_file=str(site.ca_file) if site.ca_file else None)
-    return {"chart": name, "version": pin.version, "repository_opts": repository}
+    return {
+        "chart": name,
+        "version": pin.version,
+        "repository_opts": k8s.helm.v3.RepositoryOptsArgs(repo=source),
+    }
 
 
 def quantity(mib: int) -> str:
     """A size as Kubernetes writes it: 65536 MiB -> `64Gi`."""
     return format_size(mib).replace(" ", "").removesuffix("B")
+
+
+def sample_object(kind: str, api_version: str, spec: Mapping[str, Any], namespace: str | None = None) -> Values:
+    """An object to offer to a webhook as a dry run; it is never stored."""
+    metadata = {"name": "webhook-check"} | ({"namespace": namespace} if namespace else {})
+    return {"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": dict(spec)}
 
 
 def ingress_values(site: Site, host: str, secret: str) -> Values:
@@ -105,15 +133,29 @@ class Layer(Component):
         self.nodes = args.nodes
         self.secrets = args.secrets
         self.files = args.files
+        self.shell = args.shell
         self._after = list(args.after)
         self._namespaces: dict[str, k8s.core.v1.Namespace] = {}
 
     def add_release(
-        self, chart: str, values: Values, after: Sequence[pulumi.Resource] = (), timeout: int = DEFAULT_TIMEOUT
+        self,
+        chart: str,
+        values: Values,
+        after: Sequence[pulumi.Resource] = (),
+        timeout: int = DEFAULT_TIMEOUT,
+        *,
+        skip_await: bool = False,
     ) -> k8s.helm.v3.Release:
         """Installs a chart of the record under its own name, so that the names of its objects never change.
 
         A Release, not a Chart: most of these charts have hooks, which Chart leaves out (pulumi-kubernetes#3284).
+
+        Args:
+            chart: Name of the chart.
+            values: Its values.
+            after: What it needs beside what every release of the layer does.
+            timeout: Seconds until it must be ready.
+            skip_await: It is there as soon as its objects are, ready or not; something else must wait for its pods.
 
         Raises:
             LookupError: the record does not name the chart.
@@ -121,10 +163,12 @@ class Layer(Component):
         return k8s.helm.v3.Release(
             chart,
             name=chart,
-            namespace=self._namespace(self.record.release(chart).namespace),
+            namespace=self.add_namespace(self.record.release(chart).namespace),
             values=values,
+            # Without it the provider leaves out empty lists, and the chart's defaults come instead.
+            allow_null_values=True,
             timeout=timeout,
-            skip_await=False,
+            skip_await=skip_await,
             opts=self.child(
                 depends_on=[*self._after, *after],
                 custom_timeouts=pulumi.CustomTimeouts(create=f"{timeout}s", update=f"{timeout}s", delete=f"{timeout}s"),
@@ -132,8 +176,37 @@ class Layer(Component):
             **chart_arguments(self.site, chart),
         )
 
-    def _namespace(self, name: str) -> pulumi.Input[str]:
-        """A namespace by its name; one of the record's own is created with its Pod Security level at first use."""
+    def add_webhook_check(
+        self, chart: str, sample: Mapping[str, Any], values: Values, after: pulumi.Resource
+    ) -> pulumi.Resource:
+        """Waits until the admission webhook of a release answers.
+
+        A release is ready when its pods are, which may be before its webhook listens and every API server knows its
+        address. The API server then refuses what the webhook should check, and the engine does not repeat that.
+
+        Args:
+            chart: The chart of the release.
+            sample: An object that the webhook checks; it is offered as a dry run.
+            values: The chart's values: with others its pods are new, and are waited for again.
+            after: The release.
+        """
+        digest = hashlib.sha256(json.dumps([self.site.chart(chart).version, values], sort_keys=True).encode())
+        return ssh.command(
+            resource_name(chart, Part.WEBHOOK),
+            self.shell.machine,
+            self.shell.login,
+            webhook_script(chart, str(self.site.network.api_address), sample),
+            self.child(depends_on=[after]),
+            triggers=[digest.hexdigest()[:12]],
+        )
+
+    def add_namespace(self, name: str, *, keep: bool = False) -> pulumi.Input[str]:
+        """A namespace by its name; one of the record's own is created with its Pod Security level at first use.
+
+        Args:
+            name: Its name.
+            keep: Whether it stays when the layer goes: with a namespace goes what people have in it, volumes too.
+        """
         record = self.record.namespace(name)
         if record is None:
             return name
@@ -143,7 +216,7 @@ class Layer(Component):
             self._namespaces[name] = k8s.core.v1.Namespace(
                 f"{name}-namespace",
                 metadata={"name": name, "labels": labels},
-                opts=self.child(depends_on=self._after),
+                opts=self.child(depends_on=self._after, retain_on_delete=keep or None),
             )
         return self._namespaces[name].metadata.name
 
@@ -155,19 +228,23 @@ class Layer(Component):
         spec: Mapping[str, Any],
         *,
         after: Sequence[pulumi.Resource],
-        namespace: str | None = None,
+        namespace: pulumi.Input[str] | None = None,
         wait_for: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        resource: str | None = None,
     ) -> k8s.apiextensions.CustomResource:
         """Creates a custom resource after the release that brings its kind.
 
         Args:
-            name: Name of the object, and of the resource behind the kind.
+            name: Name of the object.
             kind: Its kind.
             api_version: Its group and version.
             spec: Its `spec`.
             after: What brings its definition and answers its webhook.
             namespace: Namespace, for namespaced kinds.
             wait_for: Condition that ends the wait, as `kubectl wait --for` takes it.
+            labels: Its labels.
+            resource: Name of the resource; absent means kind and name.
         """
         metadata: dict[str, Any] = {"name": name}
         # An empty map would be a permanent difference: the API server drops it.
@@ -175,8 +252,10 @@ class Layer(Component):
             metadata["annotations"] = {"pulumi.com/waitFor": wait_for}
         if namespace:
             metadata["namespace"] = namespace
+        if labels:
+            metadata["labels"] = dict(labels)
         return k8s.apiextensions.CustomResource(
-            f"{kind.lower()}-{name}",
+            resource or f"{kind.lower()}-{name}",
             api_version=api_version,
             kind=kind,
             metadata=metadata,
@@ -214,8 +293,9 @@ def install_layers(group: str, args: LayerGroupArgs, parent: Component) -> Ready
                     site=args.site,
                     nodes=args.nodes,
                     after=tuple(one for need in record.needs for one in ready.get(need.layer, ())),
-                    secrets={name: args.secrets[name] for name in record.secrets},
+                    secrets={name: args.secrets[name] for name in record.secrets if name in args.secrets},
                     files=args.files,
+                    shell=args.shell,
                 ),
                 pulumi.ResourceOptions(parent=parent),
             )

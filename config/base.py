@@ -3,9 +3,11 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Annotated, Any
 
+from cronsim import CronSim, CronSimError
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -206,9 +208,23 @@ Duration = Annotated[
     ),
 ]
 """A whole number with a unit, as Prometheus writes it: `30s`, `15d`."""
+
+
+def _require_run(schedule: str) -> str:
+    """Refuses a schedule that no day of the calendar meets, as `0 0 31 4 *`; K3s takes it and never takes a snapshot."""
+    try:
+        next(CronSim(schedule, _CALENDAR_START))
+    except (CronSimError, StopIteration) as error:
+        reason = str(error) or "no such day"
+        raise InvalidValueError(f"never comes: {reason[0].lower()}{reason[1:]}", "correct that field") from None
+    return schedule
+
+
+_CALENDAR_START = datetime(2026, 1, 1)  # noqa: DTZ001 - any day: whether there is a next run does not depend on it
 Cron = Annotated[
     str,
     Pattern(r"^(\S+\s+){4}\S+$", "is not a valid schedule", "write five fields, as in `0 2 * * *`: every day at 02:00"),
+    AfterValidator(_require_run),
 ]
 """Minute, hour, day of the month, month, day of the week."""
 ImageReference = Annotated[

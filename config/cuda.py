@@ -46,6 +46,11 @@ def expected_driver(site: Site) -> str | None:
     return operator.driver or (DRIVER if site.versions.get("gpu-operator", own) == own else None)
 
 
+def is_expected_driver(version: str, expected: str) -> bool:
+    """Whether a driver's version is the expected one, or of the expected branch, as `595.91.07` is of `595`."""
+    return version == expected or version.startswith(f"{expected}.")
+
+
 def required_driver(driver: str, cuda: int) -> int | None:
     """The driver major version that a CUDA major version needs, if the driver is older than that; else None."""
     least = LEAST_DRIVER.get(cuda)

@@ -6,6 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from config import mig
 from config.base import InvalidValueError, Model, PciAddress, PciId
 from config.finding import suggest_name
 
@@ -32,7 +33,7 @@ class Card:
         product: Value of `nvidia.com/gpu.product`.
         label: Value of the `gpu-model` node label (R23).
         memory_gib: Memory on the card.
-        mig: MIG profile -> number of instances that fit on one card; empty where the card has no MIG.
+        mig: MIG profiles and where their instances can lie; empty where the card has no MIG.
         mig_needs_reboot: Enabling MIG under PCI passthrough needs a reboot (gpu-operator#1606).
     """
 
@@ -40,18 +41,15 @@ class Card:
     product: str
     label: str
     memory_gib: int
-    mig: dict[str, int]
+    mig: mig.Profiles
     mig_needs_reboot: bool = False
 
 
-_A100_40 = {"1g.5gb": 7, "1g.10gb": 4, "2g.10gb": 3, "3g.20gb": 2, "4g.20gb": 1, "7g.40gb": 1}
-_HOPPER_80 = {"1g.10gb": 7, "1g.20gb": 4, "2g.20gb": 3, "3g.40gb": 2, "4g.40gb": 1, "7g.80gb": 1}
-
 CARDS: dict[str, Card] = {
-    "a100-40gb": Card("10de:20f1", "NVIDIA-A100-PCIE-40GB", "a100", 40, _A100_40, mig_needs_reboot=True),
-    "a100-80gb": Card("10de:20b5", "NVIDIA-A100-80GB-PCIe", "a100", 80, _HOPPER_80, mig_needs_reboot=True),
-    "a30": Card("10de:20b7", "NVIDIA-A30", "a30", 24, {"1g.6gb": 4, "2g.12gb": 2, "4g.24gb": 1}, mig_needs_reboot=True),
-    "h100-80gb": Card("10de:2331", "NVIDIA-H100-PCIe", "h100", 80, _HOPPER_80),
+    "a100-40gb": Card("10de:20f1", "NVIDIA-A100-PCIE-40GB", "a100", 40, mig.A100_40GB, mig_needs_reboot=True),
+    "a100-80gb": Card("10de:20b5", "NVIDIA-A100-80GB-PCIe", "a100", 80, mig.A100_80GB, mig_needs_reboot=True),
+    "a30": Card("10de:20b7", "NVIDIA-A30", "a30", 24, mig.A30, mig_needs_reboot=True),
+    "h100-80gb": Card("10de:2331", "NVIDIA-H100-PCIe", "h100", 80, mig.H100_80GB),
     "l40s": Card("10de:26b9", "NVIDIA-L40S", "l40s", 48, {}),
     "a40": Card("10de:2235", "NVIDIA-A40", "a40", 48, {}),
     "rtx-a6000": Card("10de:2230", "NVIDIA-RTX-A6000", "rtx-a6000", 48, {}),
@@ -59,7 +57,7 @@ CARDS: dict[str, Card] = {
     "rtx-3090": Card("10de:2204", "NVIDIA-GeForce-RTX-3090", "rtx3090", 24, {}),
     "t4": Card("10de:1eb8", "Tesla-T4", "t4", 16, {}),
 }
-"""GPU models by their name in site files. IDs: the PCI ID database; MIG: NVIDIA's MIG user guide, supported profiles."""
+"""GPU models by their name in site files. IDs: the PCI ID database."""
 
 
 def _validate_model(model: str) -> str:
@@ -106,25 +104,24 @@ class Gpu(Model):
         return self
 
     def _check_layout(self) -> None:
-        mig = self.card.mig
-        if not mig:
+        profiles = self.card.mig
+        if not profiles:
             raise InvalidValueError(f"cannot use MIG on {self.model}", "use `exclusive`, `time-slicing` or `mps`")
         if not self.layout:
             remedy = "`sharing: mig` needs it: profile -> slices, as in `{1g.5gb: 7}`"
             raise InvalidValueError("lacks `layout`", remedy)
         for profile, count in self.layout.items():
-            if profile not in mig:
+            if profile not in profiles:
                 raise InvalidValueError(
-                    f"has the MIG profile {profile}, which {self.model} does not offer", f"known: {', '.join(mig)}"
+                    f"has the MIG profile {profile}, which {self.model} does not offer", f"known: {', '.join(profiles)}"
                 )
-            if not 1 <= count <= mig[profile]:
+            if not 1 <= count <= profiles[profile].most:
                 raise InvalidValueError(
-                    f"has {count} x {profile}, which one {self.model} cannot hold", f"at most {mig[profile]}"
+                    f"has {count} x {profile}, which one {self.model} cannot hold", f"at most {profiles[profile].most}"
                 )
-        # Every profile takes its leading number of the card's seven (A30: four) compute slices.
-        slices = max(int(profile.split("g.")[0]) for profile in mig)
-        asked = sum(int(profile.split("g.")[0]) * count for profile, count in self.layout.items())
-        if asked > slices:
+        if not mig.can_place(self.layout, profiles):
+            nearest = mig.format_layout(mig.nearest_layout(self.layout, profiles))
             raise InvalidValueError(
-                f"has a `layout` of {asked} compute slices", f"{self.model} has {slices}: use fewer"
+                f"has the MIG layout {mig.format_layout(self.layout)}, which has no placement on one {self.model}",
+                f"`{nearest}` fits: `nvidia-smi mig -lgipp` lists the placements",
             )

@@ -169,7 +169,7 @@ class Shape(Model):
     disk: Size
     """System disk."""
     scratch: Size | None = None
-    """A second, fast local disk without backup (R18, R26)."""
+    """A second, fast local disk without backup (R18, R26). So far the machine has it as a raw disk, and the node a label."""
     ceph: Size | None = None
     """A raw disk for Ceph, used as an OSD."""
 
@@ -183,6 +183,13 @@ Taint = Annotated[
     ),
 ]
 """A node taint: `nvidia.com/gpu=true:NoSchedule` (R41)."""
+
+
+def split_taint(taint: str) -> tuple[str, str, str]:
+    """Key, value and effect: `dedicated=gpu:NoSchedule` -> `("dedicated", "gpu", "NoSchedule")`; the value may be empty."""
+    head, _, effect = taint.rpartition(":")
+    key, _, value = head.partition("=")
+    return key, value, effect
 
 
 STORAGE_KEY = "node-role.kubernetes.io/storage"

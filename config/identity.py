@@ -1,8 +1,24 @@
 """Settings of login and roles."""
 
+from pathlib import Path
+from typing import Literal
+
 from pydantic import Field, HttpUrl
 
 from config.base import DnsLabel, LayerSettings, Model
+
+
+class OidcEndpoints(Model):
+    """Addresses of a provider that publishes no discovery document."""
+
+    authorize_url: HttpUrl
+    """Where people log in."""
+    token_url: HttpUrl
+    """Where a code is exchanged for tokens."""
+    userinfo_url: HttpUrl
+    """Where a person's claims are read."""
+    logout_url: HttpUrl | None = None
+    """Where people log out; absent means that a log-out ends only the page's own session."""
 
 
 class Oidc(Model):
@@ -13,9 +29,17 @@ class Oidc(Model):
     client_id: str = Field(min_length=1)
     """Client ID of this site at the provider."""
     username_claim: str = "preferred_username"
-    """Claim with the user's name."""
+    """Claim with the user's name; the home volume belongs to this name, so it must never pass to another person."""
     groups_claim: str = "groups"
-    """Claim with the user's groups."""
+    """Claim with the user's groups; one inside another is written with a dot."""
+    claims_in: Literal["userinfo", "id-token"] = "userinfo"
+    """Where the claims are: most providers answer them at `userinfo`; Entra has groups only in the ID token."""
+    scopes: tuple[str, ...] = ("openid", "profile", "email", "groups")
+    """Scopes that are asked for. Keycloak and Entra refuse `groups` unless it was made there; several need `offline_access` for the tokens by which a login is renewed."""
+    ca_file: Path | None = None
+    """CA of the provider's certificate, PEM; absent means the public ones."""
+    endpoints: OidcEndpoints | None = None
+    """Its addresses; absent means that they are read from the issuer's discovery document."""
 
 
 class Authentik(LayerSettings):

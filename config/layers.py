@@ -34,7 +34,7 @@ LAYERS: tuple[LayerRecord, ...] = (
                 namespace="monitoring",
                 switch=ALWAYS,
                 mirror_only=False,
-                queues_pods=True,  # it starts none; those of kube-prometheus-stack in the same namespace never queue
+                queues_pods=False,
             ),
         ),
         # node-exporter reads the host.
@@ -51,21 +51,53 @@ LAYERS: tuple[LayerRecord, ...] = (
         stand_ins=(),
     ),
     LayerRecord(
+        name="training",
+        component="components.platform.training:Training",
+        summary="Kubeflow Trainer with JobSet: training on one or many nodes.",
+        switch="workspaces.kubeflow.trainer",
+        needs=(),
+        releases=(
+            ReleaseRecord(
+                chart="kubeflow-trainer",
+                namespace="kubeflow-system",
+                switch=ALWAYS,
+                mirror_only=False,
+                queues_pods=False,
+            ),
+        ),
+        namespaces=(NamespaceRecord(name="kubeflow-system", level=PodSecurity.RESTRICTED),),
+        apis=(
+            ApiGroup(group="trainer.kubeflow.org", definitions="kubeflow-trainer", operator="kubeflow-trainer"),
+            ApiGroup(group="jobset.x-k8s.io", definitions="kubeflow-trainer", operator="kubeflow-trainer"),
+        ),
+        pages=(),
+        given_secrets=(),
+        derived_secrets=(),
+        health=(),
+        stand_ins=(),
+    ),
+    LayerRecord(
         name="queues",
         component="components.platform.queues:Queues",
         summary="Kueue: who gets which GPU when.",
         switch="platform.queues",
-        needs=waits_for("monitoring-types"),
+        # Kueue looks for the kinds of Trainer once, at its start. Those that come while it runs may find it halfway: it
+        # then never admits a TrainJob (its log: `Failed to setup controller for job framework`).
+        needs=waits_for("monitoring-types", "training"),
         releases=(
             ReleaseRecord(chart="kueue", namespace="kueue-system", switch=ALWAYS, mirror_only=False, queues_pods=False),
         ),
-        namespaces=(NamespaceRecord(name="kueue-system", level=PodSecurity.RESTRICTED),),
+        namespaces=(
+            NamespaceRecord(name="kueue-system", level=PodSecurity.RESTRICTED),
+            # People's jobs, from images that run as root.
+            NamespaceRecord(name="batch", level=PodSecurity.BASELINE),
+        ),
         apis=(ApiGroup(group="kueue.x-k8s.io", definitions="kueue", operator="kueue"),),
         pages=(),
         given_secrets=(),
         derived_secrets=(),
         health=(),
-        stand_ins=("kueue",),
+        stand_ins=(),
     ),
     LayerRecord(
         name="storage",
@@ -89,7 +121,7 @@ LAYERS: tuple[LayerRecord, ...] = (
                 namespace="nfs-csi",
                 switch="platform.storage.nfs",
                 mirror_only=False,
-                queues_pods=True,
+                queues_pods=False,
             ),
         ),
         namespaces=(
@@ -183,7 +215,7 @@ LAYERS: tuple[LayerRecord, ...] = (
         ),
         releases=(
             ReleaseRecord(
-                chart="ingress-nginx", namespace="ingress-nginx", switch=ALWAYS, mirror_only=False, queues_pods=True
+                chart="ingress-nginx", namespace="ingress-nginx", switch=ALWAYS, mirror_only=False, queues_pods=False
             ),
         ),
         namespaces=(NamespaceRecord(name="ingress-nginx", level=PodSecurity.BASELINE),),
@@ -192,7 +224,7 @@ LAYERS: tuple[LayerRecord, ...] = (
         given_secrets=(),
         derived_secrets=(),
         health=(),
-        stand_ins=("ingress",),
+        stand_ins=(),
     ),
     LayerRecord(
         name="monitoring",
@@ -216,7 +248,7 @@ LAYERS: tuple[LayerRecord, ...] = (
         given_secrets=(),
         derived_secrets=("grafana-admin",),
         health=(),
-        stand_ins=("prometheus",),
+        stand_ins=(),
     ),
     LayerRecord(
         name="backup",
@@ -241,10 +273,15 @@ LAYERS: tuple[LayerRecord, ...] = (
         component="components.workspaces.jupyterhub:JupyterHub",
         summary="JupyterHub, with profiles that follow from the GPUs.",
         switch="workspaces.jupyterhub",
-        needs=waits_for("load-balancers", "certificates", "ingress", "storage", "gpus", "queues"),
+        needs=waits_for("monitoring-types", "load-balancers", "certificates", "ingress", "storage", "gpus", "queues"),
         releases=(
             ReleaseRecord(
-                chart="jupyterhub", namespace="jupyterhub", switch=ALWAYS, mirror_only=False, queues_pods=True
+                # Notebooks start there, and take their place in the queue like other work.
+                chart="jupyterhub",
+                namespace="jupyterhub",
+                switch=ALWAYS,
+                mirror_only=False,
+                queues_pods=True,
             ),
         ),
         # People's code runs there.
@@ -254,7 +291,13 @@ LAYERS: tuple[LayerRecord, ...] = (
             Page(label="", setting="workspaces.jupyterhub.host", required=True),
             Page(label="", setting="workspaces.jupyterhub.test-host", required=False),
         ),
-        given_secrets=(),
+        given_secrets=(
+            GivenSecret(
+                name="oidc-client-secret",
+                what="secret of the client at the identity provider",
+                setting="identity.oidc",
+            ),
+        ),
         derived_secrets=("hub-password",),
         health=(),
         stand_ins=(),
@@ -262,7 +305,7 @@ LAYERS: tuple[LayerRecord, ...] = (
     LayerRecord(
         name="kubeflow",
         component="components.workspaces.kubeflow:Kubeflow",
-        summary="The parts of Kubeflow that install independently: Trainer, KServe, Pipelines.",
+        summary="The parts of Kubeflow that install independently: KServe, Pipelines.",
         switch=ALWAYS,
         needs=(
             *waits_for("load-balancers", "ingress", "storage", "gpus", "queues"),
@@ -273,20 +316,13 @@ LAYERS: tuple[LayerRecord, ...] = (
             ),
         ),
         releases=(
-            ReleaseRecord(
-                chart="kubeflow-trainer",
-                namespace="kubeflow-system",
-                switch="workspaces.kubeflow.trainer",
-                mirror_only=False,
-                queues_pods=True,
-            ),
             *(
                 ReleaseRecord(
                     chart=chart,
                     namespace="kserve",
                     switch="workspaces.kubeflow.kserve",
                     mirror_only=False,
-                    queues_pods=True,
+                    queues_pods=False,
                 )
                 for chart in ("kserve-crd", "kserve-resources", "kserve-runtime-configs")
             ),
@@ -295,20 +331,19 @@ LAYERS: tuple[LayerRecord, ...] = (
                 namespace="kubeflow",
                 switch="workspaces.kubeflow.pipelines",
                 mirror_only=True,
-                queues_pods=True,
+                queues_pods=False,
             ),
         ),
         namespaces=(
-            NamespaceRecord(name="kubeflow-system", level=PodSecurity.RESTRICTED),
             NamespaceRecord(name="kserve", level=PodSecurity.BASELINE),
+            # People's models: pods of KServe's runtimes do not meet `restricted`.
+            NamespaceRecord(name="inference", level=PodSecurity.BASELINE),
             NamespaceRecord(name="kubeflow", level=PodSecurity.BASELINE),
         ),
         apis=(
-            ApiGroup(group="trainer.kubeflow.org", definitions="kubeflow-trainer", operator="kubeflow-trainer"),
-            ApiGroup(group="jobset.x-k8s.io", definitions="kubeflow-trainer", operator="kubeflow-trainer"),
             ApiGroup(group="serving.kserve.io", definitions="kserve-crd", operator="kserve-resources"),
             ApiGroup(group="kubeflow.org", definitions="kubeflow-pipelines", operator="kubeflow-pipelines"),
-            ApiGroup(group="pipelines.kubeflow.org", definitions="kubeflow-pipelines", operator="kubeflow-pipelines"),
+            ApiGroup(group="app.k8s.io", definitions="kubeflow-pipelines", operator="kubeflow-pipelines"),
             ApiGroup(group="argoproj.io", definitions="kubeflow-pipelines", operator="kubeflow-pipelines"),
         ),
         pages=(),

@@ -12,7 +12,7 @@ import pulumi
 from config.hosts import Node
 from config.paths import PROJECT
 from config.secrets import MissingSecretError, Secrets, load_secrets
-from config.site import CA_FILE, STAGES, STORE_CA_FILE, Site
+from config.site import CA_FILE, OIDC_CA_FILE, STAGES, STORE_CA_FILE, Site
 from config.tokens import SETTING, TokenGenerations, TokenGenerationsError, read_generations
 from config.validate import SiteError, load_site
 
@@ -82,7 +82,11 @@ def load_settings() -> Settings:
 
 def read_named_files(site: Site, directory: Path = PROJECT) -> dict[str, str]:
     """Contents of the CA files that a site names, by setting; a file that does not exist is left out."""
-    store = site.platform.backup.s3
-    named = {CA_FILE: site.ca_file, STORE_CA_FILE: store.ca_file if store else None}
+    store, provider = site.platform.backup.s3, site.identity.oidc
+    named = {
+        CA_FILE: site.ca_file,
+        STORE_CA_FILE: store.ca_file if store else None,
+        OIDC_CA_FILE: provider.ca_file if provider else None,
+    }
     paths = {setting: directory / file for setting, file in named.items() if file}
     return {setting: path.read_text() for setting, path in paths.items() if path.exists()}

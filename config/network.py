@@ -26,7 +26,7 @@ class Network(Model):
     dns: tuple[IPv4Address, ...] = Field(min_length=1)
     """Name servers, the preferred one first."""
     search: Domain | None = None
-    """DNS search domain of the nodes; the site's domain if absent."""
+    """DNS search domain of the nodes; the site's domain if absent. Pods have none."""
     vlan: int | None = Field(default=None, ge=1, le=4094)
     """VLAN tag of the nodes; absent means untagged."""
     bridge: DnsLabel = "vmbr0"

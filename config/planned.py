@@ -9,8 +9,10 @@ from config.finding import FieldPath
 from config.yaml_source import Document
 
 PLANNED: dict[str, str] = {
+    "shapes.<name>.scratch": "R26",  # so far a raw disk and a label: no storage class offers it
     "desktops": "R8",
-    "identity": "R12, R15, R26",
+    "identity.authentik": "R12, R26",
+    "identity.roles": "R15",
     "tenants": "R2, R16, R44",
     "calendar": "R10, R11",
     "nodes[].shift": "R10, R11",
@@ -48,7 +50,12 @@ PLANNED: dict[str, str] = {
 
 
 def path_pattern(place: FieldPath) -> str:
-    """`("nodes", 2, "shift")` -> `nodes[].shift`: the path in the model, for every item of a list."""
+    """The path in the model, for every item of a list and every name of a mapping.
+
+    `("nodes", 2, "shift")` -> `nodes[].shift`; `("shapes", "gpu", "scratch")` -> `shapes.<name>.scratch`.
+    """
+    if place[:1] == ("shapes",) and len(place) > 1:
+        place = ("shapes", "<name>", *place[2:])
     return "".join("[]" if isinstance(part, int) else f".{part}" for part in place).removeprefix(".")
 
 

@@ -2,11 +2,11 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, HttpUrl
+from pydantic import Field, HttpUrl, model_validator
 
-from config.base import DnsLabel, Duration, Email, Hostname, LayerSettings, Model, Pattern, Size
+from config.base import DnsLabel, Duration, Email, Hostname, InvalidValueError, LayerSettings, Model, Pattern, Size
 from config.services import (
     Backup,
     Costs,
@@ -21,7 +21,12 @@ from config.services import (
 
 ExportedPath = Annotated[str, Pattern(r"^/\S*$", "is not a valid path", "start it with /")]
 DriverVersion = Annotated[
-    str, Pattern(r"^\d+\.\d+(\.\d+)?$", "is not a valid driver version", "write it as in `595.91.07`, in quotes")
+    str,
+    Pattern(
+        r"^\d+(\.\d+(\.\d+)?)?$",
+        "is not a valid driver version",
+        "write it as in `595.91.07`, in quotes; with `precompiled` its branch: `595`",
+    ),
 ]
 
 
@@ -97,9 +102,24 @@ class GpuOperator(LayerSettings):
     """NVIDIA GPU Operator (R28)."""
 
     driver: DriverVersion | None = None
-    """Driver version; absent means the chart's own."""
+    """Driver version; absent means the chart's own. With `precompiled` the branch, as in `595`."""
     precompiled: bool = False
-    """Whether to use precompiled drivers, which need no compiler and no package mirror on the nodes."""
+    """Whether to use precompiled drivers, which need no compiler and no package mirror on the nodes; they need `driver`."""
+
+    @model_validator(mode="after")
+    def _driver_is_a_branch_if_precompiled(self) -> Self:
+        """Precompiled images are tagged `<branch>-<kernel>-<os>`, others `<version>-<os>` (gpu-operator, getImagePath)."""
+        branch = self.driver is not None and "." not in self.driver
+        if self.precompiled and self.driver is None:
+            raise InvalidValueError("has `precompiled` without a driver's branch", 'add it, as in `driver: "595"`')
+        if self.precompiled and not branch:
+            major = str(self.driver).partition(".")[0]
+            rule = f"has the driver version {self.driver}, for which there is no precompiled image"
+            raise InvalidValueError(rule, f'name its branch: `driver: "{major}"`')
+        if branch and not self.precompiled:
+            rule = f"has the driver branch {self.driver}, for which there is only a precompiled image"
+            raise InvalidValueError(rule, "write a full version, as in `595.91.07`, or set `precompiled: true`")
+        return self
 
 
 class WorkloadPriority(Model):

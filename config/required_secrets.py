@@ -45,7 +45,6 @@ BY_SETTING = (
     RequiredSecret(
         "certificate-key", "private key of the wildcard certificate, PEM", "platform.certificates.certificate-file"
     ),
-    RequiredSecret("oidc-client-secret", "secret of the client at the identity provider", "identity.oidc"),
     RequiredSecret("slack-webhook", "address of the Slack hook", "platform.monitoring.notifications.slack"),
     RequiredSecret("smtp-password", "password at the mail server", "platform.monitoring.notifications.mail.user"),
     *(RequiredSecret(one.name, one.what, one.setting) for record in layers.LAYERS for one in record.given_secrets),
@@ -62,7 +61,6 @@ def required_secrets(site: Site) -> tuple[RequiredSecret, ...]:
     wanted = {
         **{secret.name: is_on(site, secret.setting) for secret in of_layers},
         "certificate-key": platform.certificates.issuer is Issuer.FILES,
-        "oidc-client-secret": site.identity.oidc is not None,
         "slack-webhook": notifications.slack is not None,
         "smtp-password": notifications.mail is not None and notifications.mail.user is not None,
         "tunnel-token": platform.tunnel.enabled,

@@ -27,6 +27,8 @@ class Part(StrEnum):
     """The owner is a host: its copy of the nodes' image."""
     MEMBERS = "members"
     """The owner is the cluster: the command that waits for all its nodes."""
+    WEBHOOK = "webhook"
+    """The owner is a release: the command that waits until its admission webhook answers."""
 
 
 MACHINE_PARTS = (Part.VM, Part.HOST_KEY, Part.K3S, Part.SNAPSHOT, Part.MAINTENANCE)

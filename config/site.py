@@ -22,8 +22,8 @@ from config.workspaces import Workspaces
 ALL = "all"
 STAGES: dict[str, int | None] = {"alpha": 2, "alpha2": 4, "beta": 4, "beta2": 8, ALL: None}
 """Stage -> GPU workers in service (R12); None means all of them."""
-CA_FILE, STORE_CA_FILE = "ca-file", "platform.backup.s3.ca-file"
-"""Settings that name the CA file of the campus and that of its object store."""
+CA_FILE, STORE_CA_FILE, OIDC_CA_FILE = "ca-file", "platform.backup.s3.ca-file", "identity.oidc.ca-file"
+"""Settings that name the CA files of the campus, of its object store and of its identity provider."""
 _Card = TypeVar("_Card")
 VMID_BASE = 100_000
 """Derived VMIDs are this plus the address's place in the site's network, so they are unique and never move."""

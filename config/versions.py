@@ -55,6 +55,9 @@ NOTEBOOKS = {
     "tensorflow": ("TensorFlow", "quay.io/jupyter/tensorflow-notebook:cuda-2026-08-03"),
 }
 """Framework -> title and image of the notebooks that are offered where a site has no profiles."""
+TORCH_RUNTIME = "docker.io/pytorch/pytorch:2.13.0-cuda13.0-cudnn9-runtime"
+DEEPSPEED_RUNTIME = "ghcr.io/kubeflow/trainer/deepspeed-runtime:v2.3.0"
+"""Images of the training runtimes: those of Trainer 2.3's own runtimes (charts/kubeflow-trainer/files/runtimes)."""
 CPU_NOTEBOOK = "quay.io/jupyter/scipy-notebook:2026-08-03"
 
 

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from config.allocatable import Amount
 from config.base import DnsLabel, ImageReference, LayerSettings, Model, Size
 
 
@@ -15,9 +16,13 @@ class Profile(Model):
     title: str
     """Title that users see."""
     cores: int = Field(gt=0)
-    """Virtual CPUs."""
+    """Virtual CPUs, at most."""
     memory: Size
-    """Memory."""
+    """Memory, at most."""
+    cores_guarantee: int | None = Field(default=None, gt=0)
+    """Virtual CPUs that are kept for it on the node; absent means all of `cores`."""
+    memory_guarantee: Size | None = None
+    """Memory that is kept for it on the node; absent means all of `memory`. Below `memory`, notebooks of a node may together use more than it has, and the kernel ends one of them."""
     gpu: str | None = None
     """`whole`, or a MIG profile such as `1g.5gb`; absent means no GPU."""
     gpus: int = Field(default=1, ge=1, le=16)
@@ -30,6 +35,11 @@ class Profile(Model):
     """Groups that see it; empty means every user of the hub."""
     default: bool = False
     """Whether it is preselected; without one the first is."""
+
+    @property
+    def request(self) -> Amount:
+        """What its pod requests of a node."""
+        return Amount((self.cores_guarantee or self.cores) * 1000, self.memory_guarantee or self.memory)
 
 
 class JupyterHub(LayerSettings):

@@ -21,8 +21,8 @@ from lab.rundir import PROJECT, RunDir
 
 __all__ = ["CampusError", "ControlError", "NotRunning", "ask", "default_name", "down", "enter_command", "is_up", "up"]
 
-READY_SECONDS = 60.0
-"""A campus is up in two to three seconds; this is for machines that do much else."""
+READY_SECONDS = 240.0
+"""A campus is up in two to three seconds; this is for machines that do much else, and for one that imports images first."""
 
 
 class CampusError(LyceumError):
@@ -144,7 +144,7 @@ def _start(run: RunDir, namespaces: list[str], report: Callable[[str], None]) ->
         process = subprocess.Popen(
             [*namespaces, sys.executable, "-m", "lab.daemon", str(run.path)],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, cwd="/", start_new_session=True, text=True,
-            env={"PATH": _program_path(), "PYTHONPATH": str(PROJECT), "LANG": "C.UTF-8"},
+            env={"PATH": _program_path(), "PYTHONPATH": str(PROJECT), "LANG": "C.UTF-8", "LYCEUM_CACHE": _cache()},
         )  # fmt: skip
     last = "nothing was said"
     patience = threading.Timer(READY_SECONDS, process.kill)
@@ -163,6 +163,13 @@ def _start(run: RunDir, namespaces: list[str], report: Callable[[str], None]) ->
     tail = (run.logs / "daemon.err").read_text().strip().splitlines()[-1:]
     why = last.removeprefix("error: ") if last.startswith("error: ") else "; ".join([last, *tail])
     raise CampusError(f"the campus did not come up: {why}. Its log: {run.logs}/daemon.log")
+
+
+def _cache() -> str:
+    """The cache of the person who asks: an ordinary user's daemon is another user, with another home."""
+    from toolchain.cache import cache_root  # noqa: PLC0415  # only for a start
+
+    return str(cache_root().parent)
 
 
 def down(lab: str) -> bool:

@@ -77,18 +77,9 @@ def sign(
     usages: Sequence[x509.ObjectIdentifier] = (SERVER, CLIENT),
     is_ca: bool = False,
 ) -> x509.Certificate:
-    """Sign a certificate.
+    """Sign a certificate of `name` for a public key; a self-signed one has itself as issuer.
 
-    Args:
-        public_key: Whose certificate it is.
-        name: Its subject.
-        issuer: Subject of the signer; `name` itself for a self-signed one.
-        signer: The issuer's key.
-        start: Start of validity.
-        lifetime: Validity.
-        names: DNS names and IP addresses that it is valid for.
-        usages: Extended key usages of a certificate that is not a CA's.
-        is_ca: Whether it may sign others.
+    `names` are DNS names and IP addresses; `usages` are extended key usages, which a CA's certificate has not.
     """
     usage = x509.KeyUsage(
         digital_signature=True, key_encipherment=True, key_cert_sign=is_ca, crl_sign=is_ca, content_commitment=False,

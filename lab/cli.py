@@ -44,18 +44,27 @@ def up(
     name: Name = "lab",
     site: Annotated[str, typer.Option(help="Which site of config/sites to simulate.")] = "lab",
     charts: Annotated[Path | None, typer.Option(help="Directory of real chart archives to serve.")] = None,
+    real: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NODES|none",
+            help="VMs in which pods really run, with commas; default: the first GPU workers, if programs are there.",
+        ),
+    ] = None,
 ) -> None:
     """Bring the campus up; does nothing when it is."""
     with report_errors():
-        run, asked = RunDir.of(name), _describe_request(site, charts)
+        run, asked = RunDir.of(name), _describe_request(site, charts, real)
         if run.asked.exists() and run.asked.read_text() == asked and campus.is_up(name):
             state = "is up already"
         else:
             # Only now: the settings' modules take longer to load than everything else here.
             from config.validate import load_site  # noqa: PLC0415
-            from lab.spec import CampusRequest, dump_request, spec_from_site  # noqa: PLC0415
+            from lab.spec import CampusRequest, choose_real_nodes, dump_request, spec_from_site  # noqa: PLC0415
 
-            request = dump_request(CampusRequest(spec_from_site(load_site(site), name), charts and charts.resolve()))
+            settings = load_site(site)
+            spec = spec_from_site(settings, name, choose_real_nodes(settings, real))
+            request = dump_request(CampusRequest(spec, charts and charts.resolve()))
             seconds = campus.up(request, name, report=lambda line: console.print(f"  {line}"))
             run.asked.write_text(asked)
             state = f"is up after {seconds:.1f} s"
@@ -64,11 +73,11 @@ def up(
         console.print(f"The lab `{name}` {state}: Proxmox at {api}, mirror at {facts['mirror']}")
 
 
-def _describe_request(site: str, charts: Path | None) -> str:
-    """The request in a line: the site with its file's digest, and the charts."""
+def _describe_request(site: str, charts: Path | None, real: str | None) -> str:
+    """The request in a line: the site with its file's digest, the charts, and the real nodes."""
     file = PROJECT / "config/sites" / f"{site}.yaml"
     digest = hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else "missing"
-    return f"{site} {digest} {charts and charts.resolve()}\n"
+    return f"{site} {digest} {charts and charts.resolve()} {real}\n"
 
 
 @app.command()
@@ -88,6 +97,8 @@ def status(name: Name = "lab", as_json: Annotated[bool, typer.Option("--json", h
         return
     console.print(_parts_table(state))
     console.print(_vms_table(state["machines"]))
+    if state["login_lacks"]:
+        console.print(f"Nobody can log in: {', '.join(state['login_lacks'])} missing. Remedy: make lab-programs")
     console.print(
         f"Lab `{state['name']}` since {state['started']}, network {state['network']}, no route out; "
         f"mirror {state['mirror']}, CA {state['ca']}\n"
@@ -106,11 +117,12 @@ def _parts_table(state: dict[str, Any]) -> Table:
 
 def _vms_table(machines: list[dict[str, Any]]) -> Table:
     total = sum(machine["memory_mib"] for machine in machines)
-    table = Table("VM", "vmid", "node", "address", "state", "GPUs", "processes", "MiB", title="VMs with the power on")
+    columns = ("VM", "vmid", "node", "address", "state", "GPUs", "processes", "real pods", "MiB")
+    table = Table(*columns, title="VMs with the power on")
     for machine in machines:
         table.add_row(
             machine["name"], str(machine["vmid"]), machine["node"], ", ".join(machine["addresses"]), machine["state"],
-            str(machine["gpus"] or ""), str(machine["processes"]), str(machine["memory_mib"]),
+            str(machine["gpus"] or ""), str(machine["processes"]), str(machine["pods"] or ""), str(machine["memory_mib"]),
         )  # fmt: skip
     table.caption = f"{len(machines)} VMs, {total:.0f} MiB" if machines else "none yet; `./lyceum up dev` makes some"
     return table
@@ -174,6 +186,38 @@ def shell(name: Name = "lab") -> None:
     with report_errors():
         command, environment = shell_command(name)
     os.execvpe(command[0], command, environment)  # noqa: S606
+
+
+@app.command("open")
+def open_pages(
+    name: Name = "lab", port: Annotated[int | None, typer.Option(help="Local port of the door.")] = None
+) -> None:
+    """Open the campus's pages to a browser of this machine, until Ctrl-C."""
+    import shlex  # noqa: PLC0415
+
+    from lab import door  # noqa: PLC0415
+
+    with report_errors():
+        settings = door.prepare(name, port or door.PORT)
+        home = door.browser_home(name, settings)
+        listening = door.listen(settings.port)
+    console.print("The campus's pages:")
+    for host in sorted(settings.names):
+        console.print(f"  https://{host}/", soft_wrap=True)
+    console.print(settings.people, soft_wrap=True)
+    hub = next((host for host in settings.names if host.startswith("jupyter.")), next(iter(settings.names), ""))
+    if home:
+        command = shlex.join(door.browser_command(settings, home, f"https://{hub}/"))
+        console.print(
+            f"A browser that trusts the campus's CAs and reaches only the campus:\n  {command}", soft_wrap=True
+        )
+    console.print(
+        f"Any other browser: automatic proxy configuration http://127.0.0.1:{settings.port}/proxy.pac, and trust\n"
+        + "".join(f"  {file}\n" for file in settings.authorities)
+        + "Ctrl-C ends it.",
+        soft_wrap=True,
+    )
+    door.run(name, settings, listening)
 
 
 def _run_and_exit(command: list[str], after: Callable[[], None] = lambda: None) -> None:

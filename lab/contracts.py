@@ -11,20 +11,7 @@ from typing import Any, Protocol
 
 from config.proxmox_grants import ApiCall
 
-__all__ = [
-    "AdminSetup",
-    "AgentSilent",
-    "Disk",
-    "HostFailed",
-    "Hypervisor",
-    "LabSpec",
-    "Nic",
-    "PciDevice",
-    "PveNode",
-    "Storage",
-    "StoreSpec",
-    "VmSpec",
-]
+HTTPS = 443
 
 
 class AgentSilent(Exception):  # noqa: N818  # a state, read as one
@@ -98,6 +85,39 @@ class StoreSpec:
 
 
 @dataclass(frozen=True)
+class Person:
+    """Somebody who can log in."""
+
+    name: str
+    title: str
+    groups: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LoginSpec:
+    """An identity provider of the campus, with the directory behind it."""
+
+    address: IPv4Address
+    host: str
+    """Host of its issuer: `login.lab.lyceum.internal`."""
+    client: str
+    """Its only client's id."""
+    page: str
+    """URL of the page that sends people to it, without a slash at the end."""
+    domain: str
+    """Domain of mail addresses."""
+    people: tuple[Person, ...]
+    port: int = HTTPS
+    directory_port: int = 389
+    """Of the directory, on loopback: only the identity provider asks it."""
+
+    @property
+    def issuer(self) -> str:
+        """Its issuer, as the site names it."""
+        return f"https://{self.host}" + (f":{self.port}" if self.port != HTTPS else "")
+
+
+@dataclass(frozen=True)
 class LabSpec:
     """A whole campus: its network, its Proxmox nodes, and what their administrator sets up once."""
 
@@ -110,6 +130,12 @@ class LabSpec:
     """None for a Proxmox that no administrator has prepared: no pool, no token."""
     store: StoreSpec | None = None
     """The object store; None where the site keeps no backups in one."""
+    real_nodes: tuple[str, ...] = ()
+    """VMs whose kubelet is real, where this machine has the programs; all others have KWOK."""
+    login: LoginSpec | None = None
+    """The identity provider; None where the site's is not of the campus, or there is none."""
+    pages: tuple[tuple[str, IPv4Address], ...] = ()
+    """Host names of the pages, with the address of the ingress: what a campus's administrator writes into its DNS."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +201,7 @@ class Hypervisor(Protocol):
         ...
 
     async def agent(self, vmid: int, command: str, arguments: Mapping[str, str]) -> Any:
-        """Answer a guest-agent command (`ping`, `file-read`, `network-get-interfaces`).
+        """Answer a guest-agent command (`ping`, `file-read`).
 
         Returns what Proxmox puts in `data.result` (`data` itself for `file-read`).
         Raises `AgentSilent` when the agent does not answer, `KeyError` for an unknown command and

@@ -16,13 +16,14 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp
 
-from lab import certificates, control, dns, network, store
+from lab import certificates, control, dns, identity, network, store
 from lab.contracts import LabSpec, StoreSpec
 from lab.host import syscalls
 from lab.host.faults import VmFaults
@@ -31,9 +32,14 @@ from lab.host.image import build_image
 from lab.host.launch import LauncherClient
 from lab.host.vm_control import VmControl
 from lab.proxmox import Proxmox, create_app
+from lab.real_pods import RealPods, missing_programs
 from lab.report import Report, find_kubeconfig
+from lab.request_log import RequestLog
 from lab.rundir import PROJECT, RunDir
 from lab.spec import CampusRequest, load_request
+
+if TYPE_CHECKING:
+    from lab.images import Built
 
 log = logging.getLogger("lab.daemon")
 
@@ -57,21 +63,53 @@ class Campus:
         with timed_step("certificates"):
             self._certify()
         launch = LauncherClient()
-        hypervisor = NamespaceHypervisor(spec, run.hosts, image, launch, options=options)
+        images, lacking = find_images(spec)
+        pods = self._real_pods(images) if images else None
+        # Hard links need one file system.
+        populate = self._prepare_nodes(images) if images and disks == "disk" else Path.mkdir
+        hypervisor = NamespaceHypervisor(spec, run.hosts, image, launch, options=options, pods=pods, populate=populate)
         # Without the launcher no VM could start any more, and no end of one would be noticed.
         await launch.open(on_exit=hypervisor.ended, on_loss=lambda: os._exit(1))
         await dns.serve(spec.gateway, functools.partial(resolve_name, spec, hypervisor))
-        report = Report(run, spec, hypervisor, disks=disks)
+        report = Report(run, spec, hypervisor, disks=disks, pods=pods, lacking=lacking)
         run.status.write_text(json.dumps(report.facts(), indent=1))
         async with asyncio.TaskGroup() as group:
             with timed_step("Proxmox API, mirror, object store"):
-                proxmox = await self._serve(group, hypervisor)
+                proxmox = await self._serve(group, hypervisor, real_pods=pods is not None)
+            if images:
+                await self._serve_images(group, images)
             controllers = importlib.import_module("lab.controllers")
             group.create_task(controllers.run(functools.partial(find_kubeconfig, hypervisor)))
             handlers = VmFaults(hypervisor).handlers() | VmControl(hypervisor).handlers() | report.handlers()
             await control.serve(run.control, handlers | proxmox.handlers())
             report_line(f"ready in {time.monotonic() - begun:.1f} s")
             detach_terminal()
+
+    def _real_pods(self, images: "Built") -> RealPods:
+        spec = self._request.spec
+        return RealPods(spec.real_nodes, images.names, f"http://{spec.mirror}:{network.REGISTRY_PORT}")
+
+    def _prepare_nodes(self, images: "Built") -> Callable[[Path], None]:
+        """Import the images unless that was done before; returns what gives a node its share."""
+        from lab.images import store  # noqa: PLC0415  # only labs with real pods load it
+
+        if store.golden_root(images, self._run.hosts) is None:
+            report_line("importing images for real nodes, once: half a minute")
+        try:
+            with timed_step("images for real nodes"):
+                golden = store.ensure_golden(images, self._run.hosts, report_line)
+        except store.StoreError as error:
+            report_line(f"nodes pull their images one by one: {error}")
+            return Path.mkdir
+        return functools.partial(store.populate, golden)
+
+    async def _serve_images(self, group: asyncio.TaskGroup, images: "Built") -> None:
+        from lab.images import registry  # noqa: PLC0415
+
+        app = registry.create_app(images, RequestLog(self._run.logs / registry.LOG))
+        served = registry.build_server(app, str(self._request.spec.mirror))
+        group.create_task(served.serve())
+        await wait_until_listening(self._request.spec.mirror, network.REGISTRY_PORT)
 
     def _certify(self) -> None:
         run, spec = self._run, self._request.spec
@@ -80,17 +118,22 @@ class Campus:
             run.seed.touch(mode=0o600)
             run.seed.write_text(secrets.token_hex(32))
         store.ensure_keys(run)
+        identity.ensure_secret(run)
         served = [node.address for node in spec.nodes] + [str(spec.mirror)]
-        served += [str(spec.store.address)] if spec.store else []
-        names = [*(node.name for node in spec.nodes), "mirror", "s3"]
+        served += [str(one.address) for one in (spec.store, spec.login) if one]
+        names = [*(node.name for node in spec.nodes), "mirror", "s3", *([spec.login.host] if spec.login else [])]
         certificates.issue((run.ca, run.ca_key), names, served, run.path / "server.pem", run.path / "server.key")
 
-    async def _serve(self, group: asyncio.TaskGroup, hypervisor: NamespaceHypervisor) -> Proxmox:
+    async def _serve(self, group: asyncio.TaskGroup, hypervisor: NamespaceHypervisor, *, real_pods: bool) -> Proxmox:
         """Serve the API of all nodes as one application, the mirror and the store; return once they answer."""
         spec, run = self._request.spec, self._run
         stored = [await self._start_store(group, spec.store)] if spec.store else []  # first: it loads while we do
+        # Without real pods there is no hub that would send anybody there.
+        if spec.login and spec.real_nodes and not identity.missing_parts():
+            for process in await identity.start(run, spec.login):
+                group.create_task(self._watch(process, "the campus's login", "login.log"))
         proxmox = create_app(spec, hypervisor, run.path)
-        charts = importlib.import_module("lab.charts").create_app(run.path, self._request.charts)
+        charts = importlib.import_module("lab.charts").create_app(run.path, self._request.charts, real_pods=real_pods)
         nodes = [node.address for node in spec.nodes]
         started = [
             self._server(group, proxmox, nodes, network.PVE_PORT),
@@ -114,14 +157,13 @@ class Campus:
                 stderr=output,
             )
 
-        async def live() -> None:
-            code = await process.wait()
-            raise RuntimeError(
-                f"the object store ended with {code}; see {self._run.logs}/store.log. Remedy: make setup"
-            )
-
-        group.create_task(live())
+        group.create_task(self._watch(process, "the object store", "store.log"))
         return where
+
+    async def _watch(self, process: asyncio.subprocess.Process, what: str, log_file: str) -> None:
+        """The campus ends with a part of it."""
+        code = await process.wait()
+        raise RuntimeError(f"{what} ended with {code}; see {self._run.logs}/{log_file}. Remedy: make setup")
 
     async def _server(self, group: asyncio.TaskGroup, app: ASGIApp, addresses: list[str], port: int) -> None:
         from lab.proxmox.serve import build_server  # noqa: PLC0415  # with its room, on first use
@@ -133,6 +175,19 @@ class Campus:
         group.create_task(served.serve(sockets=sockets))
         while not served.started:  # noqa: ASYNC110  # uvicorn tells by an attribute only
             await asyncio.sleep(0.01)
+
+
+def find_images(spec: LabSpec) -> tuple["Built | None", list[str]]:
+    """The images of a campus with real pods, else None; and what this machine lacks for them."""
+    if not spec.real_nodes:
+        return None, []
+    if lacking := missing_programs(PROJECT / ".toolchain"):
+        report_line(f"no pod is real: this machine lacks {', '.join(lacking)}. Remedy: make lab-programs")
+        return None, lacking
+    from lab.images import available  # noqa: PLC0415
+
+    built = available()
+    return (built, []) if built.images else (None, ["images"])
 
 
 async def wait_until_listening(address: IPv4Address, port: int) -> None:
@@ -148,10 +203,13 @@ async def wait_until_listening(address: IPv4Address, port: int) -> None:
 
 
 def resolve_name(spec: LabSpec, hypervisor: NamespaceHypervisor, name: str) -> IPv4Address | None:
-    """The campus's name service: VMs that are on, Proxmox nodes, mirror and store, by short or full name."""
+    """The campus's name service: VMs that are on, by short or full name, and everything that the campus serves."""
     fixed = {node.name: node.address for node in spec.nodes} | {"mirror": str(spec.mirror)}
+    fixed |= {host: str(address) for host, address in spec.pages}
     if spec.store:
         fixed["s3"] = str(spec.store.address)
+    if spec.login:
+        fixed[spec.login.host] = str(spec.login.address)
     for machine in hypervisor.machines():
         vm = machine.vm
         if name in {vm.name, f"{vm.name}.{vm.search}"} and vm.nics and vm.nics[0].address:

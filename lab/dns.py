@@ -24,12 +24,7 @@ Names = Callable[[str], IPv4Address | None]
 def build_answer(query: bytes, find: Names) -> bytes | None:
     """The answer to a question: the address, no data for other types of a known name, or that there is no such name.
 
-    Args:
-        query: A DNS message.
-        find: From a lower-case name without the last dot to its address.
-
-    Returns:
-        A DNS message; None for what is not a question.
+    `find` knows addresses by lower-case names without the last dot. Returns None for what is not a question.
     """
     if len(query) < _HEADER.size:
         return None

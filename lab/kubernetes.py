@@ -11,8 +11,6 @@ from typing import Any
 import httpx
 import yaml
 
-__all__ = ["KubeClient", "KubernetesError", "Object"]
-
 Object = dict[str, Any]
 
 SILENCE_SECONDS = 150

@@ -12,6 +12,8 @@ from lab.contracts import LabSpec, Nic
 
 PVE_PORT = 8006
 MIRROR_PORT = 8443
+REGISTRY_PORT = 5000
+"""Images, on the mirror's address, without TLS."""
 
 
 class NetworkError(Exception):
@@ -23,7 +25,7 @@ def campus_lines(spec: LabSpec) -> list[str]:
     bridges = list(dict.fromkeys(bridge for node in spec.nodes for bridge in node.bridges))
     prefix = spec.cidr.prefixlen
     served = [str(spec.gateway), *(node.address for node in spec.nodes), str(spec.mirror)]
-    served += [str(spec.store.address)] if spec.store else []
+    served += [str(one.address) for one in (spec.store, spec.login) if one]
     return [
         "link set lo up",
         # Without a forwarding delay a port passes traffic at once (the kernel's default is 15 s with STP only).

@@ -2,8 +2,6 @@
 
 from typing import Any, Literal
 
-__all__ = ["CONTEXT", "Level"]
-
 Level = Literal["restricted", "baseline", "privileged"]
 """The strictest standard that a pod still meets."""
 

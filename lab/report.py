@@ -5,19 +5,23 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from lab import identity
 from lab.contracts import LabSpec
 from lab.host import syscalls
 from lab.host.faults import list_processes
 from lab.host.hypervisor import NamespaceHypervisor, RunningVm
 from lab.network import MIRROR_PORT, PVE_PORT
+from lab.real_pods import RealPods
 from lab.rundir import RunDir
 
 K3S_KUBECONFIG = "/etc/rancher/k3s/k3s.yaml"
+SHIM = "containerd-shim"
+"""Each real pod has one."""
 
 PARTS = (
     ("Pulumi engine, providers", "real", "they run in the campus's network, as you"),
@@ -42,23 +46,97 @@ PARTS = (
         "moto: S3's requests, signatures and rights over the campus's TLS; objects end with the lab",
     ),
     (
+        "identity provider, directory",
+        "real",
+        "oidc-provider and OpenLDAP over the campus's TLS, where the site's issuer is below its domain; the people are the lab's",
+    ),
+    (
         "operators",
         "stand-ins",
         "addresses, certificates, volumes, GPU capacity: small controllers make the same decisions",
     ),
+    ("monitoring", "stand-in", "workloads of the same names; nothing is measured"),
     ("GPUs", "simulated", "PCI devices in the API and in the VM; they compute nothing"),
 )
 """Part, how real it is, what that means. `lab status` and the documentation say the same."""
+
+MEASURED = (
+    "Prometheus, its operator, Alertmanager and kube-state-metrics; Grafana and node-exporter stand in, and the DCGM "
+    "exporter says the same of every card"
+)
+
+Part = tuple[str, str, str]
+
+
+def describe_parts(pods: RealPods | None, lacking: Sequence[str]) -> list[Part]:
+    """The parts of this campus.
+
+    Args:
+        pods: Its real pods, if there are any.
+        lacking: What this machine lacks for those that were asked for.
+    """
+    known: dict[str, tuple[str, str]] = {}
+    if lacking:
+        missing = f"KWOK: pods become Ready and do nothing; for real ones this machine lacks {', '.join(lacking)}"
+        known["kubelet, pods"] = ("simulated", missing)
+    elif pods:
+        rule = (
+            f"there run pods that need only the lab's {len(pods.images)} images (label lab.lyceum/pod=real), without "
+            "cgroups: no limit is enforced. All others are KWOK's: they become Ready and do nothing"
+        )
+        known["kubelet, pods"] = (f"real on {', '.join(pods.nodes)}", rule)
+        known["admission webhooks"] = ("real", "the API servers ask them; their servers are pods")
+        known |= _describe_controllers(pods)
+        known["monitoring"] = ("real", MEASURED)
+    return [(part, *known.get(part, (how, means))) for part, how, means in PARTS]
+
+
+CONTROLLERS = {
+    "registry.k8s.io/kueue/kueue": "Kueue",
+    "quay.io/jetstack/cert-manager-controller": "cert-manager",
+    "quay.io/metallb/controller": "MetalLB",
+    "registry.k8s.io/jobset/jobset": "JobSet",
+    "ghcr.io/kubeflow/trainer/trainer-controller-manager": "Trainer",
+    "registry.k8s.io/ingress-nginx/controller": "ingress-nginx (by Traefik, with its provider for ingress-nginx)",
+}
+"""Image, without its tag -> the controller that it is."""
+
+
+def _describe_controllers(pods: RealPods) -> dict[str, tuple[str, str]]:
+    repositories = {image.partition("@")[0].rpartition(":")[0] for image in pods.images}
+    real = [name for repository, name in CONTROLLERS.items() if repository in repositories]
+    if not real:
+        return {}
+    return {
+        "charts, images": (
+            "some real",
+            "charts of Kueue, cert-manager, MetalLB and Trainer from their Go modules; else stand-ins, or --charts DIR",
+        ),
+        "operators": (
+            "some real",
+            f"{', '.join(real)}; stand-ins for Ceph, the GPU Operator and provisioners of volumes",
+        ),
+    }
 
 
 class Report:
     """Facts that stay, and the state that changes."""
 
-    def __init__(self, run: RunDir, spec: LabSpec, hypervisor: NamespaceHypervisor, *, disks: str) -> None:
+    def __init__(
+        self,
+        run: RunDir,
+        spec: LabSpec,
+        hypervisor: NamespaceHypervisor,
+        *,
+        disks: str,
+        pods: RealPods | None = None,
+        lacking: Sequence[str] = (),
+    ) -> None:
         self._run = run
         self._spec = spec
         self._hypervisor = hypervisor
         self._disks = disks
+        self._parts = describe_parts(pods, lacking)
         self._started = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
 
     def handlers(self) -> dict[str, Any]:
@@ -79,6 +157,8 @@ class Report:
             "proxmox": {node.name: f"https://{node.address}:{PVE_PORT}" for node in spec.nodes},
             "mirror": f"https://{spec.mirror}:{MIRROR_PORT}",
             "store": f"https://{spec.store.address}:{spec.store.port}/{spec.store.bucket}" if spec.store else None,
+            "login": f"https://{spec.login.host}" if spec.login else None,
+            "login_lacks": identity.missing_parts() if spec.login else [],
             "ca": str(self._run.ca),
             "disks": self._disks,
             "root": "this machine's" if syscalls.outer_uid() == 0 else "a user namespace's",
@@ -95,7 +175,7 @@ class Report:
     async def status(self) -> dict[str, Any]:
         """Everything `lab status` shows."""
         return self.facts() | {
-            "parts": [{"part": part, "is": how, "means": means} for part, how, means in PARTS],
+            "parts": [{"part": part, "is": how, "means": means} for part, how, means in self._parts],
             "machines": await self.machines(),
             "daemon_mib": _memory(os.getpid()) / 1024,
         }
@@ -121,6 +201,7 @@ class Report:
             "state": "running" if booted else "booting",
             "pid": machine.pid,
             "processes": len(pids),
+            "pods": sum(read_name(pid) == SHIM for pid in pids),
             "memory_mib": round(sum(_memory(pid) for pid in pids) / 1024, 1),
             "uptime": round(time.time() - machine.since),
         }
@@ -136,6 +217,14 @@ def find_kubeconfig(
         if text and address:
             return text.replace("127.0.0.1", address.split("/")[0])
     return None
+
+
+def read_name(pid: int) -> str:
+    """What the kernel calls a process (15 bytes of its program's name); empty for one that is gone."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
 
 
 def read_file(pid: int, path: str) -> str | None:

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["RequestLog", "redact"]
-
 _SECRET = re.compile(r"pass|secret|token$|^keys$|private", re.IGNORECASE)
 _URL_LOGIN = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 _URL_QUERY = re.compile(r"(?<=://)([^?\s]+)\?\S+")
@@ -37,14 +35,9 @@ class RequestLog:
         self._file = path.open("a", buffering=1, encoding="utf-8")
 
     def write(self, method: str, path: str, status: int, began: float, **details: Any) -> None:
-        """Add a line.
+        """Add a line about a request: its path without the query, and when it began (`time.monotonic()`).
 
-        Args:
-            method: Of the request.
-            path: Of the request, without its query.
-            status: HTTP status of the answer; 0 when the connection was dropped.
-            began: `time.monotonic()` at the start of the request.
-            details: What else the line says.
+        The status is that of the answer; 0 when the connection was dropped.
         """
         line = {
             "time": round(time.time(), 3),

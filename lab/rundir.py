@@ -1,5 +1,6 @@
 """Where a running campus keeps its things."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,3 +72,11 @@ class RunDir:
     def image(self) -> Path:
         """Where the VM image's layers are mounted, inside the campus."""
         return self.path / "image"
+
+
+def ensure_secret(file: Path, make: Callable[[], str]) -> str:
+    """Content of a file that only its owner reads; written first when it is missing."""
+    if not file.exists():
+        file.touch(mode=0o600)
+        file.write_text(make())
+    return file.read_text()

@@ -61,22 +61,12 @@ def power_on(lab: str, name: str) -> None:
     _, vm = find_known_vm(lab, name)
     run = RunDir.of(lab)
     url = f"{campus.read_addresses(lab)['proxmox'][vm['node']]}/api2/json/nodes/{vm['node']}/qemu/{vm['vmid']}/status/start"
-    command = [
-        *campus.enter_command(lab),
-        "curl",
-        "-sS",
-        "--fail-with-body",
-        "--cacert",
-        str(run.ca),
-        "-K",
-        "-",
-        "-X",
-        "POST",
-        url,
-    ]
+    curl = ["curl", "-sS", "--fail-with-body", "--cacert", str(run.ca), "-K", "-", "-X", "POST", url]
     # By standard input: a token among the arguments could be read by everybody on the machine.
     header = f'header = "Authorization: PVEAPIToken={(run.path / "proxmox-token").read_text().strip()}"\n'
-    done = subprocess.run(command, input=header, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*campus.enter_command(lab), *curl], input=header, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise SessionError(f"Proxmox does not start {name}: {done.stdout or done.stderr}")
 

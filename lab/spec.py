@@ -9,11 +9,20 @@ from pydantic import TypeAdapter
 
 from config.errors import LyceumError
 from config.gpus import Gpu
+from config.hosts import Role
+from config.layers import page_host, page_hosts
 from config.proxmox_grants import calls_after_token, calls_before_token
 from config.site import Site
-from lab.contracts import AdminSetup, LabSpec, PciDevice, PveNode, Storage, StoreSpec
+from lab.contracts import AdminSetup, LabSpec, LoginSpec, PciDevice, Person, PveNode, Storage, StoreSpec
+from lab.real_pods import missing_programs
+from lab.rundir import PROJECT
 
 HTTPS = 443
+REAL_NODES = 4
+"""All workers of the lab's own site: a Service of a DaemonSet would send every second request to a simulated pod. Each costs
+about 170 MiB once it exists."""
+LOGIN_HOST_NUMBER = 4
+"""Place of the identity provider in the site's network, after gateway, mirror and store."""
 IMAGE_STORAGE_GIB = 200
 """Room for images and snippets on each node."""
 
@@ -44,7 +53,27 @@ def load_request(data: bytes) -> CampusRequest:
     return _REQUEST.validate_json(data)
 
 
-def spec_from_site(site: Site, name: str) -> LabSpec:
+def choose_real_nodes(site: Site, asked: str | None) -> tuple[str, ...]:
+    """The VMs in which pods really run.
+
+    Asked for are names with commas, `none`, or None for the first GPU workers, on which people's work runs.
+
+    Raises:
+        SpecError: the site has no node of that name, or this machine lacks programs that were asked for by name.
+    """
+    nodes = {node.name: node for node in site.machines if node.role in {Role.SERVER, Role.WORKER, Role.STORAGE}}
+    if asked is None:
+        workers = [name for name, node in nodes.items() if node.role is Role.WORKER and node.gpus]
+        return tuple(workers[:REAL_NODES])
+    names = tuple(name for name in asked.split(",") if name and name != "none")
+    if unknown := [name for name in names if name not in nodes]:
+        raise SpecError(f"--real: {site.name} has no node {', '.join(unknown)}; it has: {', '.join(nodes)}")
+    if names and (lacking := missing_programs(PROJECT / ".toolchain")):
+        raise SpecError(f"--real: this machine lacks {', '.join(lacking)}. Remedy: make lab-programs")
+    return names
+
+
+def spec_from_site(site: Site, name: str, real_nodes: tuple[str, ...] = ()) -> LabSpec:
     """The campus of a site: its hosts with their cards, its network, and what its Proxmox administrator sets up once.
 
     Raises:
@@ -76,6 +105,9 @@ def spec_from_site(site: Site, name: str) -> LabSpec:
         mirror=mirror_address(site),
         setup=AdminSetup(calls_before_token(site), calls_after_token(site)),
         store=store_spec(site),
+        real_nodes=real_nodes,
+        login=login_spec(site),
+        pages=page_addresses(site),
     )
 
 
@@ -106,6 +138,44 @@ def store_spec(site: Site) -> StoreSpec | None:
     if s3 is None or where is None or address not in site.network.cidr:
         return None
     return StoreSpec(address, where.port or HTTPS, s3.bucket, s3.region)
+
+
+def login_spec(site: Site) -> LoginSpec | None:
+    """The site's identity provider, where its issuer is `https://<name below the site's domain>`; else None."""
+    provider = site.identity.oidc
+    where = urlsplit(str(provider.issuer)) if provider else None
+    if provider is None or where is None or where.hostname is None or where.path.strip("/"):
+        return None
+    if not site.workspaces.jupyterhub.enabled:
+        return None  # nobody would be sent there
+    if not where.hostname.endswith(f".{site.domain}"):
+        return None
+    return LoginSpec(
+        address=site.network.cidr.network_address + LOGIN_HOST_NUMBER,
+        host=where.hostname,
+        client=provider.client_id,
+        page=f"https://{page_host(site, 'jupyterhub')}",
+        domain=site.domain,
+        people=people_of(site),
+    )
+
+
+def people_of(site: Site) -> tuple[Person, ...]:
+    """One person for each way of being known to the hub, named after it."""
+    hub = site.workspaces.jupyterhub
+    allowed = hub.allowed_groups[:1]
+    return (
+        Person("student", "A student", allowed),
+        Person("researcher", "A researcher with GPUs", (*allowed, *hub.gpu_groups[:1])),
+        Person("admin", "An administrator", hub.admin_groups[:1]),
+        Person("guest", "A guest without groups", ()),
+    )
+
+
+def page_addresses(site: Site) -> tuple[tuple[str, IPv4Address], ...]:
+    """Every page's host name, with the address of the ingress."""
+    ingress = site.network.ingress_address or site.network.load_balancers.first
+    return tuple((f"{label}.{site.domain}", ingress) for _, _, label in page_hosts(site))
 
 
 def mirror_address(site: Site) -> IPv4Address:

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from lab.contracts import StoreSpec
-from lab.rundir import RunDir
+from lab.rundir import RunDir, ensure_secret
 
 KEYS = ("s3-access-key", "s3-secret-key")
 """Files in the run directory, as a campus's administrator would hand them over."""
@@ -26,11 +26,9 @@ _SPOOL_BYTES = 65536
 
 def ensure_keys(run: RunDir) -> None:
     """Create the bucket's keys unless they are there."""
-    for name, value in zip(KEYS, (f"AKIA{secrets.token_hex(8).upper()}", secrets.token_hex(20)), strict=True):
-        file = run.path / name
-        if not file.exists():
-            file.touch(mode=0o600)
-            file.write_text(value)
+    access, secret = KEYS
+    ensure_secret(run.path / access, lambda: f"AKIA{secrets.token_hex(8).upper()}")
+    ensure_secret(run.path / secret, lambda: secrets.token_hex(20))
 
 
 def serve(run: RunDir, store: StoreSpec) -> None:

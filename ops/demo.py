@@ -9,20 +9,25 @@ import typer
 
 from config.errors import LyceumError
 from config.paths import PROJECT
-from config.resource_names import CLUSTER_TYPES, COMMAND_TYPE, VM_TYPE
+from config.resource_names import COMMAND_TYPE, VM_TYPE
+from lab.images import ensure_all
 from ops.console import console, format_duration
 from ops.engine.engine import Engine
 from ops.engine.pulumi_state import State
 from ops.engine.stack import Stack
 
 STACK = "dev"
+READY_SECONDS = 300
+"""How long Prometheus and Alertmanager, which their operator makes after its release, may take."""
 TRUTH = """[bold]What is real, what is not[/]
-  Real: the Pulumi engine and its providers, SSH, etcd, the Kubernetes API, controllers and scheduler.
-  Simulated: Proxmox, virtual machines (namespaces), K3s's own binary, containers, GPUs. See docs/lab.md.
+  Real: the Pulumi engine and its providers, SSH, etcd, the Kubernetes API, controllers and scheduler; on the GPU workers kubelet,
+  containerd, and the pods of Kueue, cert-manager, MetalLB, Trainer, JupyterHub and Prometheus; the login that JupyterHub asks.
+  Simulated: Proxmox, virtual machines (namespaces), K3s's own binary, GPUs, Ceph, pods whose images the lab lacks. See docs/lab.md.
 """
 NEXT = (
     ("./lyceum lab kubectl get nodes -L accelerator,gpu-model", "the cluster"),
     ("./lyceum lab ssh gpu-1", "a machine"),
+    ("./lyceum lab open", "the notebooks and dashboards in a browser of this machine; it says who can log in"),
     (f"./lyceum up {STACK} --stage alpha2", "two more GPU nodes"),
     ("./lyceum show forty-workstations --stage all", "what a site of forty workstations becomes"),
     ("./lyceum lab status", "what runs, what is simulated"),
@@ -39,15 +44,16 @@ def demo(
         _run_command("lab", "down")
         Engine(Stack(STACK)).remove_stack()
         return
+    ensure_all()
     begun = datetime.now(UTC)
     console.rule("the campus")
     _run_command("lab", "up")
     campus_up = datetime.now(UTC)
     console.rule("the cluster and its layers")
     _run_command("up", STACK, "--yes")
-    done = datetime.now(UTC)
     console.rule("ready")
-    _run_command("status", STACK)
+    _run_command("status", STACK, "--wait", str(READY_SECONDS))
+    done = datetime.now(UTC)
     ends = {"campus": campus_up} | phase_ends(Engine(Stack(STACK)).export(), campus_up) | {"checks and summary": done}
     console.print(f"\nTook {format_duration((done - begun).total_seconds())}: {format_phases(begun, ends)}.\n")
     console.print(TRUTH)
@@ -59,15 +65,19 @@ def demo(
 
 def phase_ends(state: State, since: datetime) -> dict[str, datetime]:
     """When the last machine, the last node and the last layer of this run were created; pure."""
-    kinds = {"machines": VM_TYPE, "Kubernetes": COMMAND_TYPE, "layers": CLUSTER_TYPES}
     ends: dict[str, datetime] = {}
-    for title, kind in kinds.items():
-        made = [
-            datetime.fromisoformat(one.created) for one in state.resources if one.type.startswith(kind) and one.created
-        ]
-        if made and max(made) > since:
-            ends[title] = max(made)
-    return ends
+    for one in state.resources:
+        if one.type == VM_TYPE:
+            title = "machines"
+        elif one.in_cluster:
+            title = "layers"
+        elif one.type == COMMAND_TYPE:
+            title = "Kubernetes"
+        else:
+            continue
+        if one.created and (made := datetime.fromisoformat(one.created)) > since:
+            ends[title] = max(made, ends.get(title, made))
+    return {title: ends[title] for title in ("machines", "Kubernetes", "layers") if title in ends}
 
 
 def format_phases(begun: datetime, ends: dict[str, datetime]) -> str:

@@ -77,8 +77,8 @@ description: A toy.
 crds:
   kinds:
     toys.example: {Toy: v1}
-workloads:
-  - {name: toy, component: toy, image: "lab/toy:1.2.3"}
+objects:
+  - {apiVersion: v1, kind: ServiceAccount, metadata: {name: toy}}
 """
 
 
@@ -366,14 +366,16 @@ def test_a_planned_layer_has_planned_settings() -> None:
         assert sections & PLANNED.keys(), f"{layer.name}: something reads {layer.switch}, so it has a record"
 
 
-def test_the_namespaces_that_never_queue_are_those_that_kueue_was_told_so_far() -> None:
-    """Another list would change what is deployed."""
-    assert layers.unqueued_namespaces() == (
-        "kube-system",
-        "kueue-system",
-        "rook-ceph",
-        "gpu-operator",
-        "metallb-system",
-        "cert-manager",
-        "monitoring",
-    )
+def test_no_pod_of_the_platform_needs_kueues_permission() -> None:
+    """While Kueue is silent its webhooks refuse every pod elsewhere: of the ingress, of a storage driver, of Trainer."""
+    installed = {release.namespace for record in layers.LAYERS for release in record.releases}
+
+    assert installed - set(layers.unqueued_namespaces()) == {"jupyterhub"}, "notebooks take their place in the queue"
+    assert "kube-system" in layers.unqueued_namespaces()
+
+
+def test_releases_of_one_namespace_agree_whether_its_pods_queue() -> None:
+    """Kueue is told namespaces."""
+    every = [(release.namespace, release.queues_pods) for record in layers.LAYERS for release in record.releases]
+
+    assert len(set(every)) == len({namespace for namespace, _ in every})

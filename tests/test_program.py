@@ -8,6 +8,7 @@ import pulumi
 import pytest
 import yaml
 
+from config.key_derivation import derive_password
 from config.layer_record import LayerRecord
 from config.layers import LAYERS, installed_releases, is_installed, record_of
 from config.load import load_site
@@ -15,7 +16,18 @@ from config.paths import PROJECT
 from config.site import Site
 from tests.support import golden
 from tests.support.mocks import Graph, Registered
-from tests.support.program import ADMIN_KEY, ALL_SITES, EVERY, PROXMOX_TOKEN, SENTINELS, STACKS, program, stack, stages
+from tests.support.program import (
+    ADMIN_KEY,
+    ALL_SITES,
+    EVERY,
+    PROXMOX_TOKEN,
+    SEED,
+    SENTINELS,
+    STACKS,
+    program,
+    stack,
+    stages,
+)
 
 RELEASE = "kubernetes:helm.sh/v3:Release"
 VM = "proxmoxve:index/vmLegacy:VmLegacy"
@@ -29,7 +41,7 @@ GROWS = {
     "rook-ceph-cluster": "Ceph is told each node and its disk by name",
     "clusterqueue-campus": "the queue's quota is what the nodes have",
     "gpu-operator": "a node with another way of sharing brings its configuration",
-    "jupyterhub": "a node with another way of sharing brings its profiles",
+    "jupyterhub": "a node with another way of sharing brings its profiles, and with more nodes each has more left for people",
 }
 """Resources whose inputs may change when a stage adds nodes, and why; everything else must stay as it is."""
 
@@ -112,10 +124,10 @@ def test_no_secret_stands_outside_its_envelope(site: str, stage: str) -> None:
 
 
 def test_the_sentinels_are_in_the_graph_so_that_their_absence_means_something() -> None:
-    # Two sites that use all of them together.
+    # Two sites that use all of them together, except the hub's own password: each site has an identity provider.
     graphs = program("lab", "alpha"), program("a100-host", "all")
     text = json.dumps([one.inputs for graph in graphs for one in graph.by_urn.values()])
-    used = [PROXMOX_TOKEN, ADMIN_KEY, *SENTINELS[SENTINELS.index(ADMIN_KEY) :]]
+    used = {PROXMOX_TOKEN, *SENTINELS[SENTINELS.index(ADMIN_KEY) :]} - {derive_password(SEED, "hub-password")}
 
     assert [sentinel for sentinel in used if sentinel not in text] == []
 
@@ -163,6 +175,21 @@ def test_a_later_stage_keeps_every_option_that_decides_over_replacement(site: st
         return request.protect, request.deleteBeforeReplace, list(request.ignoreChanges), list(request.replaceOnChanges)
 
     assert [urn for urn, one in before.items() if options(one) != options(after[urn])] == []
+
+
+@every
+def test_what_is_started_together_fits_on_its_host_and_shares_no_card(site: str, stage: str) -> None:
+    """Preflight counts by shift; so must the graph."""
+    campus = load_site(site)
+    machines = {node.name: node for node in campus.machines}
+    vms = program(site, stage).of_type(VM)
+    started = [machines[vm.inputs["name"]] for vm in vms if vm.inputs.get("started", True)]
+    for host in campus.hosts_by_name.values():
+        running = [node for node in started if node.host == host.name]
+        cards = [gpu.pci for node in running for gpu in node.gpus]
+
+        assert sum(node.shape.memory for node in running) <= host.memory - host.reserve
+        assert len(cards) == len(set(cards))
 
 
 def test_growing_changes_what_it_is_said_to_change() -> None:
@@ -242,11 +269,11 @@ def test_what_wants_to_be_watched_waits_for_the_kinds_of_prometheus(name: str, r
 
 @every
 def test_a_custom_resource_goes_before_the_operator_that_must_clean_up_after_it(site: str, stage: str) -> None:
-    """Deleting runs backwards: without its operator a finalizer is waited for for ever."""
+    """Deleting runs backwards: without its operator a finalizer is waited for for ever. A ServiceMonitor has none."""
     graph = program(site, stage)
     for one in graph.by_urn.values():
         group = one.type.removeprefix("kubernetes:").partition("/")[0]
-        if one.type.startswith("kubernetes:") and group in OPERATORS:
+        if one.type.startswith("kubernetes:") and group in OPERATORS and not one.type.endswith(":ServiceMonitor"):
             operator = named(graph, OPERATORS[group])
 
             assert operator.urn in graph.before(one), f"{one.name} must be deleted while {operator.name} still runs"

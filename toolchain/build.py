@@ -1,6 +1,6 @@
 """Installs the toolchain into `.toolchain`: from the cache, otherwise downloaded, otherwise built.
 
-    python3 -m toolchain.build [--verify] [--list] [program ...]
+    python3 -m toolchain.build [--verify] [--list] [--part PART] [program ...]
 
 Uses only the standard library, because it runs before the project's virtual environment exists.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 from config.errors import LyceumError
 from toolchain import cache, compiler, download
 from toolchain.console import duration, print_line, step
-from toolchain.programs import Program, programs
+from toolchain.programs import PARTS, Program, programs
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -66,6 +66,12 @@ def _build_program(program: Program) -> None:
         compiler.build_program(program, compiler.find_go() or compiler.fetch_go(), shown)
 
 
+def link_cached() -> None:
+    """Links every program that the cache has into the project."""
+    cached = tuple(one for one in programs() if cache.is_intact(cache.entry_path(one)))
+    cache.link_programs(PROJECT / ".toolchain", cached)
+
+
 def main(arguments: list[str]) -> int:
     """Runs the command; returns 0 when everything requested is installed."""
     parser = argparse.ArgumentParser(prog="python3 -m toolchain.build", description="Installs the toolchain.")
@@ -73,16 +79,22 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--list", action="store_true", help="list what is installed and where it came from; change nothing"
     )
+    parser.add_argument(
+        "--part", action="append", choices=PARTS, help="programs of this part; default: core. May be repeated"
+    )
     parser.add_argument("programs", nargs="*", metavar="program", help="only these")
     options = parser.parse_args(arguments)
     everything = programs()
     unknown = set(options.programs) - {one.name for one in everything}
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(one.name for one in everything)}")
-    chosen = tuple(one for one in everything if not options.programs or one.name in options.programs)
+    parts = options.part or (PARTS if options.list else PARTS[:1])
+    chosen = tuple(
+        one for one in everything if (one.name in options.programs if options.programs else one.part in parts)
+    )
     if options.list:
         for one in chosen:
-            print_line(f"  {one.name:<11} {one.version:<10} {cache.read_origin(one)}")
+            print_line(f"  {one.part:<11} {one.name:<19} {one.version:<10} {cache.read_origin(one)}")
         return 0
     try:
         ensure_programs(chosen, thorough=options.verify)
@@ -93,9 +105,7 @@ def main(arguments: list[str]) -> int:
         print_line("\ntoolchain: interrupted; finished programs are kept, run it again to continue")
         return 130
     finally:
-        cache.link_programs(
-            PROJECT / ".toolchain", tuple(one for one in everything if cache.is_intact(cache.entry_path(one)))
-        )
+        link_cached()
     return 0
 
 

@@ -1,6 +1,6 @@
 """The cache of finished programs, shared by all clones on a machine, and a project's links into it.
 
-An entry is a directory `<program>-<key>` with `bin/` and `manifest.json`. The key is a hash of everything that the
+An entry is a directory `<program>-<key>` with `bin/`, other results, and `manifest.json`. The key is a hash of everything that the
 program is made from, so an entry never changes; one rename creates it, so it is complete or does not exist.
 """
 
@@ -34,6 +34,9 @@ def entry_key(program: Program) -> str:
     """Hash of the program's version, sources and platform: twelve hexadecimal digits."""
     directory = HERE / program.module
     digest = hashlib.sha256(f"{RECIPE} {program.name} {program.version} {platform.machine()}".encode())
+    if program.data:
+        # Binaries are made by the compiler, charts by our own code.
+        digest.update((HERE / "charts.py").read_bytes())
     for file in source_files(program):
         digest.update(f"\0{file.relative_to(directory)}\0".encode() + file.read_bytes())
     return digest.hexdigest()[:12]
@@ -80,13 +83,14 @@ def is_intact(directory: Path, *, thorough: bool = False) -> bool:
     `thorough`, because hashing 700 MB takes seconds.
     """
     try:
-        files = json.loads((directory / "manifest.json").read_text())["files"]
-        for name, known in files.items():
-            binary = directory / "bin" / name
-            status = binary.stat()
+        manifest = json.loads((directory / "manifest.json").read_text())
+        files = {directory / "bin" / name: known for name, known in manifest["files"].items()}
+        files |= {directory / path: known for path, known in manifest.get("data", {}).items()}
+        for file, known in files.items():
+            status = file.stat()
             if status.st_size != known["size"]:
                 return False
-            if (thorough or status.st_mtime_ns != known["mtime_ns"]) and sha256(binary) != known["sha256"]:
+            if (thorough or status.st_mtime_ns != known["mtime_ns"]) and sha256(file) != known["sha256"]:
                 return False
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
@@ -94,32 +98,42 @@ def is_intact(directory: Path, *, thorough: bool = False) -> bool:
 
 
 def publish_entry(program: Program, made: Path, origin: str) -> None:
-    """Moves finished binaries into the cache.
+    """Moves finished binaries and data into the cache.
 
     Args:
         program: What they are.
-        made: Directory of the binaries, inside the cache's own file system.
+        made: Directory of the results, inside the cache's own file system.
         origin: "built" or the URL they came from.
 
     Raises:
-        FileNotFoundError: A binary is missing.
+        FileNotFoundError: A binary or a data file is missing.
     """
-    files = {}
     for name in program.binaries:
-        binary = made / name
-        binary.chmod(0o755)
-        status = binary.stat()
-        files[name] = {"sha256": sha256(binary), "size": status.st_size, "mtime_ns": status.st_mtime_ns}
-    manifest = {"program": program.name, "version": program.version, "origin": origin, "files": files}
+        (made / name).chmod(0o755)
+    manifest = {
+        "program": program.name,
+        "version": program.version,
+        "origin": origin,
+        "files": {name: _file_identity(made / name) for name in program.binaries},
+        "data": {path: _file_identity(made / path) for path in program.data},
+    }
     staging = made.parent / "entry"
     (staging / "bin").mkdir(parents=True)
     for name in program.binaries:
         (made / name).rename(staging / "bin" / name)
+    for path in program.data:
+        (staging / path).parent.mkdir(parents=True, exist_ok=True)
+        (made / path).rename(staging / path)
     (staging / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
     target = entry_path(program)
     if target.exists():  # damaged, or it would not have been made again
         shutil.rmtree(target)
     staging.rename(target)
+
+
+def _file_identity(file: Path) -> dict[str, str | int]:
+    status = file.stat()
+    return {"sha256": sha256(file), "size": status.st_size, "mtime_ns": status.st_mtime_ns}
 
 
 @contextmanager
@@ -132,16 +146,17 @@ def scratch_directory(program: Program) -> Iterator[Path]:
 
 
 @contextmanager
-def exclusive_lock() -> Iterator[None]:
-    """Lets one process at a time fill the cache, and removes what a killed process left."""
-    cache_root().mkdir(parents=True, exist_ok=True)
-    with (cache_root() / ".lock").open("w") as handle:
+def exclusive_lock(root: Path | None = None) -> Iterator[None]:
+    """Lets one process at a time fill a cache (default: this one), and removes what a killed process left."""
+    root = root or cache_root()
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / ".lock").open("w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print_line("  waiting for another set-up, which is filling the toolchain cache")
+            print_line(f"  waiting for another set-up, which is filling the cache {root}")
             fcntl.flock(handle, fcntl.LOCK_EX)
-        for left in cache_root().glob(".making-*"):
+        for left in root.glob(".making-*"):
             shutil.rmtree(left, ignore_errors=True)
         yield
 

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from config.errors import LyceumError
@@ -101,16 +102,28 @@ class BuildWorkspace:
         self._log.parent.mkdir(exist_ok=True)
         self._log.unlink(missing_ok=True)
 
-    def compile(self, package: str, binary: Path | str, variables: dict[str, str] | None = None) -> None:
+    def compile(
+        self, package: str, binary: Path | str, variables: dict[str, str] | None = None, tags: Sequence[str] = ()
+    ) -> None:
         """Builds a Go package into a binary; a plain name puts it in the results directory."""
         target = binary if isinstance(binary, Path) else self.results / binary
         flags = " ".join(["-s", "-w", *(f"-X {name}={value}" for name, value in (variables or {}).items())])
-        self.run(self._go, "build", "-v", "-trimpath", "-ldflags", flags, "-o", target, package)
+        self.run(
+            self._go, "build", "-v", "-trimpath", "-tags", ",".join(tags), "-ldflags", flags, "-o", target, package
+        )
 
     def module(self, path: str) -> Path:
         """Downloads a Go module, verified against go.sum; returns its (read-only) directory."""
         output = self._execute([str(self._go), "mod", "download", "-json", path])
         return Path(json.loads(output[output.index("{") :])["Dir"])
+
+    def copy_module(self, path: str, name: str) -> Path:
+        """Copies a Go module, writable, to `name` in the source directory, for a `replace` line of go.mod."""
+        target = self.source / name
+        shutil.copytree(self.module(path), target, copy_function=shutil.copyfile)
+        for directory in (target, *(found for found in target.rglob("*") if found.is_dir())):
+            directory.chmod(0o755)
+        return target
 
     def run(self, *command: str | Path) -> None:
         """Runs a program in the source directory."""
@@ -119,6 +132,12 @@ class BuildWorkspace:
     def keep(self, file: Path) -> None:
         """Copies a file to the results directory, executable."""
         shutil.copyfile(file, self.results / file.name)
+
+    def keep_data(self, path: str, content: bytes) -> None:
+        """Writes a file that is not a program to the results; `path` as in Program.data."""
+        target = self.results / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
 
     def _execute(self, command: list[str]) -> str:
         """Runs a command in its own process group, so that an interrupt also ends the compilers that it started."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,18 +14,31 @@ from toolchain import cache
 from toolchain.console import print_line, step
 
 PACKAGES = {
+    "busybox": "busybox",
     "ca-certificates": "/etc/ssl/certs/ca-certificates.crt",
+    "containernetworking-plugins": "/usr/lib/cni/bridge",
     "curl": "curl",
     "iproute2": "ip",
     "iputils-arping": "arping",
+    "nftables": "nft",
     "openssh-client": "ssh",
     "openssh-server": "sshd",
     "procps": "ps",
+    "runc": "runc",
+    "slapd": "slapd",
     "sudo": "sudo",
     "uidmap": "newuidmap",
     "util-linux": "nsenter",
 }
-"""Each package the lab's hosts use, and the program or file that shows it is installed, whoever installed it."""
+"""Each package the lab uses, and the program or file that shows it is installed, whoever installed it."""
+BROWSER = {
+    "chromium": "chromium",
+    "fonts-dejavu-core": "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf",
+    "libnss3-tools": "certutil",
+}
+"""What the tests in a browser use; 300 MB, so only the first of them installs it."""
+SERVICES = {"openssh-server": ("ssh.service", "ssh.socket"), "slapd": ("slapd.service",)}
+"""Services that the lab starts itself, inside the campus; the installation must not start them on this machine."""
 
 PLACES = os.pathsep.join(["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"])
 POLICY = Path("/usr/sbin/policy-rc.d")
@@ -36,22 +49,26 @@ class AptError(LyceumError):
     """apt-get failed; the text has its output and the remedy."""
 
 
-def missing_packages() -> list[str]:
-    """Packages whose program is not installed on this machine, sorted."""
-    return sorted(package for package, proof in PACKAGES.items() if not _is_installed(proof))
+def missing_packages(packages: Mapping[str, str] | None = None) -> list[str]:
+    """Packages (default: PACKAGES) whose program is not installed on this machine, sorted."""
+    wanted = PACKAGES if packages is None else packages
+    return sorted(package for package, proof in wanted.items() if not _is_installed(proof))
 
 
 def _is_installed(proof: str) -> bool:
     return Path(proof).exists() if proof.startswith("/") else shutil.which(proof, path=PLACES) is not None
 
 
-def install_missing() -> None:
+def install_missing(packages: Mapping[str, str] | None = None) -> None:
     """Installs missing packages as root with apt-get, otherwise prints what to install; only the lab needs them.
+
+    Args:
+        packages: Packages and their proofs; default: PACKAGES.
 
     Raises:
         AptError: apt-get could not install them.
     """
-    absent = missing_packages()
+    absent = missing_packages(packages)
     if not absent:
         return
     apt = shutil.which("apt-get", path=PLACES)
@@ -64,9 +81,9 @@ def install_missing() -> None:
         _run_apt([apt, "update", "-q"])
         shown.note(" ".join(absent))
         _run_apt([apt, "install", "-q", "-y", "--no-install-recommends", *absent])
-    if "openssh-server" in absent and Path("/run/systemd/system").is_dir():
-        # The lab starts sshd inside its hosts; the installation must not start one on this machine.
-        subprocess.run(["systemctl", "disable", "--quiet", "ssh.service", "ssh.socket"], check=False)
+    units = [unit for package in absent for unit in SERVICES.get(package, ())]
+    if units and Path("/run/systemd/system").is_dir():
+        subprocess.run(["systemctl", "disable", "--quiet", *units], check=False)
 
 
 def _run_apt(command: list[str]) -> None:

@@ -13,7 +13,7 @@ BINARIES = DIRECTORY / "bin"
 
 
 class ToolchainMissingError(LyceumError):
-    """`make setup` has not been run here."""
+    """A program has not been installed here; the text has the remedy."""
 
 
 def binary(name: str) -> Path:
@@ -24,8 +24,14 @@ def binary(name: str) -> Path:
     """
     path = BINARIES / name
     if not path.exists():
-        raise ToolchainMissingError(f"{path} is missing. Remedy: make setup")
+        raise ToolchainMissingError(f"{path} is missing. Remedy: {_remedy(name)}")
     return path
+
+
+def _remedy(name: str) -> str:
+    from toolchain import parts  # noqa: PLC0415  # only for the message; importing it takes time
+
+    return parts.remedy(next((one.part for one in parts.programs_of(*parts.PARTS) if name in one.binaries), "core"))
 
 
 def engine_environment() -> dict[str, str]:

@@ -8,14 +8,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 HERE = Path(__file__).resolve().parent
 SDK = "github.com/pulumi/pulumi/sdk/v3"
 KUBERNETES_PROVIDER = "github.com/pulumi/pulumi-kubernetes/provider/v4"
+CONTAINERD = "github.com/containerd/containerd/v2"
+
+
+Part = Literal["core", "pods", "controllers"]
+"""What a program is for: `core` is what every command needs, `pods` what a real node of the lab runs, `controllers` the
+programs inside pods of the lab. `make setup` installs core only, `make lab-programs` and `make demo` all."""
+PARTS: tuple[Part, ...] = ("core", "pods", "controllers")
 
 
 class BuildWorkspace(Protocol):
@@ -24,17 +31,25 @@ class BuildWorkspace(Protocol):
     source: Path
     version: str
 
-    def compile(self, package: str, binary: Path | str, variables: dict[str, str] | None = None) -> None:
+    def compile(
+        self, package: str, binary: Path | str, variables: dict[str, str] | None = None, tags: Sequence[str] = ()
+    ) -> None:
         """Builds a Go package into a binary; a plain name puts it in the results directory."""
 
     def module(self, path: str) -> Path:
         """Downloads a Go module, verified against go.sum; returns its (read-only) directory."""
+
+    def copy_module(self, path: str, name: str) -> Path:
+        """Copies a Go module, writable, to `name` in the source directory, for a `replace` line of go.mod."""
 
     def run(self, *command: str | Path) -> None:
         """Runs a program in the source directory."""
 
     def keep(self, file: Path) -> None:
         """Copies a file to the results directory, executable."""
+
+    def keep_data(self, path: str, content: bytes) -> None:
+        """Writes a file that is not a program to the results; `path` as in Program.data."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +77,9 @@ class Program:
     cold_minutes: float
     """Duration of a first build on two cores, measured; shown to the person who waits."""
     release: Release | None = None
+    part: Part = "core"
+    data: tuple[str, ...] = ()
+    """Results that are not programs, by their path in the cache entry: `charts/kueue-0.19.2.tgz`."""
 
 
 def pinned_requirement(package: str) -> str:
@@ -93,12 +111,28 @@ def _build_command(workspace: BuildWorkspace) -> None:
     workspace.compile("./command", "pulumi-resource-command", {"main.version": workspace.version})
 
 
-def _build_kube(workspace: BuildWorkspace) -> None:
+def _kubernetes_version(version: str) -> dict[str, str]:
     # The source has v0.0.0-master; charts compare the API server's version with those that they support.
     base = "k8s.io/component-base/version"
-    major, minor, _ = workspace.version.split(".")
-    version = {"gitVersion": f"v{workspace.version}", "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
-    workspace.compile(".", "kube", {f"{base}.{name}": value for name, value in version.items()})
+    major, minor, _ = version.split(".")
+    known = {"gitVersion": f"v{version}", "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
+    return {f"{base}.{name}": value for name, value in known.items()}
+
+
+def _build_kube(workspace: BuildWorkspace) -> None:
+    workspace.compile(".", "kube", _kubernetes_version(workspace.version))
+
+
+def _build_node(workspace: BuildWorkspace) -> None:
+    workspace.compile("./labnode", "labnode", _kubernetes_version(workspace.version))
+    workspace.compile("./labrunc", "labrunc")
+
+
+def _build_containerd(workspace: BuildWorkspace) -> None:
+    version = {f"{CONTAINERD}/version.Version": f"v{workspace.version}"}
+    for name in ("containerd", "containerd-shim-runc-v2", "ctr"):
+        # Snapshotters that need devices, which a VM of the lab has not.
+        workspace.compile(f"{CONTAINERD}/cmd/{name}", name, version, ("no_btrfs", "no_devmapper", "no_zfs"))
 
 
 def _build_kubernetes(workspace: BuildWorkspace) -> None:
@@ -133,7 +167,10 @@ def _plugin_release(name: str) -> Release:
 
 
 def programs() -> tuple[Program, ...]:
-    """All programs in build order: the engine first, the largest last."""
+    """All programs in build order: the engine first, the largest last; then the controllers of the lab."""
+    from toolchain.controller_programs import controller_programs  # noqa: PLC0415  # its records are of this module
+    from toolchain.monitoring_programs import monitoring_programs  # noqa: PLC0415  # here too
+
     return (
         Program(
             name="pulumi",
@@ -202,4 +239,36 @@ def programs() -> tuple[Program, ...]:
             cold_minutes=8,
             release=_plugin_release("kubernetes"),
         ),
+        Program(
+            name="node",
+            version=pinned_module("node", "k8s.io/kubernetes"),
+            module="node",
+            sources=("labnode", "labrunc"),
+            binaries=("labnode", "labrunc"),
+            build=_build_node,
+            cold_minutes=1,
+            part="pods",
+        ),
+        Program(
+            name="containerd",
+            version=pinned_module("containerd", CONTAINERD),
+            module="containerd",
+            sources=(),
+            binaries=("containerd", "containerd-shim-runc-v2", "ctr"),
+            build=_build_containerd,
+            cold_minutes=1,
+            part="pods",
+        ),
+        Program(
+            name="coredns",
+            version=pinned_module("coredns", "github.com/coredns/coredns"),
+            module="coredns",
+            sources=("main.go",),
+            binaries=("coredns",),
+            build=lambda workspace: workspace.compile(".", "coredns"),
+            cold_minutes=1.5,
+            part="pods",
+        ),
+        *controller_programs(),
+        *monitoring_programs(),
     )

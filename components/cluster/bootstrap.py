@@ -142,6 +142,7 @@ def server_script(
             _put_call("0600", k3s_config.AGENT_TOKEN_FILE, agent_token),
             _put_call("0600", k3s_config.PSA_FILE, k3s_config.admission_configuration()),
             _put_call("0600", k3s_config.AUDIT_FILE, k3s_config.audit_policy()),
+            _put_call("0644", k3s_config.RESOLV_CONF, k3s_config.resolv_conf(site)),
             _put_call("0600", "/etc/rancher/k3s/config.yaml", k3s_config.server_config(node, site)),
             f"install -d -m 0700 {Path(k3s_config.AUDIT_LOG).parent}\n",
             f"kube_vip {VIP_MANIFEST} {node.address} <<'{_DELIMITER}'\n{manifest}{_DELIMITER}\n",
@@ -169,6 +170,7 @@ def agent_script(node: Node, site: Site, *, token: str, ca: str) -> str:
             _same_token_call(TokenKind.AGENT, k3s_config.TOKEN_FILE, token),
             *_preparation_calls(site, ca),
             shlex.join(["joiner", k3s_config.api_url(site), token]) + "\n",
+            _put_call("0644", k3s_config.RESOLV_CONF, k3s_config.resolv_conf(site)),
             _put_call("0600", "/etc/rancher/k3s/config.yaml", k3s_config.agent_config(node)),
             _put_call("0644", "/etc/systemd/system/k3s-agent.service", systemd_unit("agent")),
             "service k3s-agent\n",
@@ -177,7 +179,7 @@ def agent_script(node: Node, site: Site, *, token: str, ca: str) -> str:
 
 
 def members_script(nodes: tuple[Node, ...], identities: Sequence[str] = ()) -> str:
-    """The script that runs on the first server after all nodes have joined: it sets roles and waits until all are Ready.
+    """The script that runs on the first server after all nodes have joined: it waits until all are Ready, sets roles and labels.
 
     Args:
         nodes: Members of the cluster.
@@ -191,5 +193,6 @@ def members_script(nodes: tuple[Node, ...], identities: Sequence[str] = ()) -> s
             f"# machines {digest}\n",
             *(shlex.join(["members", role.value, *names]) + "\n" for role, names in by_role.items() if names),
             *(f"healthy_server {node.name}\n" for node in servers),
+            heredoc("node_labels", k3s_config.labels_manifest(nodes)),
         ]
     )

@@ -63,6 +63,8 @@ class K3s(Component):
     """The administrator's kubeconfig."""
     ca: pulumi.Output[str]
     """SHA-256 of the cluster's CA."""
+    first_server: NodeHandle
+    """The server that founded the cluster, or took its place."""
 
     def __init__(self, name: str, args: K3sArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, opts)
@@ -70,6 +72,7 @@ class K3s(Component):
         servers = [machine for machine in args.machines if machine.spec.role is Role.SERVER]
         agents = [machine for machine in args.machines if machine.spec.role is not Role.SERVER]
 
+        self.first_server = servers[0]
         copied = [self._snapshot(servers[0], args.restore_from)] if args.restore_from else []
         founder = self._server(servers[0], args.token, after=copied, founding=True)
         self.ca = pulumi.Output.unsecret(founder.stdout.apply(lambda text: text.partition("\n")[0]))

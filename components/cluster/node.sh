@@ -284,3 +284,6 @@ members() {
     wait_until 300 "$# node(s) to be Ready" all_ready "$@" || fail "not Ready after 300 s: $(not_ready "$@" | tr '\n' ' ')"
     kubectl label node --overwrite "$@" "node-role.kubernetes.io/$role=true" >/dev/null
 }
+
+# node_labels <NODES: gives nodes that registered earlier the labels of today's site file; K3s gives them at registration only.
+node_labels() { kubectl apply --server-side --force-conflicts --field-manager=lyceum -f - >/dev/null; }

@@ -1,5 +1,7 @@
 """Runs a script as root on a machine: one SSH session, host key pinned, secrets only on standard input and output."""
 
+from collections.abc import Sequence
+
 import pulumi
 from pulumi_command import remote
 
@@ -20,16 +22,22 @@ def connection(machine: NodeHandle, login: Login) -> remote.ConnectionArgs:
 
 
 def command(
-    name: str, machine: NodeHandle, login: Login, script: pulumi.Input[str], opts: pulumi.ResourceOptions
+    name: str,
+    machine: NodeHandle,
+    login: Login,
+    script: pulumi.Input[str],
+    opts: pulumi.ResourceOptions,
+    *,
+    triggers: Sequence[pulumi.Input[str]] | None = None,
 ) -> remote.Command:
-    """Runs the script; runs it again when the script or the machine's host key changes."""
+    """Runs the script; runs it again when the script or one of the triggers changes, by default the machine's host key."""
     return remote.Command(
         name,
         connection=connection(machine, login),
         create=run_as_root(),
         stdin=pulumi.Output.secret(script),
         # A new host key means a new machine, on which the script has not run yet.
-        triggers=[machine.host_key],
+        triggers=[machine.host_key] if triggers is None else list(triggers),
         logging=remote.Logging.STDERR,
         # The previous output is the kubeconfig; it must not be in the environment of the remote command.
         add_previous_output_in_env=False,

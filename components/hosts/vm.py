@@ -4,7 +4,7 @@ import pulumi
 import pulumi_proxmoxve as px
 
 from config.base import MIB_PER_GIB, format_size
-from config.hosts import Node, Role
+from config.hosts import Node, Role, Shift
 from config.key_derivation import USER
 from config.resource_names import Part, resource_name
 from config.site import Site
@@ -44,7 +44,10 @@ def vm_disks(node: Node, storage: str, image: pulumi.Input[str]) -> list[px.VmLe
 def virtual_machine(
     node: Node, site: Site, image: pulumi.Input[str], ssh_key: pulumi.Input[str], opts: pulumi.ResourceOptions
 ) -> px.VmLegacy:
-    """Declares one VM, started and protected against deletion (`protect`).
+    """Declares one VM, protected against deletion (`protect`), and started unless its host's owner has it by the calendar.
+
+    A card and its host's memory have one owner at a time. Nothing follows the calendar yet: of two machines that take turns
+    the cluster's is started, the owners' is made and stays off, and afterwards their power is whoever's who hands over.
 
     Memory is fixed (no balloon) because passthrough pins it anyway. A change that needs a power cycle fails instead of
     rebooting a machine with running jobs. With the bridge's default CD-ROM a q35 machine does not start, hence `cdrom`.
@@ -96,7 +99,8 @@ def virtual_machine(
             ),
             user_account=px.VmLegacyInitializationUserAccountArgs(username=USER, keys=[ssh_key]),
         ),
-        on_boot=True,
+        started=False if node.shift is Shift.OWNERS else None,
+        on_boot=node.shift is not Shift.OWNERS,
         migrate=False,
         stop_on_destroy=True,
         timeout_create=1800,
@@ -109,7 +113,11 @@ def virtual_machine(
                 protect=True,
                 delete_before_replace=True,
                 # Cloud-init runs once; `speed` shows a false difference (pulumi-proxmoxve#35).
-                ignore_changes=["initialization", *(f"disks[{index}].speed" for index, _ in enumerate(volumes))],
+                ignore_changes=[
+                    "initialization",
+                    *(f"disks[{index}].speed" for index, _ in enumerate(volumes)),
+                    *(["started"] if node.shift is not Shift.ALWAYS else []),
+                ],
             ),
         ),
     )

@@ -24,55 +24,95 @@ class Panel:
     unit: str = "short"
 
 
-_CARD = "{{Hostname}} GPU {{gpu}}{{GPU_I_PROFILE}}"
+_CARD = "{{Hostname}} GPU {{gpu}}"
+_SLICE = f"{_CARD} {{{{GPU_I_PROFILE}}}} {{{{GPU_I_ID}}}}"
+
+
+def _of_card(metric: str) -> str:
+    """One line a card: in MIG mode the exporter repeats what belongs to the card for each of its instances."""
+    return f"max by (Hostname, gpu, modelName) ({metric})"
+
+
+def _of_slice(metric: str) -> str:
+    """One line a card, or one a MIG instance."""
+    return f"max by (Hostname, gpu, modelName, GPU_I_PROFILE, GPU_I_ID) ({metric})"
+
+
+_ACTIVITY = "100 * DCGM_FI_PROF_GR_ENGINE_ACTIVE or DCGM_FI_DEV_GPU_UTIL"
+"""Percent. MIG instances have only the first, GeForce cards only the second; a card with both gives one line."""
+
+_GPUS = 'resource=~"nvidia_com_.*"'
+_ON_NODES = f'kube_pod_container_resource_requests{{{_GPUS}, node!=""}}'
+"""Requests of pods that have a node. Finished pods keep theirs until they are deleted, but hold nothing."""
+_UNFINISHED = 'on (namespace, pod) group_left () (kube_pod_status_phase{phase=~"Pending|Running"} == 1)'
+_OFFERED = f"sum by (node, resource) (kube_node_status_allocatable{{{_GPUS}}})"
+_HELD = f"sum by (node, resource) ({_ON_NODES} * {_UNFINISHED})"
+_SCHEDULABLE = (
+    'sum by (node) (kube_node_status_condition{condition="Ready", status="true"}) '
+    "* on (node) (1 - max by (node) (kube_node_spec_unschedulable))"
+)
+_VOLUMES = '{job="kubelet", metrics_path="/metrics"}'
+"""K3s serves the metrics of all its parts at each of their addresses (k3s#3619): the API server's target has them too."""
 
 BOARDS: dict[str, tuple[Panel, ...]] = {
     "GPU utilisation": (
-        Panel("Utilisation", "DCGM_FI_DEV_GPU_UTIL", _CARD, "percent"),
-        Panel("Compute activity, MIG included", "100 * DCGM_FI_PROF_GR_ENGINE_ACTIVE", _CARD, "percent"),
-        Panel("Memory used", "DCGM_FI_DEV_FB_USED * 1024 * 1024", _CARD, "bytes"),
-        Panel("Cards nobody uses", "count(DCGM_FI_DEV_GPU_UTIL == 0) by (modelName)", "{{modelName}}"),
+        Panel("Utilisation", _of_slice(_ACTIVITY), _SLICE, "percent"),
+        Panel("GPU memory used", _of_slice("DCGM_FI_DEV_FB_USED * 1024 * 1024"), _SLICE, "bytes"),
+        Panel("Cards without work", f"sum by (modelName) ({_of_card(_ACTIVITY)} == bool 0)", "{{modelName}}"),
         Panel(
             "GPUs asked for, by namespace",
-            'sum(kube_pod_container_resource_requests{resource=~"nvidia_com_.*"}) by (namespace)',
+            f"sum by (namespace) (kube_pod_container_resource_requests{{{_GPUS}}} * {_UNFINISHED})",
             "{{namespace}}",
         ),
         Panel(
             "GPUs offered and free",
-            'sum(kube_node_status_allocatable{resource=~"nvidia_com_.*"}) by (resource)'
-            ' - sum(kube_pod_container_resource_requests{resource=~"nvidia_com_.*"}) by (resource)',
+            f"sum by (resource) (({_OFFERED} - ({_HELD} or 0 * {_OFFERED})) * on (node) group_left () ({_SCHEDULABLE}))",
             "{{resource}}",
         ),
     ),
     "GPU health": (
-        Panel("Temperature", "DCGM_FI_DEV_GPU_TEMP", _CARD, "celsius"),
-        Panel("Power", "DCGM_FI_DEV_POWER_USAGE", _CARD, "watt"),
-        Panel("SM clock", "DCGM_FI_DEV_SM_CLOCK * 1e6", _CARD, "hertz"),
-        Panel("PCIe received", "DCGM_FI_PROF_PCIE_RX_BYTES", _CARD, "Bps"),
-        Panel("PCIe sent", "DCGM_FI_PROF_PCIE_TX_BYTES", _CARD, "Bps"),
-        Panel("Memory rows replaced after uncorrectable ECC errors", "DCGM_FI_DEV_UNCORRECTABLE_REMAPPED_ROWS", _CARD),
-        Panel("Last XID error", "DCGM_FI_DEV_XID_ERRORS", _CARD),
+        Panel("Temperature", _of_card("DCGM_FI_DEV_GPU_TEMP"), _CARD, "celsius"),
+        Panel("Power", _of_card("DCGM_FI_DEV_POWER_USAGE"), _CARD, "watt"),
+        Panel("SM clock", _of_card("DCGM_FI_DEV_SM_CLOCK * 1e6"), _CARD, "hertz"),
+        # GeForce cards have no profiling metrics; the fallback is NVML's, in KB/s.
+        Panel(
+            "PCIe received",
+            _of_card("DCGM_FI_PROF_PCIE_RX_BYTES or 1000 * DCGM_FI_DEV_PCIE_RX_THROUGHPUT"),
+            _CARD,
+            "Bps",
+        ),
+        Panel(
+            "PCIe sent", _of_card("DCGM_FI_PROF_PCIE_TX_BYTES or 1000 * DCGM_FI_DEV_PCIE_TX_THROUGHPUT"), _CARD, "Bps"
+        ),
+        Panel(
+            "Memory rows replaced after uncorrectable ECC errors",
+            _of_card("DCGM_FI_DEV_UNCORRECTABLE_REMAPPED_ROWS"),
+            _CARD,
+        ),
+        Panel("Last XID error", _of_card("DCGM_FI_DEV_XID_ERRORS"), _CARD),
     ),
     "JupyterHub activity": (
         Panel("Running servers", "jupyterhub_running_servers", "servers"),
         Panel("Active users", "jupyterhub_active_users", "{{period}}"),
+        # Refused starts are counted too, with almost no time. `>= 0` leaves out an hour without a start, which is NaN.
         Panel(
             "Time to start a server, 95 of 100",
-            "histogram_quantile(0.95, sum(rate(jupyterhub_server_spawn_duration_seconds_bucket[1h])) by (le))",
+            "histogram_quantile(0.95, sum by (le) "
+            '(rate(jupyterhub_server_spawn_duration_seconds_bucket{status="success"}[1h]))) >= 0',
             "p95",
             "s",
         ),
         Panel(
-            "Failed starts",
-            'sum(rate(jupyterhub_server_spawn_duration_seconds_count{status!="success"}[1h])) by (status)',
+            "Failed starts in an hour",
+            'sum by (status) (increase(jupyterhub_server_spawn_duration_seconds_count{status!="success"}[1h]))',
             "{{status}}",
         ),
     ),
     "Cluster overview": (
-        Panel("Nodes ready", 'sum(kube_node_status_condition{condition="Ready",status="true"})', "ready"),
+        Panel("Nodes ready", 'sum(kube_node_status_condition{condition="Ready", status="true"})', "ready"),
         Panel(
             "CPU used",
-            "1 - avg(rate(node_cpu_seconds_total{mode='idle'}[5m])) by (instance)",
+            '1 - avg by (instance) (rate(node_cpu_seconds_total{mode="idle"}[5m]))',
             "{{instance}}",
             "percentunit",
         ),
@@ -89,17 +129,19 @@ BOARDS: dict[str, tuple[Panel, ...]] = {
             "percentunit",
         ),
         Panel(
-            "Pods not running", 'sum(kube_pod_status_phase{phase=~"Pending|Failed|Unknown"}) by (phase)', "{{phase}}"
+            "Pods not running", 'sum by (phase) (kube_pod_status_phase{phase=~"Pending|Failed|Unknown"})', "{{phase}}"
         ),
+        # A volume that several nodes mount is reported by each of them.
         Panel(
             "Volumes by use",
-            "kubelet_volume_stats_used_bytes / kubelet_volume_stats_capacity_bytes",
+            "max by (namespace, persistentvolumeclaim) "
+            f"(kubelet_volume_stats_used_bytes{_VOLUMES} / kubelet_volume_stats_capacity_bytes{_VOLUMES})",
             "{{namespace}}/{{persistentvolumeclaim}}",
             "percentunit",
         ),
     ),
 }
-"""Board -> panels. Metric names: DCGM exporter's default counters, kube-state-metrics, JupyterHub's monitoring page."""
+"""Board -> panels. tests/metrics evaluates each query, and holds its names against those who export them."""
 
 
 def _panel(index: int, panel: Panel) -> dict[str, Any]:

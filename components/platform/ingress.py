@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import pulumi
 
-from components.layer import INGRESS_CLASS, Layer, LayerArgs, Values
+from components.layer import INGRESS_CLASS, Layer, LayerArgs, Values, sample_object
 from config.site import Site
 
 
@@ -12,14 +12,21 @@ class Ingress(Layer):
     """ingress-nginx as a DaemonSet on the workers, at one address of the pool.
 
     Creates: namespace, release.
-    Waits for: the controllers and the Service's address.
+    Waits for: the controllers and the Service's address, then the webhook that checks every Ingress.
     """
 
     TOKEN: ClassVar[str] = "lyceum:platform:Ingress"  # noqa: S105 - a type token
 
     def __init__(self, name: str, args: LayerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, args, opts)
-        self.ready = (self.add_release("ingress-nginx", values(self.site)),)
+        release = self.add_release("ingress-nginx", values(self.site))
+        spec = {
+            "ingressClassName": INGRESS_CLASS,
+            "defaultBackend": {"service": {"name": "none", "port": {"number": 80}}},
+        }
+        sample = sample_object("Ingress", "networking.k8s.io/v1", spec, namespace="ingress-nginx")
+        answers = self.add_webhook_check("ingress-nginx", sample, values(self.site), release)
+        self.ready = (answers,)
         self.register_outputs({})
 
 

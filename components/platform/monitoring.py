@@ -5,14 +5,12 @@ from typing import Any, ClassVar
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components.layer import Layer, LayerArgs, Values, ingress_values, quantity
-from components.platform import dashboards
-from components.platform.storage import default_class
+from components.layer import MONITORING, MONITORING_API, Layer, LayerArgs, Values, ingress_values, quantity
+from components.platform import alerts, dashboards
+from components.platform.storage import metrics_class
 from config.hosts import Node, Role
 from config.layers import page_host
 from config.site import Site
-
-NAMESPACE = "monitoring"
 
 
 class MonitoringTypes(Layer):
@@ -32,7 +30,7 @@ class MonitoringTypes(Layer):
 class Monitoring(Layer):
     """Metrics, alerts and dashboards.
 
-    Creates: Grafana's password, dashboards, release.
+    Creates: Grafana's password, dashboards, release, alerts.
     Waits for: the workloads, and what they store on.
     Secret: Grafana's password.
     """
@@ -43,18 +41,21 @@ class Monitoring(Layer):
         super().__init__(name, args, opts)
         login = k8s.core.v1.Secret(
             "grafana-login",
-            metadata={"name": "grafana-login", "namespace": NAMESPACE},
+            metadata={"name": "grafana-login", "namespace": MONITORING},
             string_data={"admin-user": "admin", "admin-password": self.secrets["grafana-admin"]},
             opts=self.child(depends_on=self._after),
         )
         boards = k8s.core.v1.ConfigMap(
             "dashboards",
-            metadata={"name": "lyceum-dashboards", "namespace": NAMESPACE, "labels": {"grafana_dashboard": "1"}},
+            metadata={"name": "lyceum-dashboards", "namespace": MONITORING, "labels": {"grafana_dashboard": "1"}},
             data=dashboards.dashboard_files(),
             opts=self.child(depends_on=self._after),
         )
         release = self.add_release(
             "kube-prometheus-stack", values(self.site, self.nodes), after=[login, boards], timeout=900
+        )
+        self.add_custom_resource(
+            "lyceum", "PrometheusRule", MONITORING_API, alerts.rule_spec(), after=[release], namespace=MONITORING
         )
         self.ready = (release,)
         self.register_outputs({})
@@ -73,7 +74,7 @@ def values(site: Site, nodes: tuple[Node, ...]) -> Values:
 
     def volume(size: str) -> dict[str, Any]:
         request = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}}
-        return {"volumeClaimTemplate": {"spec": {"storageClassName": default_class(site), **request}}}
+        return {"volumeClaimTemplate": {"spec": {"storageClassName": metrics_class(site), **request}}}
 
     return {
         "crds": {"enabled": False},

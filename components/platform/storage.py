@@ -5,7 +5,9 @@ from typing import Any, ClassVar
 import pulumi
 
 from components.layer import BLOCK, LOCAL, NFS, Layer, LayerArgs, Values
-from config.hosts import STORAGE_KEY, Node
+from config.hosts import STORAGE_KEY, Node, split_taint
+from config.node_labels import HOST_DOMAIN, HOST_LABEL
+from config.requests import CEPH, MANAGERS
 from config.site import Site
 
 NAMESPACE = "rook-ceph"
@@ -49,10 +51,24 @@ class Storage(Layer):
         )
 
 
-def default_class(site: Site) -> str:
-    """Storage class of a volume that names none."""
-    storage = site.platform.storage
-    return BLOCK if storage.ceph.enabled else NFS if storage.nfs else LOCAL
+_SPREAD_MONITORS: Values = {
+    "maxSkew": 1,
+    "topologyKey": HOST_LABEL,
+    "whenUnsatisfiable": "DoNotSchedule",
+    # A host whose nodes a monitor does not tolerate, or that is down, does not count.
+    "nodeTaintsPolicy": "Honor",
+    "labelSelector": {"matchLabels": {"app": "rook-ceph-mon"}},
+}
+"""Monitors stand on as many Proxmox hosts as there are: `allowMultiplePerNode` counts nodes, two of which may be one host."""
+
+
+def metrics_class(site: Site) -> str:
+    """Storage class of Prometheus and Alertmanager: never the NFS export, which Prometheus does not support.
+
+    https://prometheus.io/docs/prometheus/latest/storage/: "NFS filesystems are not supported". Without Ceph the data
+    lie on the node of the pod, and end with it.
+    """
+    return BLOCK if site.platform.storage.ceph.enabled else LOCAL
 
 
 def operator_values(site: Site) -> Values:
@@ -66,25 +82,31 @@ def operator_values(site: Site) -> Values:
 
 
 def driver_values() -> Values:
-    """Values of the CSI drivers; their names carry the operator's namespace, as Rook expects them."""
+    """Values of the CSI drivers; their names carry the operator's namespace, as Rook expects them.
+
+    Tolerations stand at each driver: the chart writes its own empty list into every `Driver`, and the operator takes a
+    default only where there is none.
+    """
+    # A pod that tolerates its node's taint, as one with a GPU does, needs volumes there.
+    tolerations = {
+        "nodePlugin": {"tolerations": [{"operator": "Exists"}]},
+        "controllerPlugin": {"tolerations": _STORAGE},
+    }
     return {
         "operatorConfig": {
             "namespace": NAMESPACE,
             "driverSpecDefaults": {
                 "imageSet": {"name": "rook-csi-operator-image-set-configmap"},
-                "nodePlugin": {
-                    "kubeletDirPath": "/var/lib/kubelet",
-                    "priorityClassName": "system-node-critical",
-                    # A pod that tolerates its node's taint, as one with a GPU does, needs volumes there.
-                    "tolerations": [{"operator": "Exists"}],
-                },
-                "controllerPlugin": {"priorityClassName": "system-cluster-critical", "tolerations": _STORAGE},
+                "nodePlugin": {"kubeletDirPath": "/var/lib/kubelet", "priorityClassName": "system-node-critical"},
+                "controllerPlugin": {"priorityClassName": "system-cluster-critical"},
             },
         },
         "drivers": {
-            "rbd": {"name": f"{NAMESPACE}.rbd.csi.ceph.com", "enabled": True},
-            "cephfs": {"name": f"{NAMESPACE}.cephfs.csi.ceph.com", "enabled": True},
+            "rbd": {"name": f"{NAMESPACE}.rbd.csi.ceph.com", "enabled": True, **tolerations},
+            "cephfs": {"name": f"{NAMESPACE}.cephfs.csi.ceph.com", "enabled": True, **tolerations},
+            # Both are on by the chart's default: privileged pods on every node, whose accounts read every Secret.
             "nfs": {"enabled": False},
+            "nvmeof": {"enabled": False},
         },
     }
 
@@ -120,21 +142,23 @@ def placement(nodes: tuple[Node, ...]) -> Values:
 
     OSDs run where their disks are, whatever taints those nodes have; monitors may also run on the servers.
     """
-    # A taint has the form `key=value:effect` or `key:effect`.
-    keys = {taint.partition(":")[0].partition("=")[0] for node in nodes if node.shape.ceph for taint in node.taints}
+    keys = {split_taint(taint)[0] for node in nodes if node.shape.ceph for taint in node.taints}
     disks = [{"key": key, "operator": "Exists"} for key in sorted(keys | {STORAGE_KEY})]
     monitors = [*_STORAGE, {"key": "node-role.kubernetes.io/control-plane", "operator": "Exists"}]
     wanted = {"all": _STORAGE, "mon": monitors, "osd": disks, "prepareosd": disks}
-    return {daemon: {"tolerations": tolerations} for daemon, tolerations in wanted.items()}
+    placed: Values = {daemon: {"tolerations": tolerations} for daemon, tolerations in wanted.items()}
+    placed["mon"]["topologySpreadConstraints"] = [_SPREAD_MONITORS]
+    return placed
 
 
 def cluster_values(site: Site, nodes: tuple[Node, ...]) -> Values:
     """Values of the Ceph cluster: the named disks of the named nodes, never "all devices"."""
     ceph = site.platform.storage.ceph
-    # An early stage has fewer machines than replicas; as it grows, Ceph creates the missing ones.
-    copies = min(ceph.pool.replicas, sum(1 for node in nodes if node.shape.ceph))
+    # An early stage has fewer hosts than replicas; as it grows, Ceph creates the missing ones.
+    copies = min(ceph.pool.replicas, len({node.host for node in nodes if node.shape.ceph}))
     replicated = {
-        "failureDomain": "host",
+        # A Proxmox host, not a node: two nodes of one host end together.
+        "failureDomain": HOST_DOMAIN,
         "replicated": {"size": copies, "requireSafeReplicaSize": copies > 2},
     }
     filesystem = {
@@ -157,14 +181,21 @@ def cluster_values(site: Site, nodes: tuple[Node, ...]) -> Values:
         "monitoring": {"enabled": site.platform.monitoring.enabled},
         "cephClusterSpec": {
             "mon": {"count": ceph.monitors, "allowMultiplePerNode": False},
-            "mgr": {"count": 2},
+            "mgr": {"count": MANAGERS},
             "network": {"connections": {"requireMsgr2": True}},
+            # Rook sets it for block devices; CephFS would try the first protocol and not mount (rook#16369).
+            "csi": {"cephfs": {"kernelMountOptions": "ms_mode=prefer-crc"}},
             "storage": {
                 "useAllNodes": False,
                 "useAllDevices": False,
                 "nodes": [{"name": node.name, "devices": [{"name": CEPH_DISK}]} for node in nodes if node.shape.ceph],
             },
             "placement": placement(nodes),
+            # The chart's own, written down because the profiles are made of what they leave (config/requests.py).
+            "resources": {
+                daemon: {"requests": {"cpu": f"{request.cpu}m", "memory": f"{request.memory}Mi"}}
+                for daemon, request in CEPH.items()
+            },
         },
         "cephBlockPools": [{"name": BLOCK, "spec": replicated, "storageClass": block_class}],
         "cephFileSystems": [filesystem] if ceph.filesystem else [],

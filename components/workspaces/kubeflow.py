@@ -1,21 +1,23 @@
-"""The parts of Kubeflow that install independently: Trainer, Pipelines, KServe (R14, R38)."""
+"""The parts of Kubeflow that install independently: Pipelines and KServe (R14, R38); Trainer comes before the queues."""
 
 from typing import ClassVar
 
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components.layer import Layer, LayerArgs, Values, chart_arguments
+from components.layer import Layer, LayerArgs, Values, chart_arguments, sample_object
 from config.site import Site
 
+KSERVE_API = "serving.kserve.io/v1alpha1"
 PIPELINES_MANIFESTS = "https://github.com/kubeflow/pipelines/manifests/kustomize"
 
 
 class Kubeflow(Layer):
-    """Training, pipelines and serving, each switchable.
+    """Pipelines and serving, each switchable.
 
-    Creates: a namespace and release for Trainer; for KServe a namespace and three releases (kinds, controller,
+    Creates: for KServe two namespaces, one of them for people's models, and three releases (kinds, controller,
     runtimes); for Pipelines a namespace and a release from a mirror, or upstream's kustomization.
+    Waits for: the controllers, then the webhooks that check the runtimes.
     """
 
     TOKEN: ClassVar[str] = "lyceum:workspaces:Kubeflow"  # noqa: S105 - a type token
@@ -24,8 +26,6 @@ class Kubeflow(Layer):
         super().__init__(name, args, opts)
         wanted = self.site.workspaces.kubeflow
         ready: list[pulumi.Resource] = []
-        if wanted.trainer.enabled:
-            ready.append(self.add_release("kubeflow-trainer", trainer_values()))
         if wanted.kserve.enabled:
             ready.append(self._add_kserve())
         if wanted.pipelines.enabled:
@@ -34,9 +34,12 @@ class Kubeflow(Layer):
         self.register_outputs({})
 
     def _add_kserve(self) -> pulumi.Resource:
+        self.add_namespace("inference", keep=True)
         kinds = self.add_release("kserve-crd", {})
         controller = self.add_release("kserve-resources", kserve_values(self.site), after=[kinds])
-        return self.add_release("kserve-runtime-configs", runtime_values(), after=[controller])
+        sample = sample_object("ClusterServingRuntime", KSERVE_API, {"containers": [{"name": "main", "image": "none"}]})
+        answers = self.add_webhook_check("kserve-resources", sample, kserve_values(self.site), controller)
+        return self.add_release("kserve-runtime-configs", runtime_values(), after=[answers])
 
     def _add_pipelines(self) -> pulumi.Resource:
         if self.site.charts != "upstream":
@@ -53,15 +56,6 @@ class Kubeflow(Layer):
             directory=f"{PIPELINES_MANIFESTS}/env/platform-agnostic?ref={version}",
             opts=self.child(depends_on=[cluster_scoped]),
         )
-
-
-def trainer_values() -> Values:
-    """Values of Kubeflow Trainer; JobSet comes with it."""
-    return {
-        "crds": {"enabled": True},
-        "jobset": {"install": True},
-        "runtimes": {"torchDistributed": {"enabled": True}, "deepspeedDistributed": {"enabled": True}},
-    }
 
 
 def kserve_values(site: Site) -> Values:

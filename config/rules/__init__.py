@@ -71,16 +71,21 @@ RULES: tuple[Rule, ...] = (
     _define_rule(host_capacity.check_unused_shapes, "shapes nodes references"),
     _define_rule(cluster.check_servers, "nodes patterns"),
     _define_rule(cluster.check_workers, "nodes shapes references", provides="workers"),
-    _define_rule(cluster.check_untainted_node, "hosts nodes shapes network references inside workers"),
-    _define_rule(cluster.check_shifts_have_calendar, "nodes calendar"),
+    _define_rule(
+        cluster.check_node_sizes, f"{_PAGES} hosts nodes shapes network references inside workers", provides="sizes"
+    ),
+    _define_rule(
+        cluster.check_platform_home, f"{_PAGES} hosts nodes shapes network references inside sizes", provides="home"
+    ),
+    _define_rule(cluster.check_shifts, "nodes calendar"),
     _define_rule(storage.check_ceph, "platform hosts nodes shapes network references inside workers"),
     _define_rule(storage.check_home_storage, "platform workspaces"),
     _define_rule(certificates.check_issuer, "platform domain"),
     _define_rule(layers.check_demands, _PAGES),
     _define_rule(access.check_login, _PAGES),
     _define_rule(access.check_tenants, "tenants hosts nodes shapes network references inside workers"),
-    _define_rule(access.check_quotas, "tenants hosts nodes shapes network references inside workers"),
-    _define_rule(workloads.check_profiles, "workspaces hosts nodes shapes network references inside workers"),
+    _define_rule(access.check_quotas, f"tenants k3s {_PAGES} hosts nodes shapes network references inside workers"),
+    _define_rule(workloads.check_profiles, f"{_PAGES} hosts nodes shapes network references inside workers home"),
     _define_rule(workloads.check_queues, "platform tenants hosts nodes shapes network references inside workers"),
     _define_rule(workloads.check_triton, "workspaces hosts nodes shapes network references inside workers"),
     _define_rule(calendar.check_calendar, "calendar"),

@@ -2,10 +2,14 @@
 
 from collections.abc import Iterator
 
-from config.base import expand_range
-from config.capacity import SHARED, offered_gpus
+from pydantic import HttpUrl
+
+from config.allocatable import total
+from config.base import MIB_PER_GIB, expand_range
+from config.capacity import SHARED, left_for_people, offered_gpus
 from config.finding import Finding, suggest_name
 from config.hosts import Role
+from config.identity import Oidc
 from config.layers import reserved_namespaces
 from config.site import Site
 
@@ -18,6 +22,8 @@ def check_login(site: Site) -> Iterator[Finding]:
     if hub.enabled and hub.authenticator == "oauth" and not site.identity.has_provider:
         remedy = "add `identity.oidc`, or switch `identity.authentik` on"
         yield Finding((*HUB, "authenticator"), "needs an identity provider", remedy, value=hub.authenticator)
+    if provider := site.identity.oidc:
+        yield from _check_provider(provider)
     if hub.enabled and hub.authenticator == "dummy" and not site.simulated:
         rule = "admits everybody with one password; only the simulated campus may use it"
         yield Finding((*HUB, "authenticator"), rule, "use `oauth`")
@@ -32,6 +38,20 @@ def check_login(site: Site) -> Iterator[Finding]:
     if platform.tunnel.enabled and not site.identity.has_provider:
         remedy = "add `identity.oidc`, or switch `identity.authentik` on"
         yield Finding(("platform", "tunnel"), "opens pages to the internet without single sign-on", remedy, value=None)
+
+
+def _check_provider(provider: Oidc) -> Iterator[Finding]:
+    """Passwords and tokens are sent over TLS only, and the request is one of OpenID Connect."""
+    path = ("identity", "oidc")
+    addresses: dict[tuple[str, ...], HttpUrl] = {("issuer",): provider.issuer}
+    if provider.endpoints:
+        given = provider.endpoints.model_dump(by_alias=True, exclude_none=True)
+        addresses |= {("endpoints", name): url for name, url in given.items()}
+    for place, url in addresses.items():
+        if url.scheme != "https":
+            yield Finding((*path, *place), "is not encrypted", "use an address with https://")
+    if "openid" not in provider.scopes:
+        yield Finding((*path, "scopes"), "lack `openid`", "add it: without it the provider speaks only OAuth")
 
 
 def check_tenants(site: Site) -> Iterator[Finding]:
@@ -85,11 +105,13 @@ def check_quotas(site: Site) -> Iterator[Finding]:
 def _check_quota_sums(site: Site, index: int) -> Iterator[Finding]:
     quota = site.tenants[index].quota
     workers = [node for node in site.machines if node.role is Role.WORKER]
-    cores = sum(node.shape.cores for node in workers)
-    memory = sum(node.shape.memory for node in workers)
-    if quota.cores and quota.cores > cores:
+    left = total(left_for_people(site, node, site.machines) for node in workers)
+    if quota.cores and quota.cores * 1000 > left.cpu:
         path = ("tenants", index, "quota", "cores")
-        yield Finding(path, f"is more than the {cores} that all workers have", "use a smaller number")
-    if quota.memory and quota.memory > memory:
+        yield Finding(
+            path, f"is more than the {left.cpu // 1000} that all workers have left for people", "use a smaller number"
+        )
+    if quota.memory and quota.memory > left.memory:
         path = ("tenants", index, "quota", "memory")
-        yield Finding(path, f"is more than the {memory // 1024} GiB that all workers have", "use a smaller number")
+        rule = f"is more than the {left.memory // MIB_PER_GIB} GiB that all workers have left for people"
+        yield Finding(path, rule, "use a smaller number")

@@ -3,10 +3,11 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from config.base import format_size
-from config.capacity import fits_on_worker, largest_worker, offered_gpus
-from config.finding import Finding, suggest_name
+from config.allocatable import format_amount
+from config.capacity import fits_on_worker, largest_request, most_gpus, offered_gpus
+from config.finding import FieldPath, Finding, suggest_name
 from config.site import Site
+from config.workspaces import Profile
 
 PROFILES = ("workspaces", "jupyterhub", "profiles")
 QUEUES = ("platform", "queues")
@@ -35,19 +36,29 @@ def check_profiles(site: Site) -> Iterator[Finding]:
         if profile.image.endswith(":latest"):
             rule = "is not pinned: it can change at any time"
             yield Finding((*path, "image"), rule, "pin a tag or a digest, as in `image@sha256:…`")
-        largest = largest_worker(site.machines, profile.gpu)
-        if profile.gpu and not largest.gpus:
+        if profile.gpu and not most_gpus(site.machines, profile.gpu):
             yield Finding((*path, "gpu"), "is a kind of GPU that no node has", suggest_name(profile.gpu, choices))
-        elif not fits_on_worker(
-            site.machines, cores=profile.cores, memory=profile.memory, kind=profile.gpu, gpus=profile.gpus
-        ):
-            wants = f"{profile.cores} cores, {format_size(profile.memory)}"
-            has = f"{largest.cores} cores, {format_size(largest.memory) if largest.memory else 'nothing'}"
-            if profile.gpu:
-                wants, has = f"{wants}, {profile.gpus} GPU", f"{has}, {largest.gpus} GPU"
-            yield Finding(
-                path, f"needs {wants}; the largest node has {has}", "make it smaller: it could never start", value=None
-            )
+        else:
+            yield from _check_profile_size(site, profile, path)
+
+
+def _check_profile_size(site: Site, profile: Profile, path: FieldPath) -> Iterator[Finding]:
+    """Guarantees are not above their limits, and a worker where nobody works has room for them."""
+    for field, limit, guarantee in (
+        ("cores-guarantee", profile.cores, profile.cores_guarantee),
+        ("memory-guarantee", profile.memory, profile.memory_guarantee),
+    ):
+        if guarantee and guarantee > limit:
+            yield Finding((*path, field), "is more than its limit", f"at most the `{field.partition('-')[0]}`")
+    if profile.gpu and profile.gpus > (most := most_gpus(site.machines, profile.gpu)):
+        rule = f"needs {profile.gpus} GPU; the largest node has {most}"
+        yield Finding((*path, "gpus"), rule, "make it smaller: it could never start", value=None)
+    elif not fits_on_worker(site, site.machines, profile.request, profile.gpu, profile.gpus):
+        largest = largest_request(site, site.machines, profile.gpu, profile.gpus)
+        gpus = f", {profile.gpus} GPU" if profile.gpu else ""
+        rule = f"needs {format_amount(profile.request)}{gpus}; a node has at most {format_amount(largest)} left for it"
+        remedy = "make it smaller, or guarantee less than the limit with `memory-guarantee`: it could never start"
+        yield Finding(path, rule, remedy, value=None)
 
 
 def check_queues(site: Site) -> Iterator[Finding]:

@@ -1,6 +1,5 @@
 """Chart archives and the repository index: the same bytes every time, so that digests never change by themselves."""
 
-import gzip
 import hashlib
 import io
 import json
@@ -15,9 +14,14 @@ import yaml
 from lab.charts.crds import build_definitions
 from lab.charts.stand_in import CatalogEntry, CatalogError, load_catalog
 from lab.charts.templates import condition_expression, render_templates
+from toolchain import charts
 
 SOURCE = "lab.lyceum/source"
-"""Annotation of a chart in the index: ``stand-in``, or ``archive`` for one that was given as a file."""
+"""Annotation of a chart in the index: ``stand-in``; ``module`` for one that was packed from the Go module of its
+controller; ``archive`` for one that was given as a file."""
+
+FILES = Path(__file__).parent / "files"
+"""Chart -> files that its templates read (`.Files.Get "files/<name>"`)."""
 
 _EPOCH = "2026-01-01T00:00:00Z"
 """Helm wants a time of creation; a fixed one keeps the index the same from start to start."""
@@ -57,6 +61,9 @@ def build_chart_files(entry: CatalogEntry) -> dict[str, str]:
     }
     files = {"Chart.yaml": _dump_yaml(chart), "values.yaml": _dump_yaml(entry.values)}
     files |= {f"templates/{name}": text for name, text in render_templates(entry).items()}
+    # Beside a Python file may be a directory of compiled ones.
+    found = sorted(path for path in (FILES / entry.name).glob("*") if path.is_file())
+    files |= {f"files/{path.name}": path.read_text() for path in found}
     if entry.crds:
         text = "---\n".join(_dump_yaml(item) for item in build_definitions(entry.crds))
         if entry.crds.place == "crds":
@@ -70,14 +77,8 @@ def build_chart_files(entry: CatalogEntry) -> dict[str, str]:
 
 
 def pack_chart(name: str, files: dict[str, str]) -> bytes:
-    """Packs a chart: entries sorted, times and owners zero."""
-    tar = io.BytesIO()
-    with tarfile.open(fileobj=tar, mode="w", format=tarfile.USTAR_FORMAT) as out:
-        for path, text in sorted(files.items()):
-            info = tarfile.TarInfo(f"{name}/{path}")
-            info.size, info.mode = len(text.encode()), 0o644
-            out.addfile(info, io.BytesIO(text.encode()))
-    return gzip.compress(tar.getvalue(), mtime=0)
+    """Packs a chart: the same files give the same bytes."""
+    return charts.pack_chart(name, {path: text.encode() for path, text in files.items()})
 
 
 def build_stand_ins(entries: Iterable[CatalogEntry] | None = None) -> list[ChartArchive]:
@@ -89,7 +90,7 @@ def build_stand_ins(entries: Iterable[CatalogEntry] | None = None) -> list[Chart
     return archives
 
 
-def read_archive(path: Path) -> ChartArchive:
+def read_archive(path: Path, source: str = "archive") -> ChartArchive:
     """Reads a chart archive made by ``helm package``.
 
     Raises:
@@ -108,14 +109,28 @@ def read_archive(path: Path) -> ChartArchive:
         ) from error
     if not isinstance(chart, dict) or not {"name", "version"} <= chart.keys():
         raise CatalogError(f"{path}: its Chart.yaml has no name and version; pack it with `helm package`")
-    return ChartArchive(chart, data, "archive")
+    return ChartArchive(chart, data, source)
 
 
-def collect_archives(directory: Path | None) -> list[ChartArchive]:
+def list_module_charts() -> list[Path]:
+    """The charts that the toolchain packed beside the controllers that it has built."""
+    from toolchain import cache, parts  # noqa: PLC0415  # only labs with real pods ask
+
+    wanted = [
+        cache.entry_path(one) / path
+        for one in parts.programs_of("controllers")
+        for path in one.data
+        if path.startswith("charts/")
+    ]
+    return [path for path in wanted if path.exists()]
+
+
+def collect_archives(directory: Path | None, packed: Iterable[Path] = ()) -> list[ChartArchive]:
     """Everything the mirror serves.
 
     Args:
-        directory: Real archives (``*.tgz``). Each replaces the stand-in of its name; other stand-ins stay.
+        directory: Real archives (``*.tgz``). Each replaces every other of its name.
+        packed: Archives that replace the stand-in of their name; other stand-ins stay.
 
     Raises:
         CatalogError: The directory holds no archive, or a file that is not an archive.
@@ -123,8 +138,9 @@ def collect_archives(directory: Path | None) -> list[ChartArchive]:
     given = [read_archive(path) for path in sorted(directory.glob("*.tgz"))] if directory else []
     if directory and not given:
         raise CatalogError(f"{directory}: holds no *.tgz; put chart archives there (`helm pull <chart> --version <v>`)")
-    replaced = {archive.name for archive in given}
-    return [archive for archive in build_stand_ins() if archive.name not in replaced] + given
+    chosen = {archive.name: archive for archive in build_stand_ins()}
+    chosen |= {archive.name: archive for archive in (read_archive(path, "module") for path in packed)}
+    return [archive for archive in chosen.values() if archive.name not in {one.name for one in given}] + given
 
 
 def build_index(archives: Iterable[ChartArchive]) -> str:

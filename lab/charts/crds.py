@@ -41,17 +41,14 @@ def build_definition(
     if unknown or not versions or set(named) - {"short"}:
         raise ValueError(f"{kind}.{group}: traits '{traits}' hold {sorted(unknown | set(named)) or 'no version'}")
     shown = [{"name": name, "jsonPath": path, "type": "string"} for name, path in (columns or {}).items()]
-    names: Object = {
-        "kind": kind,
-        "listKind": f"{kind}List",
-        "plural": pluralize(kind),
-        "singular": kind.lower(),
-    }
+    names: Object = {"kind": kind, "listKind": f"{kind}List", "plural": pluralize(kind), "singular": kind.lower()}
     if "short" in named:
         names["shortNames"] = named["short"].split(",")
-    metadata: Object = {"name": f"{names['plural']}.{group}"}
-    if keep:
-        metadata["annotations"] = {"helm.sh/resource-policy": "keep"}
+    annotations = {"helm.sh/resource-policy": "keep"} if keep else {}
+    if group.endswith((".k8s.io", ".kubernetes.io")):
+        # The API server takes a definition in Kubernetes' own groups only with a word about its approval.
+        annotations["api-approved.kubernetes.io"] = "unapproved, of a stand-in"
+    metadata: Object = {"name": f"{names['plural']}.{group}"} | ({"annotations": annotations} if annotations else {})
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",

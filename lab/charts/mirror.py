@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lab.charts.archive import build_index, collect_archives
+from lab.charts.archive import build_index, collect_archives, list_module_charts
 from lab.k3s import checksums, launcher
 from lab.request_log import RequestLog
 
@@ -39,17 +39,18 @@ def image_checksum(name: str) -> str:
     return hashlib.sha512(image_bytes(name)).hexdigest()
 
 
-def create_app(run: Path, charts: Path | None = None) -> Starlette:
+def create_app(run: Path, charts: Path | None = None, *, real_pods: bool = False) -> Starlette:
     """Builds the mirror.
 
     Args:
         run: The lab's run directory; requests are logged to ``log/mirror-requests.jsonl`` there.
         charts: Directory of real chart archives that replace stand-ins of the same name.
+        real_pods: Whether controllers really run: then the charts that were packed beside them replace their stand-ins.
 
     Raises:
         CatalogError: The catalogue or `charts` holds something that is not a chart.
     """
-    archives = collect_archives(charts)
+    archives = collect_archives(charts, list_module_charts() if real_pods else ())
     files = {archive.file: archive.data for archive in archives}
     listing = build_index(archives)
 

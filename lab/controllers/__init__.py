@@ -11,8 +11,6 @@ from importlib import import_module
 from config import layers
 from lab.controllers.runner import Decide, run_stand_ins
 
-__all__ = ["run", "stand_ins"]
-
 
 def stand_ins() -> dict[str, Decide]:
     """Module below this package -> its decision, for every stand-in that a layer's record names."""

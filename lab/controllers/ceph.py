@@ -7,8 +7,6 @@ from lab.controllers.changes import Change, decide_each, ensure_fields, ensure_o
 from lab.controllers.pods import build_workload, is_available
 from lab.controllers.snapshot_cache import ClusterCache, Object, get_path, labels, name, namespace
 
-__all__ = ["decide"]
-
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 CSI_IMAGE = "quay.io/cephcsi/cephcsi:v3.17.0"
 
@@ -163,8 +161,7 @@ def _build_daemon(
     placed |= placement or {}
     marks = {"app": f"rook-ceph-{daemon}", f"ceph-{daemon}-instance": instance}
     pod: Object = {}
-    if placed.get("tolerations"):
-        pod["tolerations"] = placed["tolerations"]
+    pod |= {part: placed[part] for part in ("tolerations", "topologySpreadConstraints") if placed.get(part)}
     affinity = {part: placed[part] for part in ("nodeAffinity", "podAffinity", "podAntiAffinity") if part in placed}
     if spread:
         term = {"labelSelector": {"matchLabels": {"app": marks["app"]}}, "topologyKey": "kubernetes.io/hostname"}

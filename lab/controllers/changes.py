@@ -12,23 +12,6 @@ from typing import Any, Literal
 
 from lab.controllers.snapshot_cache import ClusterCache, Object, annotations, get_path, name, namespace, uid
 
-__all__ = [
-    "Change",
-    "ConditionState",
-    "Create",
-    "Delete",
-    "Patch",
-    "PostEvent",
-    "decide_each",
-    "ensure_fields",
-    "ensure_object",
-    "format_time",
-    "merge_patch",
-    "owner_references",
-    "post_event",
-    "set_condition",
-]
-
 MADE_FROM = "lab.lyceum/made-from"
 """Annotation: digest of what an object was made from; when it differs, the object is brought up to date."""
 
@@ -112,7 +95,7 @@ def decide_each(items: Iterable[Object], decide: Callable[[Object], Iterator[Cha
         try:
             yield from decide(item)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            yield post_event(item, "NotUnderstood", f"{type(error).__name__}: {error}", warning=True)
+            yield PostEvent(item, "NotUnderstood", f"{type(error).__name__}: {error}", warning=True)
 
 
 def owner_references(node: Object) -> list[Object]:
@@ -145,8 +128,3 @@ def set_condition(node: Object, cache: ClusterCache, type_: str, verdict: Condit
         "lastTransitionTime": since or format_time(cache.now),
     }
     return [wanted if item is before else item for item in conditions] + ([] if before else [wanted])
-
-
-def post_event(about: Object, reason: str, message: str, *, warning: bool = False) -> PostEvent:
-    """An Event about an object."""
-    return PostEvent(about, reason, message, warning)

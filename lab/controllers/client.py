@@ -3,11 +3,9 @@
 from collections.abc import AsyncIterator
 
 from lab.controllers.changes import Change, Create, Delete, Patch, PostEvent, format_time
-from lab.controllers.kinds import KINDS, ResourceKind
+from lab.controllers.kinds import KINDS
 from lab.controllers.snapshot_cache import ClusterCache, Object, name, namespace, uid
 from lab.kubernetes import KubeClient, KubernetesError
-
-__all__ = ["apply_change", "list_objects", "watch_objects"]
 
 WATCH_SECONDS = 300
 """How long one watch lasts; then the API server ends it and a new one begins where it stopped."""
@@ -15,14 +13,10 @@ WATCH_SECONDS = 300
 NOT_FOUND, CONFLICT = 404, 409
 
 
-def _selection(kind: ResourceKind) -> dict[str, str]:
-    return {"fieldSelector": kind.selector} if kind.selector else {}
-
-
 async def list_objects(kube: KubeClient, kind: str) -> tuple[list[Object], str]:
     """All objects of a kind, and the version to watch from."""
     place = KINDS[kind]
-    body = await kube.call("GET", place.path(), query=_selection(place))
+    body = await kube.call("GET", place.path())
     typed = {"apiVersion": place.api_version, "kind": kind}
     return [typed | item for item in body.get("items") or []], body["metadata"]["resourceVersion"]
 
@@ -31,11 +25,7 @@ async def watch_objects(kube: KubeClient, kind: str, version: str) -> AsyncItera
     """Yields ``ADDED``, ``MODIFIED`` or ``DELETED`` and the object, or ``BOOKMARK``, until the server ends it."""
     place = KINDS[kind]
     events = kube.watch(
-        place.path(),
-        resourceVersion=version,
-        allowWatchBookmarks="true",
-        timeoutSeconds=str(WATCH_SECONDS),
-        **_selection(place),
+        place.path(), resourceVersion=version, allowWatchBookmarks="true", timeoutSeconds=str(WATCH_SECONDS)
     )
     async for event in events:
         yield event["type"], event["object"]

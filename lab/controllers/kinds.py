@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-__all__ = ["KINDS", "ResourceKind", "crd_name"]
-
 
 @dataclass(frozen=True)
 class ResourceKind:
@@ -16,8 +14,6 @@ class ResourceKind:
     namespaced: bool = True
     custom: bool = False
     """Whether it exists only once its custom resource definition is installed."""
-    selector: str = ""
-    """Field selector of the watch, where some objects are of no interest."""
     watched: bool = True
 
     @property
@@ -41,7 +37,7 @@ def _custom_kind(group: str, version: str, plural: str, *, namespaced: bool = Tr
     return ResourceKind(group, version, plural, namespaced, custom=True)
 
 
-_CEPH, _CERTS, _KUEUE, _MONITORING = "ceph.rook.io", "cert-manager.io", "kueue.x-k8s.io", "monitoring.coreos.com"
+_CEPH, _CERTS, _MONITORING = "ceph.rook.io", "cert-manager.io", "monitoring.coreos.com"
 
 KINDS: dict[str, ResourceKind] = {
     "ConfigMap": ResourceKind("", "v1", "configmaps"),
@@ -49,14 +45,10 @@ KINDS: dict[str, ResourceKind] = {
     "Node": ResourceKind("", "v1", "nodes", namespaced=False),
     "PersistentVolume": ResourceKind("", "v1", "persistentvolumes", namespaced=False),
     "PersistentVolumeClaim": ResourceKind("", "v1", "persistentvolumeclaims"),
-    # Helm keeps whole releases in Secrets; no stand-in reads them.
-    "Secret": ResourceKind("", "v1", "secrets", selector="type!=helm.sh/release.v1"),
     "Service": ResourceKind("", "v1", "services"),
     "DaemonSet": ResourceKind("apps", "v1", "daemonsets"),
     "Deployment": ResourceKind("apps", "v1", "deployments"),
     "StatefulSet": ResourceKind("apps", "v1", "statefulsets"),
-    "Ingress": ResourceKind("networking.k8s.io", "v1", "ingresses"),
-    "IngressClass": ResourceKind("networking.k8s.io", "v1", "ingressclasses", namespaced=False),
     "CSIDriver": ResourceKind("storage.k8s.io", "v1", "csidrivers", namespaced=False),
     "StorageClass": ResourceKind("storage.k8s.io", "v1", "storageclasses", namespaced=False),
     "VolumeAttachment": ResourceKind("storage.k8s.io", "v1", "volumeattachments", namespaced=False),
@@ -65,8 +57,6 @@ KINDS: dict[str, ResourceKind] = {
         "apiextensions.k8s.io", "v1", "customresourcedefinitions", namespaced=False
     ),
     "IPAddressPool": _custom_kind("metallb.io", "v1beta1", "ipaddresspools"),
-    "L2Advertisement": _custom_kind("metallb.io", "v1beta1", "l2advertisements"),
-    "BGPAdvertisement": _custom_kind("metallb.io", "v1beta1", "bgpadvertisements"),
     "Issuer": _custom_kind(_CERTS, "v1", "issuers"),
     "ClusterIssuer": _custom_kind(_CERTS, "v1", "clusterissuers", namespaced=False),
     "Certificate": _custom_kind(_CERTS, "v1", "certificates"),
@@ -78,10 +68,5 @@ KINDS: dict[str, ResourceKind] = {
     "CephObjectStore": _custom_kind(_CEPH, "v1", "cephobjectstores"),
     "Driver": _custom_kind("csi.ceph.io", "v1", "drivers"),
     "OperatorConfig": _custom_kind("csi.ceph.io", "v1", "operatorconfigs"),
-    "ResourceFlavor": _custom_kind(_KUEUE, "v1beta2", "resourceflavors", namespaced=False),
-    "ClusterQueue": _custom_kind(_KUEUE, "v1beta2", "clusterqueues", namespaced=False),
-    "LocalQueue": _custom_kind(_KUEUE, "v1beta2", "localqueues"),
-    "Prometheus": _custom_kind(_MONITORING, "v1", "prometheuses"),
-    "Alertmanager": _custom_kind(_MONITORING, "v1", "alertmanagers"),
     "ServiceMonitor": _custom_kind(_MONITORING, "v1", "servicemonitors"),
 }

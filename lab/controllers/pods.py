@@ -4,9 +4,7 @@ from typing import Any
 
 from lab.controllers.changes import owner_references
 from lab.controllers.snapshot_cache import Object, get_path, namespace
-from lab.pod_security import CONTEXT, Level
-
-__all__ = ["build_service", "build_workload", "is_available"]
+from lab.pod_security import CONTEXT
 
 
 def build_workload(
@@ -19,35 +17,34 @@ def build_workload(
     replicas: int | None = 1,
     resources: Object | None = None,
     pod: Object | None = None,
-    spec: Object | None = None,
-    security: Level = "privileged",
+    container: Object | None = None,
 ) -> Object:
-    """A Deployment, DaemonSet or StatefulSet.
+    """A Deployment, DaemonSet or StatefulSet of one container, labelled alike in itself, its selector and its pods.
 
     Args:
         kind: Its kind.
         at: Its namespace and name.
         cause: The custom resource from which it is made and with which it ends.
-        image: Its one container's image.
-        pod_labels: Labels of the object, its selector and its pods.
+        image: Of the container.
+        pod_labels: The labels.
         replicas: None for a DaemonSet.
         resources: Requests and limits of the container.
         pod: Further fields of the pod, e.g. nodeSelector.
-        spec: Further fields of the workload's spec.
+        container: Further fields of the container.
         security: The strictest Pod Security Standard that the real pod meets.
     """
     within, called = at
-    container: dict[str, Any] = {
+    main: dict[str, Any] = {
         "name": "main",
         "image": image,
         "resources": resources or {},
-        "securityContext": CONTEXT[security],
+        "securityContext": CONTEXT["privileged"],
+        **(container or {}),
     }
     body: Object = {
         "selector": {"matchLabels": pod_labels},
-        "template": {"metadata": {"labels": pod_labels}, "spec": {"containers": [container], **(pod or {})}},
+        "template": {"metadata": {"labels": pod_labels}, "spec": {"containers": [main], **(pod or {})}},
         **({} if replicas is None else {"replicas": replicas}),
-        **(spec or {}),
     }
     metadata: Object = {"name": called, "namespace": within, "labels": pod_labels}
     # An owner outside the namespace is allowed only when it belongs to the whole cluster.

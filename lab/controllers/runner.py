@@ -12,8 +12,6 @@ from lab.controllers.kinds import KINDS, crd_name
 from lab.controllers.snapshot_cache import ClusterCache, Object, get_path, key, uid
 from lab.kubernetes import KubeClient, KubernetesError
 
-__all__ = ["Decide", "run_stand_ins"]
-
 log = logging.getLogger("lab.controllers")
 
 Decide = Callable[[ClusterCache], Iterable[Change]]
@@ -37,9 +35,7 @@ RETRY_SECONDS = 1.0
 async def run_stand_ins(stand_ins: Sequence[Decide], kubeconfig: Callable[[], str | None]) -> None:
     """Runs until cancelled, over any number of API servers' ends and returns.
 
-    Args:
-        stand_ins: Functions from the cluster's objects to changes.
-        kubeconfig: The admin's kubeconfig, or None while there is no cluster. Asked again after each failure.
+    The admin's kubeconfig is None while there is no cluster; it is asked for again after each failure.
     """
     while True:
         try:

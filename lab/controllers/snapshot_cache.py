@@ -1,24 +1,12 @@
 """What the stand-ins know: a snapshot of the cluster's objects, and questions that several of them ask."""
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-__all__ = [
-    "ClusterCache",
-    "Object",
-    "annotations",
-    "build_cache",
-    "get_path",
-    "key",
-    "labels",
-    "name",
-    "namespace",
-    "uid",
-]
-
 Object = dict[str, Any]
+IMAGES = "lab-images"
+"""ConfigMap of a campus with real pods: the names of the images that it has, one a line."""
 
 
 def get_path(node: Object, *keys: str, default: Any = None) -> Any:
@@ -87,18 +75,29 @@ class ClusterCache:
             wanted: Recommended labels without their prefix: ``name="metallb", component="controller"``.
 
         Returns:
-            None unless it exists and at least one of its pods is ready: what does not run decides nothing.
+            None unless it exists and at least one of its pods is ready: what does not run decides nothing. None too where
+            the lab has its images: then the real program decides.
         """
         selector = {f"app.kubernetes.io/{label}": value for label, value in wanted.items()}
         for kind in ("Deployment", "DaemonSet"):
             for item in self.all(kind):
-                if selector.items() <= labels(item).items() and is_ready(item):
+                if selector.items() <= labels(item).items() and is_ready(item) and not self._is_real(item):
                     return item
         return None
 
     def workload(self, kind: str, called: str) -> Object | None:
-        """A workload of a name in whatever namespace it was installed, if a pod of it is ready."""
-        return next((item for item in self.all(kind) if name(item) == called and is_ready(item)), None)
+        """A workload of a name in whatever namespace it was installed, if a pod of it is ready and simulated."""
+        found = (item for item in self.all(kind) if name(item) == called and is_ready(item))
+        return next((item for item in found if not self._is_real(item)), None)
+
+    def _is_real(self, workload: Object) -> bool:
+        """Whether the lab has every image of a workload, so that its pods really run."""
+        images = self.get("ConfigMap", IMAGES, "kube-system")
+        if images is None:
+            return False
+        known = get_path(images, "data", "images", default="").split("\n")
+        pod = get_path(workload, "spec", "template", "spec", default={})
+        return all(one.get("image") in known for one in (*pod.get("containers", []), *pod.get("initContainers", [])))
 
 
 def is_ready(workload: Object) -> bool:
@@ -107,11 +106,3 @@ def is_ready(workload: Object) -> bool:
         get_path(workload, "status", "readyReplicas", default=0)
         or get_path(workload, "status", "numberReady", default=0)
     )
-
-
-def build_cache(objects: Iterable[Mapping[str, Any]], now: datetime | None = None) -> ClusterCache:
-    """A cache of given objects, for tests."""
-    cache = ClusterCache(now=now) if now else ClusterCache()
-    for item in objects:
-        cache.objects.setdefault(str(item["kind"]), {})[key(dict(item))] = dict(item)
-    return cache

@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from lab.controllers.changes import Change, Create, Delete, decide_each, ensure_fields
 from lab.controllers.snapshot_cache import ClusterCache, Object, annotations, get_path, key, name, namespace, uid
 
-__all__ = ["decide"]
-
 PROVISIONER = "volume.kubernetes.io/storage-provisioner"
 SELECTED_NODE = "volume.kubernetes.io/selected-node"
 PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"

@@ -64,11 +64,7 @@ def resolv_conf_file(vm: VmSpec) -> str:
 
 def account_lines(user: str, uid: int) -> tuple[str, str, str]:
     """The lines of a new account in passwd, shadow and group."""
-    return (
-        f"{user}:x:{uid}:{uid}::/home/{user}:/bin/bash\n",
-        f"{user}:*:19000:0:99999:7:::\n",
-        f"{user}:x:{uid}:\n",
-    )
+    return (f"{user}:x:{uid}:{uid}::/home/{user}:/bin/bash\n", f"{user}:*:19000:0:99999:7:::\n", f"{user}:x:{uid}:\n")
 
 
 def ip_batch(vm: VmSpec) -> str:

@@ -3,7 +3,7 @@
 import os
 import shutil
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from lab.host.cloud_init import (
     instance_id,
     system_files,
 )
+from lab.host.plan import CONTAINERD_ROOT, LAB
 
 GIB = 1 << 30
 HOST_KEY = "/etc/ssh/ssh_host_ed25519_key"
@@ -177,6 +178,21 @@ def map_data_disks(disk: VmDisk, vm: VmSpec) -> tuple[tuple[tuple[str, str, bool
         identity = entry.serial or f"drive-{entry.interface}"
         links.append((f"../../{name}", f"/dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_{identity}"))
     return tuple(binds), tuple(links)
+
+
+def map_container_storage(
+    disk: VmDisk, volumes: Path, populate: Callable[[Path], None]
+) -> tuple[tuple[str, str, bool], ...]:
+    """What a VM in which containers run needs beside its disk: binds (directory, target, read-only).
+
+    Layers of images cannot lie on its disk, which is an overlay itself; `populate` makes containerd's root directory
+    for a VM that has none yet. All VMs share the volumes, as a campus's storage.
+    """
+    containers = disk.directory / "containers"
+    if not containers.exists():
+        populate(containers)
+    volumes.mkdir(exist_ok=True)
+    return ((str(containers), CONTAINERD_ROOT, False), (str(volumes), str(LAB / "volumes"), False))
 
 
 def _sparse(disk: VmDisk, entry: Disk) -> Path:

@@ -183,18 +183,26 @@ class VmFaults:
 
 
 def list_processes(pid: int) -> list[int]:
-    """Every process of the VM whose PID 1 is `pid`, found by their common PID namespace."""
+    """Every process of the VM whose PID 1 is `pid`: those of its PID namespace, and their children in the pods' own."""
     try:
         wanted = (Path(f"/proc/{pid}/ns/pid")).readlink()
     except OSError:  # it went off since it was listed
         return []
+    children: dict[int, list[int]] = {}
     found = []
-    for entry in Path("/proc").glob("[1-9]*/ns/pid"):
+    for entry in Path("/proc").glob("[1-9]*"):
         try:
-            if entry.readlink() == wanted:
-                found.append(int(entry.parent.parent.name))
+            number, parent = int(entry.name), int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            if (entry / "ns/pid").readlink() == wanted:
+                found.append(number)
         except OSError:
             continue
+        children.setdefault(parent, []).append(number)
+    known = set(found)
+    for number in found:  # grows meanwhile
+        further = [child for child in children.get(number, []) if child not in known]
+        known.update(further)
+        found += further
     return found
 
 

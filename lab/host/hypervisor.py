@@ -9,23 +9,27 @@ import shutil
 import signal
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from lab import network
 from lab.contracts import AgentSilent, HostFailed, LabSpec, PciDevice, VmSpec
-from lab.host.agent import GuestAgent
+from lab.host import syscalls
 from lab.host.cloud_init import ip_batch
-from lab.host.disk import VmDisk, map_data_disks, prepare_disk
+from lab.host.disk import VmDisk, map_container_storage, map_data_disks, prepare_disk
 from lab.host.guest.manager import REBOOT
 from lab.host.image import Image, guest_environment
 from lab.host.launch import LauncherClient
 from lab.host.plan import BootPlan
+from lab.real_pods import RealPods
 
 PARALLEL_BOOTS = 4
 """VMs that may be between power-on and PID 1 at a time: more of them only wait for each other on two cores."""
+
+READ_LIMIT = 16 << 20
+"""What Proxmox reads of a file, bytes (`agent/file-read`)."""
 
 log = logging.getLogger("lab.host")
 
@@ -43,13 +47,29 @@ class RunningVm:
 class NamespaceHypervisor:
     """`lab.contracts.Hypervisor` with namespaces for VMs."""
 
-    def __init__(self, spec: LabSpec, hosts: Path, image: Image, launch: LauncherClient, *, options: str) -> None:
-        """Prepare; `hosts` is the directory of VM disks, `options` are extra overlay mount options."""
+    def __init__(
+        self,
+        spec: LabSpec,
+        hosts: Path,
+        image: Image,
+        launch: LauncherClient,
+        *,
+        options: str,
+        pods: RealPods | None = None,
+        populate: Callable[[Path], None] = Path.mkdir,
+    ) -> None:
+        """Prepare.
+
+        `options` are extra mount options of overlays; `populate` makes containerd's root directory, with images, for a
+        VM in which pods run.
+        """
         self._spec = spec
         self._hosts = hosts
         self._image = image
         self._launch = launch
         self._options = options
+        self._pods = pods
+        self._populate = populate
         self._running: dict[int, RunningVm] = {}
         self._locks: dict[int, asyncio.Lock] = {}
         self._slots = asyncio.Semaphore(PARALLEL_BOOTS)
@@ -103,7 +123,7 @@ class NamespaceHypervisor:
         machine = self._running.get(vmid)
         if machine is None or not machine.vm.agent:
             raise AgentSilent("QEMU guest agent is not running")
-        return await GuestAgent(machine.pid).answer(command, arguments)
+        return answer_agent(machine.pid, command, arguments)
 
     def ended(self, vmid: int, status: int) -> None:
         """Record a VM's end, as the launcher reports it; a guest that asked for a reboot is started again."""
@@ -128,7 +148,7 @@ class NamespaceHypervisor:
         try:
             prepare_disk(disk, vm, Path(self._image.root))
             (disk.directory / "vm.json").write_text(json.dumps({"vmid": vm.vmid, "name": vm.name, "node": vm.node}))
-            pid = await self._launch.boot(self._plan(vm, disk))
+            pid = await self._launch.boot(await asyncio.to_thread(self._plan, vm, disk))
         except OSError as error:
             raise HostFailed(f"VM {vm.vmid} ({vm.name}): {error}") from error
         self._running[vm.vmid] = RunningVm(vm, pid, time.time(), asyncio.Event())
@@ -143,6 +163,9 @@ class NamespaceHypervisor:
 
     def _plan(self, vm: VmSpec, disk: VmDisk) -> BootPlan:
         disks, links = map_data_disks(disk, vm)
+        real = self._pods is not None and vm.name in self._pods.nodes
+        if real:
+            disks += map_container_storage(disk, self._hosts.parent / "volumes", self._populate)
         return BootPlan(
             vmid=vm.vmid,
             hostname=vm.name,
@@ -157,8 +180,27 @@ class NamespaceHypervisor:
                 "lab/env": guest_environment(),
                 "lab/machine.json": json.dumps(hardware_facts(vm), indent=1),
                 "cloud-init/result.json": '{"v1": {"datasource": "DataSourceNoCloud", "errors": []}}\n',
+                **({"lab/pods.json": self._pods.to_json()} if self._pods else {}),
             },
+            pods=real,
         )
+
+
+def answer_agent(pid: int, command: str, arguments: Mapping[str, str]) -> dict[str, Any]:
+    """Do what the guest agent of the VM whose PID 1 is `pid` would do; see `Hypervisor.agent` for results and errors."""
+    root = Path(f"/proc/{pid}/root")
+    if not (root / "run/lab/agent").exists():
+        raise AgentSilent("QEMU guest agent is not running")
+    match command:
+        case "ping":
+            return {}
+        case "file-read":
+            with os.fdopen(syscalls.open_in_root(root, arguments["file"]), "rb") as file:
+                data = file.read(READ_LIMIT + 1)
+            content = {"content": data[:READ_LIMIT].decode("utf-8", errors="replace")}
+            return content | ({"truncated": 1} if len(data) > READ_LIMIT else {})
+        case _:
+            raise KeyError(command)
 
 
 def hardware_facts(vm: VmSpec) -> dict[str, Any]:

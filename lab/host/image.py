@@ -31,7 +31,7 @@ DIRECTORIES = {
 LOCAL = ("bin", "etc", "include", "lib", "sbin", "share", "src")
 """Directories of a fresh /usr/local."""
 COMMANDS = {
-    "systemctl": ("systemctl", "reboot", "poweroff", "halt", "shutdown"),
+    "systemctl": ("systemctl", "reboot", "poweroff", "shutdown"),
     "journalctl": ("journalctl",),
     "apt": ("apt-get", "apt-mark", "apt-config", "dpkg", "unattended-upgrade"),
     "cloud_init": ("cloud-init",),

@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 LAB = Path("/opt/lyceum-lab")
-"""Where a VM sees the lab's own things: bin (toolchain), python, site (packages), src."""
+"""Where a VM sees the lab's own things: bin (toolchain), python, site (packages), src, volumes."""
+CONTAINERD_ROOT = "/var/lib/containerd"
+"""Images and containers of a VM in which pods run. Not K3s's place: /var/lib/rancher must be removable."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class BootPlan:
         links: Symbolic links under /dev: target, path.
         ip: Commands for `ip -batch` inside the VM.
         run_files: Content of files below /run, by relative path.
+        pods: Whether containers are to run in it.
     """
 
     vmid: int
@@ -35,6 +38,7 @@ class BootPlan:
     links: tuple[tuple[str, str], ...]
     ip: str
     run_files: dict[str, str]
+    pods: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""

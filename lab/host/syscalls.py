@@ -6,8 +6,9 @@ import struct
 from pathlib import Path
 
 NEWNS, NEWUTS, NEWIPC, NEWPID, NEWNET = 0x00020000, 0x04000000, 0x08000000, 0x20000000, 0x40000000
+NEWCGROUP = 0x02000000
 """CLONE_* flags of unshare(2) and setns(2)."""
-RDONLY, NOSUID, NODEV, REMOUNT, BIND, REC, PRIVATE = 1, 2, 4, 32, 4096, 16384, 1 << 18
+RDONLY, NOSUID, NODEV, NOEXEC, REMOUNT, BIND, REC, PRIVATE, SHARED = 1, 2, 4, 8, 32, 4096, 16384, 1 << 18, 1 << 20
 """MS_* flags of mount(2)."""
 DETACH = 2
 """MNT_DETACH of umount2(2)."""

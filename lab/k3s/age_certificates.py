@@ -12,8 +12,6 @@ from lab.certificates import Authority
 from lab.k3s.paths import Paths, write_secret
 from lab.k3s.pki import LEAVES, read_authority
 
-__all__ = ["age_certificate", "age_machine"]
-
 
 def age_certificate(certificate: bytes, authority: Authority, days: int) -> bytes:
     """Return PEM of a certificate with dates that lie so many days earlier, followed by its issuer's."""
@@ -32,15 +30,9 @@ def age_certificate(certificate: bytes, authority: Authority, days: int) -> byte
 
 
 def age_machine(root: Path, authorities: Path, days: int) -> int:
-    """Make every certificate of a machine older, in kubeconfigs too, without restarting K3s.
+    """Make every certificate of a machine older, in kubeconfigs too, without restarting K3s; returns how many it has.
 
-    Args:
-        root: The machine's `/`.
-        authorities: `server/tls` of a server: an agent has no CA.
-        days: How much older.
-
-    Returns:
-        How many certificates the machine has.
+    `root` is the machine's `/`, `authorities` the `server/tls` of a server, because an agent has no CA.
     """
     paths = Paths(root / "var/lib/rancher/k3s")
     changed = {}
@@ -65,5 +57,6 @@ def age_machine(root: Path, authorities: Path, days: int) -> int:
 def _leaves(paths: Paths) -> Iterator[tuple[Path, str]]:
     """Certificates that are there, with their issuers."""
     known = [*((paths.tls / f"{leaf.file}.crt", leaf.issuer) for leaf in LEAVES)]
-    known.append((paths.agent / "client-kubelet.crt", "client-ca"))
+    own = {"client-kubelet": "client-ca", "client-kube-proxy": "client-ca", "serving-kubelet": "server-ca"}
+    known += [(paths.agent / f"{name}.crt", issuer) for name, issuer in own.items()]
     return ((file, issuer) for file, issuer in known if file.exists())

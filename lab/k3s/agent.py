@@ -1,4 +1,4 @@
-"""The node side: prove who this host is, register its Node, then be KWOK.
+"""The node side: prove who this host is, register its Node, then be KWOK, or a real node beside it.
 
 `k3s agent` and the agent inside `k3s server` share all of this.
 """
@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import NameOID
 
 from lab.certificates import client_context
-from lab.k3s import kwok, log, passwords, pki
+from lab.k3s import kwok, log, passwords, pki, real_node
 from lab.k3s.client import RefusedError, SupervisorClient
 from lab.k3s.config import ConfigError, Options
 from lab.k3s.host import Host, announce_ready, kernel_settings
@@ -72,7 +72,10 @@ async def register_host(
         api, directory / "server-ca.crt", directory / "client-kubelet.crt", directory / "client-kubelet.key"
     )
     write_secret(directory / "kubelet.kubeconfig", config)
-    write_secret(directory / "etc" / "kwok.yaml", kwok.build_configuration(host.name), 0o644)
+    real = real_node.is_real(host) is not None
+    if real:
+        await _get_further_credentials(host, directory, supervisor, headers, api)
+    write_secret(directory / "etc" / "kwok.yaml", kwok.build_configuration(host.name, real=real), 0o644)
     kube = KubeClient(api, client_context(directory / "server-ca.crt", directory / "client-kubelet.crt"))
     try:
         await register_node(kube, host, options, role)
@@ -83,9 +86,28 @@ async def register_host(
     )
 
 
+async def _get_further_credentials(
+    host: Host, directory: Path, supervisor: SupervisorClient, headers: dict[str, str], api: str
+) -> None:
+    """Get what only a real node needs: the kubelet's serving certificate, kube-proxy's client certificate."""
+    for name in ("serving-kubelet", "client-kube-proxy"):
+        csr, key = _certificate_request(host.name)
+        served = await supervisor.request(
+            "POST", f"/v1-k3s/{name}.crt", headers=headers | {"k3s-Node-IP": host.address}, body=csr
+        )
+        write_secret(directory / f"{name}.key", key)
+        write_secret(directory / f"{name}.crt", served)
+    proxy = directory / "client-kube-proxy.crt"
+    config = pki.kubeconfig(api, directory / "server-ca.crt", proxy, proxy.with_suffix(".key"))
+    write_secret(directory / "kubeproxy.kubeconfig", config)
+
+
 async def register_node(kube: KubeClient, host: Host, options: Options, role: str) -> None:
     """Create the Node, or bring the status of an existing one up to date; raises `RefusedError`."""
     wanted = node_object(host.machine, options, role, (host.name, host.address), running_version())
+    real = real_node.is_real(host) is not None
+    if real:
+        wanted["status"]["nodeInfo"]["bootID"] = real_node.boot_id()
     path = f"/api/v1/nodes/{host.name}"
     try:
         if await kube.get(path) is None:
@@ -93,7 +115,8 @@ async def register_node(kube: KubeClient, host: Host, options: Options, role: st
             log.info(f"Successfully registered node {host.name}")
         else:
             await kube.patch(path, {"metadata": {"annotations": wanted["metadata"]["annotations"]}})
-            await kube.patch(f"{path}/status", {"status": wanted["status"]})
+            if not real:
+                await kube.patch(f"{path}/status", {"status": wanted["status"]})
         # The Lease of this host's previous life: KWOK would wait for it to expire before it takes the node up.
         await kube.delete(f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{host.name}")
     except KubernetesError as error:
@@ -126,13 +149,17 @@ async def _join_cluster(options: Options) -> list[str]:
 
 
 def run(options: Options) -> None:
-    """Join the cluster, then become KWOK: a host's only process, as light as the kubelet is heavy."""
+    """Join the cluster, then run a real node's parts, or become KWOK: a process as light as the kubelet is heavy."""
     READY.unlink(missing_ok=True)
     try:
         check_host(options)
         command = asyncio.run(_join_cluster(options))
     except (ConfigError, NodeError) as error:
         log.fatal(str(error))
+    host = Host.detect(options)
+    if pods := real_node.is_real(host):
+        real_node.RealNode(host, Paths(Path(options.text("data-dir"))), options, pods, options.text("server")).run()
+        return
     announce_ready()
     program = str(BINARIES / command[0])
     os.execv(program if Path(program).exists() else command[0], command)  # noqa: S606 (the process becomes KWOK)

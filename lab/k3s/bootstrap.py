@@ -18,18 +18,6 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from lab.k3s.paths import Paths, write_secret
 from lab.k3s.pki import SHARED
 
-__all__ = [
-    "PREFIX",
-    "BootstrapError",
-    "check_newer",
-    "decrypt",
-    "encrypt",
-    "find_stored",
-    "pack_files",
-    "storage_key",
-    "unpack_files",
-]
-
 PREFIX = "/bootstrap"
 PASSWD = "cred/passwd"  # noqa: S105 - a path
 """Who may join with which token; part of the bootstrap data too."""

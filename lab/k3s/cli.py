@@ -13,8 +13,6 @@ from lab.k3s.config import ConfigError, FlagError, load
 from lab.k3s.flags import AGENT, SERVER
 from lab.k3s.release import kube_environment, running_version
 
-__all__ = ["main"]
-
 _USAGE = """\
 NAME:
    k3s - Kubernetes, but small and simple (the lab's stand-in)
@@ -46,7 +44,7 @@ def _agent(arguments: Sequence[str]) -> None:
 
 
 def _kubectl(arguments: Sequence[str]) -> None:
-    from lab.k3s.paths import BINARIES  # noqa: PLC0415
+    from lab.k3s.paths import kube_program  # noqa: PLC0415
 
     os.environ.update(kube_environment())
     os.environ.setdefault("KUBECONFIG", "/etc/rancher/k3s/k3s.yaml")
@@ -56,26 +54,27 @@ def _kubectl(arguments: Sequence[str]) -> None:
             f"Unable to read {file}, please start server with --write-kubeconfig-mode or --write-kubeconfig-group "
             "to modify kube config permissions"
         )
-    program = BINARIES / "kube"
-    os.execvp(  # noqa: S606 (the process becomes kubectl)
-        str(program) if program.exists() else "kube", ["kube", "kubectl", *arguments]
-    )
+    os.execvp(kube_program(), ["kube", "kubectl", *arguments])  # noqa: S606 (the process becomes kubectl)
 
 
-def _small_command(name: str) -> Callable[[Sequence[str]], None]:
-    def run(arguments: Sequence[str]) -> None:
-        from lab.k3s import subcommands  # noqa: PLC0415
+def _token(arguments: Sequence[str]) -> None:
+    from lab.k3s import subcommands  # noqa: PLC0415
 
-        subcommands.run(name, arguments)
+    subcommands.run_token(arguments)
 
-    return run
+
+def _snapshot(arguments: Sequence[str]) -> None:
+    from lab.k3s import subcommands  # noqa: PLC0415
+
+    subcommands.run_snapshot(arguments)
 
 
 _COMMANDS: Mapping[str, Callable[[Sequence[str]], None]] = {
     "server": _server,
     "agent": _agent,
     "kubectl": _kubectl,
-    **{name: _small_command(name) for name in ("token", "etcd-snapshot")},
+    "token": _token,
+    "etcd-snapshot": _snapshot,
 }
 
 

@@ -8,8 +8,6 @@ import httpx
 
 from lab.k3s import log, tokens
 
-__all__ = ["SUPERVISOR_PORT", "RefusedError", "SupervisorClient", "supervisor_url"]
-
 SUPERVISOR_PORT = 9345
 """K3s has API server and supervisor on one port; here the supervisor has its own, derived from the server's URL."""
 
@@ -48,14 +46,9 @@ class SupervisorClient:
 
     @classmethod
     async def connect(cls, server: str, token: str, user: str) -> "SupervisorClient":
-        """Fetch and check the CA bundle.
+        """Fetch and check the CA bundle of what `server:` names; raises `RefusedError` or `tokens.TokenError`.
 
-        Args:
-            server: The `server:` setting.
-            token: The join token, in any form.
-            user: `server` or `node`, for tokens in the short form.
-
-        Raises `RefusedError` or `tokens.TokenError`.
+        `user` is `server` or `node`, for tokens in the short form.
         """
         parsed, url = tokens.parse_token(token), supervisor_url(server)
         try:

@@ -16,8 +16,6 @@ from lab.k3s.host import Host
 from lab.k3s.paths import Paths, write_secret
 from lab.k3s.processes import ChildProcesses
 
-__all__ = ["ClusterJoin", "Credentials", "StartError", "write_tokens"]
-
 _LOCAL_ETCD = "https://127.0.0.1:2379"
 _ETCD_DEADLINE = 120.0
 _LEARNER_PATIENCE = 5.0

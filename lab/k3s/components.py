@@ -6,10 +6,8 @@ from pathlib import Path
 from lab.k3s.config import Options
 from lab.k3s.paths import Paths
 
-__all__ = ["apiserver", "controller_manager", "etcd", "scheduler"]
-
 LAB_DISABLED_ADMISSION = ("MutatingAdmissionWebhook", "ValidatingAdmissionWebhook")
-"""Off in the lab: a webhook whose server is a pod that KWOK only pretends to run would refuse every later request."""
+"""Off where no pod is real: a webhook whose server KWOK only pretends to run would refuse every later request."""
 
 
 def _command(component: str, flags: Mapping[str, str], extra: Sequence[str]) -> list[str]:
@@ -23,13 +21,8 @@ def _command(component: str, flags: Mapping[str, str], extra: Sequence[str]) -> 
 def etcd(paths: Paths, options: Options, name: str, node_ip: str, initial_cluster: str, *, new: bool) -> list[str]:
     """Return etcd's command line.
 
-    Args:
-        paths: The server's files.
-        options: The server's settings.
-        name: Member name.
-        node_ip: Address that clients and peers use.
-        initial_cluster: `name=peer-url` pairs, this server's among them; only read by a member without data.
-        new: Whether the cluster is founded by this start.
+    `initial_cluster` has `name=peer-url` pairs, this server's among them, and is only read by a member without data;
+    `new` says whether this start founds the cluster.
     """
     tls = paths.tls / "etcd"
     metrics = f"http://127.0.0.1:2381{f',http://{node_ip}:2381' if options.on('etcd-expose-metrics') else ''}"
@@ -64,8 +57,8 @@ def etcd(paths: Paths, options: Options, name: str, node_ip: str, initial_cluste
     return _command("etcd", flags, options.many("etcd-arg"))
 
 
-def apiserver(paths: Paths, options: Options, node_ip: str) -> list[str]:
-    """Return kube-apiserver's command line."""
+def apiserver(paths: Paths, options: Options, node_ip: str, *, webhooks: bool = False) -> list[str]:
+    """Return kube-apiserver's command line; `webhooks` says whether admission webhooks have servers."""
     tls = paths.tls
     flags = {
         "advertise-address": options.text("advertise-address") or node_ip,
@@ -77,7 +70,7 @@ def apiserver(paths: Paths, options: Options, node_ip: str) -> list[str]:
         "cert-dir": str(tls / "temporary-certs"),
         "client-ca-file": str(tls / "client-ca.crt"),
         "enable-admission-plugins": "NodeRestriction",
-        "disable-admission-plugins": ",".join(LAB_DISABLED_ADMISSION),
+        **({} if webhooks else {"disable-admission-plugins": ",".join(LAB_DISABLED_ADMISSION)}),
         "enable-aggregator-routing": "true",
         "enable-bootstrap-token-auth": "true",
         "etcd-servers": "https://127.0.0.1:2379",
@@ -87,6 +80,7 @@ def apiserver(paths: Paths, options: Options, node_ip: str) -> list[str]:
         "kubelet-certificate-authority": str(tls / "server-ca.crt"),
         "kubelet-client-certificate": str(tls / "client-kube-apiserver.crt"),
         "kubelet-client-key": str(tls / "client-kube-apiserver.key"),
+        "kubelet-preferred-address-types": "InternalIP,ExternalIP,Hostname",
         "profiling": "false",
         "proxy-client-cert-file": str(tls / "client-auth-proxy.crt"),
         "proxy-client-key-file": str(tls / "client-auth-proxy.key"),
@@ -106,7 +100,9 @@ def apiserver(paths: Paths, options: Options, node_ip: str) -> list[str]:
     if (paths.cred / "encryption-config.json").exists():
         flags["encryption-provider-config"] = str(paths.cred / "encryption-config.json")
         flags["encryption-provider-config-automatic-reload"] = "true"
-    extra = [_with_webhooks_disabled(item) for item in options.many("kube-apiserver-arg")]
+    extra = options.many("kube-apiserver-arg")
+    if not webhooks:
+        extra = tuple(_with_webhooks_disabled(item) for item in extra)
     return _command("kube-apiserver", flags, extra)
 
 
@@ -155,7 +151,9 @@ def controller_manager(paths: Paths, options: Options) -> list[str]:
     return _command("kube-controller-manager", flags, extra)
 
 
-def scheduler(paths: Paths, options: Options) -> list[str]:
-    """Return kube-scheduler's command line."""
+def scheduler(paths: Paths, options: Options, config: Path | None = None) -> list[str]:
+    """Return kube-scheduler's command line; `config` is its configuration file, where it has one."""
     flags = {**_secure_port(paths, "kube-scheduler"), **_client(paths.cred / "scheduler.kubeconfig")}
+    if config is not None:
+        flags["config"] = str(config)
     return _command("kube-scheduler", flags, options.many("kube-scheduler-arg"))

@@ -15,8 +15,6 @@ import yaml
 
 from lab.k3s.flags import CRITICAL, DISABLE_ITEMS, Flag, FlagType
 
-__all__ = ["ConfigError", "Options", "check_server", "critical_settings", "load", "merge_files", "parse_arguments"]
-
 Values = dict[str, tuple[str, ...]]
 """Flag name to the values given for it, in order; booleans are `true` or `false`."""
 
@@ -168,16 +166,9 @@ def _check_kinds(values: Values, flags: Sequence[Flag]) -> Values:
 def load(
     arguments: Sequence[str], flags: Sequence[Flag], environment: Mapping[str, str], *, skip_unknown: bool = False
 ) -> tuple[Options, list[str]]:
-    """Merge files, environment and command line.
+    """Merge files, environment (K3S_*) and command line; returns the options and the words that were no flags.
 
-    Args:
-        arguments: What follows the sub-command.
-        flags: What this sub-command knows.
-        environment: K3S_* variables are read from it.
-        skip_unknown: Whether keys of the file that this sub-command lacks are passed over (as the small commands do).
-
-    Returns:
-        The merged options and the words that were no flags.
+    With `skip_unknown`, keys of the file that this sub-command lacks are passed over, as the small commands do.
     """
     given, words = parse_arguments(arguments, flags)
     from_environment = {flag.name: (environment[flag.env],) for flag in flags if environment.get(flag.env)}

@@ -12,9 +12,6 @@ import httpx
 from lab.certificates import client_context
 from lab.k3s.paths import Paths
 
-__all__ = ["Etcd", "EtcdError", "EtcdMember"]
-
-
 METRICS = "http://127.0.0.1:2381/metrics"
 """Where K3s has etcd show its metrics to the own host."""
 
@@ -48,12 +45,7 @@ class Etcd:
     """One endpoint of an etcd cluster."""
 
     def __init__(self, endpoint: str, paths: Paths) -> None:
-        """Connect lazily.
-
-        Args:
-            endpoint: `https://127.0.0.1:2379`.
-            paths: Whose `tls/etcd/client` certificate is shown.
-        """
+        """Connect lazily, with the certificate `tls/etcd/client` of these paths."""
         context = client_context(paths.tls / "etcd" / "server-ca.crt", paths.tls / "etcd" / "client.crt")
         self.endpoint = endpoint
         self._http = httpx.AsyncClient(base_url=endpoint, verify=context)

@@ -7,8 +7,6 @@ agent as well and takes the agent's flags, except the few that only `k3s agent` 
 from dataclasses import dataclass
 from enum import Enum, auto
 
-__all__ = ["AGENT", "CRITICAL", "DISABLE_ITEMS", "SERVER", "SNAPSHOT", "Flag", "FlagType"]
-
 
 class FlagType(Enum):
     """How a flag's value is written."""
@@ -127,11 +125,7 @@ SERVER = (
 )
 
 SNAPSHOT = (
-    Flag("config", FlagType.TEXT, "c", "K3S_CONFIG_FILE"),
-    Flag("debug", FlagType.BOOL, env="K3S_DEBUG"),
-    Flag("data-dir", FlagType.TEXT, "d", "K3S_DATA_DIR"),
-    Flag("log", FlagType.TEXT, "l"),
-    Flag("node-name", FlagType.TEXT, env="K3S_NODE_NAME"),
+    *(flag for flag in _COMMON if flag.name in {"config", "debug", "data-dir", "log", "node-name"}),
     Flag("name", FlagType.TEXT),
     Flag("dir", FlagType.TEXT),
     Flag("output", FlagType.TEXT, "o"),

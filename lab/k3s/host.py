@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import secrets
 import socket
 import subprocess
 from collections.abc import Mapping
@@ -13,11 +12,7 @@ from pathlib import Path
 from lab.host.guest import kernel
 from lab.k3s.config import ConfigError, Options
 from lab.k3s.node import KernelDefaults, NodeMachine
-from lab.k3s.paths import MACHINE, READY, write_secret
-
-__all__ = ["Host", "announce_ready", "kernel_settings"]
-
-_NODE_ID = Path("/etc/rancher/node/id")
+from lab.k3s.paths import MACHINE, READY
 
 
 @dataclass(frozen=True)
@@ -33,10 +28,6 @@ class Host:
         """Read name and address from the settings, else from the machine."""
         raw = json.loads(MACHINE.read_text()) if MACHINE.exists() else {}
         name = (options.text("node-name") or socket.gethostname()).lower()
-        if options.on("with-node-id"):
-            if not _NODE_ID.exists():
-                write_secret(_NODE_ID, f"{secrets.token_hex(4)}\n", 0o644)
-            name = f"{name}-{_NODE_ID.read_text().strip()}"
         address = options.text("node-ip") or str(raw.get("address", "")).partition("/")[0] or _first_address()
         fallback = {"name": name, "cores": os.cpu_count() or 1, "memory_mib": 4096}
         return cls(name, address, NodeMachine.read({**fallback, **raw}))

@@ -19,8 +19,6 @@ from typing import Any
 from lab.k3s import log
 from lab.kubernetes import KubeClient, KubernetesError
 
-__all__ = ["VipSettings", "find_settings", "follow_daemonset", "interface_of"]
-
 _POLL_SECONDS = 1.0
 """Seconds between two looks at the DaemonSets while there is none for kube-vip."""
 _KNOWN_POLL_SECONDS = 5.0

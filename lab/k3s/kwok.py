@@ -8,13 +8,10 @@ from typing import Any
 
 import yaml
 
-__all__ = ["ACCESS_RULES", "build_configuration", "command"]
+from lab.real_pods import LABEL, REAL
 
 LEASE_SECONDS = 40
 """The kubelet's nodeLeaseDurationSeconds; renewed every quarter of it."""
-
-RUN_FOR = "lab.lyceum/run-for"
-"""Annotation of a Job's pod: how long its containers are said to work, e.g. `30s`; a second when it is missing."""
 
 EXIT_CODE = "lab.lyceum/exit-code"
 """Annotation of a Job's pod: the exit code of its containers; zero when it is missing."""
@@ -128,10 +125,12 @@ def _expression(key: str, operator: str, *values: str) -> dict[str, Any]:
     return {"key": key, "operator": operator, **({"values": list(values)} if values else {})}
 
 
-def build_configuration(node_name: str) -> str:
-    """Return KWOK's configuration for one host: what happens to nodes and pods, and when."""
+def build_configuration(node_name: str, *, real: bool = False) -> str:
+    """Return KWOK's configuration for one host: what happens to nodes and pods, and when.
+
+    On a real node a kubelet keeps the Node, its Lease and the pods marked real, and KWOK the other pods only.
+    """
     deletion = ".metadata.deletionTimestamp"
-    run_for = {"expressionFrom": f'.metadata.annotations["{RUN_FOR}"]'}
     documents = [
         {
             "apiVersion": "config.kwok.x-k8s.io/v1alpha1",
@@ -186,11 +185,20 @@ def build_configuration(node_name: str) -> str:
                 _expression(".metadata.ownerReferences.[].kind", "In", "Job"),
             ],
             {"statusTemplate": _FINISHED % EXIT_CODE},
-            {"durationMilliseconds": 1000, "durationFrom": run_for},
+            {"durationMilliseconds": 1000},
         ),
         _build_stage("pod-delete", "Pod", [_expression(deletion, "Exists")], {"delete": True}),
     ]
-    return yaml.safe_dump_all(documents, sort_keys=False)
+    return yaml.safe_dump_all(_beside_kubelet(documents) if real else documents, sort_keys=False)
+
+
+def _beside_kubelet(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    configuration, *stages = documents
+    configuration["options"] |= {"nodeLeaseDurationSeconds": 0, "disregardStatusWithLabelSelector": f"{LABEL}={REAL}"}
+    # Without a Stage of Nodes KWOK 0.8 takes no node for its own, and leaves its pods pending.
+    never = _expression('.metadata.annotations["lab.lyceum/never"]', "Exists")
+    idle = _build_stage("node-never", "Node", [never], {"statusTemplate": ""})
+    return [configuration, idle, *(stage for stage in stages if stage["spec"]["resourceRef"]["kind"] == "Pod")]
 
 
 def command(kubeconfig: str, config: str, node_name: str, node_ip: str) -> list[str]:

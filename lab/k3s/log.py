@@ -4,8 +4,6 @@ import sys
 from datetime import UTC, datetime
 from typing import NoReturn
 
-__all__ = ["error", "fatal", "info", "print_output", "warning"]
-
 
 def _write_line(level: str, message: str) -> None:
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

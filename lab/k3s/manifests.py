@@ -15,47 +15,31 @@ import yaml
 from lab.k3s import log
 from lab.kubernetes import KubeClient, KubernetesError
 
-__all__ = ["ADDON_CRD", "ManifestDeployer", "read_documents"]
-
 _INTERVAL = 1.0
 _RETRY = 0.2
 _ADDONS = "/apis/k3s.cattle.io/v1/namespaces/kube-system/addons"
 
-ADDON_CRD: dict[str, Any] = {
-    "apiVersion": "apiextensions.k8s.io/v1",
-    "kind": "CustomResourceDefinition",
-    "metadata": {"name": "addons.k3s.cattle.io"},
-    "spec": {
-        "group": "k3s.cattle.io",
-        "names": {"kind": "Addon", "plural": "addons", "singular": "addon", "listKind": "AddonList"},
-        "scope": "Namespaced",
-        "versions": [
-            {
-                "name": "v1",
-                "served": True,
-                "storage": True,
-                "schema": {
-                    "openAPIV3Schema": {
-                        "type": "object",
-                        "properties": {
-                            "spec": {
-                                "type": "object",
-                                "properties": {
-                                    "source": {"type": "string", "description": "Path of the file on the server."},
-                                    "checksum": {"type": "string", "description": "SHA-256 of the file as applied."},
-                                },
-                            }
-                        },
-                    }
-                },
-                "additionalPrinterColumns": [
-                    {"name": "Source", "type": "string", "jsonPath": ".spec.source"},
-                    {"name": "Checksum", "type": "string", "jsonPath": ".spec.checksum"},
-                ],
-            }
-        ],
-    },
-}
+
+def build_crd(kind: str, plural: str, scope: str, columns: dict[str, str]) -> dict[str, Any]:
+    """The definition of a kind of K3s's own; `columns` of `kubectl get` are named with their JSON paths."""
+    shown = [{"name": name, "type": "string", "jsonPath": path} for name, path in columns.items()]
+    version = {
+        "name": "v1",
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
+        "additionalPrinterColumns": shown,
+    }
+    names = {"kind": kind, "plural": plural, "singular": kind.lower(), "listKind": f"{kind}List"}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.k3s.cattle.io"},
+        "spec": {"group": "k3s.cattle.io", "names": names, "scope": scope, "versions": [version]},
+    }
+
+
+ADDON_CRD = build_crd("Addon", "addons", "Namespaced", {"Source": ".spec.source", "Checksum": ".spec.checksum"})
 
 
 def read_documents(text: str) -> list[dict[str, Any]]:

@@ -13,8 +13,6 @@ from lab.k3s import log
 from lab.k3s.etcd import Etcd, EtcdError, EtcdMember
 from lab.k3s.paths import Paths
 
-__all__ = ["MembershipError", "add_learner", "initial_cluster", "is_member", "member_name", "promote"]
-
 
 class MembershipError(Exception):
     """This server may not join; the text is K3s's, and says what to do."""
@@ -66,12 +64,9 @@ async def add_learner(client: Etcd, name: str, peer_url: str, *, attempts: int =
 
 
 async def promote(local: Etcd, paths: Paths, voters: Sequence[str]) -> None:
-    """Wait until this server is a voter, asking the others to promote it as soon as it has caught up.
+    """Wait until this server is a voter, asking those that were there before to promote it once it has caught up.
 
-    Args:
-        local: This server's etcd; a learner answers nothing but its status.
-        paths: The server's files, for its etcd certificate.
-        voters: Client URLs of the members that were there before.
+    As a learner, the local etcd answers nothing but its status.
     """
     while (status := await local.status()).get("isLearner"):
         for url in voters:

@@ -121,6 +121,12 @@ def _reserved(arguments: Mapping[str, str], resource: str) -> float:
     return total
 
 
+def _eviction_threshold(arguments: Mapping[str, str]) -> float:
+    """Bytes of `memory.available`; K3s's own thresholds are for disks and take the kubelet's 100 MiB away."""
+    pairs = dict(pair.partition("<")[::2] for pair in arguments.get("eviction-hard", "").split(",") if pair)
+    return _quantity(pairs.get("memory.available", "0"))
+
+
 def capacity(machine: NodeMachine, options: Options) -> tuple[dict[str, str], dict[str, str]]:
     """Return capacity and allocatable; GPUs come later, from whatever plays the device plugin."""
     arguments = _kubelet_arguments(options)
@@ -134,8 +140,7 @@ def capacity(machine: NodeMachine, options: Options) -> tuple[dict[str, str], di
         "hugepages-2Mi": "0",
         "pods": pods,
     }
-    # 100 MiB is the kubelet's own hard eviction threshold for memory.
-    left_memory = memory - 100 * _MIB - int(_reserved(arguments, "memory") / _MIB)
+    left_memory = memory - int((_reserved(arguments, "memory") + _eviction_threshold(arguments)) / _MIB)
     left_cpu = round((machine.cores - _reserved(arguments, "cpu")) * 1000)
     if left_memory <= 0 or left_cpu <= 0:
         raise NodeError("kube-reserved and system-reserved leave nothing of this machine to pods")

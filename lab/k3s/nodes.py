@@ -8,8 +8,6 @@ from lab.k3s.etcd import Etcd, EtcdError
 from lab.k3s.passwords import secret_path
 from lab.kubernetes import KubeClient, KubernetesError
 
-__all__ = ["mark_server", "remove_deleted_nodes"]
-
 NODE_FINALIZER = "wrangler.cattle.io/node"
 ETCD_FINALIZER = "wrangler.cattle.io/managed-etcd-controller"
 MEMBER_NAME = "etcd.k3s.cattle.io/node-name"

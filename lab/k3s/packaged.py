@@ -1,4 +1,4 @@
-"""K3s's packaged components, as far as a cluster without containers needs them: same names, nothing more.
+"""K3s's packaged components: same names, and as much of them as the lab needs; CoreDNS so that it can really run.
 
 Left out, because nothing could stand behind them: Traefik and its Helm chart, ServiceLB's pods, and the APIService of
 metrics-server, which without a backend would stall discovery and the deletion of namespaces.
@@ -11,9 +11,11 @@ import yaml
 
 from lab.k3s.config import Options
 
-__all__ = ["not_simulated", "packaged_manifests"]
+__all__ = ["COREDNS_IMAGE", "not_simulated", "packaged_manifests"]
 
 Object = dict[str, Any]
+
+COREDNS_IMAGE = "rancher/mirrored-coredns-coredns:1.14.1"
 
 _RUNTIMES = ("crun", "lunatic", "nvidia", "nvidia-cdi", "nvidia-experimental", "slight", "spin", "wasmedge", "wasmer",
              "wasmtime", "wws")  # fmt: skip
@@ -27,13 +29,23 @@ def _account(name: str) -> Object:
     return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": _meta(name)}
 
 
-def _deployment(name: str, app: Mapping[str, str], image: str, account: str, port: int | None = None) -> Object:
+def _deployment(
+    name: str,
+    app: Mapping[str, str],
+    image: str,
+    account: str,
+    port: int | None = None,
+    *,
+    container_fields: Object | None = None,
+    pod_fields: Object | None = None,
+) -> Object:
     container: Object = {
         "name": name,
         "image": image,
         "resources": {"requests": {"cpu": "100m", "memory": "70Mi"}},
         "securityContext": {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True},
         **({"ports": [{"containerPort": port}]} if port else {}),
+        **(container_fields or {}),
     }
     tolerations = [
         {"key": "CriticalAddonsOnly", "operator": "Exists"},
@@ -45,6 +57,7 @@ def _deployment(name: str, app: Mapping[str, str], image: str, account: str, por
         "nodeSelector": {"kubernetes.io/os": "linux"},
         "tolerations": tolerations,
         "containers": [container],
+        **(pod_fields or {}),
     }
     return {
         "apiVersion": "apps/v1",
@@ -58,14 +71,80 @@ def _deployment(name: str, app: Mapping[str, str], image: str, account: str, por
     }
 
 
+def _grant(role: str, account: str, rules: list[Object]) -> list[Object]:
+    """A ClusterRole, and its binding to an account of kube-system."""
+    group = "rbac.authorization.k8s.io"
+    return [
+        {"apiVersion": f"{group}/v1", "kind": "ClusterRole", "metadata": {"name": role}, "rules": rules},
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": {"name": role},
+            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": role},
+            "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": "kube-system"}],
+        },
+    ]
+
+
+_COREFILE = """\
+.:53 {
+    errors
+    health
+    ready
+    kubernetes DOMAIN in-addr.arpa ip6.arpa {
+        pods insecure
+        fallthrough in-addr.arpa ip6.arpa
+    }
+    hosts /etc/coredns/NodeHosts {
+        ttl 60
+        reload 15s
+        fallthrough
+    }
+    prometheus :9153
+    cache 30
+    loop
+    reload
+    loadbalance
+    import /etc/coredns/custom/*.override
+    forward . /etc/resolv.conf
+}
+import /etc/coredns/custom/*.server
+"""
+
+_COREDNS_RULES: list[Object] = [
+    {"apiGroups": [""], "resources": ["endpoints", "services", "pods", "namespaces"], "verbs": ["list", "watch"]},
+    {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]},
+]
+
+_COREDNS_CONTAINER: Object = {
+    "args": ["-conf", "/etc/coredns/Corefile"],
+    "ports": [
+        {"name": "dns", "containerPort": 53, "protocol": "UDP"},
+        {"name": "dns-tcp", "containerPort": 53, "protocol": "TCP"},
+        {"name": "metrics", "containerPort": 9153, "protocol": "TCP"},
+    ],
+    "livenessProbe": {"httpGet": {"path": "/health", "port": 8080}, "initialDelaySeconds": 60},
+    "readinessProbe": {"httpGet": {"path": "/ready", "port": 8181}, "periodSeconds": 2},
+    "securityContext": {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"add": ["NET_BIND_SERVICE"], "drop": ["ALL"]},
+        "readOnlyRootFilesystem": True,
+    },
+    "volumeMounts": [
+        {"name": "config-volume", "mountPath": "/etc/coredns", "readOnly": True},
+        {"name": "custom-config-volume", "mountPath": "/etc/coredns/custom", "readOnly": True},
+    ],
+}
+
+_COREDNS_VOLUMES: list[Object] = [
+    {"name": "config-volume", "configMap": {"name": "coredns"}},
+    {"name": "custom-config-volume", "configMap": {"name": "coredns-custom", "optional": True}},
+]
+
+
 def _coredns(options: Options) -> list[Object]:
     domain = options.text("cluster-domain")
-    corefile = (
-        f".:53 {{\n    errors\n    health\n    ready\n    kubernetes {domain} in-addr.arpa ip6.arpa\n"
-        "    hosts /etc/coredns/NodeHosts\n    prometheus :9153\n    cache 30\n    loop\n    reload\n"
-        "    forward . /etc/resolv.conf\n    import /etc/coredns/custom/*.override\n}\n"
-        "import /etc/coredns/custom/*.server\n"
-    )
+    corefile = _COREFILE.replace("DOMAIN", domain)
     app = {"k8s-app": "kube-dns"}
     ports = [
         {"name": "dns", "port": 53, "protocol": "UDP"},
@@ -74,8 +153,22 @@ def _coredns(options: Options) -> list[Object]:
     ]
     return [
         _account("coredns"),
-        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _meta("coredns"), "data": {"Corefile": corefile}},
-        _deployment("coredns", app, "rancher/mirrored-coredns-coredns:1.14.1", "coredns", 53),
+        *_grant("system:coredns", "coredns", _COREDNS_RULES),
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": _meta("coredns"),
+            # K3s's own controller writes the nodes' names into NodeHosts; nothing in the lab asks for them.
+            "data": {"Corefile": corefile, "NodeHosts": ""},
+        },
+        _deployment(
+            "coredns",
+            app,
+            COREDNS_IMAGE,
+            "coredns",
+            container_fields=_COREDNS_CONTAINER,
+            pod_fields={"dnsPolicy": "Default", "volumes": _COREDNS_VOLUMES},
+        ),
         {
             "apiVersion": "v1",
             "kind": "Service",

@@ -13,8 +13,6 @@ from pathlib import Path
 from lab.k3s.paths import NODE_PASSWORD, write_secret
 from lab.kubernetes import KubeClient, KubernetesError
 
-__all__ = ["read_or_create", "rejection_message", "secret_path", "verify_or_register"]
-
 _LOG_N, _R, _P = 15, 8, 1
 
 

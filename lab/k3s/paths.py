@@ -4,14 +4,18 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Paths", "write_secret"]
-
 NODE_PASSWORD = Path("/etc/rancher/node/password")
 MACHINE = Path("/run/lab/machine.json")
 READY = Path("/run/lab/k3s.ready")
 """Exists from the moment that the unit is up; for init systems without sd_notify."""
 BINARIES = Path(os.environ.get("LYCEUM_BIN", "/opt/lyceum-lab/bin"))
 """Where the lab's toolchain lies in a VM; `/run/lab/env` says so."""
+
+
+def kube_program() -> str:
+    """The program that is every Kubernetes component and kubectl: the toolchain's, or the one on PATH."""
+    program = BINARIES / "kube"
+    return str(program) if program.exists() else "kube"
 
 
 @dataclass(frozen=True)

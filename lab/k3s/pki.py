@@ -21,18 +21,6 @@ from lab.certificates import CLIENT, SERVER, Authority, key_pem, sign, subject
 from lab.k3s.config import Options
 from lab.k3s.paths import Paths, write_secret
 
-__all__ = [
-    "SHARED",
-    "days_left",
-    "kubeconfig",
-    "make_leaves",
-    "make_shared",
-    "new_key",
-    "read_authority",
-    "serving_names",
-    "sign_leaf",
-]
-
 CA_DAYS = 3650
 LEAF_DAYS = 365
 RENEW_DAYS = 120

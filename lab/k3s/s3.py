@@ -16,8 +16,6 @@ from typing import Any, TypeVar
 from lab.k3s.config import Options
 from lab.kubernetes import KubeClient, KubernetesError
 
-__all__ = ["Bucket", "NoSecretError", "S3Error", "S3Settings", "StoredSnapshot", "open_bucket", "settings_from_flags"]
-
 _T = TypeVar("_T")
 _METADATA = ".metadata"
 _SETTINGS = (

@@ -22,6 +22,9 @@ from lab.k3s import (
     nodes,
     packaged,
     pki,
+    placement,
+    pod_network,
+    real_node,
     snapshotfiles,
     snapshots,
     tokens,
@@ -39,8 +42,7 @@ from lab.k3s.s3 import S3Error
 from lab.k3s.snapshot_manager import SnapshotManager
 from lab.k3s.supervisor import Supervisor, SupervisorState
 from lab.kubernetes import KubeClient, KubernetesError
-
-__all__ = ["run"]
+from lab.real_pods import RealPods
 
 _LOCAL_API = "https://127.0.0.1:6443"
 _API_DEADLINE = 180.0
@@ -56,6 +58,7 @@ class Server:
         self.paths = Paths(Path(options.text("data-dir")))
         self.children = ChildProcesses()
         self.cluster_join = ClusterJoin(options, self.host, self.paths, self.children)
+        self.pods = RealPods.read()
         self._began = time.monotonic()
 
     async def serve(self) -> None:
@@ -65,15 +68,8 @@ class Server:
         tls = self.paths.tls
         admin = client_context(tls / "server-ca.crt", tls / "client-supervisor.crt")
         kube = KubeClient(_LOCAL_API, admin)
-        state = SupervisorState(
-            self.paths,
-            etcd,
-            kube,
-            critical_settings(self.options),
-            running_version(),
-            credentials.server,
-            credentials.agent,
-        )
+        critical = critical_settings(self.options)
+        state = SupervisorState(self.paths, etcd, kube, critical, credentials.server, credentials.agent, pods=self.pods)
 
         async def rotate(password: str) -> None:
             await self._rotate(etcd, state, credentials, password)
@@ -89,10 +85,13 @@ class Server:
             await self._save_bootstrap(etcd, credentials)
             for item in (*kwok.ACCESS_RULES, snapshotfiles.CRD):
                 await kube.apply(item, "k3s")
+            if self.pods:
+                await placement.mark_pods(kube, self.pods.images)
             state.ready = True
-            await self._start_node()
+            routes = await self._start_node()
             await self._mark(kube)
-            standing = [supervisor, *(tasks.create_task(work) for work in self._standing_work(kube, etcd, admin))]
+            work = [*self._standing_work(kube, etcd, admin), *([routes] if routes else [])]
+            standing = [supervisor, *(tasks.create_task(item) for item in work)]
             announce_ready()
             if joins:
                 await self._start_controllers()
@@ -105,7 +104,8 @@ class Server:
 
     async def _start_api(self, kube: KubeClient) -> None:
         self._write_kubeconfig()
-        await self.children.start("kube-apiserver", components.apiserver(self.paths, self.options, self.host.address))
+        command = components.apiserver(self.paths, self.options, self.host.address, webhooks=self.pods is not None)
+        await self.children.start("kube-apiserver", command)
         end = time.monotonic() + _API_DEADLINE
         while not await kube.is_ready():
             if self.children.ended.done():
@@ -116,8 +116,14 @@ class Server:
 
     async def _start_controllers(self) -> None:
         await self.children.start("kube-controller-manager", components.controller_manager(self.paths, self.options))
-        if not self.options.on("disable-scheduler"):
-            await self.children.start("kube-scheduler", components.scheduler(self.paths, self.options))
+        config = None
+        if self.pods:
+            config = self.paths.server / "etc" / "kube-scheduler.yaml"
+            settings = placement.scheduler_settings(
+                self.paths.cred / "scheduler.kubeconfig", self.paths.tls / "server-ca.crt"
+            )
+            write_secret(config, settings)
+        await self.children.start("kube-scheduler", components.scheduler(self.paths, self.options, config))
 
     def _write_kubeconfig(self) -> None:
         tls = self.paths.tls
@@ -151,10 +157,12 @@ class Server:
             if key != bootstrap.storage_key(password):
                 await etcd.delete(key)
 
-    async def _start_node(self) -> None:
-        """Register this server's own Node, through its own supervisor like any other."""
-        if self.options.on("disable-agent"):
-            return
+    async def _start_node(self) -> Coroutine[Any, Any, None] | None:
+        """Register this server's own Node, through its own supervisor like any other.
+
+        Returns:
+            Work that goes on: the routes to real pods, where there are some.
+        """
         token = (self.paths.server / "token").read_text().strip()
         while True:
             try:
@@ -170,14 +178,22 @@ class Server:
                 log.info(f"Waiting to retrieve agent configuration; server is not ready: {error}")
                 await asyncio.sleep(1 if error.status in {0, 503} else 5)
             else:
+                if real_node.is_real(self.host) and self.pods:
+                    node = real_node.RealNode(self.host, self.paths, self.options, self.pods, _LOCAL_API)
+                    return await node.start(self.children)
                 await self.children.start("kubelet (KWOK)", command)
-                return
+                return self._follow_routes() if self.pods else None
             finally:
                 await supervisor.close()
 
+    async def _follow_routes(self) -> None:
+        """The API server reaches webhooks, logs and Services of real pods directly."""
+        assert self.pods is not None  # noqa: S101  # for the type checker
+        tls = self.paths.tls
+        kube = KubeClient(_LOCAL_API, client_context(tls / "server-ca.crt", tls / "client-supervisor.crt"))
+        await pod_network.follow_nodes(kube, self.pods.nodes, self.host.name)
+
     async def _mark(self, kube: KubeClient) -> None:
-        if self.options.on("disable-agent"):
-            return
         encryption = self.paths.cred / "encryption-config.json"
         digest = f"start-{hashlib.sha256(encryption.read_bytes()).hexdigest()}" if encryption.exists() else ""
         name = membership.member_name(self.paths, self.host.name)

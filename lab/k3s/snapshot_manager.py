@@ -16,8 +16,6 @@ from lab.k3s.paths import Paths
 from lab.k3s.snapshotfiles import S3_NODE, SnapshotRecord, sync_objects
 from lab.kubernetes import KubeClient, KubernetesError
 
-__all__ = ["SnapshotManager"]
-
 
 @dataclass
 class SnapshotManager:
@@ -49,8 +47,7 @@ class SnapshotManager:
 
     async def save(self, etcd: Etcd, base: str) -> list[str]:
         """Take a snapshot, upload it to S3 if that is set; returns its name, once for each place."""
-        compress = self.options.on("snapshot-compress") or self.options.on("etcd-snapshot-compress")
-        file = await snapshots.save_snapshot(etcd, self.folder, base, self.node, compress=compress)
+        file = await snapshots.save_snapshot(etcd, self.folder, base, self.node)
         log.info(f"Saved etcd snapshot to {file}")
         saved, failed = [file.name], []
         try:
@@ -67,11 +64,7 @@ class SnapshotManager:
 
     async def _metadata(self) -> dict[str, str]:
         system = await self.kube.call("GET", "/api/v1/namespaces/kube-system")
-        return {
-            "cluster-id": system["metadata"]["uid"],
-            "node-name": self.node,
-            "token-hash": self._token_hash(),
-        }
+        return {"cluster-id": system["metadata"]["uid"], "node-name": self.node, "token-hash": self._token_hash()}
 
     async def prune(self, base: str, retention: int) -> list[str]:
         """Delete all but the newest on disk, and in S3 as its own retention says."""
@@ -83,19 +76,6 @@ class SnapshotManager:
             log.error(f"Error applying S3 snapshot retention policy: {error}")
         await self.sync()
         return removed
-
-    async def delete(self, names: list[str]) -> list[str]:
-        """Delete snapshots wherever they are; raises `SnapshotError` for one that does not exist."""
-        on_disk = {snapshot.name: snapshot for snapshot in snapshots.list_snapshots(self.folder)}
-        bucket = await self._bucket()
-        for name in names:
-            in_s3 = bucket is not None and await asyncio.to_thread(bucket.delete, name)
-            if name in on_disk:
-                on_disk[name].path.unlink()
-            elif not in_s3:
-                raise snapshots.SnapshotError(f"snapshot not found: {name}")
-        await self.sync()
-        return names
 
     def on_disk(self) -> list[SnapshotRecord]:
         """Snapshots on this server's disk."""

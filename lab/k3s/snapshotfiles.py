@@ -11,9 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from lab.k3s.manifests import build_crd
 from lab.kubernetes import KubeClient, KubernetesError
-
-__all__ = ["CRD", "S3_NODE", "SnapshotRecord", "sync_objects"]
 
 S3_NODE = "s3"
 """Stands for a node's name where a snapshot lies in S3."""
@@ -22,36 +21,17 @@ _NODE_LABEL = "etcd.k3s.cattle.io/snapshot-storage-node"
 _TOKEN_ANNOTATION = "etcd.k3s.cattle.io/snapshot-token-hash"  # noqa: S105  # a name
 _ERROR_KEPT = dt.timedelta(hours=24)
 
-CRD: dict[str, Any] = {
-    "apiVersion": "apiextensions.k8s.io/v1",
-    "kind": "CustomResourceDefinition",
-    "metadata": {"name": "etcdsnapshotfiles.k3s.cattle.io"},
-    "spec": {
-        "group": "k3s.cattle.io",
-        "names": {
-            "kind": "ETCDSnapshotFile",
-            "plural": "etcdsnapshotfiles",
-            "singular": "etcdsnapshotfile",
-            "listKind": "ETCDSnapshotFileList",
-        },
-        "scope": "Cluster",
-        "versions": [
-            {
-                "name": "v1",
-                "served": True,
-                "storage": True,
-                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
-                "additionalPrinterColumns": [
-                    {"name": "SnapshotName", "type": "string", "jsonPath": ".spec.snapshotName"},
-                    {"name": "Node", "type": "string", "jsonPath": ".spec.nodeName"},
-                    {"name": "Location", "type": "string", "jsonPath": ".spec.location"},
-                    {"name": "Size", "type": "string", "jsonPath": ".status.size"},
-                    {"name": "CreationTime", "type": "date", "jsonPath": ".status.creationTime"},
-                ],
-            }
-        ],
+CRD = build_crd(
+    "ETCDSnapshotFile",
+    "etcdsnapshotfiles",
+    "Cluster",
+    {
+        "SnapshotName": ".spec.snapshotName",
+        "Node": ".spec.nodeName",
+        "Location": ".spec.location",
+        "Size": ".status.size",
     },
-}
+)
 
 
 @dataclass(frozen=True)
@@ -94,12 +74,9 @@ class SnapshotRecord:
 
 
 async def sync_objects(kube: KubeClient, places: set[str], found: Iterable[SnapshotRecord]) -> None:
-    """Create, update and delete the objects to match the snapshots.
+    """Create, update and delete the objects to match the snapshots and new failures that were found.
 
-    Args:
-        kube: The cluster.
-        places: The nodes (and `s3`) that were looked at; objects of other servers stay.
-        found: Snapshots in these places, and new failures.
+    Places are the nodes (and `s3`) that were looked at; objects of other servers stay.
     """
     wanted = {entry.object_name: entry for entry in found}
     known = {item["metadata"]["name"]: item for item in (await kube.call("GET", _PATH)).get("items", [])}

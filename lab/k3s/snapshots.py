@@ -4,7 +4,6 @@ import datetime as dt
 import shutil
 import subprocess
 import time
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,19 +11,7 @@ from cronsim import CronSim, CronSimError
 
 from lab.k3s.config import Options
 from lab.k3s.etcd import Etcd
-from lab.k3s.paths import BINARIES, Paths
-
-__all__ = [
-    "SnapshotError",
-    "SnapshotFile",
-    "list_snapshots",
-    "next_run",
-    "prune_snapshots",
-    "remove_partial_files",
-    "restore_snapshot",
-    "save_snapshot",
-    "snapshot_directory",
-]
+from lab.k3s.paths import Paths, kube_program
 
 
 class SnapshotError(Exception):
@@ -59,20 +46,13 @@ def list_snapshots(folder: Path) -> list[SnapshotFile]:
     return sorted(found, key=lambda snapshot: (snapshot.created, snapshot.name))
 
 
-async def save_snapshot(etcd: Etcd, folder: Path, base: str, node_name: str, *, compress: bool) -> Path:
+async def save_snapshot(etcd: Etcd, folder: Path, base: str, node_name: str) -> Path:
     """Take a snapshot named `<base>-<node>-<unix time>`, as K3s names them."""
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
     target = folder / f"{base}-{node_name}-{int(time.time())}"
     await etcd.snapshot(target)
-    if not compress:
-        return target
-    packed = target.with_name(f"{target.name}.zip")
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.write(target, target.name)
-    packed.chmod(0o600)
-    target.unlink()
-    return packed
+    return target
 
 
 def prune_snapshots(folder: Path, base: str, node_name: str, retention: int) -> list[Path]:
@@ -88,32 +68,21 @@ def prune_snapshots(folder: Path, base: str, node_name: str, retention: int) -> 
 def restore_snapshot(paths: Paths, options: Options, snapshot: str, name: str, node_ip: str) -> None:
     """Put a snapshot's data in place of this server's etcd data, which is kept beside it as `etcd-old-<time>`.
 
-    Args:
-        paths: The server's files.
-        options: The settings, for the snapshot directory.
-        snapshot: Path of a file, or the name of one in the snapshot directory.
-        name: The member's name in the new cluster of one.
-        node_ip: The member's address.
+    The snapshot is a path, or a name in the snapshot directory. The new cluster has one member, of this name and
+    address.
     """
     file = Path(snapshot)
     if not file.is_absolute():
         file = snapshot_directory(paths, options) / snapshot
     if not file.is_file():
         raise SnapshotError(f"etcd: snapshot path does not exist: {file}")
-    source = file
-    if file.suffix == ".zip":
-        with zipfile.ZipFile(file) as archive:
-            source = Path(archive.extract(archive.namelist()[0], paths.server / "db"))
     new = paths.etcd.with_name("etcd-restored")
     shutil.rmtree(new, ignore_errors=True)
-    program = BINARIES / "kube"
-    command = [str(program if program.exists() else "kube"), "etcdutl", "snapshot", "restore", str(source)]
+    command = [kube_program(), "etcdutl", "snapshot", "restore", str(file)]
     peer = f"https://{node_ip}:2380"
     command += [f"--data-dir={new}", f"--name={name}", f"--initial-cluster={name}={peer}"]
     command += [f"--initial-advertise-peer-urls={peer}"]
     result = subprocess.run(command, check=False, capture_output=True, text=True)
-    if source != file:
-        source.unlink()
     if result.returncode != 0:
         raise SnapshotError(f"etcd: snapshot {file} cannot be restored: {result.stderr.strip()[-500:]}")
     if (paths.etcd / "member").exists():

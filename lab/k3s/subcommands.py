@@ -1,10 +1,12 @@
 """The small commands of `k3s` that Lyceum and its operators use: `token rotate` and `etcd-snapshot`."""
 
 import asyncio
+import contextlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from lab.certificates import client_context
 from lab.k3s import log, snapshots, tokens
@@ -18,7 +20,7 @@ from lab.k3s.s3 import S3Error
 from lab.k3s.snapshot_manager import SnapshotManager
 from lab.kubernetes import KubeClient, KubernetesError
 
-__all__ = ["run"]
+Verb = Callable[[Options], Coroutine[Any, Any, str]]
 
 _LOCAL_API = "https://127.0.0.1:6443"
 
@@ -27,22 +29,28 @@ _TOKEN = (
     Flag("new-token", FlagType.TEXT),
 )
 
+_FAILURES = (KubernetesError, EtcdError, RefusedError, S3Error, snapshots.SnapshotError, tokens.TokenError, OSError)
 
-def run(name: str, arguments: Sequence[str]) -> None:
-    """Run one of the small commands and print what it found; ends the process with 1 when it fails."""
-    command, flags = {"token": (_run_token, _TOKEN), "etcd-snapshot": (_run_snapshot, SNAPSHOT)}[name]
+
+def run_token(arguments: Sequence[str]) -> None:
+    """`k3s token rotate`."""
+    _run(arguments, _TOKEN, {"rotate": _rotate_token})
+
+
+def run_snapshot(arguments: Sequence[str]) -> None:
+    """`k3s etcd-snapshot save`, `prune`, `ls -o json`."""
+    _run(arguments, SNAPSHOT, {"save": _save, "prune": _prune, "ls": _list, "list": _list})
+
+
+def _run(arguments: Sequence[str], flags: Sequence[Flag], verbs: Mapping[str, Verb]) -> None:
+    """Do what the first word says and print what it found; ends the process with 1 when it fails."""
     options, words = load(arguments, flags, os.environ, skip_unknown=True)
+    word = words[0] if words else ""
+    if word not in verbs:
+        raise ConfigError(f"unknown command {word!r}; one of: {', '.join(verbs)}")
     try:
-        log.print_output(command(options, words))
-    except (
-        KubernetesError,
-        EtcdError,
-        RefusedError,
-        S3Error,
-        snapshots.SnapshotError,
-        tokens.TokenError,
-        OSError,
-    ) as error:
+        log.print_output(asyncio.run(verbs[word](options)))
+    except _FAILURES as error:
         log.fatal(str(error))
 
 
@@ -53,18 +61,6 @@ def _paths(options: Options) -> Paths:
 def _kube(options: Options) -> KubeClient:
     tls = _paths(options).tls
     return KubeClient(_LOCAL_API, client_context(tls / "server-ca.crt", tls / "client-admin.crt"))
-
-
-def _choose_verb(words: Sequence[str], known: Sequence[str]) -> str:
-    word = words[0] if words else ""
-    if word not in known:
-        raise ConfigError(f"unknown command {word!r}; one of: {', '.join(known)}")
-    return word
-
-
-def _run_token(options: Options, words: Sequence[str]) -> str:
-    _choose_verb(words, ("rotate",))
-    return asyncio.run(_rotate_token(options))
 
 
 async def _rotate_token(options: Options) -> str:
@@ -78,32 +74,35 @@ async def _rotate_token(options: Options) -> str:
     return "Token rotated, restart k3s nodes with new token"
 
 
-def _run_snapshot(options: Options, words: Sequence[str]) -> str:
-    word = _choose_verb(words, ("save", "ls", "list", "l", "delete", "prune"))
-    return asyncio.run(_manage_snapshots(options, word, words[1:]))
-
-
-async def _manage_snapshots(options: Options, word: str, names: Sequence[str]) -> str:
-    paths, kube = _paths(options), _kube(options)
-    manager = SnapshotManager(options, paths, Host.detect(options).name, kube)
+@contextlib.asynccontextmanager
+async def _manage(options: Options) -> AsyncIterator[SnapshotManager]:
+    kube = _kube(options)
     try:
-        if word == "save":
-            etcd = Etcd("https://127.0.0.1:2379", paths)
-            try:
-                saved = await manager.save(etcd, options.text("name") or "on-demand")
-            finally:
-                await etcd.close()
-            return "\n".join(f"Snapshot {name} saved." for name in saved)
-        if word == "delete":
-            return "\n".join(f"Snapshot {name} deleted." for name in await manager.delete(list(names)))
-        if word == "prune":
-            retention = int(options.text("snapshot-retention") or options.text("etcd-snapshot-retention"))
-            removed = await manager.prune(options.text("name") or options.text("etcd-snapshot-name"), retention)
-            return "\n".join(f"Snapshot {name} deleted." for name in removed)
-        found = await manager.list_all()
+        yield SnapshotManager(options, _paths(options), Host.detect(options).name, kube)
     finally:
         await kube.close()
-    if options.text("output") == "json":
-        return json.dumps({"apiVersion": "v1", "kind": "List", "items": [entry.as_object() for entry in found]})
-    rows = [f"{entry.name} {entry.location} {entry.size} {entry.created:%Y-%m-%dT%H:%M:%SZ}" for entry in found]
-    return "\n".join(["Name Location Size Created", *rows])
+
+
+async def _save(options: Options) -> str:
+    etcd = Etcd("https://127.0.0.1:2379", _paths(options))
+    try:
+        async with _manage(options) as manager:
+            saved = await manager.save(etcd, options.text("name") or "on-demand")
+    finally:
+        await etcd.close()
+    return "\n".join(f"Snapshot {name} saved." for name in saved)
+
+
+async def _prune(options: Options) -> str:
+    retention = int(options.text("snapshot-retention") or options.text("etcd-snapshot-retention"))
+    async with _manage(options) as manager:
+        removed = await manager.prune(options.text("name") or options.text("etcd-snapshot-name"), retention)
+    return "\n".join(f"Snapshot {name} deleted." for name in removed)
+
+
+async def _list(options: Options) -> str:
+    if options.text("output") != "json":
+        raise ConfigError("the lab's k3s lists snapshots as JSON only: -o json")
+    async with _manage(options) as manager:
+        found = await manager.list_all()
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": [entry.as_object() for entry in found]})

@@ -4,8 +4,6 @@ import hashlib
 import secrets
 from dataclasses import dataclass
 
-__all__ = ["JoinToken", "TokenError", "ca_hash", "check_ca", "parse_token", "random_password", "secure_token"]
-
 
 class TokenError(Exception):
     """The token cannot be used; the text is K3s's."""

@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lab.proxmox.errors import bad_parameter
+from lab.proxmox.faults import Fault
 from lab.proxmox.propstring import split_list
-
-__all__ = ["ROOT", "Call", "Identity", "TaskFault"]
 
 
 @dataclass(frozen=True)
@@ -32,15 +31,6 @@ class Identity:
 ROOT = Identity("root@pam")
 
 
-@dataclass(frozen=True)
-class TaskFault:
-    """An injected failure of the task that a call starts."""
-
-    message: str
-    done: bool
-    """Whether the work is done before the task reports failure."""
-
-
 @dataclass
 class Call:
     """A parsed request.
@@ -56,7 +46,8 @@ class Call:
     params: Mapping[str, Sequence[str]] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
     """Values of the placeholders of the matched route, decoded."""
-    task_fault: TaskFault | None = None
+    task_fault: Fault | None = None
+    """An injected failure of the task that the call starts."""
 
     def __getitem__(self, placeholder: str) -> str:
         return self.names[placeholder]

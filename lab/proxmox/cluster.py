@@ -1,8 +1,11 @@
 """What the handlers of the API work on: the campus, its state, and the parts that act on it."""
 
+import asyncio
 import hashlib
 import json
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,13 +13,31 @@ from lab.contracts import Hypervisor, LabSpec, PveNode
 from lab.proxmox.errors import ApiError, not_found
 from lab.proxmox.faults import ApiFaults
 from lab.proxmox.fetch import Fetcher
-from lab.proxmox.locks import Locks
 from lab.proxmox.privileges import Access
 from lab.proxmox.state import ClusterState, Config, Vm, save_state
 from lab.proxmox.tasks import TaskBoard
 from lab.proxmox.volumes import Volumes
 
-__all__ = ["Cluster"]
+
+class Locks:
+    """Mutual exclusion by VM; a call is refused after `timeout` seconds."""
+
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
+        self._locks: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    @asynccontextmanager
+    async def vm(self, vmid: int) -> AsyncIterator[None]:
+        """Hold the configuration of a VM; raises `ApiError` 500 `can't lock file ...` after the time-out."""
+        lock = self._locks[vmid]
+        try:
+            await asyncio.wait_for(lock.acquire(), self._timeout)
+        except TimeoutError:
+            raise ApiError(500, f"can't lock file '/var/lock/qemu-server/lock-{vmid}.conf' - got timeout") from None
+        try:
+            yield
+        finally:
+            lock.release()
 
 
 @dataclass

@@ -1,7 +1,5 @@
 """Errors of the API with Proxmox VE's own messages, because the provider and people match on them."""
 
-__all__ = ["ApiError", "bad_parameter", "not_found", "permission_denied"]
-
 
 class ApiError(Exception):
     """A call that ends with an HTTP error.

@@ -5,8 +5,6 @@ from typing import Any
 
 from lab.contracts import AgentSilent, HostFailed, VmSpec
 
-__all__ = ["FakeHypervisor"]
-
 
 class FakeHypervisor:
     """Records the calls and answers as a booted guest would.
@@ -49,7 +47,6 @@ class FakeHypervisor:
         """See `Hypervisor`."""
         if vmid not in self.machines:
             raise AgentSilent
-        machine = self.machines[vmid]
         match command:
             case "ping":
                 return {}
@@ -57,26 +54,5 @@ class FakeHypervisor:
                 if arguments["file"] not in self.files:
                     raise FileNotFoundError(arguments["file"])
                 return {"content": self.files[arguments["file"]]}
-            case "network-get-interfaces":
-                return _list_interfaces(machine)  # a list, as the agent itself answers
             case _:
                 raise KeyError(command)
-
-
-def _list_interfaces(machine: VmSpec) -> list[dict[str, Any]]:
-    cards = [("lo", "00:00:00:00:00:00", "127.0.0.1/8")]
-    cards += [(f"eth{number}", nic.mac, nic.address) for number, nic in enumerate(machine.nics) if nic.address]
-    return [
-        {
-            "name": name,
-            "hardware-address": mac,
-            "ip-addresses": [
-                {
-                    "ip-address": address.partition("/")[0],
-                    "ip-address-type": "ipv4",
-                    "prefix": int(address.partition("/")[2]),
-                }
-            ],
-        }
-        for name, mac, address in cards
-    ]

@@ -4,14 +4,11 @@ import hashlib
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 from urllib.parse import urlsplit
 
 import httpx
 
 from lab.proxmox.errors import ApiError
-
-__all__ = ["FetchedFile", "Fetcher", "HttpFetcher"]
 
 
 @dataclass(frozen=True)
@@ -25,30 +22,14 @@ class FetchedFile:
     """Hex digest by the algorithm asked for; empty when none was."""
 
 
-class Fetcher(Protocol):
-    """The node's way to the outside."""
-
-    async def metadata(self, url: str, *, verify: bool) -> FetchedFile:
-        """Size and type without the content; raises `ApiError`."""
-        ...
-
-    async def download(self, url: str, *, verify: bool, algorithm: str | None) -> FetchedFile:
-        """Read the content, keep its measure and digest; raises `ApiError`."""
-        ...
-
-
-class HttpFetcher:
-    """Fetches over HTTP inside the campus, where only the mirror can be reached.
-
-    Args:
-        authority: CA certificate (PEM file) trusted beside none other.
-    """
+class Fetcher:
+    """Fetches over HTTP inside the campus, where only the mirror can be reached; trusts one CA certificate (PEM)."""
 
     def __init__(self, authority: Path) -> None:
         self._authority = authority
 
     async def metadata(self, url: str, *, verify: bool) -> FetchedFile:
-        """See `Fetcher`."""
+        """Size and type without the content; raises `ApiError`."""
         async with self._client(verify=verify) as client:
             try:
                 answer = await client.head(url)
@@ -58,7 +39,7 @@ class HttpFetcher:
             return FetchedFile(int(answer.headers.get("content-length", 0)), _media_type(answer))
 
     async def download(self, url: str, *, verify: bool, algorithm: str | None) -> FetchedFile:
-        """See `Fetcher`."""
+        """Read the content, keep its measure and digest; raises `ApiError`."""
         digest = hashlib.new(algorithm) if algorithm else None
         size = 0
         async with self._client(verify=verify) as client:

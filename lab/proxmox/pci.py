@@ -6,51 +6,26 @@ from lab.contracts import PciDevice, PveNode
 from lab.proxmox import propstring
 from lab.proxmox.errors import ApiError
 
-__all__ = ["assign_devices", "check_mapping", "find_devices", "group_conflict", "list_devices"]
-
-_DEFAULT_BLACKLIST = "05;06;0b"
-"""Classes that `hardware/pci` leaves out unless asked: memory controllers, bridges, processors."""
-
-_VENDORS = {
-    "10de": "NVIDIA Corporation",
-    "1002": "Advanced Micro Devices, Inc. [AMD/ATI]",
-    "1022": "Advanced Micro Devices, Inc. [AMD]",
-    "144d": "Samsung Electronics Co Ltd",
-    "15b3": "Mellanox Technologies",
-    "8086": "Intel Corporation",
-    "14e4": "Broadcom Inc. and subsidiaries",
-}
-"""Names as `lspci` has them, for the vendors that campuses' machines hold."""
+_HIDDEN = ("05", "06", "0b")
+"""Classes that `hardware/pci` leaves out: memory controllers, bridges, processors."""
 
 
-def list_devices(node: PveNode, blacklist: str | None, *, verbose: bool) -> list[dict[str, str | int]]:
-    """The answer of `hardware/pci`.
-
-    Args:
-        node: The host.
-        blacklist: Class prefixes to leave out, separated by commas or semicolons; None for Proxmox VE's default.
-        verbose: Whether vendor, device and group are shown beside the address.
-    """
-    hidden = tuple(propstring.split_list(_DEFAULT_BLACKLIST if blacklist is None else blacklist))
-    shown = [device for device in node.pci if not (hidden and device.class_id.startswith(hidden))]
-    return [_describe(device) if verbose else {"id": device.address} for device in shown]
-
-
-def _describe(device: PciDevice) -> dict[str, str | int]:
-    described: dict[str, str | int] = {
-        "id": device.address,
-        "class": f"0x{device.class_id}",
-        "vendor": f"0x{device.vendor}",
-        "device": f"0x{device.device}",
-        "device_name": device.name,
-        "subsystem_vendor": f"0x{device.subsystem_vendor}",
-        "subsystem_device": f"0x{device.subsystem_device}",
-        "iommugroup": device.iommu_group,
-    }
-    for key in ("vendor", "subsystem_vendor"):
-        if name := _VENDORS.get(getattr(device, key)):
-            described[f"{key}_name"] = name
-    return described
+def list_devices(node: PveNode) -> list[dict[str, str | int]]:
+    """The answer of `hardware/pci`."""
+    return [
+        {
+            "id": device.address,
+            "class": f"0x{device.class_id}",
+            "vendor": f"0x{device.vendor}",
+            "device": f"0x{device.device}",
+            "device_name": device.name,
+            "subsystem_vendor": f"0x{device.subsystem_vendor}",
+            "subsystem_device": f"0x{device.subsystem_device}",
+            "iommugroup": device.iommu_group,
+        }
+        for device in node.pci
+        if not device.class_id.startswith(_HIDDEN)
+    ]
 
 
 def find_devices(node: PveNode, path: str) -> tuple[PciDevice, ...]:
@@ -87,21 +62,11 @@ def check_mapping(node: PveNode, entry: str) -> str | None:
 
 
 def assign_devices(
-    node: PveNode,
-    wanted: Mapping[int, str],
-    mappings: Mapping[str, Iterable[str]],
-    held: Mapping[str, int],
+    node: PveNode, wanted: Mapping[int, str], mappings: Mapping[str, Iterable[str]], held: Mapping[str, int]
 ) -> list[PciDevice]:
-    """Choose the devices of a VM that starts.
+    """Choose the devices of a VM that starts, in the order of its `hostpciN` options.
 
-    Args:
-        node: Where it starts.
-        wanted: Number of the `hostpciN` option to its text.
-        mappings: Mapping name to entries.
-        held: Address to number of the running VM that has it.
-
-    Returns:
-        Devices in the order of the options.
+    `wanted` has their texts by number, `mappings` the entries by name, `held` the VM that has a device by its address.
 
     Raises:
         ApiError: No mapping, hardware that changed, or no free device; the message names the holder.

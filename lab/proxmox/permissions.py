@@ -2,191 +2,139 @@
 
 Read from the `permissions` of each method in the sources of Proxmox VE 9: pve-manager of 2026-08-21, qemu-server of
 2026-08-17, pve-storage of 2026-07-24, pve-access-control of 2026-05-15. Where those say "user: all" the handler filters
-or checks by itself, because the check depends on values; such routes are listed as `ANYONE` with the reason.
+or checks by itself, because the check depends on values; such routes are listed as `_anyone` with the reason.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from lab.proxmox.call import Call
 from lab.proxmox.errors import ApiError, permission_denied
 from lab.proxmox.privileges import Access
 
-__all__ = ["ANYONE", "RULES", "WORLD", "AllOf", "AnyOf", "Granting", "Own", "Perm", "Rule", "check_rule"]
+Rule = Callable[[Call, Access], None]
+"""Raises `ApiError` 403 when the caller does not satisfy it."""
 
 
-@dataclass(frozen=True)
-class Everybody:
-    """No privilege is asked for; `signed_in` tells whether a valid ticket or token is."""
-
-    signed_in: bool
+def _anyone(_call: Call, _access: Access) -> None:
+    """No privilege is asked for; who calls is known."""
 
 
-@dataclass(frozen=True)
-class Perm:
+def _perm(path: str, *privileges: str, any_of: bool = False) -> Rule:
     """Privileges on a path whose placeholders come from the route or the parameters."""
-
-    path: str
-    privileges: tuple[str, ...]
-    any_of: bool = False
+    return lambda call, access: access.require(call.identity, _fill(path, call), *privileges, any_of=any_of)
 
 
-@dataclass(frozen=True)
-class Own:
-    """The caller acts on their own account: the user named by `userid` is the user of the ticket."""
+def _check_own(call: Call, _access: Access) -> None:
+    """The caller acts on their own account; a token is not its user: it may not create or read the user's tokens."""
+    if call.identity.name != _userid(call):
+        raise permission_denied("user is not " + _userid(call))
 
 
-@dataclass(frozen=True)
-class Granting:
+def _check_granting(call: Call, access: Access) -> None:
     """The right to change the access control list at the parameter `path`."""
+    if not access.may_grant(call.identity, call.required("path")):
+        raise permission_denied(f"{call.text('path')}, Permissions.Modify")
 
 
-@dataclass(frozen=True)
-class AllOf:
-    """Every part must hold."""
+def _all_of(*parts: Rule) -> Rule:
+    def check(call: Call, access: Access) -> None:
+        for part in parts:
+            part(call, access)
 
-    parts: "tuple[Rule, ...]"
-
-
-@dataclass(frozen=True)
-class AnyOf:
-    """One part must hold."""
-
-    parts: "tuple[Rule, ...]"
+    return check
 
 
-Rule = Everybody | Perm | Own | Granting | AllOf | AnyOf
+def _either(first: Rule, second: Rule) -> Rule:
+    def check(call: Call, access: Access) -> None:
+        try:
+            first(call, access)
+        except ApiError:
+            second(call, access)
 
-WORLD = Everybody(signed_in=False)
-ANYONE = Everybody(signed_in=True)
-
-
-def _node(*privileges: str) -> Perm:
-    return Perm("/nodes/{node}", privileges)
-
-
-def _vm(*privileges: str, any_of: bool = False) -> Perm:
-    return Perm("/vms/{vmid}", privileges, any_of)
+    return check
 
 
-def _agent(privilege: str) -> Perm:
+def _node(*privileges: str) -> Rule:
+    return _perm("/nodes/{node}", *privileges)
+
+
+def _vm(*privileges: str, any_of: bool = False) -> Rule:
+    return _perm("/vms/{vmid}", *privileges, any_of=any_of)
+
+
+def _agent(privilege: str) -> Rule:
     return _vm(privilege, "VM.GuestAgent.Unrestricted", any_of=True)
 
 
-def _storage(*privileges: str) -> Perm:
-    return Perm("/storage/{storage}", privileges, any_of=len(privileges) > 1)
+def _storage(*privileges: str) -> Rule:
+    return _perm("/storage/{storage}", *privileges, any_of=len(privileges) > 1)
 
 
 _SEE_STORAGE = _storage("Datastore.Audit", "Datastore.AllocateSpace")
-_CLUSTER_AUDIT = Perm("/", ("Sys.Audit",))
-_DOWNLOAD = AnyOf((Perm("/", ("Sys.Audit", "Sys.Modify")), _node("Sys.AccessNetwork")))
-_USERS = Perm("/access/groups", ("User.Modify",))
-_REALM = Perm("/access/realm/{realm}", ("Realm.AllocateUser",))
-_ROLES = Perm("/access", ("Sys.Modify",))
-_POOL = Perm("/pool/{poolid}", ("Pool.Allocate",))
-_CONFIG = _vm(
-    "VM.Config.Disk",
-    "VM.Config.CDROM",
-    "VM.Config.CPU",
-    "VM.Config.Memory",
-    "VM.Config.Network",
-    "VM.Config.HWType",
-    "VM.Config.Options",
-    "VM.Config.Cloudinit",
-    any_of=True,
-)
+_CLUSTER_AUDIT = _perm("/", "Sys.Audit")
+_DOWNLOAD = _either(_perm("/", "Sys.Audit", "Sys.Modify"), _node("Sys.AccessNetwork"))
+_USERS = _perm("/access/groups", "User.Modify")
+_REALM = _perm("/access/realm/{realm}", "Realm.AllocateUser")
+_ROLES = _perm("/access", "Sys.Modify")
+_POOL = _perm("/pool/{poolid}", "Pool.Allocate")
+_OPTIONS = ("Disk", "CDROM", "CPU", "Memory", "Network", "HWType", "Options", "Cloudinit")
+_CONFIG = _vm(*(f"VM.Config.{kind}" for kind in _OPTIONS), any_of=True)
 _QEMU = "nodes/{node}/qemu"
 _STORE = "nodes/{node}/storage"
 _TOKENS = "access/users/{userid}/token"
 
 RULES: Mapping[tuple[str, str], Rule] = {
-    ("POST", "access/ticket"): WORLD,
-    ("GET", "access/permissions"): ANYONE,  # own permissions; others' with Sys.Audit on /access
-    ("POST", "access/users"): AllOf((_REALM, _USERS)),
-    ("GET", _TOKENS): AnyOf((Own(), _USERS)),
-    ("POST", _TOKENS + "/{tokenid}"): AnyOf((Own(), _USERS)),
-    ("DELETE", _TOKENS + "/{tokenid}"): AnyOf((Own(), _USERS)),
+    ("GET", "access/permissions"): _anyone,  # own permissions
+    ("POST", "access/users"): _all_of(_REALM, _USERS),
+    ("GET", _TOKENS): _either(_check_own, _USERS),
+    ("POST", _TOKENS + "/{tokenid}"): _either(_check_own, _USERS),
+    ("DELETE", _TOKENS + "/{tokenid}"): _either(_check_own, _USERS),
     ("POST", "access/roles"): _ROLES,
     ("PUT", "access/roles/{roleid}"): _ROLES,
-    ("PUT", "access/acl"): Granting(),
-    ("GET", "version"): ANYONE,
+    ("PUT", "access/acl"): _check_granting,
+    ("GET", "version"): _anyone,
     ("GET", "cluster/status"): _CLUSTER_AUDIT,
-    ("GET", "cluster/resources"): ANYONE,  # filtered
-    ("GET", "cluster/nextid"): ANYONE,
-    ("GET", "cluster/mapping/pci"): ANYONE,  # filtered
-    ("POST", "cluster/mapping/pci"): Perm("/mapping/pci", ("Mapping.Modify",)),
-    ("GET", "cluster/mapping/pci/{id}"): Perm(
-        "/mapping/pci/{id}", ("Mapping.Use", "Mapping.Modify", "Mapping.Audit"), any_of=True
+    ("GET", "cluster/resources"): _anyone,  # filtered
+    ("GET", "cluster/nextid"): _anyone,
+    ("GET", "cluster/mapping/pci"): _anyone,  # filtered
+    ("POST", "cluster/mapping/pci"): _perm("/mapping/pci", "Mapping.Modify"),
+    ("GET", "cluster/mapping/pci/{id}"): _perm(
+        "/mapping/pci/{id}", "Mapping.Use", "Mapping.Modify", "Mapping.Audit", any_of=True
     ),
-    ("PUT", "cluster/mapping/pci/{id}"): Perm("/mapping/pci/{id}", ("Mapping.Modify",)),
-    ("DELETE", "cluster/mapping/pci/{id}"): Perm("/mapping/pci", ("Mapping.Modify",)),
-    ("GET", "pools"): ANYONE,  # filtered by Pool.Audit
+    ("PUT", "cluster/mapping/pci/{id}"): _perm("/mapping/pci/{id}", "Mapping.Modify"),
+    ("DELETE", "cluster/mapping/pci/{id}"): _perm("/mapping/pci", "Mapping.Modify"),
+    ("GET", "pools"): _anyone,  # filtered by Pool.Audit
     ("POST", "pools"): _POOL,
     ("PUT", "pools"): _POOL,  # members need the right to change permissions on them too
-    ("GET", "nodes"): ANYONE,  # figures only with Sys.Audit on the node
+    ("GET", "nodes"): _anyone,  # figures only with Sys.Audit on the node
     ("GET", "nodes/{node}/status"): _node("Sys.Audit"),
     ("GET", "nodes/{node}/time"): _node("Sys.Audit"),
     ("GET", "nodes/{node}/dns"): _node("Sys.Audit"),
-    ("GET", "nodes/{node}/hardware/pci"): Perm("/", ("Sys.Audit", "Sys.Modify"), any_of=True),
+    ("GET", "nodes/{node}/hardware/pci"): _perm("/", "Sys.Audit", "Sys.Modify", any_of=True),
     ("GET", "nodes/{node}/query-url-metadata"): _DOWNLOAD,
-    ("GET", "nodes/{node}/network"): ANYONE,
-    ("GET", "nodes/{node}/tasks"): ANYONE,  # own tasks; all with Sys.Audit on the node
-    ("GET", "nodes/{node}/tasks/{upid}/status"): ANYONE,
-    ("GET", "nodes/{node}/tasks/{upid}/log"): ANYONE,
-    ("GET", _STORE): ANYONE,  # filtered
+    ("GET", "nodes/{node}/network"): _anyone,
+    ("GET", "nodes/{node}/tasks"): _anyone,  # own tasks; all with Sys.Audit on the node
+    ("GET", "nodes/{node}/tasks/{upid}/status"): _anyone,
+    ("GET", "nodes/{node}/tasks/{upid}/log"): _anyone,
+    ("GET", _STORE): _anyone,  # filtered
     ("GET", _STORE + "/{storage}/content"): _SEE_STORAGE,
-    ("GET", _STORE + "/{storage}/content/{volume}"): ANYONE,  # read access to the volume
-    ("POST", _STORE + "/{storage}/download-url"): AllOf((_storage("Datastore.AllocateTemplate"), _DOWNLOAD)),
-    ("POST", _QEMU): ANYONE,  # VM.Allocate on the VM or its pool, then by option
+    ("GET", _STORE + "/{storage}/content/{volume}"): _anyone,  # read access to the volume
+    ("POST", _STORE + "/{storage}/download-url"): _all_of(_storage("Datastore.AllocateTemplate"), _DOWNLOAD),
+    ("POST", _QEMU): _anyone,  # VM.Allocate on the VM or its pool, then by option
     ("DELETE", _QEMU + "/{vmid}"): _vm("VM.Allocate"),
     ("GET", _QEMU + "/{vmid}/config"): _vm("VM.Audit"),
     ("PUT", _QEMU + "/{vmid}/config"): _CONFIG,  # then by option
     ("PUT", _QEMU + "/{vmid}/cloudinit"): _vm("VM.Config.Cloudinit"),
     ("PUT", _QEMU + "/{vmid}/resize"): _vm("VM.Config.Disk"),
-    ("POST", _QEMU + "/{vmid}/move_disk"): _vm("VM.Config.Disk"),
     ("GET", _QEMU + "/{vmid}/status/current"): _vm("VM.Audit"),
     ("POST", _QEMU + "/{vmid}/status/start"): _vm("VM.PowerMgmt"),
     ("POST", _QEMU + "/{vmid}/status/stop"): _vm("VM.PowerMgmt"),
     ("POST", _QEMU + "/{vmid}/status/shutdown"): _vm("VM.PowerMgmt"),
     ("POST", _QEMU + "/{vmid}/status/reboot"): _vm("VM.PowerMgmt"),
     ("POST", _QEMU + "/{vmid}/agent/ping"): _agent("VM.GuestAgent.Audit"),
-    ("GET", _QEMU + "/{vmid}/agent/network-get-interfaces"): _agent("VM.GuestAgent.Audit"),
     ("GET", _QEMU + "/{vmid}/agent/file-read"): _agent("VM.GuestAgent.FileRead"),
 }
 """Method and route pattern to what it asks for. A test holds that every route has a rule and every rule a route."""
-
-
-def check_rule(rule: Rule, call: Call, access: Access) -> None:
-    """Raise `ApiError` 403 when the caller does not satisfy the rule."""
-    match rule:
-        case Everybody():
-            return
-        case Perm(path, privileges, any_of):
-            access.require(call.identity, _fill(path, call), *privileges, any_of=any_of)
-        case Own():
-            # A token is not its user: it may not create further tokens or read the user's.
-            if call.identity.name != _userid(call):
-                raise permission_denied("user is not " + _userid(call))
-        case Granting():
-            if not access.may_grant(call.identity, call.required("path")):
-                raise permission_denied(f"{call.text('path')}, Permissions.Modify")
-        case AllOf(parts):
-            for part in parts:
-                check_rule(part, call, access)
-        case AnyOf(parts):
-            _check_any(parts, call, access)
-
-
-def _check_any(parts: tuple[Rule, ...], call: Call, access: Access) -> None:
-    def holds(part: Rule) -> bool:
-        try:
-            check_rule(part, call, access)
-        except ApiError:
-            return False
-        return True
-
-    if not any(holds(part) for part in parts):
-        check_rule(parts[-1], call, access)
 
 
 def _userid(call: Call) -> str:

@@ -10,59 +10,36 @@ from lab.proxmox.call import Identity
 from lab.proxmox.errors import permission_denied
 from lab.proxmox.state import ClusterState
 
-__all__ = ["BUILTIN_ROLES", "PRIVILEGES", "Access"]
-
-# Per area: root, admin, user and audit privileges. Built-in roles are cut from these classes.
-_GROUPS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
+_AREAS: Mapping[str, tuple[str, str, str, str]] = {
     "VM": (
-        (),
+        "",
         (
-            "VM.Config.Disk",
-            "VM.Config.CPU",
-            "VM.Config.Memory",
-            "VM.Config.Network",
-            "VM.Config.HWType",
-            "VM.Config.Options",
-            "VM.Allocate",
-            "VM.Clone",
-            "VM.GuestAgent.Unrestricted",
-            "VM.Migrate",
-            "VM.Replicate",
-            "VM.Snapshot",
-            "VM.Snapshot.Rollback",
+            "Config.Disk Config.CPU Config.Memory Config.Network Config.HWType Config.Options "
+            "Allocate Clone GuestAgent.Unrestricted Migrate Replicate Snapshot Snapshot.Rollback"
         ),
         (
-            "VM.Config.CDROM",
-            "VM.Config.Cloudinit",
-            "VM.Console",
-            "VM.Backup",
-            "VM.GuestAgent.FileRead",
-            "VM.GuestAgent.FileSystemMgmt",
-            "VM.GuestAgent.FileWrite",
-            "VM.PowerMgmt",
+            "Config.CDROM Config.Cloudinit Console Backup PowerMgmt "
+            "GuestAgent.FileRead GuestAgent.FileSystemMgmt GuestAgent.FileWrite"
         ),
-        ("VM.Audit", "VM.GuestAgent.Audit"),
+        "Audit GuestAgent.Audit",
     ),
-    "Sys": (
-        ("Sys.PowerMgmt", "Sys.Modify", "Sys.Incoming", "Sys.AccessNetwork"),
-        ("Sys.Console", "Sys.Syslog"),
-        (),
-        ("Sys.Audit",),
-    ),
-    "Datastore": (
-        (),
-        ("Datastore.Allocate", "Datastore.AllocateTemplate"),
-        ("Datastore.AllocateSpace",),
-        ("Datastore.Audit",),
-    ),
-    "SDN": ((), ("SDN.Allocate", "SDN.Audit"), ("SDN.Use",), ("SDN.Audit",)),
-    "User": (("Realm.Allocate",), ("User.Modify", "Group.Allocate", "Realm.AllocateUser"), (), ()),
-    "Pool": ((), ("Pool.Allocate",), ("Pool.Audit",), ("Pool.Audit",)),
-    "Mapping": ((), ("Mapping.Modify",), ("Mapping.Use",), ("Mapping.Audit",)),
+    "Sys": ("PowerMgmt Modify Incoming AccessNetwork", "Console Syslog", "", "Audit"),
+    "Datastore": ("", "Allocate AllocateTemplate", "AllocateSpace", "Audit"),
+    "SDN": ("", "Allocate Audit", "Use", "Audit"),
+    "User": ("Realm.Allocate", "User.Modify Group.Allocate Realm.AllocateUser", "", ""),
+    "Pool": ("", "Allocate", "Audit", "Audit"),
+    "Mapping": ("", "Modify", "Use", "Audit"),
 }
+"""Root, admin, user and audit privileges of each area. Built-in roles are cut from these classes."""
+
+
+def _expand(area: str, names: str) -> set[str]:
+    """Full names; the area of users has three kinds, all others their own name in front of each."""
+    return {name if area == "User" else f"{area}.{name}" for name in names.split()}
+
 
 PRIVILEGES: frozenset[str] = frozenset(
-    {"Permissions.Modify"} | {name for classes in _GROUPS.values() for names in classes for name in names}
+    {"Permissions.Modify"}.union(*(_expand(area, names) for area, classes in _AREAS.items() for names in classes))
 )
 """Every privilege that Proxmox VE 9 knows; `VM.Monitor` of version 8 is gone."""
 
@@ -70,14 +47,14 @@ PRIVILEGES: frozenset[str] = frozenset(
 def _builtin_roles() -> dict[str, frozenset[str]]:
     roles: dict[str, set[str]] = {"NoAccess": set(), "Administrator": set(PRIVILEGES), "PVEAdmin": set()}
     auditor = roles.setdefault("PVEAuditor", set())
-    for area, (_root, admin, user, audit) in _GROUPS.items():
-        roles[f"PVE{area}Admin"] = {*admin, *user, *audit}
+    for area, (_root, *classes) in _AREAS.items():
+        admin, user, audit = (_expand(area, names) for names in classes)
+        roles[f"PVE{area}Admin"] = admin | user | audit
         roles["PVEAdmin"] |= roles[f"PVE{area}Admin"]
         if user:
-            roles[f"PVE{area}User"] = {*user, *audit}
+            roles[f"PVE{area}User"] = user | audit
         auditor.update(audit)
     roles["PVEAdmin"] -= {"Mapping.Modify"}
-    roles["PVETemplateUser"] = {"VM.Clone", "VM.Audit"}
     return {name: frozenset(privileges) for name, privileges in roles.items()}
 
 

@@ -3,22 +3,15 @@
 import re
 from collections.abc import Mapping
 
-__all__ = ["GIB", "MIB", "join", "parse", "parse_size", "render_size", "split_list"]
-
 MIB = 1 << 20
 GIB = 1 << 30
 _UNITS = {"": 1, "K": 1 << 10, "M": MIB, "G": GIB, "T": 1 << 40}
 
 
 def parse(text: str, default_key: str = "file") -> tuple[str, dict[str, str]]:
-    """Split a property string into its leading value and its options.
+    """Split `<value>,key=value,...` into its leading value (empty when absent) and its options, in their order.
 
-    Args:
-        text: `<value>,key=value,...`; the value may also be written `<default_key>=<value>`.
-        default_key: Long name of the leading value.
-
-    Returns:
-        The leading value (empty when absent) and the options in the order given.
+    The value may also be written `<default_key>=<value>`.
     """
     value = ""
     options: dict[str, str] = {}

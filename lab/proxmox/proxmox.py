@@ -1,7 +1,5 @@
 """The simulated Proxmox VE cluster as an ASGI application."""
 
-import asyncio
-import os
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -19,24 +17,20 @@ from config import proxmox_grants
 from lab.contracts import Hypervisor, LabSpec
 from lab.proxmox import power, wire
 from lab.proxmox.auth import Auth
-from lab.proxmox.call import ROOT, Call, Identity, TaskFault
-from lab.proxmox.cluster import Cluster
+from lab.proxmox.call import ROOT, Call, Identity
+from lab.proxmox.cluster import Cluster, Locks
 from lab.proxmox.errors import ApiError
 from lab.proxmox.faults import ApiFaults
-from lab.proxmox.fetch import Fetcher, HttpFetcher
-from lab.proxmox.locks import Locks
-from lab.proxmox.permissions import RULES, WORLD, check_rule
+from lab.proxmox.fetch import Fetcher
+from lab.proxmox.permissions import RULES
 from lab.proxmox.privileges import Access
-from lab.proxmox.reconcile import reconcile_state
 from lab.proxmox.router import Router
 from lab.proxmox.routes import TABLES
-from lab.proxmox.state import ClusterState, TaskRecord, load_state
-from lab.proxmox.tasks import TaskBoard
-from lab.proxmox.timing import Timing
+from lab.proxmox.state import ClusterState, TaskRecord, load_state, reconcile_state
+from lab.proxmox.tasks import TaskBoard, Timing
 from lab.proxmox.volumes import Volumes
 from lab.request_log import RequestLog, redact
-
-__all__ = ["Proxmox", "create_app"]
+from lab.rundir import ensure_secret
 
 _NOBODY = Identity("")
 
@@ -68,10 +62,10 @@ class Proxmox:
         directory = run / "pve"
         directory.mkdir(parents=True, exist_ok=True)
         state = load_state(directory / "state.json") or ClusterState()
-        reconcile_state(state, spec)
+        reconcile_state(state)
         self.faults = ApiFaults()
         """Injected faults and conditions."""
-        self.root_password = _ensure_secret_file(run / "root-password", lambda: secrets.token_urlsafe(18))
+        self.root_password = ensure_secret(run / "root-password", lambda: secrets.token_urlsafe(18))
         self.cluster = Cluster(
             spec=spec,
             hypervisor=hypervisor,
@@ -80,9 +74,9 @@ class Proxmox:
             access=Access(state),
             volumes=Volumes(spec, state, self.faults.conditions, directory / "storage"),
             tasks=TaskBoard(state, timing, self._save),
-            locks=Locks(timing),
+            locks=Locks(timing.lock_timeout),
             faults=self.faults,
-            fetcher=fetcher or HttpFetcher(run / "ca.pem"),
+            fetcher=fetcher or Fetcher(run / "ca.pem"),
             started=time.time(),
         )
         self._run = run
@@ -128,17 +122,11 @@ class Proxmox:
         self._log.close()
 
     def handlers(self) -> dict[str, Callable[..., Awaitable[Any]]]:
-        """For the campus's control socket: faults, and calls as the administrator."""
-        return {**self.faults.handlers(), "proxmox_call": self.call}
+        """For the campus's control socket: faults."""
+        return dict(self.faults.handlers())
 
     async def call(self, method: str, path: str, params: Mapping[str, str | tuple[str, ...]] | None = None) -> Any:
-        """Call the API as root@pam, past HTTP, log and faults; raises `ApiError`.
-
-        Args:
-            method: `GET`, `POST`, `PUT`, `DELETE`.
-            path: Below `/api2/json/`.
-            params: Parameters; tuples are repeated ones.
-        """
+        """Call the API as root@pam, past HTTP, log and faults; tuples are repeated parameters. Raises `ApiError`."""
         sent = {name: [value] if isinstance(value, str) else list(value) for name, value in (params or {}).items()}
         return await self._invoke(Call(ROOT, method, path, sent))
 
@@ -170,7 +158,7 @@ class Proxmox:
             await self.call("DELETE", creation.path)
         answer = await self.call(creation.method, creation.path, creation.params)
         file.unlink(missing_ok=True)
-        _ensure_secret_file(file, lambda: f"{answer['full-tokenid']}={answer['value']}")
+        ensure_secret(file, lambda: f"{answer['full-tokenid']}={answer['value']}")
 
     def _boot(self, vmid: int, node: str) -> None:
         async def work(_record: TaskRecord) -> None:
@@ -188,7 +176,7 @@ class Proxmox:
         outcome, status, drop = "", 500, False
         try:
             call.params = await wire.read_parameters(request)
-            drop = await self._apply_faults(call)
+            drop = self._apply_faults(call)
             if (call.method, call.path) == ("POST", "access/ticket"):
                 data: Any = self._auth.sign_in(call.required("username"), call.required("password"))
             else:
@@ -205,31 +193,25 @@ class Proxmox:
             self._log.write(call.method, call.path, status, began, user=user, params=params, outcome=outcome)
         return wire.DroppedResponse() if drop else response
 
-    async def _apply_faults(self, call: Call) -> bool:
+    def _apply_faults(self, call: Call) -> bool:
         """Apply the faults that hit this call; returns whether its answer is to be lost."""
         drop = False
         for fault in self.faults.hits(f"{call.method} {call.path}"):
             match fault.kind:
                 case "status":
                     raise ApiError(fault.status, fault.message)
-                case "agent":
-                    if "/agent/" in call.path:
-                        raise ApiError(500, "QEMU guest agent is not running")
-                case "delay":
-                    await asyncio.sleep(fault.seconds)
                 case "task":
-                    call.task_fault = TaskFault(fault.message, fault.done)
+                    call.task_fault = fault
                 case "drop":
                     drop = True
         return drop
 
     async def _invoke(self, call: Call) -> Any:
         route, call.names = self._router.find(call.method, call.path)
-        rule = RULES[route.method, route.pattern]
-        check_rule(rule, call, self.cluster.access)
+        RULES[route.method, route.pattern](call, self.cluster.access)
         if "node" in call.names:
             self.cluster.node(call.node)
-        changes = call.method != "GET" and rule is not WORLD
+        changes = call.method != "GET"
         if changes and not self.faults.conditions.quorate:
             raise ApiError(500, "cluster not ready - no quorum?")
         data = await route.handler(self.cluster, call)
@@ -239,12 +221,7 @@ class Proxmox:
 
 
 def create_app(
-    spec: LabSpec,
-    hypervisor: Hypervisor,
-    run: Path,
-    *,
-    timing: Timing | None = None,
-    fetcher: Fetcher | None = None,
+    spec: LabSpec, hypervisor: Hypervisor, run: Path, *, timing: Timing | None = None, fetcher: Fetcher | None = None
 ) -> Proxmox:
     """Build the Proxmox VE API of a campus; arguments as of `Proxmox`."""
     return Proxmox(spec, hypervisor, run, timing=timing, fetcher=fetcher)
@@ -252,12 +229,3 @@ def create_app(
 
 def _error_text(refusal: ApiError) -> str:
     return "; ".join([refusal.message, *(f"{name}: {text}" for name, text in refusal.errors.items())])
-
-
-def _ensure_secret_file(path: Path, make: Callable[[], str]) -> str:
-    """Content of a file that only its owner reads; written first when it is missing."""
-    if not path.exists():
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(make())
-    return path.read_text()

@@ -3,14 +3,13 @@
 import re
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
 from lab.proxmox.call import Call
 from lab.proxmox.cluster import Cluster
 from lab.proxmox.errors import ApiError
-
-__all__ = ["Route", "RouteHandler", "RouteTable", "Router"]
 
 RouteHandler = Callable[[Cluster, Call], Awaitable[Any]]
 
@@ -27,26 +26,12 @@ class Route:
 
 
 class RouteTable:
-    """Routes of one area, collected by decorators."""
+    """Routes of one area, collected by decorators: `@table.get(pattern)` and its like register a handler."""
 
     def __init__(self) -> None:
         self.routes: list[Route] = []
-
-    def get(self, pattern: str) -> Callable[[RouteHandler], RouteHandler]:
-        """Register a handler of GET."""
-        return self._register("GET", pattern)
-
-    def post(self, pattern: str) -> Callable[[RouteHandler], RouteHandler]:
-        """Register a handler of POST."""
-        return self._register("POST", pattern)
-
-    def put(self, pattern: str) -> Callable[[RouteHandler], RouteHandler]:
-        """Register a handler of PUT."""
-        return self._register("PUT", pattern)
-
-    def delete(self, pattern: str) -> Callable[[RouteHandler], RouteHandler]:
-        """Register a handler of DELETE."""
-        return self._register("DELETE", pattern)
+        methods = ("GET", "POST", "PUT", "DELETE")
+        self.get, self.post, self.put, self.delete = (partial(self._register, method) for method in methods)
 
     def _register(self, method: str, pattern: str) -> Callable[[RouteHandler], RouteHandler]:
         expression = re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", pattern))

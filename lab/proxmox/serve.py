@@ -11,8 +11,6 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from lab.proxmox.wire import DROP
 
-__all__ = ["PORT", "build_server"]
-
 PORT = 8006
 """Of the API, on every node."""
 
@@ -33,15 +31,7 @@ class DroppableProtocol(H11Protocol):
 
 
 def build_server(app: ASGIApp, host: str, certificate: Path, key: Path, *, port: int = PORT) -> uvicorn.Server:
-    """A server for one address; run it with `await server.serve()`.
-
-    Args:
-        app: The application.
-        host: Address to listen on.
-        certificate: PEM file; its subject alternative names hold the address.
-        key: PEM file of its private key.
-        port: TCP port.
-    """
+    """A server for one address, which the certificate (PEM) names; run it with `await server.serve()`."""
     config = uvicorn.Config(
         app,
         host=host,

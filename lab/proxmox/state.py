@@ -10,22 +10,6 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field
 
-__all__ = [
-    "AclEntry",
-    "ApiToken",
-    "ClusterState",
-    "Config",
-    "NodeState",
-    "PciMapping",
-    "Pool",
-    "TaskRecord",
-    "User",
-    "Vm",
-    "Volume",
-    "load_state",
-    "save_state",
-]
-
 Config = dict[str, str | int]
 """Options of a VM as they are stored: numbers where the API answers with numbers."""
 
@@ -120,26 +104,18 @@ class TaskRecord(BaseModel):
     log: list[str] = Field(default_factory=list)
 
 
-class NodeState(BaseModel):
-    """What the installer sets on one node."""
-
-    dns: dict[str, str] = Field(default_factory=dict)
-    network: dict[str, dict[str, str | int]] = Field(default_factory=dict)
-
-
 class ClusterState(BaseModel):
     """The cluster."""
 
     vms: dict[int, Vm] = Field(default_factory=dict)
     volumes: dict[str, Volume] = Field(default_factory=dict)
-    """By `<node>/<storage>:<name>`; the node is `-` on shared storages."""
+    """By `<node>/<storage>:<name>`; no storage is shared."""
     pools: dict[str, Pool] = Field(default_factory=dict)
     mappings: dict[str, PciMapping] = Field(default_factory=dict)
     users: dict[str, User] = Field(default_factory=dict)
     roles: dict[str, list[str]] = Field(default_factory=dict)
     """Custom roles only; the built-in ones are in `privileges.BUILTIN_ROLES`."""
     acl: list[AclEntry] = Field(default_factory=list)
-    nodes: dict[str, NodeState] = Field(default_factory=dict)
     tasks: dict[str, TaskRecord] = Field(default_factory=dict)
 
     def pool_of(self, vmid: int) -> str | None:
@@ -150,6 +126,18 @@ class ClusterState(BaseModel):
 def load_state(path: Path) -> ClusterState | None:
     """Read a state file; None when there is none yet."""
     return ClusterState.model_validate_json(path.read_bytes()) if path.exists() else None
+
+
+def reconcile_state(state: ClusterState) -> None:
+    """Adapt a loaded state to a campus that starts: nothing runs, no creation is half done."""
+    state.users.setdefault("root@pam", User())
+    for vmid, vm in list(state.vms.items()):
+        vm.active, vm.devices = None, []
+        if vm.lock == "create":
+            # The task died with the campus. A real node would keep the lock until `qm unlock`; the lab has no `qm`.
+            del state.vms[vmid]
+            state.volumes = {key: volume for key, volume in state.volumes.items() if volume.vmid != vmid}
+        vm.lock = None
 
 
 def save_state(state: ClusterState, path: Path) -> None:

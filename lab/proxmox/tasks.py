@@ -4,15 +4,13 @@ import asyncio
 import functools
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 
 from lab.contracts import HostFailed
 from lab.proxmox.call import Call, Identity
 from lab.proxmox.errors import ApiError, bad_parameter
 from lab.proxmox.state import ClusterState, TaskRecord
-from lab.proxmox.timing import Timing
-
-__all__ = ["TaskBoard", "Work"]
 
 Work = Callable[[TaskRecord], Awaitable[None]]
 """What a task does; it may append to the record's log and raises `ApiError` or `HostFailed` to fail."""
@@ -23,6 +21,18 @@ _KEPT = 500
 """Finished tasks remembered; more than a whole demonstration makes."""
 
 
+@dataclass(frozen=True)
+class Timing:
+    """How long things take, in seconds; all zero in unit tests."""
+
+    durations: Mapping[str, float] = field(default_factory=dict)
+    """By task type (`qmcreate`, `qmstart`, `resize`, `download`, ...); a type not named takes no time of its own."""
+    lock_timeout: float = 10
+    """Wait for a VM's lock, then refuse. Proxmox VE waits ten seconds."""
+    linger: float = 0.3
+    """A status call waits this long for a running task. Clients poll each second; this spares them most of one."""
+
+
 class _NotBegun(Exception):  # noqa: N818  # a state
     """An injected failure before any work."""
 
@@ -30,10 +40,7 @@ class _NotBegun(Exception):  # noqa: N818  # a state
 class TaskBoard:
     """Starts tasks and answers for them.
 
-    Args:
-        state: Where records are kept, so that a client can still ask after the campus was restarted.
-        timing: Durations.
-        changed: Called when a task has ended, to save the state.
+    Records are kept in the state, which `changed` saves, so that a client can still ask after the campus was restarted.
     """
 
     def __init__(self, state: ClusterState, timing: Timing, changed: Callable[[], None]) -> None:
@@ -47,13 +54,7 @@ class TaskBoard:
                 record.exitstatus, record.endtime = "unexpected status", int(time.time())
 
     def start(  # noqa: PLR0917  # a task has six parts
-        self,
-        node: str,
-        kind: str,
-        subject: str,
-        call: Call,
-        work: Work,
-        give_up: Callable[[], None] | None = None,
+        self, node: str, kind: str, subject: str, call: Call, work: Work, give_up: Callable[[], None] | None = None
     ) -> str:
         """Start a task and return its UPID.
 

@@ -14,8 +14,6 @@ from lab.proxmox.privileges import Access
 from lab.proxmox.vmconfig import Existing, NewDisk, NoMedia
 from lab.proxmox.volumes import split_volume
 
-__all__ = ["NOT_OPTIONS", "VmAccess", "check_volume_access", "privilege_of"]
-
 NOT_OPTIONS = frozenset(
     {"archive", "background_delay", "bwlimit", "delete", "digest", "force", "ha-managed", "import-working-storage"}
     | {"live-restore", "node", "pool", "revert", "skiplock", "start", "storage", "unique", "vmid"}
@@ -36,7 +34,7 @@ _CLASSES: tuple[tuple[str, str], ...] = (
         r"cicustom|cipassword|citype|ciuser|ciupgrade|nameserver|searchdomain|sshkeys|ipconfig\d+",
     ),
 )
-_BY_VALUE = re.compile(r"(?:serial|usb|hostpci|virtiofs)\d+")
+_BY_VALUE = re.compile(r"(?:serial|hostpci)\d+")
 
 
 def privilege_of(option: str) -> str | None:
@@ -47,15 +45,9 @@ def privilege_of(option: str) -> str | None:
 def check_volume_access(  # noqa: PLR0917  # the question has six parts
     access: Access, who: Identity, volume: str, owner: int | None, vmid: int | None, content: str
 ) -> None:
-    """Raise `ApiError` unless `who` may use a volume.
+    """Raise `ApiError` unless `who` may use a volume that belongs to VM `owner` for VM `vmid`.
 
-    Args:
-        access: Who may do what.
-        who: The caller.
-        volume: Its identifier.
-        owner: The VM it belongs to.
-        vmid: The VM it is wanted for.
-        content: What it is: `images`, `import`, `iso`, ...
+    `content` says what it is: `images`, `import`, `iso`, ...
     """
     storage = f"/storage/{split_volume(volume)[0]}"
     if access.has(who, storage, "Datastore.Allocate"):
@@ -73,14 +65,7 @@ def check_volume_access(  # noqa: PLR0917  # the question has six parts
 
 
 class VmAccess:
-    """Checks one call that creates or changes a VM.
-
-    Args:
-        access: Who may do what.
-        call: The call.
-        vmid: The VM.
-        pool: The pool that it is created in, which then counts like the VM itself.
-    """
+    """Checks one call that creates or changes a VM; the pool that it is created in counts like the VM itself."""
 
     def __init__(self, access: Access, call: Call, vmid: int, pool: str | None = None) -> None:
         self._access = access
@@ -116,17 +101,6 @@ class VmAccess:
             if value != "socket":
                 raise ApiError(500, f"only root can set '{option}' config for real devices")
             self._need("VM.Config.HWType")
-        elif re.fullmatch(r"usb\d+", option):
-            self._need("VM.Config.HWType")
-            host, options = propstring.parse(value, default_key="host")
-            if host and host.lower() != "spice":
-                raise ApiError(500, f"only root can set '{option}' config for real devices")
-            if "mapping" in options:
-                self._access.require(self._who, f"/mapping/usb/{options['mapping']}", "Mapping.Use")
-        elif re.fullmatch(r"virtiofs\d+", option):
-            self._need("VM.Config.Disk")
-            directory, _options = propstring.parse(value, default_key="dirid")
-            self._access.require(self._who, f"/mapping/dir/{directory}", "Mapping.Use")
         elif re.fullmatch(r"net\d+", option):
             self._check_bridge(value)
         elif option == "cicustom":

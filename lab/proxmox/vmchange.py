@@ -7,9 +7,7 @@ from lab.proxmox import vmconfig
 from lab.proxmox.cluster import Cluster
 from lab.proxmox.errors import ApiError
 from lab.proxmox.state import Config, Vm
-from lab.proxmox.vmconfig import CloudInit, Existing, NewDisk
-
-__all__ = ["apply_options", "storages_for"]
+from lab.proxmox.vmconfig import Existing
 
 
 def _fresh_mac() -> str:
@@ -20,15 +18,9 @@ def _fresh_mac() -> str:
 def apply_options(
     cluster: Cluster, vmid: int, vm: Vm, options: Mapping[str, str], delete: Iterable[str] = (), *, force: bool = False
 ) -> None:
-    """Store changed options; all of them or, when one is refused, none.
+    """Store changed options in the VM's record; all of them or, when one is refused, none.
 
-    Args:
-        cluster: The cluster.
-        vmid: Number of the VM.
-        vm: Its record; it is changed.
-        options: New values as sent.
-        delete: Options to remove.
-        force: Whether removed disks are erased; else they stay as `unusedN`.
+    With `force` the disks of deleted options are erased; else they stay as `unusedN`.
     """
     change = _Change(cluster, vmid, vm)
     try:
@@ -40,12 +32,6 @@ def apply_options(
         change.undo()
         raise
     change.commit()
-
-
-def storages_for(options: Mapping[str, str]) -> set[str]:
-    """The storages on which these options make volumes."""
-    requests = [vmconfig.parse_drive(key, text)[0] for key, text in options.items() if vmconfig.is_drive(key)]
-    return {request.storage for request in requests if isinstance(request, NewDisk | CloudInit)}
 
 
 class _Change:

@@ -11,26 +11,6 @@ from lab.proxmox import propstring
 from lab.proxmox.errors import bad_parameter
 from lab.proxmox.propstring import GIB, MIB
 
-__all__ = [
-    "CLOUDINIT_SIZE",
-    "CloudInit",
-    "DriveRequest",
-    "Existing",
-    "NewDisk",
-    "NoMedia",
-    "is_cdrom",
-    "is_drive",
-    "is_live",
-    "list_drives",
-    "normalise_option",
-    "normalise_tags",
-    "numbered_options",
-    "parse_drive",
-    "render_drive",
-    "render_network_card",
-    "volume_of",
-]
-
 CLOUDINIT_SIZE = 4 * MIB
 """Size of a cloud-init drive."""
 
@@ -102,15 +82,10 @@ def is_live(key: str) -> bool:
 
 
 def parse_drive(key: str, text: str) -> tuple[DriveRequest, dict[str, str]]:
-    """Read a drive option.
+    """Read a drive option; returns what is asked for and the options to keep.
 
-    Args:
-        key: `scsi0`, `ide2`, `efidisk0`, ...
-        text: `local-lvm:32,iothread=1`, `local-lvm:0,import-from=local:import/x.qcow2`, `local-lvm:cloudinit`,
-            `none,media=cdrom`, or a volume that exists.
-
-    Returns:
-        What is asked for and the options to keep.
+    `local-lvm:32,iothread=1`, `local-lvm:0,import-from=local:import/x.qcow2`, `local-lvm:cloudinit`,
+    `none,media=cdrom`, or a volume that exists.
     """
     source, options = propstring.parse(text)
     image = options.pop("import-from", None)
@@ -162,13 +137,9 @@ def numbered_options(config: dict[str, str | int], prefix: str) -> dict[int, str
 
 
 def render_network_card(key: str, text: str, previous: str | None, fresh_mac: str) -> str:
-    """The stored form of a network card: `virtio=<MAC>,bridge=...`.
+    """The stored form of a network card: `virtio=<MAC>,bridge=...`; sent may be `model=..,macaddr=..` as well.
 
-    Args:
-        key: `net0`, for messages.
-        text: As sent; model and MAC may be given as `model=..,macaddr=..` or `virtio=<MAC>`.
-        previous: The stored card, whose MAC is kept when none is sent.
-        fresh_mac: Used when there is no other.
+    Without a MAC the card keeps that of the stored card, or gets the fresh one.
     """
     leading, options = propstring.parse(text, default_key="model")
     model = leading or next((name for name in _MODELS if name in options), "")

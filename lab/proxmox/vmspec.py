@@ -8,8 +8,6 @@ from lab.contracts import Disk, Nic, PciDevice, VmSpec
 from lab.proxmox import propstring, vmconfig
 from lab.proxmox.propstring import GIB, split_list
 
-__all__ = ["agent_enabled", "build_vm_spec", "memory_mib"]
-
 _DEFAULT_MEMORY = 512
 """MiB that Proxmox VE gives a VM that names no memory."""
 
@@ -26,14 +24,7 @@ def agent_enabled(config: dict[str, str | int]) -> bool:
 
 
 def build_vm_spec(vmid: int, node: str, config: dict[str, str | int], gpus: Iterable[PciDevice]) -> VmSpec:
-    """The machine that a configuration describes.
-
-    Args:
-        vmid: Number of the VM.
-        node: Where it runs.
-        config: Its stored configuration.
-        gpus: Devices chosen for its `hostpciN` options.
-    """
+    """The machine that a stored configuration describes, with the devices chosen for its `hostpciN` options."""
     return VmSpec(
         vmid=vmid,
         name=str(config.get("name", f"VM{vmid}")),

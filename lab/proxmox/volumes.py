@@ -11,13 +11,8 @@ from lab.proxmox.propstring import GIB
 from lab.proxmox.state import ClusterState, Volume
 from lab.proxmox.vmconfig import CLOUDINIT_SIZE, CloudInit, DriveRequest, Existing, NewDisk, NoMedia
 
-__all__ = ["IMAGE_SIZE", "Volumes", "split_volume"]
-
 IMAGE_SIZE = 3 * GIB
 """What a simulated cloud image presents as a disk; Debian's and Ubuntu's generic images are 2 to 3.5 GiB."""
-
-_SHARED = frozenset({"nfs", "cifs", "cephfs", "rbd", "iscsi", "pbs"})
-_FILE_BASED = frozenset({"dir", "nfs", "cifs", "cephfs", "btrfs"})
 
 
 def split_volume(volume: str) -> tuple[str, str]:
@@ -29,14 +24,7 @@ def split_volume(volume: str) -> tuple[str, str]:
 
 
 class Volumes:
-    """The storages of the campus, as the API sees them.
-
-    Args:
-        spec: Says which storages each node has.
-        state: Holds the volumes.
-        conditions: Tells what else occupies a storage, to provoke a full one.
-        directory: Where files of directory storages would be; shown as their paths.
-    """
+    """The storages of the campus, as the API sees them; files of directory storages have paths below `directory`."""
 
     def __init__(self, spec: LabSpec, state: ClusterState, conditions: Conditions, directory: Path) -> None:
         self._spec = spec
@@ -55,38 +43,32 @@ class Volumes:
                 return storage
         raise not_found(f"storage '{name}'")
 
-    def is_shared(self, storage: Storage) -> bool:
-        """Whether all nodes see the same volumes."""
-        return storage.type in _SHARED
-
     def path(self, storage: Storage) -> Path | None:
         """Directory of a file-based storage."""
-        return self._directory / storage.name if storage.type in _FILE_BASED else None
+        return self._directory / storage.name if storage.type == "dir" else None
 
     def used(self, node: str, storage: Storage) -> int:
-        """Bytes in use: what was written, for these are thin storages; whole volumes on plain LVM."""
-        thick = storage.type == "lvm"
-        volumes = [volume for _name, volume in self.volumes_on(node, storage.name)]
-        occupied = sum(volume.size if thick else volume.written for volume in volumes)
+        """Bytes in use: what was written, for all storages are thin."""
+        occupied = sum(volume.written for _name, volume in self.volumes_on(node, storage.name))
         return occupied + self._conditions.ballast.get(f"{node}/{storage.name}", 0) * GIB
 
     def volumes_on(self, node: str, storage: str) -> Iterator[tuple[str, Volume]]:
         """Volumes of a storage with their identifiers, in the order they were made."""
-        prefix = self._key(node, f"{storage}:")
+        prefix = f"{node}/{storage}:"
         for key, volume in self._state.volumes.items():
             if key.startswith(prefix):
                 yield key.partition("/")[2], volume
 
     def find(self, node: str, volume: str) -> Volume:
         """A volume by its identifier; raises `ApiError` when there is none."""
-        found = self._state.volumes.get(self._key(node, volume))
+        found = self._state.volumes.get(f"{node}/{volume}")
         if found is None:
             raise not_found(f"volume '{volume}'")
         return found
 
     def exists(self, node: str, volume: str) -> bool:
         """Whether a volume is there."""
-        return self._key(node, volume) in self._state.volumes
+        return f"{node}/{volume}" in self._state.volumes
 
     def add_file(self, node: str, volume: str, content: str, size: int) -> None:
         """Put a downloaded file on its storage; raises `ApiError` when the storage is full."""
@@ -114,26 +96,13 @@ class Volumes:
                     size = written = IMAGE_SIZE
                 return self._allocate(node, request.storage, _image(vmid, request.format, size, written)), size
 
-    def move(self, node: str, volume: str, storage: str, vmid: int) -> str:
-        """Copy an image to another storage and drop the original; returns the new identifier."""
-        moved, _size = self.copy(node, volume, node, storage, vmid)
-        self.free(node, volume)
-        return moved
-
-    def copy(self, node: str, volume: str, target: str, storage: str, vmid: int) -> tuple[str, int]:
-        """Copy an image to a storage of node `target` for a VM; returns identifier and size."""
-        original = self.find(node, volume)
-        suffix = "cloudinit" if "-cloudinit" in volume else None
-        blank = _image(vmid, original.format, original.size, original.written)
-        return self._allocate(target, storage, blank, suffix), original.size
-
     def resize(self, node: str, volume: str, size: int) -> None:
         """Grow an image to `size` bytes."""
         self.find(node, volume).size = size
 
     def free(self, node: str, volume: str) -> None:
         """Remove a volume; one that is gone already is not an error."""
-        self._state.volumes.pop(self._key(node, volume), None)
+        self._state.volumes.pop(f"{node}/{volume}", None)
 
     def remove_volumes_of(self, vmid: int) -> None:
         """Remove every image that belongs to a VM, on every node."""
@@ -145,7 +114,7 @@ class Volumes:
         if "images" not in place.content:
             raise ApiError(500, f"storage '{storage}' does not support vm images")
         stem = f"vm-{image.vmid}-{suffix or f'disk-{self._free_number(node, storage, image.vmid)}'}"
-        if place.type in _FILE_BASED:
+        if place.type == "dir":
             volume = f"{storage}:{image.vmid}/{stem}.{image.format}"
         else:
             volume, image = f"{storage}:{stem}", image.model_copy(update={"format": "raw"})
@@ -159,20 +128,14 @@ class Volumes:
 
     def _store(self, node: str, name: str, volume: Volume) -> None:
         storage = self.storage(node, split_volume(name)[0])
-        needed = volume.size if storage.type == "lvm" else volume.written
         room = storage.size_gib * GIB - self.used(node, storage)
-        if needed > room:
+        if volume.written > room:
             raise ApiError(
                 500,
                 f"not enough free space on storage '{storage.name}' of node '{node}': "
-                f"need {needed / GIB:.1f} GiB, have {max(room, 0) / GIB:.1f} GiB",
+                f"need {volume.written / GIB:.1f} GiB, have {max(room, 0) / GIB:.1f} GiB",
             )
-        self._state.volumes[self._key(node, name)] = volume
-
-    def _key(self, node: str, volume: str) -> str:
-        name = volume.partition(":")[0]
-        shared = any(storage.name == name and self.is_shared(storage) for storage in self.storages(node))
-        return f"{'-' if shared else node}/{volume}"
+        self._state.volumes[f"{node}/{name}"] = volume
 
 
 def _image(vmid: int, form: str, size: int, written: int) -> Volume:

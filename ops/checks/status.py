@@ -3,6 +3,7 @@
 import base64
 import gzip
 import json
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -28,6 +29,7 @@ from ops.engine.engine import Engine
 from ops.engine.stack import Stack
 
 ROLE = "node-role.kubernetes.io/"
+POLL_SECONDS = 2.0
 HELM_OK = "deployed"
 """Helm's status of a release whose last installation or upgrade ended well."""
 ReleaseKey = tuple[str, str]
@@ -281,11 +283,15 @@ def status(
     stack: Annotated[str, typer.Argument(help="The stack.")],
     *,
     as_json: Annotated[bool, typer.Option("--json", help="For tools.")] = False,
+    wait: Annotated[float, typer.Option(help="How many seconds to wait until everything is ready.", min=0)] = 0,
 ) -> None:
     """Shows nodes, layers and addresses; exit code 1 if something is not ready."""
     chosen = Stack(stack)
     chosen.enter_network()
-    found = gather_report(chosen)
+    end = time.monotonic() + wait
+    # What operators make after their release, such as Prometheus, is not there yet when `up` ends.
+    while not (found := gather_report(chosen)).healthy and time.monotonic() < end:
+        time.sleep(POLL_SECONDS)
     if as_json:
         console.print_json(json.dumps(asdict(found) | {"healthy": found.healthy}))
     else:

@@ -19,6 +19,7 @@ from ops.nodes.blockers import Override
 from ops.nodes.remove import RemovalRequest, remove_nodes
 from ops.nodes.replace import misplaced_first_server
 from ops.nodes.vm import prepare_deletion
+from ops.queues import drain_queues, resume_queues
 from ops.upgrade.commands import refuse_version_changes
 
 StackName = Annotated[str, typer.Argument(help="The stack: `dev` for Pulumi.dev.yaml.")]
@@ -40,7 +41,9 @@ def up(
     remove: Annotated[
         list[str] | None, typer.Option(help="The explicit word: a machine that may be removed. Repeat it for each.")
     ] = None,
-    force: Annotated[list[Override] | None, typer.Option(help="What may be given up with a removed machine.")] = None,
+    force: Annotated[
+        list[Override] | None, typer.Option(help="What may be given up with a removed machine, or with Kueue.")
+    ] = None,
     yes: Yes = False,
 ) -> None:
     """Brings the campus to what its files say; finishes what an interrupted run left."""
@@ -53,7 +56,10 @@ def up(
         _decommission_removed(engine, state, stage or engine.stack.stage, set(remove or ()), frozenset(force or ()))
         if stage and stage != engine.stack.stage:
             engine.stack.set_stage(stage)
+        drained = drain_queues(engine, force or ())
         code = engine.up(lock, confirm=not yes)
+        if code and drained:
+            resume_queues(drained)
     if code:
         # What fails on one machine often has its cause on another.
         for text in find_problems(engine):

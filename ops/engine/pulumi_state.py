@@ -57,6 +57,12 @@ class Resource:
         return str(self.record["type"])
 
     @property
+    def in_cluster(self) -> bool:
+        """Whether it lives inside the cluster, or waits for something there."""
+        checks = self.type == COMMAND_TYPE and resource_owner(self.name, Part.WEBHOOK) is not None
+        return checks or self.type.startswith(CLUSTER_TYPES)
+
+    @property
     def inputs(self) -> Mapping[str, Any]:
         """What it was made with."""
         return self.record.get("inputs") or {}
@@ -253,8 +259,11 @@ class State:
         return self._with_resources(one.without_dependencies(gone) for one in self.resources if one.urn not in gone)
 
     def without_cluster_objects(self) -> Self:
-        """The state without what lives inside the cluster, which ends with its machines (docs/adr/0016)."""
-        return self._with_resources(one for one in self.resources if not one.type.startswith(CLUSTER_TYPES))
+        """The state without what lives inside the cluster, which ends with its machines (docs/adr/0016).
+
+        Checks of webhooks go too: they depend on releases, and the engine refuses a state that lacks what others need.
+        """
+        return self._with_resources(one for one in self.resources if not one.in_cluster)
 
     def unprotected(self, urns: Collection[str] | None = None) -> Self:
         """The state in which the engine may delete these resources; by default all."""

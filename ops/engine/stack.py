@@ -127,15 +127,16 @@ class Stack:
         return environment
 
     def _write_ca_bundle(self) -> Path | None:
-        """The Proxmox provider knows only the system's CAs; this adds the campus's for it alone."""
-        own = self.site.proxmox.ca_file
-        path = PROJECT / own if own else None
-        if path is None or not path.exists():
+        """The engine's plugins know only the system's CAs; this adds Proxmox's and the campus's, for them alone."""
+        named = dict.fromkeys(file for file in (self.site.proxmox.ca_file, self.site.ca_file) if file)
+        own = [(PROJECT / file).read_text() for file in named if (PROJECT / file).exists()]
+        if not own:
             return None
         public = next((file.read_text() for file in PUBLIC_CAS if file.exists()), "")
         bundle = STATE / "trust" / f"{self.site.name}.pem"
         bundle.parent.mkdir(parents=True, exist_ok=True)
-        bundle.write_text(public + path.read_text())
+        # A file may end without a newline, and two certificates on one line are none.
+        bundle.write_text("\n".join([public, *own]))
         return bundle
 
     def enter_network(self) -> None:

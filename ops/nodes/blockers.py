@@ -105,7 +105,7 @@ def quorum_blockers(facts: NodeFacts) -> Iterator[Blocker]:
         text = (
             f"{remaining + 1}/{len(health)} etcd members are healthy, and this is one of them; first repair or replace "
         )
-        yield Blocker(text + _join_names(unhealthy), None)
+        yield Blocker(text + join_names(unhealthy), None)
     elif remaining < quorum_size(len(health)):
         text = (
             f"etcd needs {quorum_size(len(health))} of its {len(health)} members, and without this one only {remaining} "
@@ -153,7 +153,7 @@ def local_volume_blockers(facts: NodeFacts) -> Iterator[Blocker]:
     )
     if claims:
         yield Blocker(
-            f"local volumes would be lost: {_join_names(claims)}; copy them, or delete the claims", Override.DATA
+            f"local volumes would be lost: {join_names(claims)}; copy them, or delete the claims", Override.DATA
         )
 
 
@@ -172,7 +172,7 @@ def workload_blockers(facts: NodeFacts) -> Iterator[Blocker]:
     """Work that ends with its pod: jobs, notebooks and other pods that no controller recreates elsewhere."""
     found = sorted(_describe_workload(pod) for pod in facts.pods if is_user_workload(pod))
     if found:
-        text = f"work runs on it: {_join_names(found)}; `./lyceum node drain` cordons the node, so that it can finish"
+        text = f"work runs on it: {join_names(found)}; `./lyceum node drain` cordons the node, so that it can finish"
         yield Blocker(text, Override.JOBS)
 
 
@@ -206,6 +206,7 @@ def _describe_workload(pod: Object) -> str:
     return namespaced_name(pod) + (f" ({', '.join(details)})" if details else "")
 
 
-def _join_names(names: list[str]) -> str:
+def join_names(names: list[str]) -> str:
+    """`a, b and 3 more`."""
     shown = ", ".join(names[:MAX_NAMES])
     return f"{shown} and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else shown

@@ -9,12 +9,13 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from components.cluster.k3s_config import node_labels, node_taints
+from components.cluster.k3s_config import node_taints
 from components.workspaces.profiles import effective_profiles
 from config import layers
 from config.base import format_size
 from config.errors import UsageError
 from config.layers import page_urls
+from config.node_labels import node_labels
 from config.paths import site_path
 from config.provenance import DERIVED, EffectiveValue, trace_gpus, trace_machines, trace_settings
 from config.required_secrets import required_secrets

@@ -65,7 +65,7 @@ def _pin_problems(driver: NodeDriver, pin: str | None) -> Iterator[str]:
         )
     elif not driver.version:
         yield "no driver has reported its version yet"
-    elif pin and driver.version != pin:
+    elif pin and not cuda.is_expected_driver(driver.version, pin):
         waits = f"waits for {', '.join(driver.holders)}" if driver.holders else "no pod uses its GPUs"
         state = f", {driver.state}" if driver.state and driver.state != DONE else ""
         yield f"the pin is {pin}{state}; {waits}"
@@ -82,7 +82,9 @@ def _image_problems(driver: NodeDriver, site: Site) -> Iterator[str]:
 def find_warnings(drivers: list[NodeDriver], site: Site) -> Iterator[str]:
     """Warnings about the drivers of all nodes."""
     pin = cuda.expected_driver(site)
-    behind = [driver.node for driver in drivers if pin and driver.version and driver.version != pin]
+    behind = [
+        driver.node for driver in drivers if pin and driver.version and not cuda.is_expected_driver(driver.version, pin)
+    ]
     if behind and len(behind) < len(drivers):
         yield (
             f"{len(behind)} of {len(drivers)} nodes with GPUs do not run driver {pin} yet ({', '.join(behind)}): the operator "

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from components import gpu_resources as gpus
 from config.gpus import CARDS, Gpu, Sharing
 from config.hosts import Node
+from config.mig import can_place
 from lab.controllers.gpu import mig
 from lab.controllers.gpu.cards import Card
 from tests.support.sites import site, with_cards
@@ -106,6 +107,20 @@ def test_cards_that_differ_are_written_one_by_one() -> None:
     ]
 
 
+def test_a_node_with_mps_has_no_mig_strategy_and_the_others_keep_theirs() -> None:
+    """With `mixed` the device plugin ends: "using --mig-strategy=mixed is not supported with MPS" (k8s-device-plugin)."""
+    configs = gpus.plugin_configs([served := node(SERVED), sliced := node(SLICED)])
+    strategies = {name: yaml.safe_load(text)["flags"]["migStrategy"] for name, text in configs.items()}
+
+    assert strategies == {"default": "mixed", gpus.plugin_profile(served): "none", gpus.plugin_profile(sliced): "mixed"}
+
+
+def test_the_operator_leaves_the_strategy_to_each_node_where_one_uses_mps() -> None:
+    """Its variable would beat the node's file."""
+    assert gpus.mig_strategy([node(SERVED), node(MIG7)]) == ""
+    assert gpus.mig_strategy([node(SLICED), node(MIG7)]) == "mixed"
+
+
 def test_a_device_plugin_without_a_label_shares_nothing() -> None:
     default = yaml.safe_load(gpus.plugin_configs([node({})])["default"])
 
@@ -142,13 +157,10 @@ def shared_cards(draw: st.DrawFn) -> list[dict[str, Any]]:
 @st.composite
 def _mig_card(draw: st.DrawFn, model: str) -> dict[str, Any]:
     card = CARDS[model]
-    free = max(int(profile.split("g.")[0]) for profile in card.mig)
     layout: dict[str, int] = {}
     for profile in draw(st.lists(st.sampled_from(sorted(card.mig)), min_size=1, max_size=7)):
-        slices = int(profile.split("g.")[0])
-        if slices <= free and layout.get(profile, 0) < card.mig[profile]:
-            layout[profile] = layout.get(profile, 0) + 1
-            free -= slices
+        more = layout | {profile: layout.get(profile, 0) + 1}
+        layout = more if can_place(more, card.mig) else layout
     return {"model": model, "sharing": "mig", "layout": layout}
 
 

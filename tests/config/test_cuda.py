@@ -44,3 +44,9 @@ def test_the_pin_is_the_sites_or_the_operators_or_unknown() -> None:
 def test_without_profiles_the_notebooks_that_are_offered_count() -> None:
     assert dict(cuda.offered_images(site())) == {NOTEBOOKS["pytorch"][1]: 12}
     assert dict(cuda.offered_images(site({"workspaces": {"jupyterhub": {"enabled": False}}}))) == {}
+
+
+def test_a_precompiled_driver_is_expected_by_its_branch() -> None:
+    assert cuda.is_expected_driver("595.91.07", "595")
+    assert not cuda.is_expected_driver("5951.1.1", "595")
+    assert not cuda.is_expected_driver("580.95.05", "595")

@@ -2,9 +2,10 @@
 
 import pytest
 
-from components.cluster.k3s_config import node_labels, node_taints
+from components.cluster.k3s_config import node_taints
 from config.base import format_size
 from config.load import load_site
+from config.node_labels import node_labels
 from config.paths import SITES
 from config.site import STAGES
 from config.validate import validate_file
@@ -76,7 +77,8 @@ def test_the_a100_host_labels_and_taints_as_it_asked() -> None:
     nodes = {node.name: node for node in load_site("a100-host").machines}
     assert node_taints(nodes["k3s-cp1"]) == ["node-role.kubernetes.io/control-plane=true:NoSchedule"]
     assert node_taints(nodes["k3s-wk-gpu2"]) == []
-    assert node_labels(nodes["k3s-wk-gpu2"]) == {"accelerator": "nvidia", "gpu-model": "a100", "scratch": "nvme"}
+    asked = {"accelerator": "nvidia", "gpu-model": "a100", "scratch": "nvme"}
+    assert asked.items() <= node_labels(nodes["k3s-wk-gpu2"]).items()
 
 
 def test_the_a100_host_shares_only_its_first_worker_by_mig() -> None:

@@ -20,7 +20,10 @@ from tests.contracts.upstream import (
 )
 
 _CLASS = ("name", "annotations", "parameters", "reclaimPolicy", "volumeBindingMode", "mountOptions")
-COMMENTED: dict[str, dict[str, tuple[str, ...]]] = {"csi-driver-nfs": {"": ("storageClasses",), "storageClass": _CLASS}}
+COMMENTED: dict[str, dict[str, tuple[str, ...]]] = {
+    "csi-driver-nfs": {"": ("storageClasses",), "storageClass": _CLASS},
+    "gpu-operator": {"dcgmExporter": ("config",)},
+}
 """Chart -> path -> values that upstream's values.yaml shows only in its comments; a test finds them there."""
 
 SUBCHARTS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -216,5 +219,5 @@ def _dotted(path: Any) -> str:
 def shown_in_comments(chart: str, key: str) -> bool:
     """Whether upstream's values.yaml shows a key in a comment."""
     return any(
-        line.lstrip("# ").startswith(f"{key}:") for line in values_text(chart).splitlines() if line.startswith("#")
+        line.lstrip("# ").startswith(f"{key}:") for line in values_text(chart).splitlines() if line.lstrip()[:1] == "#"
     )

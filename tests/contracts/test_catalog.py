@@ -33,7 +33,6 @@ CRD_FOLDERS = {
     "kueue": "kueue",
     "kubeflow-trainer": "kubeflow-trainer",
     "kserve-crd": "kserve",
-    "kubeflow-pipelines": "kubeflow-pipelines",
     "prometheus-operator-crds": "kube-prometheus-stack",
 }
 """Chart -> folder with its definitions."""

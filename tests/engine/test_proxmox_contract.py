@@ -259,7 +259,7 @@ def test_a_gpu_that_another_vm_holds_is_refused_by_name_and_taken_when_it_is_fre
 def test_a_held_lock_is_waited_for(bench: Bench) -> None:
     """P1: the provider tries the creation again."""
     bench.download_image()
-    bench.campus.px.faults.add(
+    bench.campus.px.faults.rules.append(
         Fault(route="POST nodes/pve1/qemu$", kind="status", message="can't lock file '/x' - got timeout", count=2)
     )
     bench.project.program(ONE_MACHINE)
@@ -270,7 +270,7 @@ def test_a_held_lock_is_waited_for(bench: Bench) -> None:
 def test_a_creation_whose_reply_was_lost_is_finished_by_the_next_run(bench: Bench) -> None:
     """P3: the provider takes "already exists" on its second attempt for its own work, and finishes the machine."""
     bench.download_image()
-    bench.campus.px.faults.add(Fault(route="POST nodes/pve1/qemu$", kind="drop"))
+    bench.campus.px.faults.rules.append(Fault(route="POST nodes/pve1/qemu$", kind="drop"))
     bench.project.program(ONE_MACHINE)
     bench.project.up(fails=True)
     assert list(bench.campus.px.cluster.state.vms) == [300], "it was made, though nobody heard"
@@ -284,7 +284,9 @@ def test_a_creation_whose_reply_was_lost_is_finished_by_the_next_run(bench: Benc
 def test_a_creation_that_fails_leaves_nothing_and_shows_the_tasks_log(bench: Bench) -> None:
     """P2."""
     bench.download_image()
-    bench.campus.px.faults.add(Fault(route="POST nodes/pve1/qemu$", kind="task", message="lvcreate: out of space"))
+    bench.campus.px.faults.rules.append(
+        Fault(route="POST nodes/pve1/qemu$", kind="task", message="lvcreate: out of space")
+    )
     bench.project.program(ONE_MACHINE)
 
     run = bench.project.up(fails=True)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from lab.images import Built, ensure_all
 from tests.support.controlplane import ControlPlane
 from tests.support.stand_ins import working
 
@@ -15,6 +16,12 @@ def all_stages(pytestconfig: pytest.Config) -> bool:
     Such stories go on from kill to kill, so the stages are no tests of their own that a mark could leave out.
     """
     return "not strict" not in pytestconfig.option.markexpr
+
+
+@pytest.fixture(scope="session")
+def real_programs() -> Built:
+    """What a lab with real pods needs; the first test that asks builds what is missing, the others wait for it."""
+    return ensure_all()
 
 
 @pytest.fixture(scope="session")

@@ -51,7 +51,7 @@ class Newcomer:
 @pytest.fixture(name="newcomer", scope="module")
 def _newcomer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Newcomer]:
     newcomer = Newcomer(tmp_path_factory.mktemp("home") / "lyceum")
-    newcomer.does("lab", "up", "--name", "first")
+    newcomer.does("lab", "up", "--name", "first", "--real", "none")
     try:
         newcomer.does("init", "first", "--lab", "first", "--yes", "-a", "domain=first.lyceum.internal")
         yield newcomer

@@ -16,15 +16,15 @@ from lab.contracts import LabSpec
 from lab.proxmox import Proxmox, create_app
 from lab.proxmox.errors import ApiError
 from lab.proxmox.fake import FakeHypervisor
-from lab.proxmox.fetch import FetchedFile
-from lab.proxmox.timing import Timing
+from lab.proxmox.fetch import FetchedFile, Fetcher
+from lab.proxmox.tasks import Timing
 from lab.spec import spec_from_site
 from ops.clients.proxmox import ProxmoxApi
 
 URL = "https://10.21.0.11:8006/"
 
 
-class _Fetcher:
+class _Fetcher(Fetcher):
     """Has the site's image, of one GiB, unless it is told not to."""
 
     size = 1024**3
@@ -85,7 +85,7 @@ def simulated(site: Site, run: Path, **changes: Any) -> Iterator[Simulated]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    fetcher = _Fetcher()
+    fetcher = _Fetcher(run)
     app = create_app(spec, FakeHypervisor(), run, timing=Timing(linger=0), fetcher=fetcher)
     try:
         asyncio.run_coroutine_threadsafe(app.open(), loop).result(timeout=120)

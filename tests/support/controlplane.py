@@ -54,15 +54,19 @@ class ControlPlane:
     Args:
         directory: Where its files and logs go.
         pods: Also run the scheduler and KWOK, so that pods of `node`s become ready.
+        admission: Admission configuration (YAML) of the API server, which then calls webhooks too; else none is called.
     """
 
-    def __init__(self, directory: Path, *, pods: bool = True) -> None:
+    def __init__(self, directory: Path, *, pods: bool = True, admission: str = "") -> None:
         self._dir = directory
         self._pods = pods
+        self._admission = admission
         self._processes: list[subprocess.Popen[bytes]] = []
         self._client: httpx.Client | None = None
         self.kubeconfig = directory / "kubeconfig"
         """Of a cluster administrator."""
+        self.etcd = ""
+        """Address of etcd, which also serves its metrics."""
 
     def __enter__(self) -> Self:
         """Starts it and waits until the API server is ready."""
@@ -158,6 +162,7 @@ class ControlPlane:
 
     def _start(self) -> None:
         etcd, peer, self._port = free_ports(3)
+        self.etcd = f"http://127.0.0.1:{etcd}"
         self._dir.mkdir(parents=True, exist_ok=True)
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         pem = key.private_bytes(
@@ -169,8 +174,8 @@ class ControlPlane:
             [
                 "etcd",
                 f"--data-dir={self._dir / 'etcd'}",
-                f"--listen-client-urls=http://127.0.0.1:{etcd}",
-                f"--advertise-client-urls=http://127.0.0.1:{etcd}",
+                f"--listen-client-urls={self.etcd}",
+                f"--advertise-client-urls={self.etcd}",
                 f"--listen-peer-urls=http://127.0.0.1:{peer}",
                 f"--initial-advertise-peer-urls=http://127.0.0.1:{peer}",
                 f"--initial-cluster=default=http://127.0.0.1:{peer}",
@@ -179,7 +184,7 @@ class ControlPlane:
         )
         self._apiserver = [
             "kube-apiserver",
-            f"--etcd-servers=http://127.0.0.1:{etcd}",
+            f"--etcd-servers={self.etcd}",
             "--bind-address=127.0.0.1",
             "--advertise-address=127.0.0.1",
             f"--secure-port={self._port}",
@@ -191,8 +196,7 @@ class ControlPlane:
             f"--service-account-key-file={self._dir / 'sa.key'}",
             f"--service-account-signing-key-file={self._dir / 'sa.key'}",
             "--service-cluster-ip-range=10.43.0.0/16",
-            # As on the embedded campus: no webhook's server really runs.
-            "--disable-admission-plugins=MutatingAdmissionWebhook,ValidatingAdmissionWebhook",
+            *self._admission_flags(),
         ]
         self._run(self._apiserver)
         self._wait_ready()
@@ -211,6 +215,14 @@ class ControlPlane:
                 f"--service-account-private-key-file={self._dir / 'sa.key'}",
             ]
         )
+
+    def _admission_flags(self) -> list[str]:
+        if not self._admission:
+            # As in a lab without real pods: no webhook's server runs.
+            return ["--disable-admission-plugins=MutatingAdmissionWebhook,ValidatingAdmissionWebhook"]
+        file = self._dir / "admission.yaml"
+        file.write_text(self._admission)
+        return [f"--admission-control-config-file={file}", "--enable-admission-plugins=EventRateLimit"]
 
     def _run(self, command: Sequence[str], program: str = "kube") -> None:
         def die_with_parent() -> None:

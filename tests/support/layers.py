@@ -5,6 +5,7 @@ from dataclasses import replace
 import pulumi
 import pulumi_kubernetes as k8s
 
+from components.handles import Login, NodeHandle, Shell
 from components.layer import LayerGroupArgs
 from components.platform.platform import Platform
 from components.workspaces.workspaces import Workspaces
@@ -26,7 +27,10 @@ def layers_graph(site: Site) -> Graph:
         nodes = tuple(node for node in site.machines if node.in_cluster)
         texts = {name: f"the-secret-{name}" for record in layers.LAYERS for name in record.secrets}
         secrets = {name: pulumi.Output.secret(text) for name, text in (texts | SECRETS).items()}
-        args = LayerGroupArgs(site=site, nodes=nodes, secrets=secrets, files={}, ready={})
+        key = pulumi.Output.secret("the-ssh-key")
+        machine = NodeHandle(spec=nodes[0], host_key=pulumi.Output.from_input("ssh-ed25519 AAAA"))
+        shell = Shell(machine=machine, login=Login(user="lyceum", private_key=key))
+        args = LayerGroupArgs(site=site, nodes=nodes, secrets=secrets, files={}, shell=shell, ready={})
         platform = Platform("platform", args, cluster)
         Workspaces("workspaces", replace(args, ready=platform.ready), cluster)
 

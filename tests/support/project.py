@@ -20,7 +20,7 @@ from toolchain.environment import binary
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("config", "components", "ops", "lab", "toolchain")
-FILES = ("__main__.py", "Pulumi.yaml", "Pulumi.dev.yaml", "Pulumi.prod.yaml", "lyceum")
+FILES = ("__main__.py", "Pulumi.yaml", "Pulumi.dev.yaml", "Pulumi.prod.yaml", "lyceum", "requirements.txt")
 LINKED = (".venv", ".toolchain")
 MINUTES = 60
 
@@ -37,10 +37,12 @@ class Project:
 
     Attributes:
         path: The directory.
+        real_nodes: Machines in which pods really run, as `lab up --real` takes them.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, real_nodes: str = "none") -> None:
         self.path = path
+        self.real_nodes = real_nodes
         compile_sources()
         for name in COPIED:
             shutil.copytree(ROOT / name, path / name)
@@ -50,7 +52,7 @@ class Project:
             (path / name).symlink_to((ROOT / name).resolve())
 
     def __enter__(self) -> Self:
-        self.lyceum("lab", "up")
+        self.lyceum("lab", "up", "--real", self.real_nodes)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -26,6 +26,8 @@ SECONDS = {
     "tests/lab/e2e/test_alpha.py": 360,
     "tests/lab/e2e/test_kill.py": 240,
     "tests/lab/k3s/test_cluster.py": 340,
+    "tests/lab/pods/test_real_pods.py": 180,
+    "tests/lab/pods/test_platform.py": 400,
     "tests/engine/test_command_plugin.py": 120,
     "tests/engine/test_proxmox_contract.py": 120,
     "tests/engine/test_language_host.py": 80,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from config.key_derivation import derive_password, ssh_private_key_pem
 from config.layers import LAYERS
+from lab.identity.packages import SECRET
 from lab.store import KEYS
 
 PURPOSES = ("k3s-token", "k3s-agent-token", *(purpose for record in LAYERS for purpose in record.derived_secrets))
@@ -19,7 +20,7 @@ def of(run: Path) -> dict[str, str]:
         "seed": seed,
         "Proxmox token": (run / "proxmox-token").read_text().strip().partition("=")[2],
         "SSH key": ssh_private_key_pem(seed).splitlines()[1],
-        **{name: (run / name).read_text() for name in KEYS},
+        **{name: (run / name).read_text() for name in (*KEYS, SECRET)},
     }
     return found | {purpose: derive_password(seed, purpose) for purpose in PURPOSES}
 

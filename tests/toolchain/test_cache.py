@@ -147,3 +147,20 @@ def test_a_new_version_takes_the_place_of_the_former(tmp_path: Path) -> None:
     cache.link_programs(tmp_path, (current,))
     assert (tmp_path / "bin" / "pulumi-resource-command").read_text() == "current"
     assert [place.name for place in (tmp_path / "pulumi" / "plugins").iterdir()] == ["resource-command-v1.2.1"]
+
+
+def test_results_that_are_no_programs_are_kept_and_checked_too(own_cache: Path) -> None:
+    chart = Program(
+        name="kueue", version="0.19.2", module="kwok", sources=(), binaries=("kueue",), data=("charts/kueue.tgz",),
+        build=nothing, cold_minutes=1,
+    )  # fmt: skip
+    with cache.scratch_directory(chart) as place:
+        (place / "results" / "charts").mkdir(parents=True)
+        (place / "results" / "kueue").write_text("#!/bin/true")
+        (place / "results" / "charts" / "kueue.tgz").write_bytes(b"chart")
+        cache.publish_entry(chart, place / "results", "built")
+    entry = cache.entry_path(chart)
+    assert (entry / "charts" / "kueue.tgz").read_bytes() == b"chart"
+    assert cache.is_intact(entry)
+    (entry / "charts" / "kueue.tgz").unlink()
+    assert not cache.is_intact(entry)

@@ -5,9 +5,8 @@ import re
 from dataclasses import dataclass
 
 from config.gpus import CARDS
+from config.mig import Profiles
 from lab.controllers.snapshot_cache import Object, annotations
-
-__all__ = ["NVIDIA", "Card", "list_cards"]
 
 GPUS = "lab.lyceum/gpus"
 """Node annotation: JSON list of the VM's passthrough devices, ``{address, vendor, device, name}``."""
@@ -22,15 +21,10 @@ class Card:
     product: str
     """As the driver names it, with dashes: value of ``nvidia.com/gpu.product``."""
     memory_mib: int
-    mig: dict[str, int]
-    """MIG profile -> how many fit; empty without MIG."""
+    mig: Profiles
+    """MIG profiles; empty without MIG."""
     id: str
     """PCI device id as in a MIG configuration's device filter: ``0x20F110DE``."""
-
-    @property
-    def slices(self) -> int:
-        """Compute slices of the card: seven, or four on the A30."""
-        return max((int(profile.split("g.")[0]) for profile in self.mig), default=0)
 
 
 def list_cards(node: Object) -> list[Card]:

@@ -11,8 +11,6 @@ from lab.controllers.changes import Change, ensure_fields, format_time
 from lab.controllers.gpu.operator import DRIVER, gpu_nodes
 from lab.controllers.snapshot_cache import ClusterCache, Object, annotations, get_path, is_ready, labels, name
 
-__all__ = ["decide"]
-
 LOADED_DRIVER = "lab.lyceum/driver"
 """Node annotation: the driver that is loaded."""
 REPLACEMENT_STARTED = "lab.lyceum/driver-begun"

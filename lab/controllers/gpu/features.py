@@ -7,8 +7,6 @@ from lab.controllers.changes import Change, ensure_fields
 from lab.controllers.gpu.cards import GPUS
 from lab.controllers.snapshot_cache import ClusterCache, annotations, get_path, is_ready, labels, name
 
-__all__ = ["decide"]
-
 PREFIX = "feature.node.kubernetes.io"
 
 

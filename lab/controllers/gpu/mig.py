@@ -6,9 +6,8 @@ from typing import Any
 
 import yaml
 
+from config.mig import can_place
 from lab.controllers.gpu.cards import Card
-
-__all__ = ["LayoutError", "Slices", "parse_configuration", "plan_layout"]
 
 Slices = dict[str, int]
 """MIG profile -> number of devices on one card; empty for a card that stays whole."""
@@ -64,16 +63,16 @@ def _layout_from_hardware(called: str, card: Card) -> Slices:
         return {}
     if wanted not in card.mig:
         raise LayoutError(f"no MIG configuration '{called}' for {card.product}; it has profiles {', '.join(card.mig)}")
-    return {wanted: card.mig[wanted]}
+    return {wanted: card.mig[wanted].most}
 
 
 def _check_slices(slices: Slices, card: Card) -> Slices:
     if slices and not card.mig:
         raise LayoutError(f"{card.product} has no MIG")
     for profile, count in slices.items():
-        if count > card.mig.get(profile, 0):
-            raise LayoutError(f"{count} x {profile} do not fit on {card.product}; at most {card.mig.get(profile, 0)}")
-    asked = sum(int(profile.split("g.")[0]) * count for profile, count in slices.items())
-    if asked > card.slices:
-        raise LayoutError(f"{slices} asks for {asked} compute slices of {card.product}, which has {card.slices}")
+        most = card.mig[profile].most if profile in card.mig else 0
+        if count > most:
+            raise LayoutError(f"{count} x {profile} do not fit on {card.product}; at most {most}")
+    if not can_place(slices, card.mig):
+        raise LayoutError(f"{slices} has no placement on {card.product}")
     return slices

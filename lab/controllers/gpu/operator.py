@@ -4,11 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lab.controllers.changes import Change, ensure_fields, ensure_object, owner_references, set_condition
+from lab.controllers.gpu import telemetry
 from lab.controllers.gpu.cards import NVIDIA, list_cards
 from lab.controllers.pods import build_service, build_workload, is_available
-from lab.controllers.snapshot_cache import ClusterCache, Object, get_path, labels, namespace
-
-__all__ = ["DEVICE_PLUGIN", "DRIVER", "decide", "gpu_nodes"]
+from lab.controllers.snapshot_cache import ClusterCache, Object, get_path, labels, name, namespace
 
 PRESENT = f"feature.node.kubernetes.io/pci-{NVIDIA}.present"
 
@@ -57,10 +56,10 @@ def decide(cache: ClusterCache) -> Iterator[Change]:
     nodes = gpu_nodes(cache)
     for node in nodes:
         yield from ensure_fields(node, {"metadata": {"labels": _deploy_labels(node, spec, wanted)}})
+    if _is_enabled(spec, "dcgmExporter"):
+        yield from _deploy_metrics(cache, cluster_policy, home, nodes)
     for operand in wanted if nodes else ():
         yield from ensure_object(cache, _build_daemonset(operand, spec, cluster_policy, home))
-    if _is_enabled(spec, "dcgmExporter"):
-        yield from _deploy_metrics(cache, cluster_policy, home)
     # With the NRI plugin pods need no runtime class; without it, pods that want a GPU name it.
     if not get_path(spec, "cdi", "nriPluginEnabled", default=False):
         metadata = {"name": "nvidia", "ownerReferences": owner_references(cluster_policy)}
@@ -91,6 +90,8 @@ def _build_daemonset(operand: Operand, spec: Object, cluster_policy: Object, hom
     pod: Object = {"nodeSelector": {f"nvidia.com/gpu.deploy.{operand.deploy}": "true"}}
     pod |= {step: common[step] for step in ("tolerations", "priorityClassName") if common.get(step)}
     marks = {"app": operand.daemonset}
+    exporter = operand.switch == "dcgmExporter"
+    pod |= telemetry.pod_fields() if exporter else {}
     return build_workload(
         "DaemonSet",
         (home, operand.daemonset),
@@ -100,23 +101,29 @@ def _build_daemonset(operand: Operand, spec: Object, cluster_policy: Object, hom
         replicas=None,
         resources=section.get("resources"),
         pod=pod,
+        container=telemetry.container_fields() if exporter else None,
     )
 
 
-def _deploy_metrics(cache: ClusterCache, cluster_policy: Object, home: str) -> Iterator[Change]:
-    """The exporter's Service, and a ServiceMonitor where Prometheus can read it."""
+def _deploy_metrics(cache: ClusterCache, cluster_policy: Object, home: str, nodes: list[Object]) -> Iterator[Change]:
+    """The exporter's Service, what its pods say, and a ServiceMonitor where Prometheus can read it."""
     marks = {"app": "nvidia-dcgm-exporter"}
+    listed = get_path(cluster_policy, "spec", "dcgmExporter", "config", "name", default="")
+    fields = get_path(cache.get("ConfigMap", listed, home) or {}, "data", "dcgm-metrics.csv", default="")
+    texts = {name(node): telemetry.describe_cards(node, fields) for node in nodes}
+    metadata: Object = {
+        "name": telemetry.SERIES,
+        "namespace": home,
+        "ownerReferences": owner_references(cluster_policy),
+    }
+    data = {"httpd.conf": telemetry.WEB_SERVER, **texts}
+    yield from ensure_object(cache, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
     yield from ensure_object(
         cache, build_service("nvidia-dcgm-exporter", home, cluster_policy, marks, {"gpu-metrics": 9400})
     )
     asked = get_path(cluster_policy, "spec", "dcgmExporter", "serviceMonitor", "enabled", default=False)
     if asked and cache.serves("ServiceMonitor"):
-        metadata = {
-            "name": "nvidia-dcgm-exporter",
-            "namespace": home,
-            "labels": marks,
-            "ownerReferences": owner_references(cluster_policy),
-        }
+        metadata = {**metadata, "name": "nvidia-dcgm-exporter", "labels": marks}
         spec = {"selector": {"matchLabels": marks}, "endpoints": [{"port": "gpu-metrics", "path": "/metrics"}]}
         monitor = {
             "apiVersion": "monitoring.coreos.com/v1",

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Generator, Iterator
 from datetime import datetime, timedelta
 
-from lab.controllers.changes import Change, decide_each, ensure_fields, format_time, post_event
+from lab.controllers.changes import Change, PostEvent, decide_each, ensure_fields, format_time
 from lab.controllers.gpu.cards import Card, list_cards
 from lab.controllers.gpu.mig import LayoutError, Slices, parse_configuration, plan_layout
 from lab.controllers.gpu.operator import DEVICE_PLUGIN, gpu_nodes
@@ -21,8 +21,6 @@ from lab.controllers.snapshot_cache import (
     name,
     namespace,
 )
-
-__all__ = ["decide"]
 
 WHOLE = "nvidia.com/gpu"
 
@@ -65,19 +63,28 @@ def _share_node(cache: ClusterCache, node: Object, spec: Object, home: str) -> I
         try:
             settled = plan_layout(labels(node).get(MIG_CONFIG, "all-disabled"), _mig_text(cache, spec, home), present)
         except LayoutError as error:
-            yield post_event(node, "MIGConfigFailed", str(error), warning=True)
+            yield PostEvent(node, "MIGConfigFailed", str(error), warning=True)
             yield from ensure_fields(node, {"metadata": {"labels": {MIG_STATE: "failed"}}})
             return
         changing = yield from _change_layout(cache, node, settled)
         if changing:
             yield from _advertise(node, {})
             return
-    strategy = get_path(spec, "mig", "strategy", default="single")
-    offered = _count_devices(settled, strategy)
     try:
-        rule = _plugin_rule(cache, node, spec, home)
+        config = _plugin_config(cache, node, spec, home)
     except KeyError as error:
-        yield post_event(node, "DevicePluginConfigMissing", f"specified config {error} does not exist", warning=True)
+        yield PostEvent(node, "DevicePluginConfigMissing", f"specified config {error} does not exist", warning=True)
+        yield from _advertise(node, {WHOLE: 0})
+        return
+    # The operator's environment variable beats the file; without it the file decides for each node.
+    strategy = get_path(spec, "mig", "strategy") or get_path(config, "flags", "migStrategy", default="none")
+    rule: Object = dict(config.get("sharing") or {})
+    offered = _count_devices(settled, strategy)
+    if rule.get("mps") and strategy == "mixed":
+        # k8s-device-plugin, validateFlags: it ends, and the kubelet counts its devices as gone.
+        yield PostEvent(
+            node, "DevicePluginFailed", "using --mig-strategy=mixed is not supported with MPS", warning=True
+        )
         yield from _advertise(node, dict.fromkeys(offered, 0))
         return
     shared = _share_devices(offered, rule)
@@ -131,8 +138,8 @@ def _count_devices(settled: list[Slices], strategy: str) -> dict[str, int]:
     return {resource: count for resource, count in found.items() if count or resource == WHOLE}
 
 
-def _plugin_rule(cache: ClusterCache, node: Object, spec: Object, home: str) -> Object:
-    """The ``sharing`` section that holds for the node.
+def _plugin_config(cache: ClusterCache, node: Object, spec: Object, home: str) -> Object:
+    """The device plugin's configuration that holds for the node.
 
     Raises:
         KeyError: The node names a configuration that the release did not bring.
@@ -142,7 +149,7 @@ def _plugin_rule(cache: ClusterCache, node: Object, spec: Object, home: str) -> 
     if not config.get("name") or not called:
         return {}
     data = get_path(cache.get("ConfigMap", config["name"], home) or {}, "data", default={})
-    return dict(parse_configuration(data[called]).get("sharing") or {})
+    return parse_configuration(data[called])
 
 
 def _sharing_strategy(rule: Object) -> tuple[str, Object]:

@@ -1,5 +1,6 @@
 """The first moments of a VM: from a forked process in fresh namespaces to PID 1 of a Debian."""
 
+import contextlib
 import os
 import shutil
 import socket
@@ -12,6 +13,8 @@ from lab.host.plan import BootPlan
 
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 LINKS = {"ptmx": "pts/ptmx", "fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2"}
+FORWARDING = {"ipv4/ip_forward": "1", "bridge/bridge-nf-call-iptables": "1"}
+"""Below /proc/sys/net: what the pods' network would set by itself, if a VM could write there. Only the VM's own."""
 
 
 def boot_vm(plan: BootPlan, go: int, console: int) -> None:
@@ -44,7 +47,8 @@ def boot_vm(plan: BootPlan, go: int, console: int) -> None:
 
 def build_root(plan: BootPlan) -> None:
     """Give the process, which has its own PIDs and network already, the VM's disk as its root."""
-    syscalls.unshare(syscalls.NEWNS | syscalls.NEWUTS | syscalls.NEWIPC)
+    cgroups = syscalls.NEWCGROUP if plan.pods else 0
+    syscalls.unshare(syscalls.NEWNS | syscalls.NEWUTS | syscalls.NEWIPC | cgroups)
     syscalls.mount("none", "/", flags=syscalls.REC | syscalls.PRIVATE)
     home = Path(plan.directory)
     root = home / "root"
@@ -53,9 +57,14 @@ def build_root(plan: BootPlan) -> None:
     syscalls.mount("proc", root / "proc", "proc", syscalls.NOSUID | syscalls.NODEV)
     # As a switch learns where a VM is when its card comes up: with a gratuitous ARP.
     (root / "proc/sys/net/ipv4/conf/all/arp_notify").write_text("1")
+    for name, value in FORWARDING.items() if plan.pods else ():
+        with contextlib.suppress(OSError):  # the kernel may have no bridge netfilter, or keep it to itself
+            (root / "proc/sys/net" / name).write_text(value)
     # Only the VM's own network lives under /proc/sys for it; the rest is the machine's and must stay out of reach.
     syscalls.bind(root / "proc/sys", root / "proc/sys", read_only=True)
     syscalls.mount("sysfs", root / "sys", "sysfs", syscalls.RDONLY | syscalls.NOSUID | syscalls.NODEV)
+    if plan.pods:
+        _show_cgroups(root / "sys/fs/cgroup")
     for name, mode in (("dev", "755"), ("run", "755")):
         syscalls.mount("tmpfs", root / name, "tmpfs", syscalls.NOSUID, f"mode={mode}")
     _devices(root / "dev")
@@ -77,6 +86,25 @@ def build_root(plan: BootPlan) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
     syscalls.pivot_root(root)
+    if plan.pods:
+        # As systemd does: what is mounted later must reach the containers that ask for it.
+        syscalls.mount("none", "/", flags=syscalls.REC | syscalls.SHARED)
+        # The kubelet reads the kernel's log for what ran out of memory.
+        (Path("/dev") / "kmsg").symlink_to("null")
+
+
+def _show_cgroups(target: Path) -> None:
+    """Show the unified hierarchy, as a Debian does; nobody may write there, and no pod gets a cgroup.
+
+    runc does nothing without a hierarchy. Where the kernel does not give one out, it sees the machine's.
+    """
+    try:
+        syscalls.mount("cgroup2", target, "cgroup2", syscalls.NOSUID | syscalls.NODEV | syscalls.NOEXEC)
+    except OSError:
+        syscalls.bind("/sys/fs/cgroup", target)
+    else:
+        locked = syscalls.NOSUID | syscalls.NODEV | syscalls.NOEXEC
+        syscalls.mount("none", target, flags=syscalls.REMOUNT | syscalls.BIND | syscalls.RDONLY | locked)
 
 
 def _overlay(target: Path, lower: str, upper: Path, work: Path, options: str) -> None:

@@ -35,15 +35,7 @@ class Processes:
                 if waiter is not None and not waiter.done():
                     waiter.set_result(os.waitstatus_to_exitcode(status))
 
-    def start(
-        self,
-        argv: Sequence[str],
-        environment: Mapping[str, str],
-        *,
-        log: Path,
-        directory: str = "/",
-        user: str = "root",
-    ) -> "Process":
+    def start(self, argv: Sequence[str], environment: Mapping[str, str], *, log: Path, user: str = "root") -> "Process":
         """Run a program in a session of its own; what it prints is appended to `log`.
 
         A program that cannot be run ends with status 203, as under systemd, and says why in the log.
@@ -53,7 +45,7 @@ class Processes:
         try:
             pid = os.fork()
             if pid == 0:
-                _exec_program(argv, environment, output, directory, user)
+                _exec_program(argv, environment, output, user)
         finally:
             os.close(output)
         waiter: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -78,7 +70,7 @@ class Process:
         return self._waiter.done()
 
 
-def _exec_program(argv: Sequence[str], environment: Mapping[str, str], output: int, directory: str, user: str) -> None:
+def _exec_program(argv: Sequence[str], environment: Mapping[str, str], output: int, user: str) -> None:
     """Turn the forked child into the program; never returns."""
     try:
         os.setsid()
@@ -88,7 +80,7 @@ def _exec_program(argv: Sequence[str], environment: Mapping[str, str], output: i
         os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
         os.dup2(output, 1)
         os.dup2(output, 2)
-        os.chdir(directory)
+        os.chdir("/")
         if user != "root":
             entry = pwd.getpwnam(user)
             os.initgroups(user, entry.pw_gid)

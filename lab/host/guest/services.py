@@ -61,9 +61,6 @@ class ServiceRunner:
     async def start(self, *, wait: bool = True) -> bool:
         """Start unless it is up; True when it has become active (or, a oneshot, has succeeded)."""
         if self._life is None or self._life.done():
-            if missing := [path for path in self.unit.condition_path_exists if not _condition_holds(path)]:
-                self._say(f"Condition check resulted in {self.unit.name} being skipped: {missing[0]}")
-                return True
             self.restarts = 0
             self._stopping.clear()
             self._outcome = None
@@ -85,14 +82,6 @@ class ServiceRunner:
         """`systemctl kill`: signal the main process, or every process of the service."""
         targets = [self.main_pid] if whom == "main" else service_pids(self.invocation)
         signal_all([pid for pid in targets if pid], number)
-
-    def reset_failed(self) -> None:
-        """`systemctl reset-failed`: also forgets how often it was started."""
-        self._starts.clear()
-        self.restarts = 0
-        if self.active is ActiveState.FAILED:
-            self._set(ActiveState.INACTIVE, "dead")
-            self.result = "success"
 
     async def _live(self) -> None:
         while True:
@@ -141,8 +130,6 @@ class ServiceRunner:
             if result is None:
                 self._set(ActiveState.ACTIVE, "running")
                 self._resolve_start(up=True)
-                for command in unit.exec_start_post:
-                    await self._run_helper(command, environment)
                 result = await self._wait_until_ended(self._main)
             return result
 
@@ -176,16 +163,13 @@ class ServiceRunner:
         if main.ended:
             return await self._record_end(main, expected=False)
         self._set(ActiveState.DEACTIVATING, "stop-sigterm")
-        environment = self._environment() | {"MAINPID": str(main.pid)}
-        for command in self.unit.exec_stop:
-            await self._run_helper(command, environment)
         return await self._terminate(main)
 
     async def _terminate(self, main: Process) -> str:
         """End the main process, and the others as the kill mode says."""
         if self.unit.kill_mode is KillMode.CONTROL_GROUP:
             signal_all(service_pids(self.invocation), signal.SIGTERM)
-        elif self.unit.kill_mode is not KillMode.NONE:
+        else:
             signal_all([main.pid], signal.SIGTERM)
         try:
             await asyncio.wait_for(main.wait(), self.unit.timeout_stop)
@@ -216,28 +200,21 @@ class ServiceRunner:
             if status and not command.ignore_failure:
                 self._say(f"Main process exited, status={abs(status)}")
                 return "exit-code" if status > 0 else "signal"
-        for command in self.unit.exec_start_post:
-            if not await self._run_helper(command, environment):
-                return "exit-code"
-        if self.unit.remain_after_exit:
-            self._set(ActiveState.ACTIVE, "exited")
-            self._resolve_start(up=True)
-            await self._stopping.wait()
         return "success"
 
     async def _kill_leftovers(self) -> None:
         """End what the service left behind, unless its kill mode spares it (as K3s's does for its pods)."""
-        if self.unit.kill_mode in {KillMode.PROCESS, KillMode.NONE}:
+        if self.unit.kill_mode is KillMode.PROCESS:
             return
         left = service_pids(self.invocation)
         if not left:
             return
-        signal_all(left, signal.SIGTERM if self.unit.kill_mode is KillMode.CONTROL_GROUP else signal.SIGKILL)
+        signal_all(left, signal.SIGTERM)
         if not await wait_until_gone(lambda: bool(service_pids(self.invocation)), self.unit.timeout_stop):
             signal_all(service_pids(self.invocation), signal.SIGKILL)
 
     async def _run_helper(self, command: ExecCommand, environment: dict[str, str]) -> bool:
-        """Run an ExecStartPre, ExecStartPost or ExecStop line; True when it may go on."""
+        """Run an ExecStartPre line; True when the start may go on."""
         status = await self._spawn(command, environment).wait()
         if status and not command.ignore_failure:
             self.main_status = abs(status)
@@ -245,13 +222,7 @@ class ServiceRunner:
         return status == 0 or command.ignore_failure
 
     def _spawn(self, command: ExecCommand, environment: dict[str, str]) -> Process:
-        return self._processes.start(
-            command.expanded(environment),
-            environment,
-            log=self.log,
-            directory=self.unit.working_directory,
-            user=self.unit.user,
-        )
+        return self._processes.start(command.expanded(environment), environment, log=self.log, user=self.unit.user)
 
     def _environment(self) -> dict[str, str]:
         """What the service's processes see; files come after `Environment=` and win (systemd.exec(5))."""
@@ -295,8 +266,3 @@ class ServiceRunner:
     def _say(self, text: str) -> None:
         with self.log.open("a") as log:
             log.write(f"systemd[1]: {self.unit.name}: {text}\n")
-
-
-def _condition_holds(path: str) -> bool:
-    negated = path.startswith("!")
-    return Path(path.lstrip("!")).exists() is not negated

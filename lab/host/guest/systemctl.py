@@ -7,7 +7,7 @@ import sys
 from _socket import AF_UNIX, SHUT_WR, socket
 
 CONTROL = "/run/systemd/private"
-POWER = {"reboot": "reboot", "poweroff": "poweroff", "halt": "poweroff"}
+POWER = ("reboot", "poweroff")
 _END = "\0"
 _CHUNK = 65536
 
@@ -44,13 +44,13 @@ def decode_answer(data: bytes) -> tuple[int, str, str]:
 
 
 def main(argv: list[str]) -> int:
-    """`systemctl ARGV`, or `reboot`, `poweroff`, `halt`, `shutdown` by the name it was called by."""
+    """`systemctl ARGV`, or `reboot`, `poweroff`, `shutdown` by the name it was called by."""
     called = os.path.basename(argv[0])
     words = argv[1:]
     if called == "shutdown":
         words = ["reboot" if "-r" in words else "poweroff"]
     elif called in POWER:
-        words = [POWER[called]]
+        words = [called]
     try:
         code, out, err = send_command(words)
     except OSError as error:

@@ -17,17 +17,7 @@ LOG_LINES = 10
 """Lines of the log that `systemctl status` shows."""
 _WITH_VALUE = {"-p": "property", "--property": "property", "-s": "signal", "--signal": "signal", "-t": "type"}
 _WITH_VALUE |= {"--kill-who": "whom", "--kill-whom": "whom", "--type": "type", "-n": "lines", "--lines": "lines"}
-_READING = {
-    "status",
-    "is-active",
-    "is-enabled",
-    "is-failed",
-    "is-system-running",
-    "show",
-    "cat",
-    "list-units",
-    "list-timers",
-}
+_READING = {"status", "is-active", "is-enabled", "is-failed", "is-system-running", "show", "list-timers"}
 
 
 class UnitManager(Protocol):
@@ -75,7 +65,7 @@ def parse_call(argv: list[str]) -> SystemctlCall:
             flags.add({"-q": "quiet", "-f": "force", "-l": "full", "-a": "all"}.get(word, word.lstrip("-")))
         else:
             words.append(word)
-    verb = words[0] if words else "list-units"
+    verb = words[0] if words else ""
     return SystemctlCall(verb, tuple(full_name(word) for word in words[1:]), frozenset(flags), values)
 
 
@@ -87,24 +77,19 @@ async def systemctl(manager: UnitManager, argv: list[str], *, root: bool) -> Sys
             1, err=f"Failed to {call.verb} {' '.join(call.units)}: Interactive authentication required.\n"
         )
     match call.verb:
-        case "start" | "stop" | "restart" | "try-restart" | "reload-or-restart" | "condrestart":
+        case "start" | "stop" | "restart":
             return await _run_jobs(manager, call)
-        case "enable" | "disable" | "reenable":
+        case "enable" | "disable":
             return await _change_enablement(manager, call)
-        case "daemon-reload" | "daemon-reexec":
+        case "daemon-reload":
             manager.reload()
-            return SystemctlAnswer()
-        case "reset-failed":
-            targets = [manager.runner(name) for name in call.units] or manager.known()
-            for runner in targets:
-                runner.reset_failed()
             return SystemctlAnswer()
         case "kill":
             number = signal.Signals[f"SIG{call.values.get('signal', 'TERM').upper().removeprefix('SIG')}"]
             for name in call.units:
                 manager.runner(name).kill(number, whom=call.values.get("whom", "all"))
             return SystemctlAnswer()
-        case "poweroff" | "halt" | "reboot":
+        case "poweroff" | "reboot":
             # Exit statuses of PID 1: see manager.POWEROFF and REBOOT.
             manager.power(3 if call.verb == "reboot" else 0)
             return SystemctlAnswer()
@@ -128,11 +113,6 @@ def _answer_query(manager: UnitManager, call: SystemctlCall) -> SystemctlAnswer:
             return SystemctlAnswer(int(state != "running"), out=f"{state}\n")
         case "show":
             return _join_answers(call, lambda name: _show(manager, name, call))
-        case "cat":
-            return _join_answers(call, lambda name: _cat(manager, name))
-        case "list-units":
-            rows = [f"{r.unit.name} loaded {r.active} {r.sub} {r.unit.description}\n" for r in manager.known()]
-            return SystemctlAnswer(out="".join(rows))
         case "list-timers":
             alarms = [
                 one for one in manager.known() if isinstance(one, TimerRunner) and one.active is ActiveState.ACTIVE
@@ -150,9 +130,6 @@ async def _run_jobs(manager: UnitManager, call: SystemctlCall) -> SystemctlAnswe
     runners = [manager.runner(name) for name in call.units if not name.endswith(".target")]
 
     async def job(runner: ServiceRunner | TimerRunner) -> bool:
-        running = runner.active in {ActiveState.ACTIVE, ActiveState.ACTIVATING, ActiveState.DEACTIVATING}
-        if call.verb in {"try-restart", "condrestart"} and not running:
-            return True
         if call.verb != "start":
             await runner.stop()
         return call.verb == "stop" or await runner.start(wait=wait)
@@ -191,10 +168,7 @@ async def _change_enablement(manager: UnitManager, call: SystemctlCall) -> Syste
     for name in call.units:
         if manager.files.path(name) is None:
             return SystemctlAnswer(1, err=f"Failed to {call.verb} unit: Unit file {name} does not exist.\n")
-        if call.verb != "enable":
-            said += manager.files.disable(name)
-        if call.verb != "disable":
-            said += manager.files.enable(name)
+        said += manager.files.enable(name) if call.verb == "enable" else manager.files.disable(name)
     manager.reload()
     if "now" in call.flags:
         follow = "start" if call.verb == "enable" else "stop"
@@ -297,10 +271,3 @@ def _type_properties(runner: ServiceRunner | TimerRunner) -> dict[str, str]:
             "LastTriggerUSec": format_time(runner.last),
         }
     return {"Type": runner.unit.type}
-
-
-def _cat(manager: UnitManager, name: str) -> SystemctlAnswer:
-    path = manager.files.path(name)
-    if path is None:
-        return SystemctlAnswer(1, err=f"No files found for {name}.\n")
-    return SystemctlAnswer(out=f"# {path}\n{path.read_text()}")

@@ -73,9 +73,6 @@ class TimerRunner:
     def kill(self, number: signal.Signals, *, whom: str) -> None:
         """There is no process to signal."""
 
-    def reset_failed(self) -> None:
-        """A timer does not fail; its service does."""
-
     async def _wait_and_start(self) -> None:
         base = self._read_stamp() if self.unit.persistent else time.time()
         while (due := self.unit.next(base)) is not None:

@@ -6,12 +6,7 @@ from lab.host.guest.timers import TimerUnit, parse_timer
 from lab.host.guest.units import Sections, ServiceUnit, UnitError, parse_sections, parse_service
 
 ROOT = Path("/")
-DIRECTORIES = (
-    "etc/systemd/system",
-    "run/systemd/system",
-    "usr/local/lib/systemd/system",
-    "usr/lib/systemd/system",
-)
+DIRECTORIES = ("etc/systemd/system", "run/systemd/system", "usr/local/lib/systemd/system", "usr/lib/systemd/system")
 """Search path of systemd.unit(5), strongest first."""
 
 

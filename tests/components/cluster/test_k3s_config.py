@@ -6,8 +6,14 @@ import pytest
 import yaml
 
 from components.cluster import bootstrap, k3s_config
+from config.allocatable import allocatable, kernel_share
+from config.hosts import Node
+from config.node_labels import node_labels
 from config.site import Site
 from lab.k3s import flags
+from lab.k3s import node as lab_node
+from lab.k3s.config import Options
+from lab.k3s.node import NodeMachine
 from tests.support import golden
 from tests.support.sites import SMALL, Settings, site, with_cards
 
@@ -41,7 +47,7 @@ def test_k3s_knows_every_key(config: dict[str, Any], known: tuple[flags.Flag, ..
 
 def test_only_the_machine_differs_between_servers() -> None:
     """K3s refuses a server whose network, tokens or encryption differ."""
-    own = {"node-name", "node-ip"}
+    own = {"node-name", "node-ip", "node-label"}
     shared = [{key: value for key, value in server(index=n).items() if key not in own} for n in range(3)]
 
     assert shared[0] == shared[1] == shared[2]
@@ -84,6 +90,51 @@ def test_tokens_are_named_by_their_files() -> None:
     assert agent().keys() & {"token", "agent-token"} == set()
 
 
+def kubelet(node: Node) -> dict[str, str]:
+    parsed = yaml.safe_load(k3s_config.agent_config(node))
+    return dict(argument.partition("=")[::2] for argument in parsed["kubelet-arg"])
+
+
+def test_a_node_reserves_by_its_cores_and_its_pods() -> None:
+    """Without, pods may have everything, and the kubelet ends with them (amazon-eks-ami's formula)."""
+    assert WORKER.shape.cores == 18
+    assert kubelet(WORKER)["kube-reserved"] == "cpu=115m,memory=1465Mi"
+    assert kubelet(WORKER)["system-reserved"] == "cpu=100m,memory=256Mi"
+
+
+def test_a_server_reserves_for_its_control_plane() -> None:
+    assert kubelet(SERVERS[0])["kube-reserved"] == "cpu=330m,memory=3065Mi"
+
+
+def test_a_node_keeps_memory_free_that_k3s_would_give_away() -> None:
+    """K3s sets disk thresholds, which replace the kubelet's own for memory."""
+    assert kubelet(WORKER)["eviction-hard"] == "memory.available<100Mi,nodefs.available<5%,imagefs.available<5%"
+
+
+@pytest.mark.parametrize("node", [SERVERS[0], WORKER], ids=["server", "worker"])
+def test_a_node_offers_what_the_settings_count_on(node: Node) -> None:
+    """The lab's kubelet has all the memory of the machine; a real one less what Linux keeps (`kernel_share`)."""
+    options = Options({"kubelet-arg": tuple(yaml.safe_load(k3s_config.agent_config(node))["kubelet-arg"])})
+    machine = NodeMachine(node.name, node.shape.cores, node.shape.memory, 100, ())
+    _, offered = lab_node.capacity(machine, options)
+
+    assert offered["cpu"] == f"{allocatable(node).cpu}m"
+    assert offered["memory"] == f"{(allocatable(node).memory + kernel_share(node)) * 1024}Ki"
+
+
+def test_a_new_certificate_reaches_the_pods_that_wait_for_it_in_seconds() -> None:
+    """The kubelet's default is a minute, and nobody may start a pod until Kueue has its own."""
+    assert kubelet(WORKER)["sync-frequency"] == kubelet(SERVERS[0])["sync-frequency"] == "10s"
+
+
+def test_pods_have_no_search_domain() -> None:
+    """With a wildcard record of the site's domain, github.com would be our ingress."""
+    for script in (SCRIPTS["founder"], SCRIPTS["joiner"], SCRIPTS["agent"]):
+        assert "nameserver 10.9.0.2\nnameserver 10.9.0.3\n" in script
+    assert "search" not in k3s_config.resolv_conf(SITE)
+    assert agent()["resolv-conf"] == server()["resolv-conf"] == k3s_config.RESOLV_CONF
+
+
 def test_servers_are_tainted_and_workers_are_not() -> None:
     """R23; site E taints its workers, so it is a setting."""
     assert server()["node-taint"] == ["node-role.kubernetes.io/control-plane=true:NoSchedule"]
@@ -97,7 +148,11 @@ def test_a_storage_machine_is_kept_for_ceph() -> None:
     node = site({"nodes": [*SMALL["nodes"], STORE]}).machines[-1]
 
     assert k3s_config.node_taints(node) == ["node-role.kubernetes.io/storage=true:NoSchedule"]
-    assert k3s_config.node_labels(node) == {"lyceum.io/ceph": "true", "scratch": "nvme"}, "and offers no card"
+    assert node_labels(node) == {
+        "lyceum.io/ceph": "true",
+        "scratch": "nvme",
+        "topology.rook.io/chassis": "pve1",
+    }, "and offers no card"
 
 
 @pytest.mark.parametrize("taints", [[], ["ceph=only:NoExecute"]])
@@ -111,7 +166,8 @@ def test_a_worker_without_cards_has_no_label_of_one() -> None:
     cpu = {"name": "cpu-1", "role": "worker", "host": "pve1", "shape": "server", "address": "10.9.0.62", "gpus": []}
     node = site({"nodes": [*SMALL["nodes"], cpu]}).machines[-1]
 
-    assert (k3s_config.node_labels(node), k3s_config.node_taints(node)) == ({}, [])
+    assert node_labels(node) == {"lyceum.io/gpu-model": "none", "topology.rook.io/chassis": "pve1"}
+    assert k3s_config.node_taints(node) == []
 
 
 def test_a_sites_taints_are_given_at_the_first_registration() -> None:
@@ -122,19 +178,35 @@ def test_a_sites_taints_are_given_at_the_first_registration() -> None:
 
 
 def test_a_workers_labels_follow_from_its_hardware() -> None:
-    assert agent()["node-label"] == ["accelerator=nvidia", "gpu-model=a100", "lyceum.io/ceph=true", "scratch=nvme"]
+    assert agent()["node-label"] == [
+        "accelerator=nvidia",
+        "gpu-model=a100",
+        "lyceum.io/ceph=true",
+        "lyceum.io/gpu-model=a100-40gb",
+        "scratch=nvme",
+        "topology.rook.io/chassis=pve1",
+    ]
+
+
+def test_two_models_of_one_family_have_two_labels() -> None:
+    small, large = (with_cards({"model": f"a100-{size}gb"}).machines[3] for size in (40, 80))
+
+    assert node_labels(small)["gpu-model"] == node_labels(large)["gpu-model"], "R23 names the family"
+    assert node_labels(small)["lyceum.io/gpu-model"] != node_labels(large)["lyceum.io/gpu-model"]
 
 
 def test_a_sites_label_wins_over_a_derived_one() -> None:
     labelled: Settings = SMALL["nodes"][1] | {"labels": {"scratch": "sata", "rack": "7"}}
     node = site({"nodes": [SMALL["nodes"][0], labelled]}).machines[3]
 
-    assert k3s_config.node_labels(node) == {
+    assert node_labels(node) == {
         "accelerator": "nvidia",
         "gpu-model": "a100",
         "lyceum.io/ceph": "true",
+        "lyceum.io/gpu-model": "a100-40gb",
         "rack": "7",
         "scratch": "sata",
+        "topology.rook.io/chassis": "pve1",
     }
 
 
@@ -148,7 +220,7 @@ def test_no_label_shares_a_card_before_its_driver_is_there() -> None:
     """The device plugin would hand out whole cards (gpu-operator#2670)."""
     node = with_cards({"sharing": "mig", "layout": {"1g.5gb": 7}}).machines[3]
 
-    assert not any(label.startswith("nvidia.com/") for label in k3s_config.node_labels(node))
+    assert not any(label.startswith("nvidia.com/") for label in node_labels(node))
 
 
 def test_events_are_rationed_with_limits() -> None:
@@ -247,3 +319,16 @@ SCRIPTS = {
 def test_a_script_changes_only_on_purpose(name: str) -> None:
     """A changed script runs again on every node of the campus."""
     golden.check(f"k3s/{name}.sh", without_functions(SCRIPTS[name]))
+
+
+def test_nodes_that_registered_before_a_label_existed_get_it() -> None:
+    """K3s gives labels at the first registration only."""
+    objects = list(yaml.safe_load_all(k3s_config.labels_manifest(SITE.machines)))
+
+    assert [one["metadata"]["name"] for one in objects] == [node.name for node in SITE.machines]
+    assert objects[3] == {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": "gpu-1", "labels": node_labels(WORKER)},
+    }
+    assert k3s_config.labels_manifest(CARDS.machines) in SCRIPTS["members"]

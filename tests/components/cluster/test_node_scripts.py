@@ -697,6 +697,7 @@ def test_members_get_their_roles_when_they_are_ready(machine: FakeMachine) -> No
     assert machine.calls_of("k3s kubectl label") == [
         "k3s kubectl label node --overwrite gpu-1 gpu-2 node-role.kubernetes.io/worker=true"
     ], "one call for all workers: forty must not cost more than two"
+    assert len(machine.calls_of("k3s kubectl apply --server-side")) == 1, "one call for all labels, too"
     asked = " ".join(machine.calls_of("k3s kubectl get"))
     assert all(f"node server-{number} " in asked for number in (1, 2, 3)), "servers must be Ready too, and voters"
 

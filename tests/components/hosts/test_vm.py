@@ -12,10 +12,13 @@ from components.hosts.vm import to_gib, virtual_machine
 from config.hosts import Role
 from config.site import Site
 from tests.support.mocks import Registered, build
-from tests.support.sites import A100, site, with_cards
+from tests.support.sites import A100, SMALL, site, with_cards
 
 VM = "proxmoxve:index/vmLegacy:VmLegacy"
 NO_CDROM = {"interface": "ide0", "fileId": "none"}
+
+
+NIGHT = {"name": "night", "days": "mon-fri", "start": "20:00", "end": "08:00", "use": "cluster"}
 
 
 class Room(Component):
@@ -89,6 +92,36 @@ def test_a_machine_is_protected_from_being_deleted(worker: Registered) -> None:
 def test_a_machine_is_deleted_before_it_is_replaced(worker: Registered) -> None:
     """VMID, card and address exist once."""
     assert worker.request.deleteBeforeReplace
+
+
+def test_of_two_machines_that_take_turns_on_a_card_one_is_started() -> None:
+    """Started both, the second takes the first one's card and memory; on it, a later `up` decides nothing."""
+    shape, calendar = SMALL["shapes"], {"time-zone": "Europe/Vienna", "periods": [NIGHT]}
+    turns = [
+        {
+            "name": "night-1",
+            "role": "worker",
+            "host": "pve1",
+            "shape": "gpu",
+            "address": "10.9.0.41",
+            "shift": "cluster",
+        },
+        {
+            "name": "player-1",
+            "role": "desktop",
+            "host": "pve1",
+            "shape": "gpu",
+            "address": "10.9.0.42",
+            "shift": "owners",
+        },
+    ]
+    campus = site({"shapes": shape, "nodes": [SMALL["nodes"][0], *turns], "calendar": calendar})
+    night, player = machine("night-1", campus), machine("player-1", campus)
+
+    assert ("started" in night.inputs, night.inputs["onBoot"]) == (False, True), "started is the provider's default"
+    assert (player.inputs["started"], player.inputs["onBoot"]) == (False, False)
+    assert "started" in night.request.ignoreChanges
+    assert "started" in player.request.ignoreChanges
 
 
 def test_a_change_of_cloud_init_replaces_nothing(worker: Registered) -> None:

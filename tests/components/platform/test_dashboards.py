@@ -1,16 +1,14 @@
-"""Grafana's dashboards: valid, complete for R29, and asking only for metrics that somebody exports."""
+"""Grafana's dashboards: valid and complete for R29. What their queries give is shown in tests/metrics."""
 
 import json
 import re
 
 import pytest
 
-from components.platform import dashboards
-from tests.contracts.upstream import FOLDER, needs_upstream
+from components.platform import dashboards, gpus
 
 BOARDS = sorted(dashboards.BOARDS)
 QUERIES = [panel.query for panels in dashboards.BOARDS.values() for panel in panels]
-NAME = re.compile(r"[A-Za-z_:][A-Za-z0-9_:]*")
 
 
 @pytest.mark.parametrize("title", BOARDS)
@@ -39,13 +37,6 @@ def test_every_panel_asks_something(title: str) -> None:
         assert panel["fieldConfig"]["defaults"]["unit"]
 
 
-@pytest.mark.parametrize("query", QUERIES)
-def test_a_query_closes_what_it_opens(query: str) -> None:
-    for opening, closing in ("()", "{}", "[]"):
-        assert query.count(opening) == query.count(closing)
-    assert query.count('"') % 2 == query.count("'") % 2 == 0
-
-
 def test_the_titles_of_r29_are_there() -> None:
     assert {"GPU utilisation", "GPU health", "JupyterHub activity", "Cluster overview"} <= set(BOARDS)
 
@@ -58,23 +49,9 @@ def test_everything_that_r29_names_about_a_card_is_shown(asked: str) -> None:
     assert [query for query in QUERIES if asked in query]
 
 
-def exported() -> dict[str, str]:
-    """Metric -> gauge or counter, as the exporter gives them without a configuration of ours."""
-    text = (FOLDER / "dcgm-exporter" / "dcp-metrics-included.csv").read_text()
-    rows = [line.split(",") for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    return {name.strip(): kind.strip() for name, kind, *_ in rows}
-
-
-@needs_upstream
-def test_every_metric_of_a_card_is_one_that_the_exporter_gives_by_itself() -> None:
-    asked = {name for query in QUERIES for name in NAME.findall(query) if name.startswith("DCGM_")}
-
-    assert asked - exported().keys() == set(), "a panel without data says nothing about the card"
-
-
-@needs_upstream
 def test_only_what_counts_up_is_asked_for_its_rate() -> None:
     """The rate of a gauge is noise; the exporter's PCIe values are rates already."""
-    rated = {name for query in QUERIES for name in re.findall(r"rate\((DCGM_\w+)", query)}
+    kinds = {name: kind for name, kind, _ in gpus.FIELDS}
+    rated = {name for query in QUERIES for name in re.findall(r"(?:rate|increase)\((DCGM_\w+)", query)}
 
-    assert [name for name in rated if exported()[name] != "counter"] == []
+    assert [name for name in rated if kinds[name] != "counter"] == []

@@ -7,6 +7,7 @@ import pytest
 from config import versions
 from config.layer_record import setting
 from config.layers import LAYERS
+from config.resource_names import COMMAND_TYPE
 from config.site import Site
 from tests.support.layers import NAMESPACE, RELEASE, layers_graph, releases
 from tests.support.mocks import Graph
@@ -73,8 +74,10 @@ def test_a_release_has_its_charts_name(graph: Graph) -> None:
 
 
 def test_a_release_is_waited_for_and_not_for_ever(graph: Graph) -> None:
+    """By Helm, or by the check of its webhook, which answers when its pods are ready."""
+    checks = {one.name for one in graph.of_type(COMMAND_TYPE)}
     for one in graph.of_type(RELEASE):
-        assert one.inputs["skipAwait"] is False
+        assert not one.inputs["skipAwait"] or f"{one.name}-webhook" in checks
         assert 600 <= one.inputs["timeout"] <= 1800
         assert one.request.customTimeouts.create == f"{one.inputs['timeout']}s"
 
@@ -97,6 +100,13 @@ def test_every_namespace_has_the_pod_security_level_of_its_record(graph: Graph) 
     assert levels.items() <= recorded.items()
     assert {name for name, level in recorded.items() if level == "privileged"} == privileged, "they reach into the node"
     assert levels["jupyterhub"] == "restricted", "people's code runs there"
+
+
+def test_a_namespace_of_peoples_work_stays_when_its_layer_goes(graph: Graph) -> None:
+    """With a namespace goes what is in it, volumes too."""
+    kept = {one.name for one in graph.of_type(NAMESPACE) if one.request.retainOnDelete}
+
+    assert kept == {"batch-namespace", "inference-namespace"}
 
 
 @pytest.mark.parametrize("chart", sorted(versions.CHARTS))
@@ -130,11 +140,20 @@ def test_a_chart_in_a_registry_is_named_by_its_whole_path() -> None:
     assert (found["chart"], found["repositoryOpts"]) == ("oci://registry.k8s.io/kueue/charts/kueue", None)
 
 
-def test_a_mirror_is_asked_for_everything_and_verified_with_the_campus_ca() -> None:
+@pytest.mark.parametrize("source", ["upstream", MIRROR])
+def test_no_ca_file_of_helm_replaces_the_public_roots(source: str) -> None:
+    """With it every public repository fails x509; the engine's bundle has both (tests/ops/engine)."""
+    graph = layers_graph(site({"charts": source, "ca-file": "campus-ca.pem"}))
+    named = [one.name for one in graph.of_type(RELEASE) if "caFile" in (one.inputs.get("repositoryOpts") or {})]
+
+    assert named == []
+
+
+def test_a_mirror_is_asked_for_everything() -> None:
     graph = layers_graph(site({"charts": MIRROR, "ca-file": "campus-ca.pem"}))
     sources = [one.inputs["repositoryOpts"] for one in graph.of_type(RELEASE)]
 
-    assert [source for source in sources if source != {"repo": MIRROR, "caFile": "campus-ca.pem"}] == []
+    assert [source for source in sources if source != {"repo": MIRROR}] == []
 
 
 def test_a_mirror_in_a_registry_is_named_by_path_too() -> None:

@@ -6,7 +6,12 @@ import pytest
 import yaml
 
 from components.platform import certificates, gpus, ingress, load_balancers, monitoring, queues, storage
-from config.hosts import Node
+from config.allocatable import total
+from config.capacity import left_for_people
+from config.layers import LAYERS, unqueued_namespaces
+from config.node_labels import node_labels
+from config.requests import CEPH
+from config.resource_names import COMMAND_TYPE
 from config.site import Site
 from tests.support.layers import GRAFANA, HUB, RELEASE, layers_graph
 from tests.support.mocks import Graph
@@ -35,13 +40,52 @@ def test_metallb_speaks_layer_two_and_no_bgp() -> None:
 
     assert (values["frrk8s"], values["speaker"]) == (
         {"enabled": False},
-        {"frr": {"enabled": False}, "tolerateMaster": True},
+        {"frr": {"enabled": False}, "tolerateMaster": True, "tolerations": [{"operator": "Exists"}]},
     )
 
 
 def test_the_pool_is_the_sites_and_is_announced(graph: Graph) -> None:
     assert custom(graph, "IPAddressPool", "campus")["spec"]["addresses"] == ["10.9.0.50-10.9.0.60"]
     assert custom(graph, "L2Advertisement", "campus")["spec"] == {"ipAddressPools": ["campus"]}
+
+
+@pytest.mark.parametrize(
+    ("release", "later"),
+    [("metallb", "ipaddresspool-campus"), ("kueue", "clusterqueue-campus"), ("ingress-nginx", "jupyterhub")],
+)
+def test_what_a_webhook_checks_comes_after_it_answers(graph: Graph, release: str, later: str) -> None:
+    """MetalLB's controller is ready before its webhook listens: one first `up` in four failed on the pool."""
+    [checked] = [one for one in graph.by_urn.values() if one.name == later and one.request.custom]
+
+    assert graph.one(COMMAND_TYPE, f"{release}-webhook").urn in graph.before(checked)
+
+
+# Kueue
+
+
+def test_kueue_answers_while_one_of_its_nodes_is_drained() -> None:
+    """While it is silent, nobody may create a pod in a namespace with a queue."""
+    manager = queues.values(site())["controllerManager"]
+
+    assert manager["replicas"] == 2
+    assert manager["podDisruptionBudget"] == {"enabled": True, "minAvailable": 1}
+    assert [one["whenUnsatisfiable"] for one in manager["topologySpreadConstraints"]] == ["ScheduleAnyway"]
+
+
+def test_kueue_leaves_the_platforms_namespaces_alone() -> None:
+    text = queues.values(site())["managerConfig"]["controllerManagerConfigYaml"]
+    [rule] = yaml.safe_load(text)["managedJobsNamespaceSelector"]["matchExpressions"]
+
+    assert (rule["key"], rule["operator"]) == ("kubernetes.io/metadata.name", "NotIn")
+    assert rule["values"] == list(unqueued_namespaces())
+
+
+def test_jobs_whose_images_run_as_root_have_a_queue_too(graph: Graph) -> None:
+    local = [one.inputs["metadata"] for one in graph.by_urn.values() if one.type.endswith(":LocalQueue")]
+    levels = {name.name: name.level for record in LAYERS for name in record.namespaces}
+
+    assert {one["namespace"] for one in local} == {"default", queues.BATCH, "jupyterhub"}
+    assert levels[queues.BATCH] == "baseline"
 
 
 # cert-manager
@@ -139,8 +183,45 @@ def test_few_copies_are_said_to_be_meant(replicas: int, safe: bool) -> None:
     assert block["spec"]["replicated"] == {"size": replicas, "requireSafeReplicaSize": safe}
 
 
-def test_an_early_stage_keeps_as_many_copies_as_it_has_machines() -> None:
-    """Each copy wants a machine of its own: with two machines, three copies would never be complete."""
+@pytest.mark.parametrize("pool", ["block", "metadata", "data"])
+def test_two_copies_never_stand_on_one_proxmox_host(pool: str) -> None:
+    """`host` is CRUSH's word for a Kubernetes node, and two of them may be one machine."""
+    values = ceph(site())
+    filesystem = values["cephFileSystems"][0]["spec"]
+    specs = {
+        "block": values["cephBlockPools"][0]["spec"],
+        "metadata": filesystem["metadataPool"],
+        "data": filesystem["dataPools"][0],
+    }
+
+    assert specs[pool]["failureDomain"] == "chassis"
+    assert all(node_labels(node)["topology.rook.io/chassis"] == node.host for node in site().machines)
+
+
+def test_two_nodes_of_one_host_hold_one_copy() -> None:
+    both = SMALL["nodes"][1] | {"host": "pve1"}
+    [block] = ceph(site({"nodes": [SMALL["nodes"][0], both]}))["cephBlockPools"]
+
+    assert block["spec"]["replicated"]["size"] == 1
+
+
+def test_monitors_are_spread_over_proxmox_hosts() -> None:
+    """With two on one host, that host takes Ceph's quorum with it."""
+    [spread] = ceph(site())["cephClusterSpec"]["placement"]["mon"]["topologySpreadConstraints"]
+
+    assert (spread["topologyKey"], spread["maxSkew"]) == ("topology.rook.io/chassis", 1)
+    assert spread["labelSelector"] == {"matchLabels": {"app": "rook-ceph-mon"}}
+
+
+def test_ceph_asks_for_what_the_profiles_leave_to_it() -> None:
+    asked = ceph(site())["cephClusterSpec"]["resources"]
+
+    assert asked["osd"]["requests"] == {"cpu": "1000m", "memory": "4096Mi"}
+    assert asked.keys() == CEPH.keys()
+
+
+def test_an_early_stage_keeps_as_many_copies_as_it_has_hosts() -> None:
+    """Each copy wants a host of its own: with two hosts, three copies would never be complete."""
     [block] = ceph(site())["cephBlockPools"]
 
     assert site().platform.storage.ceph.pool.replicas == 3
@@ -168,16 +249,21 @@ def test_there_is_one_default_class() -> None:
     classes = [pool["storageClass"] for pool in [*values["cephBlockPools"], *values["cephFileSystems"]]]
 
     assert [one["name"] for one in classes if one["isDefault"]] == ["ceph-block"]
-    assert storage.default_class(site()) == "ceph-block"
 
 
-@pytest.mark.parametrize(
-    ("changes", "expected"), [(NFS, "nfs-client"), ({}, "local-path")], ids=["campus NFS", "nothing"]
-)
-def test_without_ceph_another_class_is_the_default(changes: Settings, expected: str) -> None:
-    merged = {"platform": {"storage": {**changes.get("platform", {}).get("storage", {}), "ceph": {"enabled": False}}}}
+@pytest.mark.parametrize("nfs", [NFS, {}], ids=["campus NFS", "nothing"])
+@pytest.mark.parametrize(("ceph_is_on", "expected"), [(True, "ceph-block"), (False, "local-path")])
+def test_metrics_are_never_stored_on_nfs(nfs: Settings, *, ceph_is_on: bool, expected: str) -> None:
+    """Prometheus does not support it: its files are mapped into memory and locked."""
+    shares = nfs.get("platform", {}).get("storage", {})
+    campus = site({"platform": {"storage": {**shares, "ceph": {"enabled": ceph_is_on}}}})
+    values = monitoring.values(campus, campus.machines)
+    volumes = (
+        values["prometheus"]["prometheusSpec"]["storageSpec"],
+        values["alertmanager"]["alertmanagerSpec"]["storage"],
+    )
 
-    assert storage.default_class(site(merged)) == expected
+    assert [one["volumeClaimTemplate"]["spec"]["storageClassName"] for one in volumes] == [expected, expected]
 
 
 def test_ceph_without_a_shared_file_system_has_none() -> None:
@@ -211,11 +297,11 @@ def test_osds_go_where_their_disks_are_whatever_else_is_kept_away() -> None:
     assert tolerated(site({"nodes": nodes}), "mon") == tolerated(site(), "mon"), "monitors keep off them"
 
 
-def test_a_pod_has_volumes_on_whatever_node_it_may_run() -> None:
-    """A notebook with a GPU runs on a node that is tainted for GPUs."""
-    plugin = storage.driver_values()["operatorConfig"]["driverSpecDefaults"]["nodePlugin"]
+def test_a_filesystem_mounts_where_ceph_speaks_only_its_second_protocol() -> None:
+    spec = ceph(site())["cephClusterSpec"]
 
-    assert plugin["tolerations"] == [{"operator": "Exists"}]
+    assert spec["network"]["connections"]["requireMsgr2"]
+    assert spec["csi"]["cephfs"]["kernelMountOptions"] == "ms_mode=prefer-crc"
 
 
 def test_rook_never_loses_its_definitions() -> None:
@@ -283,6 +369,14 @@ def test_configurations_have_names_that_the_operator_finds() -> None:
     )
 
 
+def test_every_daemon_of_the_operator_stands_on_a_node_whatever_its_taint() -> None:
+    """Without the driver, or without the worker that finds the card, the node has no GPUs, and `up` ends well."""
+    values = operator({})
+
+    assert values["daemonsets"]["tolerations"] == [{"operator": "Exists"}]
+    assert values["node-feature-discovery"]["worker"]["tolerations"] == [{"operator": "Exists"}]
+
+
 def test_slices_have_their_own_names() -> None:
     """`single` would call them whole cards."""
     assert operator(MIG7)["mig"] == {"strategy": "mixed"}
@@ -313,29 +407,82 @@ def test_a_node_with_whole_cards_is_left_alone() -> None:
 # Kueue
 
 
-def quotas(nodes: tuple[Node, ...]) -> dict[str, dict[str, str]]:
-    [group] = queues.cluster_queue_spec(queues.nodes_by_flavor(nodes))["resourceGroups"]
+def quotas(campus: Site) -> dict[str, dict[str, str]]:
+    [group] = queues.cluster_queue_spec(campus, campus.machines)["resourceGroups"]
     return {
         flavor["name"]: {one["name"]: one["nominalQuota"] for one in flavor["resources"]} for flavor in group["flavors"]
     }
 
 
-def test_a_quota_is_what_the_nodes_offer() -> None:
-    """Less would leave cards idle while somebody waits; more would promise what is not there."""
-    nodes = with_cards(MIG7, {}).machines
+def test_a_quota_is_what_the_nodes_have_left_for_people() -> None:
+    """Less would leave cards idle while somebody waits; more would promise what daemons and the platform hold."""
+    campus = with_cards(MIG7, {})
+    left = total(left_for_people(campus, node, campus.machines) for node in campus.machines[3:])
 
-    assert quotas(nodes) == {
-        "a100": {"cpu": "36", "memory": "144Gi", "nvidia.com/gpu": "2", "nvidia.com/mig-1g.5gb": "14"}
+    assert quotas(campus) == {
+        "a100-40gb": {
+            "cpu": f"{left.cpu}m",
+            "memory": f"{left.memory}Mi",
+            "nvidia.com/gpu": "2",
+            "nvidia.com/mig-1g.5gb": "14",
+        }
     }
+
+
+def test_two_models_of_one_family_are_two_flavors_with_two_labels() -> None:
+    """A job for 80 GB must not start on a card with 40."""
+    cards = [SMALL["hosts"][0]["gpus"][0] | {"model": f"a100-{size}gb"} for size in (40, 80)]
+    hosts = [SMALL["hosts"][0] | {"name": f"pve{n}", "gpus": [card]} for n, card in enumerate(cards, start=1)]
+    hosts.append(SMALL["hosts"][0] | {"name": "pve3"})
+    groups = queues.nodes_by_flavor(site({"hosts": hosts}).machines)
+
+    assert {flavor: queues.flavor_spec(flavor, nodes)["nodeLabels"] for flavor, nodes in groups.items()} == {
+        "a100-40gb": {"lyceum.io/gpu-model": "a100-40gb"},
+        "a100-80gb": {"lyceum.io/gpu-model": "a100-80gb"},
+    }
+
+
+def tainted_flavors() -> dict[str, dict[str, Any]]:
+    """Flavors of a site with workers of three kinds: GPUs behind a taint, none, and none behind a taint."""
+    gpu = SMALL["nodes"][1] | {"taints": ["nvidia.com/gpu=true:NoSchedule", "slow=yes:PreferNoSchedule"]}
+    plain = {"role": "worker", "host": "pve3", "shape": "server", "gpus": []}
+    cpu = plain | {"name": "cpu-1", "address": "10.9.0.70"}
+    own = plain | {"name": "cpu-2", "address": "10.9.0.71", "taints": ["dedicated=vision:NoSchedule"]}
+    groups = queues.nodes_by_flavor(site({"nodes": [SMALL["nodes"][0], gpu, cpu, own]}).machines)
+    return {flavor: queues.flavor_spec(flavor, nodes) for flavor, nodes in groups.items()}
+
+
+def test_a_job_that_the_queue_admits_to_tainted_nodes_may_start_there() -> None:
+    """Admitted without a toleration it would pend for ever."""
+    assert tainted_flavors()["a100-40gb"] == {
+        "nodeLabels": {"lyceum.io/gpu-model": "a100-40gb"},
+        "nodeTaints": [{"key": "nvidia.com/gpu", "value": "true", "effect": "NoSchedule"}],
+        "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
+    }
+
+
+def test_a_job_without_a_gpu_is_sent_to_nodes_without_one() -> None:
+    assert tainted_flavors()["cpu"] == {"nodeLabels": {"lyceum.io/gpu-model": "none"}}
+
+
+def test_every_node_of_a_flavor_has_the_flavors_labels() -> None:
+    groups = queues.nodes_by_flavor(site({"nodes": [*SMALL["nodes"]]}).machines)
+    for flavor, nodes in groups.items():
+        wanted = queues.flavor_spec(flavor, nodes)["nodeLabels"].items()
+        assert all(wanted <= node_labels(node).items() for node in nodes)
+
+
+def test_a_worker_without_a_gpu_behind_a_taint_is_in_no_queue() -> None:
+    assert "dedicated" not in str(tainted_flavors())
 
 
 def test_machines_without_a_card_are_asked_first() -> None:
     """Jobs that need no card must not fill the machines that have one."""
     plain = {"name": "cpu-1", "role": "worker", "host": "pve3", "shape": "server", "address": "10.9.0.70", "gpus": []}
-    found = quotas(site({"nodes": [*SMALL["nodes"], plain]}).machines)
+    found = quotas(site({"nodes": [*SMALL["nodes"], plain]}))
 
-    assert list(found) == ["cpu", "a100"]
-    assert found["cpu"] == {"cpu": "4", "memory": "16Gi", "nvidia.com/gpu": "0"}
+    assert list(found) == ["cpu", "a100-40gb"]
+    assert found["cpu"]["nvidia.com/gpu"] == "0"
 
 
 def test_servers_are_no_place_for_jobs() -> None:
@@ -353,7 +500,8 @@ def test_every_flavor_covers_every_resource(graph: Graph) -> None:
 def test_each_flavor_of_the_queue_exists(graph: Graph) -> None:
     [group] = custom(graph, "ClusterQueue", "campus")["spec"]["resourceGroups"]
     for flavor in group["flavors"]:
-        assert custom(graph, "ResourceFlavor", flavor["name"])["spec"] == {"nodeLabels": {"gpu-model": flavor["name"]}}
+        labels = custom(graph, "ResourceFlavor", flavor["name"])["spec"]["nodeLabels"]
+        assert labels == {"lyceum.io/gpu-model": flavor["name"]}
 
 
 def test_a_flavor_outlives_the_queue_that_names_it(graph: Graph) -> None:

@@ -1,97 +1,181 @@
-"""JupyterHub's values, and the filter that decides who sees which profile, really run."""
+"""JupyterHub's values: who is admitted, what is offered, and how a notebook's pod is made."""
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from components.workspaces import jupyterhub
-from config.site import Site
+from config.site import OIDC_CA_FILE, Site
 from tests.support.layers import HUB, RELEASE, layers_graph
 from tests.support.sites import Settings, site, with_cards
 
+CLIENT = "the-secret-oidc-client-secret"
 LAB: Settings = {"workspaces": {"jupyterhub": {"authenticator": "dummy", "allowed-groups": ["students"]}}}
 GROUPS: Settings = {"workspaces": {"jupyterhub": {"gpu-groups": ["cpsHPCAccess"], "admin-groups": ["jupyter_admin"]}}}
+OIDC: Settings = {"issuer": "https://login.campus.example/realms/campus", "client-id": "lyceum"}
 
 
 def values(campus: Site) -> dict[str, Any]:
-    return jupyterhub.values(campus, campus.machines, HUB)
+    secrets = {"hub-password": HUB, "oidc-client-secret": CLIENT}
+    return jupyterhub.values(campus, campus.machines, secrets, {OIDC_CA_FILE: "the provider's CA"})
 
 
-def offered_to(campus: Site, *groups: str) -> list[str]:
-    """Profiles that the hub shows to a member of these groups: its configuration, run as the hub runs it."""
-    code = values(campus)["hub"]["extraConfig"]["profiles"]
-    configuration = SimpleNamespace(KubeSpawner=SimpleNamespace())
-    exec(code, {"c": configuration})
-    user = SimpleNamespace(groups=[SimpleNamespace(name=name) for name in groups])
-    shown = configuration.KubeSpawner.profile_list(SimpleNamespace(user=user))
-    return [profile["slug"] for profile in shown]
+def with_provider(**changes: Any) -> Site:
+    """The small campus with an identity provider."""
+    hub = {"allowed-groups": ["students"]}
+    return site({"identity": {"oidc": OIDC | changes}, "workspaces": {"jupyterhub": hub}})
 
 
-def test_a_user_sees_only_the_profiles_of_his_groups() -> None:
-    """R26; hidden on the page alone, a profile could still be asked for."""
-    campus = with_cards({}, changes=GROUPS)
-
-    assert offered_to(campus) == ["cpu"]
-    assert offered_to(campus, "students") == ["cpu"]
-    assert offered_to(campus, "students", "cpsHPCAccess") == ["cpu", "a100-40gb-1-pytorch", "a100-40gb-1-tensorflow"]
+def login(campus: Site) -> dict[str, Any]:
+    """What the hub's authenticator is told."""
+    found: dict[str, Any] = values(campus)["hub"]["config"]["CampusAuthenticator"]
+    return found
 
 
-def test_a_title_cannot_break_out_of_the_filter() -> None:
-    """It is written into the hub's configuration, which is a program."""
-    title = "'); raise SystemExit('''\\"
-    own = [
-        {
-            "name": "mine",
-            "title": title,
-            "cores": 1,
-            "memory": "1 GiB",
-            "image": "quay.io/jupyter/base:1",
-            "groups": ["a'b"],
-        }
-    ]
-
-    assert offered_to(site({"workspaces": {"jupyterhub": {"profiles": own}}}), "a'b") == ["mine"]
+def offered(campus: Site) -> dict[str, dict[str, Any]]:
+    """Profiles that the hub knows, by name."""
+    return {one["slug"]: one for one in values(campus)["custom"]["lyceum"]["profiles"]}
 
 
-def test_without_groups_profiles_are_plain_values() -> None:
-    """The image pullers then see their images."""
-    campus = with_cards({})
+def test_profiles_travel_with_the_groups_that_may_start_them() -> None:
+    """R26; the hub refuses the others, however they are asked for (test_lyceum_hub.py)."""
+    found = offered(with_cards({}, changes=GROUPS))
 
-    assert values(campus)["singleuser"]["profileList"][0]["slug"] == "cpu"
-    assert "extraConfig" not in values(campus)["hub"]
+    assert found["cpu"]["groups"] == []
+    assert found["a100-40gb-1-pytorch"]["groups"] == ["cpsHPCAccess"]
+    assert "profileList" not in values(site())["singleuser"], "one list: the hub's own module has it"
+
+
+def test_a_notebook_with_a_gpu_waits_in_a_queue() -> None:
+    """Notebooks and jobs share the cards: one book for both."""
+    found = offered(with_cards({}))
+
+    assert found["a100-40gb-1-pytorch"]["kubespawner_override"]["extra_labels"] == {
+        "kueue.x-k8s.io/queue-name": "notebooks"
+    }
+    assert "extra_labels" not in found["cpu"]["kubespawner_override"]
+
+
+def test_the_hubs_namespace_has_the_queue_of_its_notebooks() -> None:
+    """A label that names a queue of another namespace holds the pod for ever."""
+    graph = layers_graph(site(LAB))
+    queues = [one.inputs for one in graph.by_urn.values() if one.inputs.get("kind") == "LocalQueue"]
+
+    [local] = [queue for queue in queues if queue["metadata"]["namespace"] == "jupyterhub"]
+    assert (local["metadata"]["name"], local["spec"]) == ("notebooks", {"clusterQueue": "campus"})
+
+
+def test_without_queues_nothing_names_one() -> None:
+    off = {**LAB, "platform": {"queues": {"enabled": False}}}
+    kinds = {one.inputs.get("kind") for one in layers_graph(site(off)).by_urn.values()}
+
+    assert "LocalQueue" not in kinds
+    assert "extra_labels" not in offered(with_cards({}, changes=off))["a100-40gb-1-pytorch"]["kubespawner_override"]
 
 
 def test_the_universitys_login_decides_who_is_admitted() -> None:
     """OAuthenticator 17: group rules need `manage_groups`, and without a rule nobody gets in."""
-    config = values(site({"workspaces": {"jupyterhub": {"allowed-groups": ["students"]}}}))["hub"]["config"]
-    login = config["GenericOAuthenticator"]
+    found = login(with_provider())
 
-    assert config["JupyterHub"]["authenticator_class"] == "generic-oauth"
-    assert (login["manage_groups"], login["allow_all"]) == (True, False)
-    assert (login["allowed_groups"], login["admin_groups"]) == (["students"], ["jupyter_admin"])
-    assert login["oauth_callback_url"] == "https://jupyter.campus.example/hub/oauth_callback"
+    assert (found["manage_groups"], found["allow_all"], found["enable_auth_state"]) == (True, False, True)
+    assert (found["allowed_groups"], found["admin_groups"]) == (["students"], ["jupyter_admin"])
 
 
-def test_the_labs_password_is_secret_and_no_other_sites() -> None:
-    lab, real = layers_graph(site(LAB)), layers_graph(site())
+def test_the_hub_is_told_where_and_as_whom_people_log_in() -> None:
+    """K1.5: it was Ready with all of this empty, and sent people to `?client_id=`."""
+    found = login(with_provider())
 
-    reported = lab.one(RELEASE, "jupyterhub").inputs["values"]["hub"]["config"]["DummyAuthenticator"]
-    assert reported["password"] == HUB
-    assert lab.leaks(HUB) == []
+    assert (found["client_id"], found["client_secret"]) == ("lyceum", CLIENT)
+    assert found["issuer"] == "https://login.campus.example/realms/campus"
+    assert found["oauth_callback_url"] == "https://jupyter.campus.example/hub/oauth_callback"
+    assert found["after_logout_url"] == "https://jupyter.campus.example/hub/"
+    assert (found["username_claim"], found["auth_state_groups_key"]) == ("preferred_username", "oauth_user.groups")
+    assert found["scope"] == ["openid", "profile", "email", "groups"]
+    assert "endpoints" not in found, "they are read from the issuer"
+
+
+def test_a_provider_with_its_own_ways_is_settable() -> None:
+    """Entra refuses the scope `groups`, and has groups only in the ID token."""
+    found = login(
+        with_provider(
+            **{
+                "scopes": ["openid", "offline_access"],
+                "username-claim": "sub",
+                "groups-claim": "realm_access.roles",
+                "claims-in": "id-token",
+            }
+        )
+    )
+
+    assert found["scope"] == ["openid", "offline_access"]
+    assert (found["username_claim"], found["auth_state_groups_key"]) == ("sub", "oauth_user.realm_access.roles")
+    assert found["userdata_from_id_token"] is True
+
+
+def test_addresses_without_a_discovery_document_are_settable() -> None:
+    base = "https://login.campus.example"
+    paths = {"authorize-url": "a", "token-url": "t", "userinfo-url": "u", "logout-url": "o"}
+    given = {name: f"{base}/{path}" for name, path in paths.items()}
+
+    assert login(with_provider(endpoints=given))["endpoints"] == {
+        "authorization_endpoint": f"{base}/a",
+        "token_endpoint": f"{base}/t",
+        "userinfo_endpoint": f"{base}/u",
+        "end_session_endpoint": f"{base}/o",
+    }
+
+
+def test_a_private_ca_reaches_the_hub_as_a_file() -> None:
+    campus = with_provider(**{"ca-file": "login-ca.pem"})
+    mounted = values(campus)["hub"]["extraFiles"]["login-ca.crt"]
+
+    assert mounted["stringData"] == "the provider's CA"
+    assert login(campus)["http_request_kwargs"] == {"ca_certs": mounted["mountPath"]}
+    assert "http_request_kwargs" not in login(with_provider()), "a public provider is held against the public roots"
+
+
+def test_the_hub_runs_lyceums_module() -> None:
+    hub = values(site())["hub"]
+    [mounted] = hub["extraFiles"].values()
+
+    assert mounted["mountPath"] == "/usr/local/etc/jupyterhub/lyceum_hub.py"
+    assert "class CampusSpawner(KubeSpawner)" in mounted["stringData"]
+    assert hub["extraConfig"] == {"lyceum": "import lyceum_hub\nlyceum_hub.configure(c, get_config('custom.lyceum'))\n"}
+
+
+def test_refusals_and_waits_do_not_end_the_hub() -> None:
+    """P1: five refusals ended it for everybody. P5: 64 who wait kept all others out. P6: a long wait was a failure."""
+    found = values(site())
+
+    assert (found["hub"]["consecutiveFailureLimit"], found["hub"]["concurrentSpawnLimit"]) == (0, 0)
+    assert found["singleuser"]["startTimeout"] == 43200
+    assert found["custom"]["lyceum"]["start-seconds"] == 1200
+
+
+def test_a_secret_of_the_login_is_secret_and_no_other_sites() -> None:
+    lab, real = layers_graph(site(LAB)), layers_graph(with_provider())
+
+    config = {
+        name: graph.one(RELEASE, "jupyterhub").inputs["values"]["hub"]["config"]
+        for name, graph in (
+            ("lab", lab),
+            ("real", real),
+        )
+    }
+    assert config["lab"]["DummyAuthenticator"]["password"] == HUB
+    assert config["real"]["CampusAuthenticator"]["client_secret"] == CLIENT
+    assert lab.leaks(HUB) == real.leaks(CLIENT) == []
     assert HUB not in str(real.one(RELEASE, "jupyterhub").inputs), "a site with log-ins has no shared password"
 
 
-def test_notebooks_obey_the_restricted_level() -> None:
-    """Their namespace refuses anything else."""
-    singleuser = values(site())["singleuser"]
+def test_a_campus_whose_provider_is_still_planned_admits_nobody() -> None:
+    """The hub says so (test_lyceum_hub.py); a log-in with empty addresses would lead nowhere."""
+    assert not {"issuer", "client_id", "client_secret"} & login(site()).keys()
 
-    assert singleuser["cloudMetadata"] == {"blockWithIptables": False}, "the alternative is a privileged container"
-    assert singleuser["allowPrivilegeEscalation"] is False
-    assert singleuser["extraPodConfig"]["securityContext"] == {
-        "runAsNonRoot": True,
-        "seccompProfile": {"type": "RuntimeDefault"},
-    }
+
+def test_notebooks_need_no_privileged_container() -> None:
+    """Their namespace refuses one; tests/contracts posts the pod that KubeSpawner makes to an API server."""
+    assert values(site())["singleuser"]["cloudMetadata"] == {"blockWithIptables": False}
 
 
 def test_data_loaders_have_memory_to_share() -> None:

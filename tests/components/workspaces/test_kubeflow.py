@@ -3,9 +3,12 @@
 import pytest
 
 from components.workspaces import kubeflow
+from config.resource_names import COMMAND_TYPE
 from tests.support.layers import RELEASE, layers_graph
 from tests.support.mocks import Graph
 from tests.support.sites import site
+
+DIRECTORY = "kubernetes:kustomize/v2:Directory"
 
 
 @pytest.fixture(scope="module")
@@ -30,22 +33,19 @@ def test_serving_comes_kind_by_kind(graph: Graph, later: str, earlier: str) -> N
     assert graph.one(RELEASE, earlier).urn in graph.before(graph.one(RELEASE, later))
 
 
-def test_training_pipelines_and_serving_do_not_wait_for_each_other(graph: Graph) -> None:
-    trainer, serving = graph.one(RELEASE, "kubeflow-trainer"), graph.one(RELEASE, "kserve-crd")
+def test_pipelines_and_serving_do_not_wait_for_each_other(graph: Graph) -> None:
+    pipelines, serving = graph.one(DIRECTORY, "pipelines"), graph.one(RELEASE, "kserve-crd")
 
-    assert trainer.urn not in graph.before(serving)
-    assert serving.urn not in graph.before(trainer)
+    assert pipelines.urn not in graph.before(serving)
+    assert serving.urn not in graph.before(pipelines)
 
 
-def test_training_brings_its_kinds_and_its_frameworks() -> None:
-    values = kubeflow.trainer_values()
+def test_runtimes_come_after_the_webhook_that_checks_them_answers(graph: Graph) -> None:
+    answers = graph.one(COMMAND_TYPE, "kserve-resources-webhook")
 
-    assert values["crds"] == {"enabled": True}
-    assert values["jobset"] == {"install": True}, "nobody else brings JobSet"
-    assert values["runtimes"]["torchDistributed"] == {"enabled": True}
+    assert answers.urn in graph.before(graph.one(RELEASE, "kserve-runtime-configs"))
+    assert graph.one(RELEASE, "kserve-resources").urn in graph.before(answers)
 
 
 def test_pipelines_come_after_their_kinds(graph: Graph) -> None:
-    directory = "kubernetes:kustomize/v2:Directory"
-
-    assert graph.one(directory, "pipelines-kinds").urn in graph.before(graph.one(directory, "pipelines"))
+    assert graph.one(DIRECTORY, "pipelines-kinds").urn in graph.before(graph.one(DIRECTORY, "pipelines"))

@@ -56,18 +56,28 @@ omitStages:
 rules:
 - level: Metadata
 LYCEUM_END_OF_FILE
+put 0644 /etc/rancher/k3s/resolv.conf <<'LYCEUM_END_OF_FILE'
+nameserver 10.9.0.2
+nameserver 10.9.0.3
+LYCEUM_END_OF_FILE
 put 0600 /etc/rancher/k3s/config.yaml <<'LYCEUM_END_OF_FILE'
 node-name: server-1
 node-ip: 10.9.0.31
-node-label: []
+node-label:
+- topology.rook.io/chassis=pve1
 node-taint:
 - node-role.kubernetes.io/control-plane=true:NoSchedule
 protect-kernel-defaults: true
 kubelet-arg:
+- kube-reserved=cpu=330m,memory=3065Mi
+- system-reserved=cpu=100m,memory=256Mi
+- eviction-hard=memory.available<100Mi,nodefs.available<5%,imagefs.available<5%
+- sync-frequency=10s
 - streaming-connection-idle-timeout=5m
 - read-only-port=0
 - pod-max-pids=4096
 - tls-cipher-suites=TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256
+resolv-conf: /etc/rancher/k3s/resolv.conf
 token-file: /etc/rancher/k3s/token
 agent-token-file: /etc/rancher/k3s/agent-token
 tls-san:

@@ -52,6 +52,20 @@ def test_a_real_archive_replaces_the_stand_in_of_its_name_and_leaves_the_others(
     assert [item["annotations"] for item in listed] == [{"lab.lyceum/source": "archive"}]
 
 
+def test_a_chart_from_its_controllers_module_replaces_the_stand_in_and_a_given_archive_replaces_both(
+    tmp_path: Path,
+) -> None:
+    packed = [real_chart(tmp_path, "metallb", "0.16.1"), real_chart(tmp_path, "kueue", "0.19.2")]
+    given = tmp_path / "given"
+    given.mkdir()
+    real_chart(given, "kueue", "0.19.3")
+
+    sources = {item.name: (item.source, item.chart["version"]) for item in collect_archives(given, packed)}
+    assert sources["metallb"] == ("module", "0.16.1")
+    assert sources["kueue"] == ("archive", "0.19.3")
+    assert sources["cert-manager"][0] == "stand-in"
+
+
 def test_the_charts_own_description_is_read_and_not_a_dependencys(tmp_path: Path) -> None:
     assert read_archive(real_chart(tmp_path, "alpha", "1.2.3")).name == "alpha"
 

@@ -37,7 +37,6 @@ VALUES = {
     "ceph-csi-drivers": {"drivers": {**DRIVERS, "nfs": {"enabled": False}, "nvmeof": {"enabled": False}}},
     "ingress-nginx": {"controller": {"kind": "DaemonSet", "metrics": {"enabled": True}}},
     "kserve-runtime-configs": {"kserve": {"servingruntime": {"enabled": True}}},
-    "kubeflow-trainer": {"runtimes": {"torchDistributed": {"enabled": True}}},
     "kube-prometheus-stack": {"grafana": {"persistence": {"enabled": True}}},
     "csi-driver-nfs": {"storageClass": {"create": True, "name": "nfs"}},
     "rook-ceph-cluster": {"toolbox": {"enabled": True}},

@@ -16,8 +16,19 @@ def entry(**fields: object) -> CatalogEntry:
     return CatalogEntry.model_validate(base | fields)
 
 
-def workload(**fields: object) -> dict[str, object]:
-    return {"name": "{fullname}-server", "component": "server", "image": "lab/server:2.0.0"} | fields
+DEPLOYMENT = {
+    "apiVersion": "apps/v1",
+    "kind": "Deployment",
+    "metadata": {"name": "server"},
+    "spec": {
+        "template": {"spec": {"containers": [{"name": "proxy", "image": "p:1"}, {"name": "main", "image": "m:1"}]}}
+    },
+}
+CLASS = {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "fast"}}
+
+
+def rendered(**fields: object) -> str:
+    return render_templates(entry(objects=[DEPLOYMENT], **fields))["objects.yaml"]
 
 
 @pytest.mark.parametrize("item", load_catalog(), ids=lambda item: item.name)
@@ -27,27 +38,50 @@ def test_every_entry_says_in_its_chart_that_it_is_a_stand_in(item: CatalogEntry)
     assert (chart["name"], chart["version"]) == (item.name, item.version)
 
 
-def test_a_workload_takes_replicas_placement_and_resources_from_its_values() -> None:
-    at = {"replicaCount": 1, "nodeSelector": {}, "resources": {}}
-    text = render_templates(entry(values={"server": at}, workloads=[workload(at="server")]))["workloads.yaml"]
-    for key, path in (("replicas", "replicaCount"), ("nodeSelector", "nodeSelector"), ("resources", "resources")):
+def test_an_object_that_follows_no_value_is_as_in_the_facts() -> None:
+    text = rendered()
+    assert '"containers": [{"name": "proxy", "image": "p:1"}, {"name": "main", "image": "m:1"}]' in text
+    assert text.count("{{") == 1, "only its namespace is the release's"
+
+
+def test_a_workload_takes_replicas_and_placement_from_the_values_that_it_follows() -> None:
+    at = {"replicaCount": 1, "nodeSelector": {}, "tolerations": []}
+    text = rendered(values={"server": at}, follows={"Deployment/server": {"at": "server"}})
+    for key, path in (("replicas", "replicaCount"), ("nodeSelector", "nodeSelector"), ("tolerations", "tolerations")):
         assert f'"{key}": {{{{ toJson' in text, f"{key} must follow the release's values"
         assert f'index .Values "server" "{path}"' in text
 
 
-def test_a_workload_whose_kind_is_a_value_is_written_once_for_each_kind() -> None:
-    text = render_templates(entry(values={"kind": "DaemonSet"}, workloads=[workload(kind_from="kind")]))[
-        "workloads.yaml"
-    ]
-    deployment, daemonset = text.split("---\n")
-    assert 'kind: "Deployment"' in deployment
-    assert 'kind: "DaemonSet"' in daemonset
-    assert "replicas" not in daemonset, "the API server refuses replicas on a DaemonSet"
+def test_the_container_that_is_named_takes_the_resources() -> None:
+    follow = {"at": "server", "container": "main"}
+    text = rendered(values={"server": {"resources": {}}}, follows={"Deployment/*": follow})
+    assert '{"name": "main", "image": "m:1", "resources": {{ toJson' in text
+    assert '{"name": "proxy", "image": "p:1"}' in text
+
+
+def test_a_program_that_runs_gets_its_arguments_and_keeps_the_shape_of_the_facts() -> None:
+    runs = {"args": ["--host={{ .Values.host }}"], "volumeMounts": "{{ toJson .Values.mounts }}"}
+    text = rendered(follows={"Deployment/*": {"container": "main", "runs": runs, "annotations": {"sum": "{{ .x }}"}}})
+    assert '{"name": "main", "image": "m:1", "args": ["--host={{ .Values.host }}"]' in text
+    assert '"volumeMounts": {{ toJson .Values.mounts }}}' in text, "an expression alone gives JSON"
+    assert '"annotations": {"sum": "{{ .x }}"}' in text
 
 
 def test_a_path_that_the_values_do_not_hold_is_refused_when_the_entry_is_read() -> None:
     with pytest.raises(ValueError, match=r"values have no 'server\.enabled'; add it under values"):
-        entry(values={"server": {}}, workloads=[workload(when=["server.enabled"])])
+        entry(values={"server": {}}, objects=[DEPLOYMENT], follows={"Deployment/*": {"when": ["server.enabled"]}})
+
+
+@pytest.mark.parametrize("field", [{"follows": {"Job/x": {}}}, {"templated": ["Job/x"]}, {"left_out": {"Job/x": "a"}}])
+def test_a_pattern_that_names_no_object_is_refused(field: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="Job/x: the chart has no such object"):
+        entry(objects=[DEPLOYMENT], **field)
+
+
+def test_an_object_that_nothing_makes_is_refused() -> None:
+    with pytest.raises(ValueError, match="StorageClass/fast: write a template"):
+        entry(objects=[CLASS])
+    assert render_templates(entry(objects=[CLASS], templated=["StorageClass/*"])) == {}
 
 
 def test_a_broken_entry_is_named_with_its_file_and_field(tmp_path: Path) -> None:
@@ -120,9 +154,8 @@ def test_definitions_lie_where_upstream_puts_them_because_uninstalling_depends_o
 
 def test_the_example_in_the_documentation_is_a_good_entry() -> None:
     text = (CATALOG.parents[2] / "docs" / "charts.md").read_text()
-    example = text.split("```yaml\n")[1].split("```")[0]
-    item = CatalogEntry.model_validate(yaml.safe_load(example))
-    assert 'index .Values "" "replicas"' not in render_templates(item)["workloads.yaml"]
-    assert 'index .Values "replicas"' in render_templates(item)["workloads.yaml"], (
-        "people copy it: it must do what it says"
-    )
+    facts, example = (yaml.safe_load(part.split("```")[0]) for part in text.split("```yaml\n")[1:3])
+    item = CatalogEntry.model_validate({"version": "1", "app_version": "1", "objects": facts["objects"]} | example)
+    found = render_templates(item)["objects.yaml"]
+    assert 'index .Values "" "replicas"' not in found
+    assert 'index .Values "replicas"' in found, "people copy it: it must do what it says"

@@ -5,7 +5,7 @@ from typing import Any
 
 from lab.controllers.changes import Change, Create, Delete, Patch, PostEvent, merge_patch
 from lab.controllers.kinds import KINDS
-from lab.controllers.snapshot_cache import ClusterCache, Object, build_cache, key
+from lab.controllers.snapshot_cache import ClusterCache, Object, key
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 
@@ -26,7 +26,10 @@ def running(called: str, within: str = "", *, kind: str = "Deployment", **marks:
 
 def cache(*objects: Object) -> ClusterCache:
     """A cluster at noon."""
-    return build_cache(objects, NOW)
+    found = ClusterCache(now=NOW)
+    for item in objects:
+        found.objects.setdefault(str(item["kind"]), {})[key(item)] = dict(item)
+    return found
 
 
 def after(before: ClusterCache, changes: list[Change]) -> ClusterCache:

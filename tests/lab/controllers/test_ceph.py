@@ -86,6 +86,17 @@ def test_drivers_get_what_the_operators_configuration_says_about_all() -> None:
     assert get_path(plugin, "spec", "template", "spec", "tolerations") == everywhere
 
 
+def test_a_drivers_own_empty_list_is_an_answer() -> None:
+    """The operator takes a default only where a driver has no field (mergeDriverSpecs, ceph-csi-operator v1.0.4)."""
+    defaults = {"driverSpecDefaults": {"nodePlugin": {"tolerations": [{"operator": "Exists"}]}}}
+    configuration = thing("OperatorConfig", "ceph-csi-operator-config", "rook-ceph", spec=defaults)
+    driver = thing("Driver", "rook-ceph.rbd.csi.ceph.com", "rook-ceph", spec={"nodePlugin": {"tolerations": []}})
+    campus = cache(CSI, configuration, driver)
+    reconcile(campus)
+    plugin = campus.get("DaemonSet", "rook-ceph.rbd.csi.ceph.com-nodeplugin", "rook-ceph") or {}
+    assert "tolerations" not in get_path(plugin, "spec", "template", "spec")
+
+
 def test_each_osd_stays_on_the_host_of_its_disk() -> None:
     campus = cache(ROOK, *HOSTS, cluster())
     reconcile(campus)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from components.platform.gpus import FIELDS, exported_fields
 from lab.controllers.changes import Change, PostEvent
 from lab.controllers.gpu import drivers, features, operator, sharing
 from lab.controllers.snapshot_cache import ClusterCache, Object, get_path, labels
@@ -35,7 +36,8 @@ RENAMED = {
     "sharing": {"timeSlicing": {"renameByDefault": True, "resources": [{"name": "nvidia.com/gpu", "replicas": 4}]}}
 }
 MPS = {"sharing": {"mps": {"resources": [{"name": "nvidia.com/gpu", "replicas": 3}]}}}
-A100, T4 = "20f1", "1eb8"
+MIXED = {"flags": {"migStrategy": "mixed"}}
+A100, T4, RTX_4090 = "20f1", "1eb8", "2684"
 
 
 def config_map(name: str, **data: Object) -> Object:
@@ -69,7 +71,7 @@ def gpu_node(*devices: str, **marks: str) -> Object:
 
 
 def campus(node: Object, policy: Object | None = None, *more: Object) -> ClusterCache:
-    plugin = config_map("plugin", default={}, sliced=SLICED, renamed=RENAMED, mps=MPS)
+    plugin = config_map("plugin", default={}, sliced=SLICED, renamed=RENAMED, mps=MPS, mixed=MIXED)
     return cache(OPERATOR, NFD, policy or cluster_policy(), config_map("mig", config_yaml=MIG), plugin, node, *more)
 
 
@@ -161,7 +163,7 @@ def test_going_back_to_whole_cards_removes_the_labels_of_the_slices() -> None:
     ("name", "why"),
     [
         ("sven", "no MIG configuration 'sven'"),
-        ("too-much", "asks for 8 compute slices of NVIDIA-A100-PCIE-40GB, which has 7"),
+        ("too-much", "has no placement on NVIDIA-A100-PCIE-40GB"),
     ],
 )
 def test_a_layout_that_cannot_be_fails_and_says_why(name: str, why: str) -> None:
@@ -197,12 +199,29 @@ def test_a_mig_capable_node_without_a_layout_gets_the_default() -> None:
 def test_a_shared_card_is_offered_once_for_each_replica(
     config: str, resources: dict[str, str], product: str, strategy: str
 ) -> None:
-    cluster = settled(gpu_node(T4, nvidia_com__device_plugin_config=config) | {})
+    cluster = settled(gpu_node(T4, nvidia_com__device_plugin_config=config) | {}, cluster_policy(""))
     node(cluster)["metadata"]["labels"]["nvidia.com/device-plugin.config"] = config
     reconcile(cluster)
     assert offered(cluster) == resources
     found = labels(node(cluster))
     assert (found["nvidia.com/gpu.product"], found["nvidia.com/gpu.sharing-strategy"]) == (product, strategy)
+
+
+def test_mps_beside_the_mixed_strategy_ends_the_device_plugin() -> None:
+    cluster = settled(gpu_node(T4))
+    node(cluster)["metadata"]["labels"]["nvidia.com/device-plugin.config"] = "mps"
+
+    assert ("DevicePluginFailed", "using --mig-strategy=mixed is not supported with MPS") in notes(reconcile(cluster))
+    assert offered(cluster) == {"nvidia.com/gpu": "0"}
+
+
+def test_without_a_strategy_of_the_operator_each_nodes_file_decides() -> None:
+    cluster = settled(gpu_node(A100, nvidia_com__mig_config="seven"), cluster_policy(""))
+    assert offered(cluster) == {"nvidia.com/gpu": "1"}, "the plugin's own default is none"
+
+    node(cluster)["metadata"]["labels"]["nvidia.com/device-plugin.config"] = "mixed"
+    reconcile(cluster)
+    assert offered(cluster) == {"nvidia.com/gpu": "0", "nvidia.com/mig-1g.5gb": "7"}
 
 
 def test_a_missing_device_plugin_configuration_offers_nothing() -> None:
@@ -322,3 +341,28 @@ def test_a_node_that_somebody_keeps_from_the_upgrade_stays_behind() -> None:
     found = drivers_of(decided(upgrading("gpu-01"), 12))
 
     assert found == {"gpu-01": ("580.95.05", "upgrade-required"), "gpu-02": ("595.91.07", "upgrade-done")}
+
+
+def exported(product: str) -> dict[str, str]:
+    """Series of the exporter's stand-in on a node with one card of a kind -> value, for the product's own list of fields."""
+    fields = config_map("dcgm") | {"data": {"dcgm-metrics.csv": exported_fields()}}
+    policy = cluster_policy(dcgmExporter={"enabled": True, "config": {"name": "dcgm"}})
+    cluster = campus(gpu_node(product), policy, fields)
+    reconcile(cluster)
+    text = get_path(cluster.get("ConfigMap", "lab-dcgm", "gpu-operator") or {}, "data", "gpu-01")
+    lines = [line.rpartition(" ") for line in text.splitlines() if not line.startswith("#")]
+    return {series.partition("{")[0]: value for series, _, value in lines}
+
+
+def test_the_exporter_of_a_real_node_gives_the_fields_that_the_release_lists() -> None:
+    asked = {name for name, kind, _ in FIELDS if kind != "label"}
+
+    assert exported(A100).keys() == asked
+
+
+def test_a_geforce_card_has_no_profiling_metrics() -> None:
+    """NVIDIA offers them on data centre cards only."""
+    given = exported(RTX_4090)
+
+    assert "DCGM_FI_DEV_GPU_UTIL" in given
+    assert [name for name in given if "_PROF_" in name] == []

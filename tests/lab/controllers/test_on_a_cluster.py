@@ -1,13 +1,11 @@
 """The stand-ins against a real API server, with Kubernetes' own controllers around them."""
 
-import base64
 import json
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import pytest
-from cryptography import x509
 
 from lab.charts.crds import build_definitions
 from lab.charts.stand_in import load_catalog
@@ -21,12 +19,11 @@ pytestmark = pytest.mark.lab
 @pytest.fixture(scope="module", autouse=True)
 def operators(cluster: ControlPlane) -> None:
     """The custom resources and the workloads of the operators that are played here."""
-    played = ("metallb", "cert-manager", "rook-ceph", "gpu-operator", "kueue")
+    played = ("metallb", "rook-ceph", "gpu-operator")
     crds = [entry.crds for entry in load_catalog() if entry.name in played and entry.crds]
     cluster.define(*(definition for one in crds for definition in build_definitions(one)))
     for name, labels in (
         ("metallb-controller", {"name": "metallb", "component": "controller"}),
-        ("cert-manager", {"name": "cert-manager", "component": "controller"}),
         ("rook-ceph-operator", {}),
         ("ceph-csi-controller-manager", {}),
         ("gpu-operator", {"component": "gpu-operator"}),
@@ -92,33 +89,6 @@ def test_a_service_gets_an_address_and_gives_it_back_when_it_goes(cluster: Contr
     assert cluster.eventually("the address is free again", lambda: address(cluster, "web-3")) == given[0]
     for name in ("web-2", "web-3"):
         cluster.delete(f"/api/v1/namespaces/default/services/{name}")
-
-
-def test_a_service_that_waits_is_told_why_by_an_event(cluster: ControlPlane) -> None:
-    web(cluster, "waiting", loadBalancerIP="10.9.9.9")
-    events = "/api/v1/namespaces/default/events?fieldSelector=involvedObject.name=waiting"
-    # Kubernetes tells things of its own about a new Service, now and then before MetalLB does.
-    cluster.eventually(
-        "MetalLB's event about the Service",
-        lambda: "AllocationFailed" in [event["reason"] for event in cluster.get(events)["items"]],
-    )
-    assert address(cluster, "waiting") is None
-    cluster.delete("/api/v1/namespaces/default/services/waiting")
-
-
-def test_an_authority_and_a_certificate_come_into_being(cluster: ControlPlane) -> None:
-    by_self = {"kind": "ClusterIssuer", "name": "self"}
-    authority = {"isCA": True, "commonName": "Campus", "secretName": "root", "issuerRef": by_self}
-    leaf = {"secretName": "hub-tls", "dnsNames": ["hub.test"], "issuerRef": {"kind": "ClusterIssuer", "name": "campus"}}
-    put(cluster, "Certificate", "hub", "default", spec=leaf)
-    put(cluster, "ClusterIssuer", "campus", spec={"ca": {"secretName": "root"}})
-    put(cluster, "Certificate", "root", "default", spec=authority)
-    put(cluster, "ClusterIssuer", "self", spec={"selfSigned": {}})
-    secret = cluster.eventually(
-        "the Secret is written", lambda: cluster.get("/api/v1/namespaces/default/secrets/hub-tls")
-    )
-    certificate = x509.load_pem_x509_certificate(base64.b64decode(secret["data"]["tls.crt"]))
-    assert certificate.issuer.rfc4514_string() == "CN=Campus"
 
 
 def test_a_claim_is_bound_by_kubernetes_and_its_volume_goes_with_it(cluster: ControlPlane) -> None:

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from lab.controllers import runner
-from lab.controllers.changes import Change, Patch, PostEvent, ensure_fields, post_event
+from lab.controllers.changes import Change, Patch, PostEvent, ensure_fields
 from lab.controllers.kinds import KINDS
 from lab.controllers.snapshot_cache import ClusterCache
 from lab.kubernetes import KubeClient
@@ -105,7 +105,7 @@ def test_the_same_note_is_sent_once(api: Api) -> None:
 
     def tell(cache: ClusterCache) -> Iterator[Change]:
         decided.append(cache.now)
-        yield post_event(NODE, "Because", "of this")
+        yield PostEvent(NODE, "Because", "of this")
 
     work(lambda: len(decided) > 3, tell)
     assert [path for _, path, _ in api.writes] == ["/api/v1/namespaces/default/events"]

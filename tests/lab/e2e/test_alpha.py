@@ -3,10 +3,21 @@
 import json
 import subprocess
 import time
+from typing import Any
 
 import pytest
 
+from components.workspaces.profiles import effective_profiles, spawner_profile
+from config.allocatable import allocatable, kernel_share
+from config.capacity import offered_gpus
+from config.hosts import Node
+from config.load import load_site
+from config.workspaces import Profile
+from tests.contracts.shapes import find_differences
 from tests.support import sentinels
+from tests.support.helm import release_values
+from tests.support.layers import RELEASE
+from tests.support.program import SENTINELS, program
 from tests.support.project import Project
 
 pytestmark = pytest.mark.lab
@@ -56,10 +67,93 @@ def test_nodes_carry_the_labels_taint_and_networks_that_were_asked_for(campus: P
     for name in ("gpu-1", "gpu-2"):
         labels = nodes[name]["metadata"]["labels"]
         assert (labels["accelerator"], labels["gpu-model"], labels["scratch"]) == ("nvidia", "a100", "nvme")
+        assert (labels["lyceum.io/gpu-model"], labels["topology.rook.io/chassis"]) == ("a100-40gb", f"pve{name[-1]}")
         assert "taints" not in nodes[name]["spec"], "workers are not tainted on this site"
         assert nodes[name]["spec"]["podCIDR"].startswith("10.42."), "pods live in 10.42.0.0/16"
     services = campus.objects("services", "--namespace", "default")
     assert services[0]["spec"]["clusterIP"] == "10.43.0.1", "services live in 10.43.0.0/16"
+
+
+def test_nodes_offer_what_profiles_and_quotas_count_on(campus: Project) -> None:
+    """A machine of the lab has all of its memory; a real one less what Linux keeps."""
+
+    def parse_memory(quantity: str) -> int:
+        return int(quantity[:-2]) // {"Ki": 1024, "Mi": 1}[quantity[-2:]]
+
+    offered = {node["metadata"]["name"]: node["status"]["allocatable"] for node in campus.objects("nodes")}
+    wanted = {
+        node.name: (f"{allocatable(node).cpu}m", allocatable(node).memory + kernel_share(node))
+        for node in load_site("lab").in_service("alpha")
+    }
+
+    assert {name: (one["cpu"], parse_memory(one["memory"])) for name, one in offered.items()} == wanted
+
+
+def test_labels_of_the_site_file_are_kept_after_a_node_has_registered(campus: Project) -> None:
+    """K3s gives them at the first registration; a label that a new release adds would reach no node that exists."""
+    for node in campus.objects("nodes", "--show-managed-fields"):
+        owned = {entry["manager"]: str(entry["fieldsV1"]) for entry in node["metadata"]["managedFields"]}
+
+        assert "f:topology.rook.io/chassis" in owned["lyceum"]
+
+
+def notebook(profile: Profile, number: int, nodes: tuple[Node, ...]) -> dict[str, Any]:
+    """A pod that requests what the hub's does."""
+    override = spawner_profile(profile, nodes)["kubespawner_override"]
+    request = {"cpu": f"{profile.request.cpu}m", "memory": f"{profile.request.memory}Mi"}
+    request |= override["extra_resource_guarantees"]
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": f"fits-{profile.name}-{number}", "labels": {"app": "fits"}},
+        "spec": {
+            "nodeSelector": override["node_selector"],
+            "tolerations": override["tolerations"],
+            "securityContext": {"runAsNonRoot": True, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [
+                {
+                    "name": "notebook",
+                    "image": profile.image,
+                    "resources": {"requests": request, "limits": request},
+                    "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+                }
+            ],
+        },
+    }
+
+
+def test_every_gpu_can_have_its_notebook_at_once(campus: Project) -> None:
+    """The real scheduler places pods of the sizes that the hub offers beside all that the platform requests."""
+    site = load_site("lab")
+    nodes = site.in_service("alpha")
+    offered = offered_gpus(nodes)
+    single = {one.gpu: one for one in effective_profiles(site, nodes) if one.gpu and one.gpus == 1}
+    pods = [notebook(one, number, nodes) for kind, one in single.items() for number in range(offered[kind])]
+    file = campus.path / "notebooks.json"
+    file.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": pods}))
+
+    campus.kubectl("apply", "-f", str(file))
+    try:
+        campus.kubectl("wait", "pod", "-l", "app=fits", "--for=condition=PodScheduled", "--timeout=120s")
+    finally:
+        campus.kubectl("delete", "pod", "-l", "app=fits", "--now")
+    assert len(pods) == 9, "seven slices and two whole cards"
+
+
+def test_every_release_got_the_values_that_the_program_gave(campus: Project) -> None:
+    """The provider leaves out empty lists unless told; an object store came that nobody had asked for."""
+    secrets = campus.objects("secrets", "--all-namespaces", "--selector", "owner=helm,status=deployed")
+    got = {secret["metadata"]["labels"]["name"]: release_values(secret) for secret in secrets}
+    given = {one.inputs["name"]: one.inputs.get("values") or {} for one in program("lab", "alpha").of_type(RELEASE)}
+
+    different = [
+        f"{path}: given {ours!r}, got {theirs!r}"
+        for path, ours, theirs in find_differences(given, got, "")
+        # The program under mocks has other secrets, and no file of a running campus.
+        if not any(text in str(ours) for text in (*SENTINELS, "was not there"))
+    ]
+    assert different == []
+    assert given, "the control"
 
 
 def test_three_servers_vote(campus: Project) -> None:

@@ -14,9 +14,10 @@ from cryptography import x509
 
 from config.load import load_site
 from lab import campus, certificates
-from lab.report import find_kubeconfig
+from lab.real_pods import RealPods
+from lab.report import describe_parts, find_kubeconfig
 from lab.rundir import RunDir
-from lab.spec import spec_from_site
+from lab.spec import SpecError, choose_real_nodes, spec_from_site
 from tests.lab.host.vms import vm
 
 
@@ -95,6 +96,30 @@ def test_forty_workstations_can_be_simulated_too() -> None:
     spec = spec_from_site(load_site("forty-workstations"), "forty")
     assert len(spec.nodes) == 40
     assert spec.mirror in spec.cidr
+
+
+def test_pods_are_real_on_the_first_gpu_workers() -> None:
+    assert choose_real_nodes(load_site("lab"), None) == ("gpu-1", "gpu-2", "gpu-3", "gpu-4")
+
+
+def test_pods_can_be_real_on_no_node() -> None:
+    assert choose_real_nodes(load_site("lab"), "none") == ()
+
+
+def test_a_real_node_must_be_one_of_the_site() -> None:
+    with pytest.raises(SpecError, match="lab has no node gpu-9; it has: server-1, "):
+        choose_real_nodes(load_site("lab"), "gpu-9")
+
+
+def test_status_names_the_nodes_whose_pods_are_real() -> None:
+    pods = RealPods(("gpu-1", "gpu-2"), ("docker.io/lab/web:1",), "http://10.21.0.2:5000")
+    parts = {part: how for part, how, _ in describe_parts(pods, [])}
+    assert parts["kubelet, pods"] == "real on gpu-1, gpu-2"
+
+
+def test_status_names_what_real_pods_lack() -> None:
+    means = {part: means for part, _, means in describe_parts(None, ["labnode"])}
+    assert "this machine lacks labnode" in means["kubelet, pods"]
 
 
 def test_the_served_certificate_is_good_for_every_address_and_signed_by_the_labs_ca(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import pytest
 
 from lab import network
 from lab.contracts import Nic
-from lab.host.agent import interfaces
 from lab.host.hypervisor import hardware_facts
 from lab.host.image import write_accounts
 from lab.host.plan import BootPlan
@@ -54,20 +53,6 @@ def test_the_image_takes_system_accounts_and_leaves_people_behind(tmp_path: Path
     assert "nobody:" in (tmp_path / "passwd").read_text()
     assert "sshd:" in (tmp_path / "passwd").read_text(), "sshd does not start without its account"
     assert (tmp_path / "shadow").read_text().startswith("root:*:")
-
-
-def test_the_guest_agent_reports_interfaces_in_qemus_words() -> None:
-    shown = json.loads(
-        '[{"ifname":"eth0","address":"02:4c:0a:15:01:01",'
-        '"addr_info":[{"family":"inet","local":"10.21.1.1","prefixlen":16}]}]'
-    )
-    assert interfaces(shown) == [
-        {
-            "name": "eth0",
-            "hardware-address": "02:4c:0a:15:01:01",
-            "ip-addresses": [{"ip-address": "10.21.1.1", "ip-address-type": "ipv4", "prefix": 16}],
-        }
-    ]
 
 
 def test_a_vm_knows_its_hardware_by_guest_addresses() -> None:

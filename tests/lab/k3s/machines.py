@@ -47,12 +47,13 @@ def wait_for(what: str, check: Callable[[], bool], seconds: float = PATIENCE_S) 
 class Campus:
     """A lab without Lyceum: its network, its power switches, and somebody with a key."""
 
-    def __init__(self, home: Path) -> None:
-        """Bring it up; `home` is for keys."""
+    def __init__(self, home: Path, real_nodes: tuple[str, ...] = ()) -> None:
+        """Bring it up; `home` is for keys, pods really run on `real_nodes`."""
         self.name = f"test-k3s-{os.getpid()}"
         self.home = home
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(home / "id")], check=True)
-        campus.up(dump_request(CampusRequest(replace(CAMPUS, name=self.name))), self.name, report=print)
+        spec = replace(CAMPUS, name=self.name, real_nodes=real_nodes)
+        campus.up(dump_request(CampusRequest(spec)), self.name, report=print)
 
     def ask(self, do: str, **arguments: Any) -> Any:
         """Ask the campus for something, such as a VM's power."""
@@ -82,6 +83,11 @@ class Machine:
         """Boot, and wait until it can be reached."""
         self.campus.ask("vm_start", vm=asdict(self._vm))
         wait_for(f"{self.name} to boot", lambda: self.run("true", check=False).returncode == 0)
+
+    @property
+    def vmid(self) -> int:
+        """Number of the VM."""
+        return self._vm.vmid
 
     def power_off(self) -> None:
         """Pull the plug."""

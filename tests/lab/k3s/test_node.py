@@ -24,7 +24,15 @@ def test_the_capacity_is_the_machines() -> None:
 def test_reservations_leave_less_to_pods() -> None:
     allocatable = node(kubelet_arg=("system-reserved=cpu=500m,memory=1Gi",))["status"]["allocatable"]
     assert allocatable["cpu"] == "47500m"
-    assert allocatable["memory"] == f"{131072 * 1024 - 1024 * 1024 - 100 * 1024}Ki", "also the eviction threshold"
+    assert allocatable["memory"] == f"{131072 * 1024 - 1024 * 1024}Ki"
+
+
+def test_memory_is_kept_from_pods_only_where_the_settings_say_so() -> None:
+    """K3s replaces the kubelet's thresholds by two for disks."""
+    threshold = ("eviction-hard=memory.available<100Mi,nodefs.available<5%",)
+
+    assert node()["status"]["allocatable"]["memory"] == f"{131072 * 1024}Ki"
+    assert node(kubelet_arg=threshold)["status"]["allocatable"]["memory"] == f"{131072 * 1024 - 100 * 1024}Ki"
 
 
 def test_a_reservation_of_everything_is_refused() -> None:

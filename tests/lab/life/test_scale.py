@@ -20,7 +20,7 @@ def with_cpu_workers(campus: Project, count: int) -> tuple[str, ...]:
     with edit_site(campus) as site:
         site["shapes"].pop("cpu", None)
         if count:
-            site["shapes"]["cpu"] = {"cores": 1, "memory": "1 GiB", "disk": "10 GiB"}
+            site["shapes"]["cpu"] = {"cores": 2, "memory": "4 GiB", "disk": "10 GiB"}
         site["nodes"] = [
             group for group in site["nodes"] if group["name"] != "cpu" and not group["name"].startswith("cpu-")
         ]

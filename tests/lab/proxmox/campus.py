@@ -18,8 +18,8 @@ from lab.contracts import AdminSetup, LabSpec, PciDevice, PveNode, Storage
 from lab.proxmox import Proxmox, create_app
 from lab.proxmox.errors import ApiError
 from lab.proxmox.fake import FakeHypervisor
-from lab.proxmox.fetch import FetchedFile
-from lab.proxmox.timing import Timing
+from lab.proxmox.fetch import FetchedFile, Fetcher
+from lab.proxmox.tasks import Timing
 
 IMAGE_URL = "https://10.21.0.2:8443/images/debian-13.qcow2"
 IMAGE = b"a cloud image, as far as the lab is concerned"
@@ -88,7 +88,7 @@ def make_spec(**changes: Any) -> LabSpec:
     return LabSpec(**(defaults | changes))
 
 
-class FakeFetcher:
+class FakeFetcher(Fetcher):
     """Serves one image without a network."""
 
     async def metadata(self, url: str, *, verify: bool) -> FetchedFile:
@@ -183,7 +183,7 @@ class Campus:
 async def running(run: Path, spec: LabSpec | None = None, timing: Timing | None = None) -> AsyncIterator[Campus]:
     """Start the API on a directory, as a campus does, and stop it again."""
     hypervisor = FakeHypervisor()
-    px = create_app(spec or make_spec(), hypervisor, run, timing=timing or Timing(linger=0), fetcher=FakeFetcher())
+    px = create_app(spec or make_spec(), hypervisor, run, timing=timing or Timing(linger=0), fetcher=FakeFetcher(run))
     await px.open()
     try:
         yield Campus(px, hypervisor, run)

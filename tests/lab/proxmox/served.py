@@ -37,7 +37,7 @@ class ServedCampus:
         self.endpoint = f"https://{ADDRESS}:{port}"
         certificate, key = directory / "node.pem", directory / "node.key"
         make_certificate(certificate, key, self.ca)
-        self.px = create_app(spec, self.hypervisor, self.run, fetcher=FakeFetcher())
+        self.px = create_app(spec, self.hypervisor, self.run, fetcher=FakeFetcher(self.ca))
         self._server = build_server(self.px, ADDRESS, certificate, key, port=port)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._server.serve(),))

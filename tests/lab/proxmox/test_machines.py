@@ -260,7 +260,7 @@ async def test_a_machine_that_does_not_boot_fails_its_task_and_holds_nothing(cam
 
 
 async def test_the_agent_answers_for_a_running_guest_only(campus: Campus) -> None:
-    await campus.token.vm(agent="1", net0="virtio=BC:24:11:00:00:01,bridge=vmbr0", ipconfig0="ip=10.21.0.38/16")
+    await campus.token.vm(agent="1")
     with pytest.raises(Refused, match="VM 100 is not running"):
         await campus.token.post(f"{QEMU}/100/agent/ping")
 
@@ -268,8 +268,6 @@ async def test_the_agent_answers_for_a_running_guest_only(campus: Campus) -> Non
     campus.hypervisor.files["/etc/ssh/ssh_host_ed25519_key.pub"] = "ssh-ed25519 AAAA host\n"
 
     assert await campus.token.post(f"{QEMU}/100/agent/ping") == {"result": {}}
-    cards = (await campus.token.get(f"{QEMU}/100/agent/network-get-interfaces"))["result"]
-    assert cards[1]["ip-addresses"][0]["ip-address"] == "10.21.0.38"
     key = await campus.token.get(f"{QEMU}/100/agent/file-read", file="/etc/ssh/ssh_host_ed25519_key.pub")
     assert key == {"content": "ssh-ed25519 AAAA host\n"}
     with pytest.raises(Refused, match="No such file or directory"):

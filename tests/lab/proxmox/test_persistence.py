@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.proxmox.timing import Timing
+from lab.proxmox.tasks import Timing
 from tests.lab.proxmox.campus import GPUS, Refused, make_setup, make_spec, running
 
 pytestmark = pytest.mark.anyio

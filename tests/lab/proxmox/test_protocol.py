@@ -117,9 +117,8 @@ async def test_network_answers_keep_the_types_that_the_provider_reads(campus: Ca
     assert cards["vmbr0"]["cidr"] == "10.21.0.11/16"
 
 
-async def test_free_numbers_are_offered_and_taken_ones_refused(campus: Campus) -> None:
+async def test_a_taken_number_is_refused(campus: Campus) -> None:
     await campus.token.vm(100)
-    assert await campus.token.get("cluster/nextid") == "101"
     assert await campus.token.get("cluster/nextid", vmid=250) == "250"
     with pytest.raises(Refused, match="VM 100 already exists"):
         await campus.token.get("cluster/nextid", vmid=100)

@@ -91,14 +91,12 @@ def test_memory_and_device_changes_wait_for_a_restart() -> None:
     assert all(vmconfig.is_live(key) for key in ("net0", "scsi1", "tags", "name", "onboot"))
 
 
-def test_hardware_is_listed_without_bridges_unless_asked_for() -> None:
-    shown = pci.list_devices(PVE1, None, verbose=True)
+def test_hardware_is_listed_without_bridges() -> None:
+    shown = pci.list_devices(PVE1)
 
     assert [entry["id"] for entry in shown] == ["0000:41:00.0", "0000:81:00.0", "0000:05:00.0"]
     assert shown[0]["class"] == "0x030200"
     assert (shown[0]["vendor"], shown[0]["iommugroup"]) == ("0x10de", 12)
-    assert len(pci.list_devices(PVE1, "", verbose=False)) == 4, "an empty list of classes hides nothing"
-    assert [entry["id"] for entry in pci.list_devices(PVE1, "03;06", verbose=False)] == ["0000:05:00.0"]
 
 
 def test_a_mapping_that_no_longer_fits_the_hardware_is_refused() -> None:

@@ -243,14 +243,14 @@ def test_a_bridge_that_is_missing_is_reported_with_those_that_are_there(
 def test_a_bridge_that_carries_no_vlan_is_reported(site: Site, quiet: Quiet, tmp_path: Path) -> None:
     tagged = site.model_copy(update={"network": site.network.model_copy(update={"vlan": 633})})
     with simulated(tagged, tmp_path) as proxmox:
-        proxmox.app.cluster.state.nodes["pve2"].network["vmbr0"]["bridge_vlan_aware"] = 0
+        proxmox.app.faults.conditions.interfaces = {"pve2/vmbr0": {"bridge_vlan_aware": 0}}
         (finding,) = faults(proxmox, tagged, quiet)
     assert finding.rule == "vmbr0 of pve2 is not VLAN-aware, and the site uses VLAN 633"
     assert finding.remedy.startswith("pvesh set /nodes/pve2/network/vmbr0")
 
 
 def test_a_bridge_that_is_down_is_reported(proxmox: Simulated, site: Site, quiet: Quiet) -> None:
-    proxmox.app.cluster.state.nodes["pve1"].network["vmbr0"]["active"] = 0
+    proxmox.app.faults.conditions.interfaces = {"pve1/vmbr0": {"active": 0}}
     (finding,) = faults(proxmox, site, quiet)
     assert finding.rule == "vmbr0 of pve1 is down"
 

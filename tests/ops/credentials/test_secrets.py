@@ -62,7 +62,7 @@ def test_list_shows_missing_secrets_and_exits_with_one(project: Path) -> None:
     result = RUNNER.invoke(app, ["secrets", "list", "lab", "--json"])
     assert result.exit_code == 1
     rows = {row["name"]: row["where"] for row in json.loads(result.output)}
-    missing = dict.fromkeys(("proxmox-token", "s3-access-key", "s3-secret-key"))
+    missing = dict.fromkeys(("proxmox-token", "s3-access-key", "s3-secret-key", "oidc-client-secret"))
     assert rows == {"seed": str(load_site("lab").secrets["seed"].file), **missing}
 
 

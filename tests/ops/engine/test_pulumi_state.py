@@ -140,9 +140,17 @@ def test_a_machine_that_is_gone_takes_its_parts_along_and_what_needed_it_stays()
 
 
 def test_a_destroy_forgets_what_lives_in_the_cluster_and_keeps_the_provider() -> None:
-    after = state(vm("gpu-1"), resource("kubernetes", CLUSTER_PROVIDER_TYPE), resource("metallb", RELEASE_TYPE))
+    """A check that stayed behind depended on a release that was gone, and the engine refused the state."""
+    after = state(
+        vm("gpu-1"),
+        resource("kubernetes", CLUSTER_PROVIDER_TYPE),
+        resource("metallb", RELEASE_TYPE),
+        resource("metallb-webhook", COMMAND_TYPE, "metallb"),
+        resource("k3s-members", COMMAND_TYPE),
+    )
 
-    assert [one.name for one in after.without_cluster_objects().resources] == ["gpu-1-vm", "kubernetes"]
+    kept = ["gpu-1-vm", "kubernetes", "k3s-members"]
+    assert [one.name for one in after.without_cluster_objects().resources] == kept
 
 
 def test_pending_operations_are_read_and_taken_off() -> None:

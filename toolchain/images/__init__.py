@@ -1,0 +1,1 @@
+"""How container images of the lab are made: layers from the toolchain, PyPI and npm, and archives of them."""

@@ -42,5 +42,5 @@ class Training(Layer):
 
     def child(self, **options: Any) -> pulumi.ResourceOptions:
         """With the parent that it had as a part of Kubeflow: what is installed stays as it is."""
-        former = f"urn:pulumi:{pulumi.get_stack()}::{pulumi.get_project()}::{FORMER_PARENT}"
+        former = self.urn.apply(lambda urn: f"{urn.rsplit('::', 2)[0]}::{FORMER_PARENT}")
         return super().child(aliases=[pulumi.Alias(parent=former)], **options)

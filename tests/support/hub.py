@@ -122,10 +122,13 @@ class Hub:
         traits["issuer"] = self.login.issuer
         (self.run.path / "lyceum_hub.py").write_text(own["hub"]["extraFiles"]["lyceum_hub.py"]["stringData"])
         [entry] = [entry for entry in load_catalog() if entry.name == "jupyterhub"]
+        secrets = {"hub.config.JupyterHub.cookie_secret": "ab" * 32, "hub.config.CryptKeeper.keys": "cd" * 32}
+        # The chart makes one for each service.
+        secrets |= {f"hub.services.{name}.apiToken": "ef" * 32 for name in own["hub"].get("services", {})}
         given = {
             "reading": str(READING),
             "values": overlay(overlay(entry.values, own), {"cull": {"enabled": False}}),
-            "secrets": {"hub.config.JupyterHub.cookie_secret": "ab" * 32, "hub.config.CryptKeeper.keys": "cd" * 32},
+            "secrets": secrets,
             "environment": {"PROXY_API_SERVICE_PORT": "1", "HUB_SERVICE_PORT": "1", "POD_NAMESPACE": "jupyterhub"},
             "address": self.address,
             "ca": str(self.run.ca),

@@ -302,6 +302,7 @@ def test_a_frozen_machine_stops_its_pods_too(cluster: Cluster) -> None:
     cluster.run(holder("clock", "gpu-2", tick, (driver,)))
     file = RunDir.of(cluster.campus.name).path / f"volumes/pvc-{driver.replace('.', '-')}/ticks"
     vmid = cluster.nodes["gpu-2"].vmid
+    wait_for("the clock", file.exists)
     cluster.campus.ask("freeze", vmid=vmid)
     before = file.stat().st_size
     time.sleep(1)

@@ -136,6 +136,7 @@ class Layer(Component):
         self.shell = args.shell
         self._after = list(args.after)
         self._namespaces: dict[str, k8s.core.v1.Namespace] = {}
+        self._releases: dict[str, tuple[k8s.helm.v3.Release, Values]] = {}
 
     def add_release(
         self,
@@ -160,7 +161,7 @@ class Layer(Component):
         Raises:
             LookupError: the record does not name the chart.
         """
-        return k8s.helm.v3.Release(
+        release = k8s.helm.v3.Release(
             chart,
             name=chart,
             namespace=self.add_namespace(self.record.release(chart).namespace),
@@ -175,11 +176,11 @@ class Layer(Component):
             ),
             **chart_arguments(self.site, chart),
         )
+        self._releases[chart] = release, values
+        return release
 
-    def add_webhook_check(
-        self, chart: str, sample: Mapping[str, Any], values: Values, after: pulumi.Resource
-    ) -> pulumi.Resource:
-        """Waits until the admission webhook of a release answers.
+    def add_webhook_check(self, chart: str, sample: Mapping[str, Any]) -> pulumi.Resource:
+        """Waits until the admission webhook of a release of this layer answers.
 
         A release is ready when its pods are, which may be before its webhook listens and every API server knows its
         address. The API server then refuses what the webhook should check, and the engine does not repeat that.
@@ -187,16 +188,19 @@ class Layer(Component):
         Args:
             chart: The chart of the release.
             sample: An object that the webhook checks; it is offered as a dry run.
-            values: The chart's values: with others its pods are new, and are waited for again.
-            after: The release.
+
+        Raises:
+            KeyError: the layer has no release of that chart.
         """
+        release, values = self._releases[chart]
+        # With another version or other values the pods are new, and are waited for again.
         digest = hashlib.sha256(json.dumps([self.site.chart(chart).version, values], sort_keys=True).encode())
         return ssh.command(
             resource_name(chart, Part.WEBHOOK),
             self.shell.machine,
             self.shell.login,
             webhook_script(chart, str(self.site.network.api_address), sample),
-            self.child(depends_on=[after]),
+            self.child(depends_on=[release]),
             triggers=[digest.hexdigest()[:12]],
         )
 

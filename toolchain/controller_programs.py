@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 
 from toolchain import charts
-from toolchain.programs import BuildWorkspace, Program, pinned_module
+from toolchain.programs import BuildWorkspace, Program, controller_program
 
 KUEUE = "sigs.k8s.io/kueue"
 CERT_MANAGER = "github.com/cert-manager/cert-manager"
@@ -61,67 +61,39 @@ def _build_traefik(workspace: BuildWorkspace) -> None:
 
 def controller_programs() -> tuple[Program, ...]:
     """The controllers in build order: those that share Kubernetes' libraries first, so that each builds upon the last."""
-    kueue, cert_manager = (
-        pinned_module("controllers/kueue", KUEUE),
-        pinned_module("controllers/certmanager", CERT_MANAGER),
-    )
-    trainer, metallb = (
-        pinned_module("controllers/jobset-trainer", TRAINER),
-        pinned_module("controllers/metallb", METALLB),
-    )
     return (
-        Program(
-            name="kueue",
-            version=kueue,
-            module="controllers/kueue",
-            sources=(),
-            binaries=("kueue",),
-            data=(f"charts/kueue-{kueue}.tgz",),
-            build=_build_kueue,
-            cold_minutes=3,
-            part="controllers",
+        controller_program("kueue", KUEUE, _build_kueue, ("kueue",), 3, data=("charts/kueue-{version}.tgz",)),
+        controller_program(
+            "jobset-trainer",
+            TRAINER,
+            _build_trainer,
+            ("jobset", "trainer"),
+            1,
+            data=("charts/kubeflow-trainer-{version}.tgz",),
         ),
-        Program(
-            name="jobset-trainer",
-            version=trainer,
-            module="controllers/jobset-trainer",
-            sources=(),
-            binaries=("jobset", "trainer"),
-            data=(f"charts/kubeflow-trainer-{trainer}.tgz",),
-            build=_build_trainer,
-            cold_minutes=1,
-            part="controllers",
-        ),
-        Program(
-            name="certmanager",
-            version=cert_manager,
-            module="controllers/certmanager",
+        controller_program(
+            "certmanager",
+            CERT_MANAGER,
+            _build_cert_manager,
+            ("certmanager",),
+            1.5,
             sources=("main.go", "controller.go", "webhook.go"),
-            binaries=("certmanager",),
-            data=(f"charts/cert-manager-v{cert_manager}.tgz",),
-            build=_build_cert_manager,
-            cold_minutes=1.5,
-            part="controllers",
+            data=("charts/cert-manager-v{version}.tgz",),
         ),
-        Program(
-            name="metallb",
-            version=metallb,
-            module="controllers/metallb",
-            sources=(),
-            binaries=("metallb-controller", "metallb-speaker"),
-            data=(f"charts/metallb-{metallb}.tgz",),
-            build=_build_metallb,
-            cold_minutes=2,
-            part="controllers",
+        controller_program(
+            "metallb",
+            METALLB,
+            _build_metallb,
+            ("metallb-controller", "metallb-speaker"),
+            2,
+            data=("charts/metallb-{version}.tgz",),
         ),
-        Program(
-            name="traefik",
-            version=pinned_module("controllers/traefik", TRAEFIK),
-            module="controllers/traefik",
+        controller_program(
+            "traefik",
+            TRAEFIK,
+            _build_traefik,
+            ("traefik", "nginx-ingress-controller"),
+            3,
             sources=("main.go", "auth", "dns", "ext", "lego.mod"),
-            binaries=("traefik", "nginx-ingress-controller"),
-            build=_build_traefik,
-            cold_minutes=3,
-            part="controllers",
         ),
     )

@@ -6,7 +6,7 @@ Each is compiled from the Go module of its project; `toolchain/controllers/<name
 from __future__ import annotations
 
 from toolchain import charts
-from toolchain.programs import BuildWorkspace, Program, pinned_module
+from toolchain.programs import BuildWorkspace, Program, controller_program
 
 PROMETHEUS = "github.com/prometheus/prometheus"
 ALERTMANAGER = "github.com/prometheus/alertmanager"
@@ -56,46 +56,11 @@ def _build_state_metrics(workspace: BuildWorkspace) -> None:
 
 def monitoring_programs() -> tuple[Program, ...]:
     """The programs in build order; promtool first, because tests wait for it."""
+    definitions = f"charts/prometheus-operator-crds-{CRDS_CHART}.tgz"
+    operator = ("prometheus-operator", "prometheus-config-reloader")
     return (
-        Program(
-            name="prometheus",
-            version=pinned_module("controllers/prometheus", PROMETHEUS),
-            module="controllers/prometheus",
-            sources=(),
-            binaries=("promtool", "prometheus"),
-            build=_build_prometheus,
-            cold_minutes=2,
-            part="controllers",
-        ),
-        Program(
-            name="kube-state-metrics",
-            version=pinned_module("controllers/kube-state-metrics", STATE_METRICS),
-            module="controllers/kube-state-metrics",
-            sources=(),
-            binaries=("kube-state-metrics",),
-            build=_build_state_metrics,
-            cold_minutes=1,
-            part="controllers",
-        ),
-        Program(
-            name="alertmanager",
-            version=pinned_module("controllers/alertmanager", ALERTMANAGER),
-            module="controllers/alertmanager",
-            sources=(),
-            binaries=("alertmanager", "amtool"),
-            build=_build_alertmanager,
-            cold_minutes=1,
-            part="controllers",
-        ),
-        Program(
-            name="prometheus-operator",
-            version=pinned_module("controllers/prometheus-operator", OPERATOR),
-            module="controllers/prometheus-operator",
-            sources=(),
-            binaries=("prometheus-operator", "prometheus-config-reloader"),
-            data=(f"charts/prometheus-operator-crds-{CRDS_CHART}.tgz",),
-            build=_build_operator,
-            cold_minutes=1.5,
-            part="controllers",
-        ),
+        controller_program("prometheus", PROMETHEUS, _build_prometheus, ("promtool", "prometheus"), 2),
+        controller_program("kube-state-metrics", STATE_METRICS, _build_state_metrics, ("kube-state-metrics",), 1),
+        controller_program("alertmanager", ALERTMANAGER, _build_alertmanager, ("alertmanager", "amtool"), 1),
+        controller_program("prometheus-operator", OPERATOR, _build_operator, operator, 1.5, data=(definitions,)),
     )

@@ -166,6 +166,42 @@ def _plugin_release(name: str) -> Release:
     )
 
 
+def controller_program(
+    name: str,
+    path: str,
+    build: Callable[[BuildWorkspace], None],
+    binaries: tuple[str, ...],
+    cold_minutes: float,
+    *,
+    sources: tuple[str, ...] = (),
+    data: tuple[str, ...] = (),
+) -> Program:
+    """A program inside pods of the lab: `path` is its Go module, pinned in `toolchain/controllers/<name>/go.mod`.
+
+    Args:
+        name: Its name, and that of the directory.
+        path: Path of its Go module.
+        build: Its recipe.
+        binaries: What the recipe makes.
+        cold_minutes: As in Program.
+        sources: As in Program.
+        data: As in Program; `{version}` is that of the module.
+    """
+    module = f"controllers/{name}"
+    version = pinned_module(module, path)
+    return Program(
+        name=name,
+        version=version,
+        module=module,
+        sources=sources,
+        binaries=binaries,
+        data=tuple(one.format(version=version) for one in data),
+        build=build,
+        cold_minutes=cold_minutes,
+        part="controllers",
+    )
+
+
 def programs() -> tuple[Program, ...]:
     """All programs in build order: the engine first, the largest last; then the controllers of the lab."""
     from toolchain.controller_programs import controller_programs  # noqa: PLC0415  # its records are of this module

@@ -191,7 +191,7 @@ founder() {
 }
 
 # restore SNAPSHOT SERVERS NAME...: puts a snapshot in place of the data that this machine does not have; one that was cut
-# begins anew. The servers are new machines, and workers may be, so what the cluster remembers of their passwords must go: K3s
+# is put there again. The servers are new machines, and workers may be, so what the cluster remembers of their passwords must go: K3s
 # refuses a known name with an unknown password (k3s#802), and starts no node until it is gone; hence in the background.
 restore() {
     local snapshot=$1 server=/var/lib/rancher/k3s/server

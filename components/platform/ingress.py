@@ -19,14 +19,13 @@ class Ingress(Layer):
 
     def __init__(self, name: str, args: LayerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, args, opts)
-        release = self.add_release("ingress-nginx", values(self.site))
+        self.add_release("ingress-nginx", values(self.site))
         spec = {
             "ingressClassName": INGRESS_CLASS,
             "defaultBackend": {"service": {"name": "none", "port": {"number": 80}}},
         }
         sample = sample_object("Ingress", "networking.k8s.io/v1", spec, namespace="ingress-nginx")
-        answers = self.add_webhook_check("ingress-nginx", sample, values(self.site), release)
-        self.ready = (answers,)
+        self.ready = (self.add_webhook_check("ingress-nginx", sample),)
         self.register_outputs({})
 
 

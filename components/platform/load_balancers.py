@@ -22,11 +22,9 @@ class LoadBalancers(Layer):
 
     def __init__(self, name: str, args: LayerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, args, opts)
-        release = self.add_release("metallb", values())
+        self.add_release("metallb", values())
         spec = {"addresses": [str(self.site.network.load_balancers)], "avoidBuggyIPs": True}
-        answers = self.add_webhook_check(
-            "metallb", sample_object("IPAddressPool", API, spec, namespace=NAMESPACE), values(), release
-        )
+        answers = self.add_webhook_check("metallb", sample_object("IPAddressPool", API, spec, namespace=NAMESPACE))
         pool = self.add_custom_resource(POOL, "IPAddressPool", API, spec, after=[answers], namespace=NAMESPACE)
         self.add_custom_resource(
             POOL,

@@ -33,10 +33,8 @@ class Queues(Layer):
 
     def __init__(self, name: str, args: LayerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(name, args, opts)
-        release = self.add_release("kueue", values(self.site))
-        answers = self.add_webhook_check(
-            "kueue", sample_object("ResourceFlavor", QUEUE_API, {}), values(self.site), after=release
-        )
+        self.add_release("kueue", values(self.site))
+        answers = self.add_webhook_check("kueue", sample_object("ResourceFlavor", QUEUE_API, {}))
         groups = nodes_by_flavor(self.nodes)
         flavors = [
             self.add_custom_resource(flavor, "ResourceFlavor", QUEUE_API, flavor_spec(flavor, nodes), after=[answers])

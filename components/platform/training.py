@@ -27,7 +27,7 @@ class Training(Layer):
         super().__init__(name, args, opts)
         release = self.add_release("kubeflow-trainer", VALUES, skip_await=True)
         runtime = sample_object("ClusterTrainingRuntime", TRAINER_API, training_runtimes.torch_runtime())
-        answers = self.add_webhook_check("kubeflow-trainer", runtime, VALUES, release)
+        answers = self.add_webhook_check("kubeflow-trainer", runtime)
         for framework, spec in training_runtimes.RUNTIMES.items():
             self.add_custom_resource(
                 f"{framework}-distributed",

@@ -36,9 +36,9 @@ class Kubeflow(Layer):
     def _add_kserve(self) -> pulumi.Resource:
         self.add_namespace("inference", keep=True)
         kinds = self.add_release("kserve-crd", {})
-        controller = self.add_release("kserve-resources", kserve_values(self.site), after=[kinds])
+        self.add_release("kserve-resources", kserve_values(self.site), after=[kinds])
         sample = sample_object("ClusterServingRuntime", KSERVE_API, {"containers": [{"name": "main", "image": "none"}]})
-        answers = self.add_webhook_check("kserve-resources", sample, kserve_values(self.site), controller)
+        answers = self.add_webhook_check("kserve-resources", sample)
         return self.add_release("kserve-runtime-configs", runtime_values(), after=[answers])
 
     def _add_pipelines(self) -> pulumi.Resource:

@@ -6,14 +6,10 @@ from typing import Any
 from config.allocatable import Amount, total
 from config.requests import DAEMONS, DEPLOYED, K3S
 from lab.charts.facts import get_pod, load_facts
+from tests.support.quantities import parse_cpu
 
 Object = dict[str, Any]
 _MIB = {"Mi": 1, "Gi": 1024}
-
-
-def parse_cpu(text: str) -> int:
-    """`500m` or `2` in millicores."""
-    return int(text.removesuffix("m")) if text.endswith("m") else int(text) * 1000
 
 
 def parse_memory(text: str) -> int:

@@ -16,8 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import httpx
 import yaml
@@ -26,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from lab.k3s.kwok import build_configuration
 from tests.support.ports import free_ports
+from tests.support.started import Started
 from toolchain import environment
 
 Object = dict[str, Any]
@@ -48,7 +48,7 @@ def _kwok_for_all_nodes() -> str:
     return yaml.safe_dump_all(documents)
 
 
-class ControlPlane:
+class ControlPlane(Started):
     """One control plane; a context manager.
 
     Args:
@@ -67,21 +67,6 @@ class ControlPlane:
         """Of a cluster administrator."""
         self.etcd = ""
         """Address of etcd, which also serves its metrics."""
-
-    def __enter__(self) -> Self:
-        """Starts it and waits until the API server is ready."""
-        try:
-            self._start()
-        except BaseException:
-            self._stop()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Ends every process."""
-        self._stop()
 
     @property
     def http(self) -> httpx.Client:

@@ -13,8 +13,7 @@ import sys
 import time
 from ipaddress import IPv4Address
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import httpx
 
@@ -28,6 +27,7 @@ from lab.identity.packages import SECRET
 from lab.rundir import RunDir
 from tests.contracts.hub_configuration import overlay
 from tests.support.ports import free_ports
+from tests.support.started import Started
 
 READING = Path(__file__).resolve().parents[2] / "lab/charts/files/jupyterhub/jupyterhub_config.py"
 START_SECONDS = 120
@@ -56,7 +56,7 @@ c.CampusAuthenticator.auth_refresh_age = 1
 """
 
 
-class Hub:
+class Hub(Started):
     """A hub and what it asks; a context manager.
 
     Args:
@@ -79,21 +79,6 @@ class Hub:
         self._loop = asyncio.new_event_loop()
         self._services: list[asyncio.subprocess.Process] = []
         self._hub: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> Self:
-        """Starts everything and waits until the hub answers."""
-        try:
-            self._start()
-        except BaseException:
-            self._stop()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Ends every process."""
-        self._stop()
 
     def _start(self) -> None:
         run = self.run

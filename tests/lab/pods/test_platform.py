@@ -22,6 +22,7 @@ from tests.lab.life.conftest import change_site
 from tests.support.browser import Door, Person, open_door
 from tests.support.monitoring import alerts, ask_prometheus, query
 from tests.support.project import Project
+from tests.support.quantities import parse_cpu
 
 pytestmark = pytest.mark.lab
 
@@ -135,7 +136,7 @@ def test_a_controllers_webhook_refuses_what_is_wrong(campus: Project, webhook: s
 def test_a_job_beyond_the_quota_waits_until_the_first_has_ended(campus: Project) -> None:
     quota = campus.object("clusterqueue", "campus")["spec"]["resourceGroups"][0]["flavors"]
     amounts = [
-        int(float(one["nominalQuota"].removesuffix("m")) / (1000 if one["nominalQuota"].endswith("m") else 1))
+        parse_cpu(one["nominalQuota"]) // 1000
         for flavor in quota
         for one in flavor["resources"]
         if one["name"] == "cpu"

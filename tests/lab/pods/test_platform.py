@@ -133,6 +133,21 @@ def test_a_controllers_webhook_refuses_what_is_wrong(campus: Project, webhook: s
         canary.apply(campus, REFUSED[webhook])
 
 
+def test_jobset_refuses_to_wait_for_a_job_that_the_set_has_not(campus: Project) -> None:
+    """Told by its words, because Kueue's webhook for sets of jobs has the same name."""
+    policy = {"operator": "All", "targetReplicatedJobs": ["other"]}
+    jobs = [{"name": "main", "template": {"spec": job("main", 1, "true")["spec"]}}]
+    refused = {
+        "apiVersion": "jobset.x-k8s.io/v1alpha2",
+        "kind": "JobSet",
+        "metadata": {"name": "refused", "namespace": "default"},
+        "spec": {"successPolicy": policy, "replicatedJobs": jobs},
+    }
+
+    with pytest.raises(AssertionError, match="invalid replicatedJob name 'other'"):
+        canary.apply(campus, refused)
+
+
 def test_a_job_beyond_the_quota_waits_until_the_first_has_ended(campus: Project) -> None:
     quota = campus.object("clusterqueue", "campus")["spec"]["resourceGroups"][0]["flavors"]
     amounts = [

@@ -91,6 +91,8 @@ def values(site: Site, nodes: tuple[Node, ...]) -> Values:
             }
         },
         "alertmanager": {"alertmanagerSpec": {"storage": volume("2Gi")}},
+        # The chart's own tolerates NoSchedule only.
+        "prometheus-node-exporter": {"tolerations": [{"operator": "Exists"}]},
         "grafana": {
             "admin": {"existingSecret": "grafana-login", "userKey": "admin-user", "passwordKey": "admin-password"},
             "sidecar": {"dashboards": {"enabled": True, "label": "grafana_dashboard", "labelValue": "1"}},

@@ -45,7 +45,7 @@ class Storage(Layer):
     def _add_ceph(self) -> pulumi.Resource:
         operator = self.add_release("rook-ceph", operator_values(self.site))
         # Without the release of the drivers no volume is ever mounted (Rook 1.20).
-        drivers = self.add_release("ceph-csi-drivers", driver_values(), after=[operator])
+        drivers = self.add_release("ceph-csi-drivers", driver_values(self.site), after=[operator])
         return self.add_release(
             "rook-ceph-cluster", cluster_values(self.site, self.nodes), after=[drivers], timeout=1800
         )
@@ -81,7 +81,7 @@ def operator_values(site: Site) -> Values:
     }
 
 
-def driver_values() -> Values:
+def driver_values(site: Site) -> Values:
     """Values of the CSI drivers; their names carry the operator's namespace, as Rook expects them.
 
     Tolerations stand at each driver: the chart writes its own empty list into every `Driver`, and the operator takes a
@@ -103,7 +103,11 @@ def driver_values() -> Values:
         },
         "drivers": {
             "rbd": {"name": f"{NAMESPACE}.rbd.csi.ceph.com", "enabled": True, **tolerations},
-            "cephfs": {"name": f"{NAMESPACE}.cephfs.csi.ceph.com", "enabled": True, **tolerations},
+            "cephfs": {
+                "name": f"{NAMESPACE}.cephfs.csi.ceph.com",
+                "enabled": site.platform.storage.ceph.filesystem,
+                **tolerations,
+            },
             # Both are on by the chart's default: privileged pods on every node, whose accounts read every Secret.
             "nfs": {"enabled": False},
             "nvmeof": {"enabled": False},

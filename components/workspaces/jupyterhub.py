@@ -33,7 +33,7 @@ MOUNTED_AT = "/usr/local/etc/jupyterhub"
 LOGIN_CA = f"{MOUNTED_AT}/login-ca.crt"
 CALL_HUB_MODULE = "import lyceum_hub\nlyceum_hub.configure(c, get_config('custom.lyceum'))\n"
 NOTEBOOK_QUEUE = "notebooks"
-"""LocalQueue of the notebooks with GPUs, in the hub's namespace; it leads to the queue of all jobs."""
+"""LocalQueue of the notebooks, in the hub's namespace; it leads to the queue of all jobs."""
 LONGEST_WAIT_SECONDS = 12 * 3600
 """How long a notebook may wait in its queue."""
 START_SECONDS = 1200
@@ -73,7 +73,7 @@ MONITOR: Values = {
 class JupyterHub(Layer):
     """JupyterHub with profiles made from the GPUs.
 
-    Creates: namespace, release, a monitor of the hub; where jobs wait in queues, a LocalQueue for the notebooks with GPUs.
+    Creates: namespace, release, a monitor of the hub; where jobs wait in queues, a LocalQueue for the notebooks.
     Waits for: hub and proxy.
     Secret: the client's secret at the identity provider, or the password of the `dummy` authenticator.
     """
@@ -165,9 +165,12 @@ def provider_traits(provider: Oidc, host: str) -> Values:
 
 
 def hub_profile(profile: Profile, nodes: tuple[Node, ...], *, queued: bool) -> Values:
-    """A profile as `lyceum_hub` takes it: the chart's form, the groups that may start it, the queue of its GPUs."""
+    """A profile as `lyceum_hub` takes it: the chart's form, the groups that may start it, and the queue of the notebooks.
+
+    Those without a GPU wait there too: the queue promises jobs all that is left for people, cores and memory as well.
+    """
     made = profiles.spawner_profile(profile, nodes) | {"groups": list(profile.groups)}
-    if profile.gpu and queued:
+    if queued:
         made["kubespawner_override"]["extra_labels"] = {QUEUE_LABEL: NOTEBOOK_QUEUE}
     return made
 

@@ -22,6 +22,7 @@ from config.tokens import TokenGenerations
 from ops.backup.replicas import ReplicaStatus, describe_replicas, gather_replicas
 from ops.backup.transfer import backup_directory, gather_overview
 from ops.checks import api_outage, api_vip
+from ops.checks.workloads import ReleaseKey, workload_problems
 from ops.clients import etcd
 from ops.clients.kubernetes import Kube, Object
 from ops.console import console, errors
@@ -32,8 +33,6 @@ ROLE = "node-role.kubernetes.io/"
 POLL_SECONDS = 2.0
 HELM_OK = "deployed"
 """Helm's status of a release whose last installation or upgrade ended well."""
-ReleaseKey = tuple[str, str]
-"""Namespace and name of a Helm release."""
 
 
 @dataclass(frozen=True)
@@ -109,17 +108,6 @@ def node_state(node: Object) -> NodeState:
     )
 
 
-def workload_problem(workload: Object) -> str:
-    """Why a Deployment, StatefulSet or DaemonSet is not ready; empty if it is."""
-    kind, status = workload["kind"], workload.get("status", {})
-    if kind == "DaemonSet":
-        wanted, have = status.get("desiredNumberScheduled", 0), status.get("numberReady", 0)
-    else:
-        wanted, have = workload["spec"].get("replicas", 1), status.get("readyReplicas", 0)
-    name = workload["metadata"]["name"]
-    return "" if have >= wanted else f"{kind} {name} {have}/{wanted}"
-
-
 def layer_states(kube: Kube, site: Site) -> list[LayerState]:
     """Every Helm release that is installed or that the site's layers need, and every object that a layer's record checks."""
     return [*release_states(site, newest_releases(kube), workload_problems(kube)), *object_states(kube, site)]
@@ -134,20 +122,6 @@ def newest_releases(kube: Kube) -> dict[ReleaseKey, Object]:
         if key not in newest or int(labels["version"]) > int(newest[key]["metadata"]["labels"]["version"]):
             newest[key] = secret
     return newest
-
-
-def workload_problems(kube: Kube) -> dict[ReleaseKey, list[str]]:
-    """What the workloads of each Helm release wait for."""
-    problems: dict[ReleaseKey, list[str]] = {}
-    for kind in ("deployments", "statefulsets", "daemonsets"):
-        for workload in kube.items(f"/apis/apps/v1/{kind}"):
-            # A list leaves out the kind of its items.
-            workload["kind"] = {"deployments": "Deployment", "statefulsets": "StatefulSet"}.get(kind, "DaemonSet")
-            meta = workload["metadata"]
-            release = meta.get("annotations", {}).get("meta.helm.sh/release-name", "")
-            if problem := workload_problem(workload):
-                problems.setdefault((meta["namespace"], release), []).append(problem)
-    return problems
 
 
 def release_states(

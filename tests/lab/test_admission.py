@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -21,6 +21,8 @@ from components.platform import queues
 from components.platform import training_runtimes as training
 from config import layers
 from lab.certificates import ensure_authority, issue
+from ops.checks.workloads import workload_problems
+from ops.clients.kubernetes import Kube
 from tests.support.controlplane import ControlPlane
 from tests.support.layers import NAMESPACE, layers_graph
 from tests.support.ports import free_ports
@@ -47,6 +49,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
             account = f"/api/v1/namespaces/{name}/serviceaccounts/default"
             plane.eventually(f"{name} has an account", partial(plane.get, account))
         yield plane
+
+
+class Reader:
+    """Lists of the server, as the product's client of a cluster reads them."""
+
+    def __init__(self, server: ControlPlane) -> None:
+        self._http = server.http
+
+    def items(self, path: str, **parameters: str) -> list[Object]:
+        found: list[Object] = self._http.get(path, params=parameters).json()["items"]
+        return found
 
 
 def offer(server: ControlPlane, namespace: str, spec: Object) -> httpx.Response:
@@ -177,3 +190,33 @@ def test_an_object_is_offered_until_the_webhook_that_checks_it_listens(server: C
         waiting.kill()
         server.delete(f"{path}/metallb")
     assert (waiting.returncode, complaint) == (0, "")
+
+
+def workload(kind: str, name: str, **metadata: dict[str, str]) -> Object:
+    """A workload in `kubeflow-system` whose pod runs as root, where the level is `restricted`."""
+    labels = {"app": name}
+    pod: Object = {"containers": [{"name": "main", "image": "fetches-packages"}], "restartPolicy": "Never"}
+    spec: Object = {"template": {"metadata": {"labels": labels}, "spec": pod}}
+    if kind == "Deployment":
+        spec |= {"selector": {"matchLabels": labels}}
+        pod["restartPolicy"] = "Always"
+    group = "apps" if kind == "Deployment" else "batch"
+    made = {"name": name, "namespace": "kubeflow-system", **metadata}
+    return {"apiVersion": f"{group}/v1", "kind": kind, "metadata": made, "spec": spec}
+
+
+def test_status_tells_why_a_workload_and_the_job_of_a_hook_have_no_pod(server: ControlPlane) -> None:
+    """K1.3: for eleven minutes the hook's Job had no pod, and neither `up` nor `status` said why."""
+    hook = {"helm.sh/hook": "post-install"}
+    deployment = workload("Deployment", "manager", annotations={"meta.helm.sh/release-name": "kubeflow-trainer"})
+    job = workload("Job", "runtimes", annotations=hook, labels={"app.kubernetes.io/instance": "kubeflow-trainer"})
+    server.create("/apis/apps/v1/namespaces/kubeflow-system/deployments", deployment)
+    server.create("/apis/batch/v1/namespaces/kubeflow-system/jobs", job)
+
+    def told() -> dict[str, str]:
+        problems = workload_problems(cast("Kube", Reader(server))).get(("kubeflow-system", "kubeflow-trainer"), [])
+        return dict(problem.split(": ", 1) for problem in problems if ": " in problem)
+
+    server.eventually("both are told", lambda: len(told()) == 2)
+    assert told().keys() == {"Deployment manager 0/1", "Job runtimes is not done"}
+    assert all('violates PodSecurity "restricted:latest"' in why for why in told().values()), told()

@@ -37,12 +37,12 @@ class Project:
 
     Attributes:
         path: The directory.
-        real_nodes: Machines in which pods really run, as `lab up --real` takes them.
+        lab: Options of `lab up`: machines in which pods really run, a directory of real charts.
     """
 
-    def __init__(self, path: Path, real_nodes: str = "none") -> None:
+    def __init__(self, path: Path, real_nodes: str = "none", charts: str | None = None) -> None:
         self.path = path
-        self.real_nodes = real_nodes
+        self.lab = ("--real", real_nodes, *(("--charts", charts) if charts else ()))
         compile_sources()
         for name in COPIED:
             shutil.copytree(ROOT / name, path / name)
@@ -52,7 +52,7 @@ class Project:
             (path / name).symlink_to((ROOT / name).resolve())
 
     def __enter__(self) -> Self:
-        self.lyceum("lab", "up", "--real", self.real_nodes)
+        self.lyceum("lab", "up", *self.lab)
         return self
 
     def __exit__(self, *_: object) -> None:

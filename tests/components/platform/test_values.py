@@ -311,12 +311,17 @@ def test_rook_never_loses_its_definitions() -> None:
 
 def test_drivers_carry_the_operators_namespace_in_their_names() -> None:
     """Rook looks for them under it; under another name nothing is ever mounted."""
-    drivers = storage.driver_values()["drivers"]
+    assert enabled_drivers(site()) == {"rbd": "rook-ceph.rbd.csi.ceph.com", "cephfs": "rook-ceph.cephfs.csi.ceph.com"}
 
-    assert {name: one["name"] for name, one in drivers.items() if one["enabled"]} == {
-        "rbd": "rook-ceph.rbd.csi.ceph.com",
-        "cephfs": "rook-ceph.cephfs.csi.ceph.com",
-    }
+
+def test_without_a_filesystem_its_driver_is_not_there() -> None:
+    """K3.17b: a privileged pod on every node that nobody needs."""
+    assert enabled_drivers(site({"platform": {"storage": {"ceph": {"filesystem": False}}}})).keys() == {"rbd"}
+
+
+def enabled_drivers(campus: Site) -> dict[str, str]:
+    drivers = storage.driver_values(campus)["drivers"]
+    return {name: one["name"] for name, one in drivers.items() if one["enabled"]}
 
 
 def test_the_campus_nfs_is_a_class_whose_volumes_stay() -> None:
@@ -550,6 +555,11 @@ def test_k3s_is_one_process_and_is_counted_once() -> None:
         "kubeScheduler": False,
         "kubeProxy": False,
     }
+
+
+def test_a_node_is_measured_whatever_its_taints_are() -> None:
+    """K3.11: the chart's own toleration leaves out `NoExecute`."""
+    assert prometheus()["prometheus-node-exporter"]["tolerations"] == [{"operator": "Exists"}]
 
 
 def test_etcd_is_watched_on_every_server() -> None:

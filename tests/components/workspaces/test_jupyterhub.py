@@ -46,14 +46,12 @@ def test_profiles_travel_with_the_groups_that_may_start_them() -> None:
     assert "profileList" not in values(site())["singleuser"], "one list: the hub's own module has it"
 
 
-def test_a_notebook_with_a_gpu_waits_in_a_queue() -> None:
-    """Notebooks and jobs share the cards: one book for both."""
-    found = offered(with_cards({}))
+def test_every_notebook_waits_in_a_queue() -> None:
+    """K2.10: notebooks and jobs share cards, cores and memory, so one book holds both."""
+    labels = {name: made["kubespawner_override"]["extra_labels"] for name, made in offered(with_cards({})).items()}
 
-    assert found["a100-40gb-1-pytorch"]["kubespawner_override"]["extra_labels"] == {
-        "kueue.x-k8s.io/queue-name": "notebooks"
-    }
-    assert "extra_labels" not in found["cpu"]["kubespawner_override"]
+    assert labels.keys() >= {"cpu", "a100-40gb-1-pytorch"}
+    assert all(label == {"kueue.x-k8s.io/queue-name": "notebooks"} for label in labels.values())
 
 
 def test_the_hubs_namespace_has_the_queue_of_its_notebooks() -> None:

@@ -1,5 +1,6 @@
 """`python -m ops`: the `lyceum` command."""
 
+import errno
 from typing import Any, ClassVar
 
 import typer
@@ -69,6 +70,11 @@ def explain(error: Exception) -> str:
     """The text for an operator; empty for a mistake of ours."""
     if isinstance(error, LyceumError):
         return str(error)
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return (
+            f"{error.strerror}{f': {error.filename}' if error.filename else ''}. Free some space, then run the same command "
+            "again to continue: finished parts are kept. What compilers keep for the next build: go clean -cache"
+        )
     from ops.wait import transient_reason  # noqa: PLC0415 - commands that succeed start faster without it
 
     why = transient_reason(error)

@@ -11,12 +11,15 @@ from config.errors import LyceumError
 from config.paths import PROJECT
 from config.resource_names import COMMAND_TYPE, VM_TYPE
 from lab.images import ensure_all
+from lab.rundir import RunDir
 from ops.console import console, format_duration
 from ops.engine.engine import Engine
 from ops.engine.pulumi_state import State
 from ops.engine.stack import Stack
 
 STACK = "dev"
+LAB = "lab"
+"""The campus that `lab up` makes where none is named."""
 READY_SECONDS = 300
 """How long Prometheus and Alertmanager, which their operator makes after its release, may take."""
 TRUTH = """[bold]What is real, what is not[/]
@@ -45,6 +48,9 @@ def demo(
         Engine(Stack(STACK)).remove_stack()
         return
     ensure_all()
+    stack = Engine(Stack(STACK))
+    if not RunDir.of(LAB).path.exists():
+        stack.remove_stack()  # `lab down` has ended the machines that a state of an earlier demo names
     begun = datetime.now(UTC)
     console.rule("the campus")
     _run_command("lab", "up")
@@ -54,7 +60,7 @@ def demo(
     console.rule("ready")
     _run_command("status", STACK, "--wait", str(READY_SECONDS))
     done = datetime.now(UTC)
-    ends = {"campus": campus_up} | phase_ends(Engine(Stack(STACK)).export(), campus_up) | {"checks and summary": done}
+    ends = {"campus": campus_up} | phase_ends(stack.export(), campus_up) | {"checks and summary": done}
     console.print(f"\nTook {format_duration((done - begun).total_seconds())}: {format_phases(begun, ends)}.\n")
     console.print(TRUTH)
     console.print("[bold]Try next[/]")

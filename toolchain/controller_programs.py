@@ -62,7 +62,7 @@ def _build_traefik(workspace: BuildWorkspace) -> None:
 def controller_programs() -> tuple[Program, ...]:
     """The controllers in build order: those that share Kubernetes' libraries first, so that each builds upon the last."""
     return (
-        controller_program("kueue", KUEUE, _build_kueue, ("kueue",), 3, data=("charts/kueue-{version}.tgz",)),
+        controller_program("kueue", KUEUE, _build_kueue, ("kueue",), 2, data=("charts/kueue-{version}.tgz",)),
         controller_program(
             "jobset-trainer",
             TRAINER,
@@ -85,7 +85,7 @@ def controller_programs() -> tuple[Program, ...]:
             METALLB,
             _build_metallb,
             ("metallb-controller", "metallb-speaker"),
-            2,
+            1.5,
             data=("charts/metallb-{version}.tgz",),
         ),
         controller_program(
@@ -93,7 +93,7 @@ def controller_programs() -> tuple[Program, ...]:
             TRAEFIK,
             _build_traefik,
             ("traefik", "nginx-ingress-controller"),
-            3,
+            2,
             sources=("main.go", "auth", "dns", "ext", "lego.mod"),
         ),
     )

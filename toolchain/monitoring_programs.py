@@ -59,8 +59,8 @@ def monitoring_programs() -> tuple[Program, ...]:
     definitions = f"charts/prometheus-operator-crds-{CRDS_CHART}.tgz"
     operator = ("prometheus-operator", "prometheus-config-reloader")
     return (
-        controller_program("prometheus", PROMETHEUS, _build_prometheus, ("promtool", "prometheus"), 2),
-        controller_program("kube-state-metrics", STATE_METRICS, _build_state_metrics, ("kube-state-metrics",), 1),
-        controller_program("alertmanager", ALERTMANAGER, _build_alertmanager, ("alertmanager", "amtool"), 1),
-        controller_program("prometheus-operator", OPERATOR, _build_operator, operator, 1.5, data=(definitions,)),
+        controller_program("prometheus", PROMETHEUS, _build_prometheus, ("promtool", "prometheus"), 1),
+        controller_program("kube-state-metrics", STATE_METRICS, _build_state_metrics, ("kube-state-metrics",), 0.7),
+        controller_program("alertmanager", ALERTMANAGER, _build_alertmanager, ("alertmanager", "amtool"), 0.3),
+        controller_program("prometheus-operator", OPERATOR, _build_operator, operator, 1, data=(definitions,)),
     )

@@ -232,7 +232,7 @@ def programs() -> tuple[Program, ...]:
             sources=("langhost",),
             binaries=("pulumi", "pulumi-language-python", "pulumi-language-python-exec"),
             build=_build_pulumi,
-            cold_minutes=4,
+            cold_minutes=2.5,
             release=Release(
                 archive="https://get.pulumi.com/releases/sdk/pulumi-v{version}-linux-{x64}.tar.gz",
                 checksums="https://github.com/pulumi/pulumi/releases/download/v{version}/"
@@ -246,7 +246,7 @@ def programs() -> tuple[Program, ...]:
             sources=("command",),
             binaries=("pulumi-resource-command",),
             build=_build_command,
-            cold_minutes=0.5,
+            cold_minutes=0.2,
             release=_plugin_release("command"),
         ),
         Program(
@@ -256,7 +256,7 @@ def programs() -> tuple[Program, ...]:
             sources=("main.go",),
             binaries=("kube",),
             build=_build_kube,
-            cold_minutes=5,
+            cold_minutes=3,
         ),
         Program(
             name="kwok",
@@ -265,7 +265,7 @@ def programs() -> tuple[Program, ...]:
             sources=(),
             binaries=("kwok",),
             build=lambda workspace: workspace.compile("sigs.k8s.io/kwok/cmd/kwok", "kwok"),
-            cold_minutes=1.5,
+            cold_minutes=0.7,
         ),
         Program(
             name="proxmoxve",
@@ -274,7 +274,7 @@ def programs() -> tuple[Program, ...]:
             sources=("provider.go", "cmd", "stub"),
             binaries=("pulumi-resource-proxmoxve",),
             build=_build_proxmoxve,
-            cold_minutes=2.5,
+            cold_minutes=1.5,
             release=Release(
                 archive="https://github.com/muhlba91/pulumi-proxmoxve/releases/download/v{version}/"
                 "pulumi-resource-proxmoxve-v{version}-linux-{amd64}.tar.gz",
@@ -289,7 +289,7 @@ def programs() -> tuple[Program, ...]:
             sources=("main.go",),
             binaries=("pulumi-resource-kubernetes",),
             build=_build_kubernetes,
-            cold_minutes=8,
+            cold_minutes=3.5,
             release=_plugin_release("kubernetes"),
         ),
         Program(
@@ -299,7 +299,7 @@ def programs() -> tuple[Program, ...]:
             sources=("labnode", "labrunc"),
             binaries=("labnode", "labrunc"),
             build=_build_node,
-            cold_minutes=1,
+            cold_minutes=0.5,
             part="pods",
         ),
         Program(
@@ -319,7 +319,7 @@ def programs() -> tuple[Program, ...]:
             sources=("main.go",),
             binaries=("coredns",),
             build=lambda workspace: workspace.compile(".", "coredns"),
-            cold_minutes=1.5,
+            cold_minutes=0.7,
             part="pods",
         ),
         *controller_programs(),

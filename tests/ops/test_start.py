@@ -1,5 +1,6 @@
 """How the `lyceum` command starts: at once, with what it needs and no more."""
 
+import errno
 import subprocess
 import sys
 
@@ -66,6 +67,12 @@ def test_an_error_that_explains_itself_is_printed_with_its_remedy() -> None:
 def test_a_mistake_of_ours_keeps_its_traceback() -> None:
     assert explain(ValueError("a mistake of ours")) == ""
     assert explain(answered(404)) == "", "asking again would not help"
+
+
+def test_a_full_disk_is_told_with_what_helps() -> None:
+    full = explain(OSError(errno.ENOSPC, "No space left on device"))
+
+    assert full.startswith("No space left on device. Free some space")
 
 
 @pytest.mark.parametrize("error", [httpx.ConnectError("refused"), answered(500)], ids=["no-answer", "no-leader"])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from toolchain import cache, compiler, programs
+from toolchain import build, cache, compiler, programs
 
 ALL = programs.programs()
 
@@ -19,6 +19,17 @@ def test_each_plugin_has_the_version_that_its_python_package_asks_for(package: s
     assert spec and spec.origin
     asked = json.loads((Path(spec.origin).parent / "pulumi-plugin.json").read_text())["version"]
     assert next(one.version for one in ALL if one.name == package) == asked
+
+
+def test_a_first_build_without_room_for_it_says_so_before_it_begins() -> None:
+    """It ended after 25 minutes with a traceback: no space left on device."""
+    assert "takes up to 30 GiB" in build.space_note(list(ALL), free=9 << 30)
+    assert "9 GiB are free" in build.space_note(list(ALL), free=9 << 30)
+
+
+def test_a_build_with_room_enough_says_nothing_of_space() -> None:
+    assert build.space_note(list(ALL), free=100 << 30) == ""
+    assert build.space_note([], free=0) == ""
 
 
 def test_the_engine_has_the_version_of_the_sdk() -> None:

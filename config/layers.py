@@ -350,7 +350,7 @@ LAYERS: tuple[LayerRecord, ...] = (
         given_secrets=(),
         derived_secrets=(),
         health=(),
-        stand_ins=(),
+        stand_ins=("webhooks",),
     ),
 )
 """Each layer comes after those that it needs."""

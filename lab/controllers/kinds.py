@@ -53,6 +53,12 @@ KINDS: dict[str, ResourceKind] = {
     "StorageClass": ResourceKind("storage.k8s.io", "v1", "storageclasses", namespaced=False),
     "VolumeAttachment": ResourceKind("storage.k8s.io", "v1", "volumeattachments", namespaced=False),
     "RuntimeClass": ResourceKind("node.k8s.io", "v1", "runtimeclasses", namespaced=False),
+    "ValidatingWebhookConfiguration": ResourceKind(
+        "admissionregistration.k8s.io", "v1", "validatingwebhookconfigurations", namespaced=False
+    ),
+    "MutatingWebhookConfiguration": ResourceKind(
+        "admissionregistration.k8s.io", "v1", "mutatingwebhookconfigurations", namespaced=False
+    ),
     "CustomResourceDefinition": ResourceKind(
         "apiextensions.k8s.io", "v1", "customresourcedefinitions", namespaced=False
     ),

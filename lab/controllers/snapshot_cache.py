@@ -81,16 +81,16 @@ class ClusterCache:
         selector = {f"app.kubernetes.io/{label}": value for label, value in wanted.items()}
         for kind in ("Deployment", "DaemonSet"):
             for item in self.all(kind):
-                if selector.items() <= labels(item).items() and is_ready(item) and not self._is_real(item):
+                if selector.items() <= labels(item).items() and is_ready(item) and not self.is_real(item):
                     return item
         return None
 
     def workload(self, kind: str, called: str) -> Object | None:
         """A workload of a name in whatever namespace it was installed, if a pod of it is ready and simulated."""
         found = (item for item in self.all(kind) if name(item) == called and is_ready(item))
-        return next((item for item in found if not self._is_real(item)), None)
+        return next((item for item in found if not self.is_real(item)), None)
 
-    def _is_real(self, workload: Object) -> bool:
+    def is_real(self, workload: Object) -> bool:
         """Whether the lab has every image of a workload, so that its pods really run."""
         images = self.get("ConfigMap", IMAGES, "kube-system")
         if images is None:

@@ -1,11 +1,12 @@
 // Traefik started as ingress-nginx: it takes the arguments that ingress-nginx's chart gives to its controller, starts
 // Traefik with its provider for ingress-nginx's annotations, and answers /healthz and /metrics where the chart's probes
-// and its ServiceMonitor ask. Arguments without a meaning for Traefik are ignored; so is the admission webhook, whose
-// decisions are NGINX's.
+// and its ServiceMonitor ask. Arguments without a meaning for Traefik are ignored. Its admission webhook admits everything:
+// what ingress-nginx refuses there is what NGINX cannot be configured with.
 package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httputil"
@@ -27,6 +28,9 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	go serveHealth()
+	if address := flag(os.Args[1:], "validating-webhook", ""); address != "" {
+		go serveAdmission(address, flag(os.Args[1:], "validating-webhook-certificate", ""), flag(os.Args[1:], "validating-webhook-key", ""))
+	}
 	traefik := exec.CommandContext(ctx, filepath.Join(filepath.Dir(os.Args[0]), "traefik"), arguments(os.Args[1:])...)
 	traefik.Stdout, traefik.Stderr = os.Stdout, os.Stderr
 	// Running requests are finished first.
@@ -67,6 +71,32 @@ func flag(given []string, name, otherwise string) string {
 		}
 	}
 	return otherwise
+}
+
+// serveAdmission admits every object that the API server asks about.
+func serveAdmission(address, certificate, key string) {
+	admit := func(w http.ResponseWriter, r *http.Request) {
+		var review struct {
+			APIVersion string `json:"apiVersion"`
+			Kind       string `json:"kind"`
+			Request    struct {
+				UID string `json:"uid"`
+			} `json:"request"`
+		}
+		if err := json.NewDecoder(r.Body).Decode(&review); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(map[string]any{
+			"apiVersion": review.APIVersion, "kind": review.Kind,
+			"response": map[string]any{"uid": review.Request.UID, "allowed": true},
+		})
+	}
+	if err := http.ListenAndServeTLS(address, certificate, key, http.HandlerFunc(admit)); err != nil {
+		fmt.Fprintln(os.Stderr, "admission:", err)
+		os.Exit(1)
+	}
 }
 
 // serveHealth passes ingress-nginx's paths on to Traefik's.

@@ -3,9 +3,11 @@
 import shutil
 import subprocess
 from collections.abc import Iterator
+from email.parser import Parser
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 from config.versions import CHARTS, CPU_NOTEBOOK
 from lab.images.build import BuiltImage, available, build_layers
@@ -14,6 +16,7 @@ from toolchain.images.layers import Binaries
 from toolchain.images.python import PINS
 
 pytestmark = pytest.mark.lab
+DEBIAN_12 = "3.11.2"
 HUB = f"quay.io/jupyterhub/k8s-hub:{CHARTS['jupyterhub'].version}"
 PROXY = "quay.io/jupyterhub/configurable-http-proxy:5.2.0"
 JUPYTERHUB = next(
@@ -48,6 +51,18 @@ def run(root: Path, *command: str) -> str:
         text=True,
         check=True,
     ).stdout
+
+
+@pytest.mark.parametrize("root", [HUB, CPU_NOTEBOOK, TORCH], indirect=True)
+def test_packages_are_taken_by_the_python_of_debian_12(root: Path) -> None:
+    """An image has this machine's interpreter; pip refuses a package that asks for a newer one."""
+    asked = {}
+    for file in root.glob("opt/venv/lib/python3*/site-packages/*.dist-info/METADATA"):
+        metadata = Parser().parsestr(file.read_text(), headersonly=True)
+        asked[metadata["Name"]] = metadata["Requires-Python"] or ""
+
+    assert asked
+    assert {name: rule for name, rule in asked.items() if not SpecifierSet(rule).contains(DEBIAN_12)} == {}
 
 
 @pytest.mark.parametrize("root", [HUB], indirect=True)

@@ -136,6 +136,13 @@ def test_a_pod_runs_as_the_user_that_it_names(cluster: Cluster, web: str) -> Non
     assert cluster.kubectl("logs", web).strip() == "1000"
 
 
+def test_a_privileged_pod_runs_for_an_ordinary_user_too(cluster: Cluster) -> None:
+    """Its /sys is to be writable, which the kernel refuses in a user namespace; a DCGM exporter's pod is such a one."""
+    cluster.run(pod("privileged", container={"securityContext": {"privileged": True}}))
+
+    assert cluster.execute("privileged", "ls -d /sys/class").strip() == "/sys/class"
+
+
 def test_commands_run_in_a_pod(cluster: Cluster, web: str) -> None:
     assert "httpd" in cluster.execute(web, "tr '\\0' ' ' </proc/1/cmdline")
 

@@ -103,8 +103,13 @@ func adaptBundle(bundle object) {
 		adaptProcess(process)
 	}
 	mounts, _ := bundle["mounts"].([]any)
-	for _, mount := range mounts {
-		source, _ := mount.(object)["source"].(string)
+	for _, entry := range mounts {
+		mount := entry.(object)
+		if mount["type"] == "sysfs" && inUserNamespace() {
+			// A privileged pod's is writable. Here the kernel allows no more than the mount that the VM has itself.
+			mount["options"] = []any{"nosuid", "noexec", "nodev", "ro"}
+		}
+		source, _ := mount["source"].(string)
 		if strings.HasPrefix(source, localStorage) {
 			// What K3s's provisioner does when it makes the directory; in the lab the kubelet makes it.
 			_ = os.Chmod(source, 0o777)
@@ -137,6 +142,11 @@ func has(set uint64, name string) bool {
 		}
 	}
 	return false
+}
+
+func inUserNamespace() bool {
+	mapped, _ := os.ReadFile("/proc/self/uid_map")
+	return strings.Join(strings.Fields(string(mapped)), " ") != "0 0 4294967295"
 }
 
 func boundingSet() uint64 {

@@ -50,7 +50,11 @@ def workload_problems(kube: Kube) -> dict[ReleaseKey, list[str]]:
 
 
 def release_of(workload: Object) -> ReleaseKey:
-    """The Helm release that a workload belongs to. Helm annotates what it installs, but not the Jobs of hooks."""
+    """The Helm release that a workload belongs to.
+
+    Helm annotates what it installs, but not hooks (pkg/action of Helm 3.18: `setMetadataVisitor` visits the manifest only).
+    Jobs of hooks are known by the label that charts give them: those of cert-manager and the GPU Operator, by the facts.
+    """
     meta = workload["metadata"]
     annotations, labels = meta.get("annotations", {}), meta.get("labels", {})
     name = annotations.get("meta.helm.sh/release-name", "")

@@ -34,7 +34,7 @@ SECONDS = {
     "tests/lab/charts/test_install.py": 80,
     "tests/lab/test_first_site.py": 60,
 }
-"""Roughly what a file takes beside four others on a machine with two cores; a file that is not here takes less than half a minute."""
+"""Roughly what a file takes beside four others on a machine with two cores; one that is not here takes less than a minute."""
 
 
 def note_rings(items: Iterable[pytest.Item]) -> None:

@@ -7,6 +7,7 @@ require k8s.io/kubernetes v1.36.3
 require (
 	github.com/container-storage-interface/spec v1.9.0
 	github.com/google/cadvisor v0.56.2
+	github.com/moby/sys/userns v0.1.0
 	github.com/spf13/cobra v1.10.2
 	github.com/spf13/pflag v1.0.9
 	go.etcd.io/etcd/etcdutl/v3 v3.6.8
@@ -89,7 +90,6 @@ require (
 	github.com/moby/ipvs v1.1.0 // indirect
 	github.com/moby/spdystream v0.5.1 // indirect
 	github.com/moby/sys/mountinfo v0.7.2 // indirect
-	github.com/moby/sys/userns v0.1.0 // indirect
 	github.com/moby/term v0.5.0 // indirect
 	github.com/modern-go/concurrent v0.0.0-20180306012644-bacd9c7ef1dd // indirect
 	github.com/modern-go/reflect2 v1.0.3-0.20250322232337-35a7c28c31ee // indirect

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/moby/sys/userns"
 )
 
 // Names by number, capabilities(7).
@@ -105,7 +107,7 @@ func adaptBundle(bundle object) {
 	mounts, _ := bundle["mounts"].([]any)
 	for _, entry := range mounts {
 		mount := entry.(object)
-		if mount["type"] == "sysfs" && inUserNamespace() {
+		if mount["type"] == "sysfs" && userns.RunningInUserNS() {
 			// A privileged pod's is writable. Here the kernel allows no more than the mount that the VM has itself.
 			mount["options"] = []any{"nosuid", "noexec", "nodev", "ro"}
 		}
@@ -142,11 +144,6 @@ func has(set uint64, name string) bool {
 		}
 	}
 	return false
-}
-
-func inUserNamespace() bool {
-	mapped, _ := os.ReadFile("/proc/self/uid_map")
-	return strings.Join(strings.Fields(string(mapped)), " ") != "0 0 4294967295"
 }
 
 func boundingSet() uint64 {
